@@ -1,0 +1,57 @@
+import { fileURLToPath } from 'node:url';
+import express, { type Express } from 'express';
+import type { Config } from './config.ts';
+import type { Deps } from './deps.ts';
+import { createOAuthClient } from './oauth/client.ts';
+import { createApiRoutes } from './routes/api.ts';
+import { createAuthRoutes } from './routes/auth.ts';
+import { createOpsRoutes } from './routes/ops.ts';
+import { createPageRoutes } from './routes/pages.ts';
+import { createTokenManager } from './tokens/token-manager.ts';
+import { createErrorResponse } from './web/error-response.ts';
+import { createRequireToken } from './web/guards.ts';
+import { createLoginTransactions } from './web/login-transaction.ts';
+import { createForwardTo } from './web/proxy.ts';
+import { createRequestLog } from './web/request-log.ts';
+import { createSameOrigin } from './web/same-origin.ts';
+import { apiHeaders, createPageHeaders, privateAnswer } from './web/security-headers.ts';
+import { createSessions } from './web/session.ts';
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+export interface App {
+  readonly handler: Express;
+  /** Settles when the provider's metadata is known; rejects when it cannot be had now (it is asked again later). */
+  ready(): Promise<{ readonly canRevoke: boolean }>;
+  /** Settles when nothing is under way behind the answers that went out. */
+  settled(): Promise<void>;
+}
+
+/** One Latchkey: everything it knows of the world comes from `config` and `deps`. */
+export function createApp(config: Config, deps: Deps): App {
+  const { now, log } = deps;
+  const oauth = createOAuthClient(config.provider, config.publicOrigin, deps);
+  const tokens = createTokenManager({ store: deps.tokenStore, oauth, now, log });
+  const sessions = createSessions(config.session, deps.sessionStore, now);
+  const transactions = createLoginTransactions(config.session, now);
+  const sameOrigin = createSameOrigin(config.publicOrigin);
+  const requireToken = createRequireToken(tokens, sessions.idOf);
+  const forwardTo = createForwardTo(deps.upstream);
+  const shared = { config, oauth, tokens, sessions, transactions, ...deps, ...sameOrigin };
+
+  const handler = express();
+  handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
+  handler.set('trust proxy', config.trustProxy).set('case sensitive routing', true);
+  handler.set('view engine', 'ejs').set('views', here('../views')).set('view cache', config.production);
+  handler.locals.providerName = config.provider.name;
+
+  handler.use(createOpsRoutes(), createRequestLog(log));
+  handler.use('/api', apiHeaders, createApiRoutes({ ...shared, ...config, requireToken, forwardTo }));
+  handler.use(createPageHeaders(config.session.cookie.secure, () => [...oauth.formTargets()]));
+  handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
+  handler.use(privateAnswer);
+  handler.use('/auth', createAuthRoutes(shared));
+  handler.use(createPageRoutes(shared));
+  handler.use(createErrorResponse(config.publicOrigin));
+  return { handler, ready: oauth.ready, settled: tokens.settled };
+}

@@ -1,0 +1,296 @@
+import { z } from 'zod';
+import { Secret } from './secret.ts';
+
+const minimumSecretLength = 32;
+const callbackPath = '/auth/callback';
+const loopbackHosts = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+const url = z
+  .url({ protocol: /^https?$/, error: 'must be a URL beginning with https:// or http://' })
+  .transform((value) => new URL(value))
+  .refine(
+    (value) => !value.username && !value.password && !value.hash,
+    'must not hold a user, password or #',
+  );
+const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
+const seconds = z.coerce.number('must be a number of seconds').int('must be whole seconds').min(1);
+const port = z.coerce.number('must be a port number').int().min(0).max(65535);
+const secret = z.string().transform((value) => new Secret(value));
+
+const scopes = z
+  .string()
+  .regex(/^[\x21\x23-\x5B\x5D-\x7E]+( +[\x21\x23-\x5B\x5D-\x7E]+)*$/, 'must be scopes separated by spaces')
+  .transform((value) => value.split(/ +/));
+const sessionSecrets = z
+  .string()
+  .transform((value) => value.split(',').map((each) => each.trim()))
+  .refine(
+    (values) => values.every((each) => each.length >= minimumSecretLength),
+    `must be ${minimumSecretLength} characters or more (each of them, when several are separated by commas)`,
+  )
+  .transform((values) => values.map((each) => new Secret(each)));
+const trustedProxies = z
+  .string()
+  .refine(
+    (value) => value !== 'true',
+    'must name the proxy, or how many there are: true would trust everyone',
+  )
+  .transform((value): number | readonly string[] =>
+    /^\d+$/.test(value) ? Number(value) : value === 'false' ? 0 : value.split(',').map((each) => each.trim()),
+  );
+
+interface Field {
+  readonly type: z.ZodType;
+  readonly example: string;
+}
+
+/** Every variable the app reads: its type and default, and an example for whoever got it wrong. */
+const fields = {
+  OAUTH2_ISSUER: { type: url.optional(), example: 'https://login.example.com' },
+  OAUTH2_AUTHORIZATION_URL: { type: url.optional(), example: 'https://login.example.com/authorize' },
+  OAUTH2_TOKEN_URL: { type: url.optional(), example: 'https://login.example.com/token' },
+  OAUTH2_REVOCATION_URL: { type: url.optional(), example: 'https://login.example.com/revoke' },
+  OAUTH2_USERINFO_URL: { type: url.optional(), example: 'https://login.example.com/userinfo' },
+  OAUTH2_END_SESSION_URL: { type: url.optional(), example: 'https://login.example.com/logout' },
+  OAUTH2_JWKS_URL: { type: url.optional(), example: 'https://login.example.com/jwks' },
+  OAUTH2_CLIENT_ID: { type: z.string('is missing'), example: 'latchkey' },
+  OAUTH2_CLIENT_SECRET: {
+    type: z.string('is missing').pipe(secret),
+    example: 'the secret the provider gave you for this client',
+  },
+  OAUTH2_CLIENT_AUTH: {
+    type: z
+      .enum(
+        ['client_secret_basic', 'client_secret_post'],
+        'must be client_secret_basic or client_secret_post',
+      )
+      .default('client_secret_basic'),
+    example: 'client_secret_basic',
+  },
+  OAUTH2_REDIRECT_URI: {
+    type: z
+      .string('is missing')
+      .pipe(url)
+      .refine(
+        (value) => value.pathname === callbackPath && !value.search,
+        `must end in ${callbackPath}, where this app takes the answer`,
+      ),
+    example: `https://app.example.com${callbackPath}`,
+  },
+  OAUTH2_SCOPES: {
+    type: scopes.default(['read:profile', 'read:data', 'write:data']),
+    example: 'openid profile read:data',
+  },
+  OAUTH2_API_BASE_URL: {
+    type: z
+      .string('is missing')
+      .pipe(url)
+      .refine((value) => !value.search, 'must not hold a query'),
+    example: 'https://api.example.com',
+  },
+  OAUTH2_PROVIDER_NAME: { type: z.string().default('your provider'), example: 'Example ID' },
+  OAUTH2_ALLOW_HTTP: { type: flag.default(false), example: 'true' },
+  SESSION_SECRET: {
+    type: z.string('is missing').pipe(sessionSecrets),
+    example: 'the output of: openssl rand -hex 32',
+  },
+  SESSION_COOKIE_SECURE: { type: flag.optional(), example: 'true' },
+  SESSION_COOKIE_SAMESITE: {
+    type: z.enum(['lax', 'strict'], 'must be lax or strict').default('lax'),
+    example: 'lax',
+  },
+  SESSION_IDLE_SECONDS: { type: seconds.default(86_400), example: '86400' },
+  SESSION_ABSOLUTE_SECONDS: { type: seconds.default(604_800), example: '604800' },
+  REDIS_URL: {
+    type: z
+      .url({ protocol: /^rediss?$/, error: 'must be a URL beginning with redis:// or rediss://' })
+      .pipe(secret)
+      .optional(),
+    example: 'redis://127.0.0.1:6379',
+  },
+  PORT: { type: port.default(3000), example: '3000' },
+  HOST: { type: z.string().default('127.0.0.1'), example: '0.0.0.0' },
+  TRUST_PROXY: { type: trustedProxies.default(0), example: '1, or 10.0.0.0/8' },
+  LOG_LEVEL: {
+    type: z
+      .enum(
+        ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+        'must be trace, debug, info, warn, error, fatal or silent',
+      )
+      .default('info'),
+    example: 'info',
+  },
+  NODE_ENV: {
+    type: z
+      .enum(['development', 'production', 'test'], 'must be development, production or test')
+      .default('development'),
+    example: 'production',
+  },
+} as const satisfies Record<string, Field>;
+
+export type Variable = keyof typeof fields;
+
+/** The variables in the order of `.env.example`, which a test holds equal to this list. */
+export const variables = Object.keys(fields) as readonly Variable[];
+
+type Values = { readonly [K in Variable]: z.output<(typeof fields)[K]['type']> };
+
+export interface Fault {
+  readonly variable: Variable;
+  /** Completes the sentence that begins with the variable's name; never holds its value. */
+  readonly problem: string;
+}
+
+/** Every fault of a configuration at once, as the text an operator reads. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+
+  constructor(readonly faults: readonly Fault[]) {
+    super(
+      [
+        `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:`,
+        ...faults.map(
+          ({ variable, problem }) =>
+            `  ${variable} ${problem}. Example: ${variable}=${fields[variable].example}`,
+        ),
+      ].join('\n'),
+    );
+  }
+}
+
+export type Config = ReturnType<typeof shape>;
+
+/**
+ * The configuration of one app; an empty variable counts as one that is not set.
+ * @throws ConfigError naming every fault
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const faults: Fault[] = [];
+  const values: Partial<Record<Variable, unknown>> = {};
+  for (const variable of variables) {
+    const result = fields[variable].type.safeParse(env[variable]?.trim() || undefined);
+    if (result.success) values[variable] = result.data;
+    else faults.push({ variable, problem: result.error.issues[0]?.message ?? 'is not valid' });
+  }
+  // The rules between fields pass over what is missing, so that every fault is told in one go.
+  const known = new Set(faults.map(({ variable }) => variable));
+  faults.push(...crossFieldFaults(values as Partial<Values>).filter(({ variable }) => !known.has(variable)));
+  if (faults.length > 0) throw new ConfigError(faults);
+  return shape(values as Values);
+}
+
+const mustBeHttps = [
+  'OAUTH2_ISSUER',
+  'OAUTH2_AUTHORIZATION_URL',
+  'OAUTH2_TOKEN_URL',
+  'OAUTH2_REVOCATION_URL',
+  'OAUTH2_USERINFO_URL',
+  'OAUTH2_END_SESSION_URL',
+  'OAUTH2_JWKS_URL',
+  'OAUTH2_REDIRECT_URI',
+  'OAUTH2_API_BASE_URL',
+] as const;
+
+function crossFieldFaults(values: Partial<Values>): Fault[] {
+  const faults: Fault[] = [];
+  const fault = (variable: Variable, problem: string) => faults.push({ variable, problem });
+  const redirectUri = values.OAUTH2_REDIRECT_URI;
+  const https = redirectUri?.protocol === 'https:';
+  const secure = values.SESSION_COOKIE_SECURE ?? https;
+
+  if (!values.OAUTH2_ISSUER) {
+    if (!values.OAUTH2_AUTHORIZATION_URL && !values.OAUTH2_TOKEN_URL)
+      fault('OAUTH2_ISSUER', 'is missing (or set both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL)');
+    else if (!values.OAUTH2_AUTHORIZATION_URL)
+      fault('OAUTH2_AUTHORIZATION_URL', 'is missing beside OAUTH2_TOKEN_URL (or set OAUTH2_ISSUER)');
+    else if (!values.OAUTH2_TOKEN_URL)
+      fault('OAUTH2_TOKEN_URL', 'is missing beside OAUTH2_AUTHORIZATION_URL (or set OAUTH2_ISSUER)');
+  }
+  for (const variable of mustBeHttps) {
+    const value = values[variable];
+    if (value?.protocol === 'http:' && !isLoopback(value) && !values.OAUTH2_ALLOW_HTTP)
+      fault(variable, 'must be https, as its host is not this machine (OAUTH2_ALLOW_HTTP=true lifts this)');
+  }
+  if (redirectUri && secure && !https)
+    fault(
+      'SESSION_COOKIE_SECURE',
+      'cannot be true while OAUTH2_REDIRECT_URI is http: browsers drop the cookie',
+    );
+  if (https && secure && values.TRUST_PROXY === 0)
+    fault(
+      'TRUST_PROXY',
+      'must name the proxy that ends TLS, as OAUTH2_REDIRECT_URI is https: without it no secure cookie is ever set',
+    );
+  if ((values.SESSION_IDLE_SECONDS ?? 0) > (values.SESSION_ABSOLUTE_SECONDS ?? Number.POSITIVE_INFINITY))
+    fault('SESSION_IDLE_SECONDS', 'must not be longer than SESSION_ABSOLUTE_SECONDS');
+  if (values.NODE_ENV === 'production' && !values.REDIS_URL)
+    fault('REDIS_URL', 'is missing: in production sessions must outlive this process');
+  for (const variable of ['SESSION_SECRET', 'OAUTH2_CLIENT_SECRET'] as const) {
+    const isDemo = [values[variable] ?? []].flat().some((each) => each.reveal().startsWith('demo-only'));
+    if (isDemo && redirectUri && !isLoopback(redirectUri))
+      fault(variable, 'is the published demo value, which only http://localhost may use');
+  }
+  return faults;
+}
+
+function isLoopback(value: URL): boolean {
+  return loopbackHosts.test(value.hostname);
+}
+
+function shape(values: Values) {
+  const redirectUri = values.OAUTH2_REDIRECT_URI;
+  const https = redirectUri.protocol === 'https:';
+  const secure = values.SESSION_COOKIE_SECURE ?? https;
+  return {
+    production: values.NODE_ENV === 'production',
+    host: values.HOST,
+    port: values.PORT,
+    trustProxy: values.TRUST_PROXY,
+    logLevel: values.LOG_LEVEL,
+    /** Where browsers reach this app; never taken from a request. */
+    publicOrigin: redirectUri.origin,
+    provider: {
+      name: values.OAUTH2_PROVIDER_NAME,
+      issuer: values.OAUTH2_ISSUER,
+      endpoints: {
+        authorization_endpoint: values.OAUTH2_AUTHORIZATION_URL?.href,
+        token_endpoint: values.OAUTH2_TOKEN_URL?.href,
+        revocation_endpoint: values.OAUTH2_REVOCATION_URL?.href,
+        userinfo_endpoint: values.OAUTH2_USERINFO_URL?.href,
+        end_session_endpoint: values.OAUTH2_END_SESSION_URL?.href,
+        jwks_uri: values.OAUTH2_JWKS_URL?.href,
+      },
+      clientId: values.OAUTH2_CLIENT_ID,
+      clientSecret: values.OAUTH2_CLIENT_SECRET,
+      clientAuth: values.OAUTH2_CLIENT_AUTH,
+      redirectUri,
+      scopes: values.OAUTH2_SCOPES as readonly string[],
+    },
+    apiBaseUrl: values.OAUTH2_API_BASE_URL,
+    session: {
+      /** The first seals and signs, all open and verify. */
+      secrets: values.SESSION_SECRET as readonly Secret[],
+      cookie: {
+        /** `__Host-` ties a cookie to this one host and to https (RFC 6265bis 4.1.3.2). */
+        prefix: secure ? '__Host-latchkey' : 'latchkey',
+        secure,
+        sameSite: values.SESSION_COOKIE_SAMESITE,
+      },
+      idleSeconds: values.SESSION_IDLE_SECONDS,
+      absoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,
+    },
+    redisUrl: values.REDIS_URL,
+    /** What is allowed but dangerous, for the log at start-up. */
+    warnings: [
+      ...(values.OAUTH2_ALLOW_HTTP
+        ? ['OAUTH2_ALLOW_HTTP is true: tokens may travel in the clear. Use it on private networks only.']
+        : []),
+      ...(https && !secure
+        ? ['SESSION_COOKIE_SECURE is false: the session cookie may travel in the clear.']
+        : []),
+      ...(values.REDIS_URL
+        ? []
+        : ['REDIS_URL is not set: sessions are kept in memory and end with this process.']),
+    ],
+  };
+}

@@ -1,0 +1,58 @@
+/** Every code a caller can meet: its HTTP status and the sentence a person reads. */
+export const publicErrors = {
+  invalid_request: [400, 'This request is not one we understand.'],
+  invalid_state: [400, 'This sign-in link is not valid any more. Please start signing in again.'],
+  login_failed: [400, 'Signing in did not work. Please try again.'],
+  login_required: [401, 'Please sign in to continue.'],
+  access_denied: [403, 'You chose not to give access, so you are not signed in. Nothing was shared.'],
+  insufficient_scope: [403, 'This needs a permission you have not given yet.'],
+  cross_site_request: [403, 'This request came from another site and was refused.'],
+  not_found: [404, 'There is nothing at this address.'],
+  method_not_allowed: [405, 'This address does not answer to that method.'],
+  no_refresh_token: [409, 'The provider gave no way to renew this access. Sign in again to renew it.'],
+  payload_too_large: [413, 'What you sent is larger than this address takes.'],
+  internal_error: [500, 'Something went wrong on our side.'],
+  upstream_unreachable: [502, 'The service behind this address cannot be reached right now.'],
+  temporarily_unavailable: [
+    503,
+    'This is not available right now. Nothing is lost; please try again in a moment.',
+  ],
+  upstream_timeout: [504, 'The service behind this address took too long to answer.'],
+} as const satisfies Record<string, readonly [status: number, message: string]>;
+
+export type ErrorCode = keyof typeof publicErrors;
+
+export interface AppErrorOptions {
+  /** The evidence, for the log only. */
+  readonly cause?: unknown;
+  readonly retryAfterSeconds?: number;
+  /** The scopes an `insufficient_scope` asks for. */
+  readonly scope?: readonly string[];
+  /** The methods a `method_not_allowed` would take. */
+  readonly allow?: readonly string[];
+}
+
+/** A failure with two readers: the caller gets `code`, the log gets `cause`. */
+export class AppError extends Error {
+  override readonly name = 'AppError';
+  readonly status: number;
+  readonly retryAfterSeconds: number | undefined;
+  readonly scope: readonly string[] | undefined;
+  readonly allow: readonly string[] | undefined;
+
+  constructor(
+    readonly code: ErrorCode,
+    options: AppErrorOptions = {},
+  ) {
+    super(code, 'cause' in options ? { cause: options.cause } : undefined);
+    this.status = publicErrors[code][0];
+    this.retryAfterSeconds = options.retryAfterSeconds;
+    this.scope = options.scope;
+    this.allow = options.allow;
+  }
+}
+
+/** The store cannot be asked, so who is signed in is unknown; this never means "nobody is". */
+export function storeUnavailable(cause: unknown): AppError {
+  return new AppError('temporarily_unavailable', { cause, retryAfterSeconds: 1 });
+}

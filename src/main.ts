@@ -1,0 +1,60 @@
+import { createServer } from 'node:http';
+import { config as readEnvFile } from 'dotenv';
+import { createApp } from './app.ts';
+import { ConfigError, loadConfig } from './config.ts';
+import { createDeps } from './deps.ts';
+
+/** sysexits.h EX_CONFIG: starting again without changing the configuration is of no use. */
+const exitConfig = 78;
+const longestGoodbyeMs = 10_000;
+
+readEnvFile({ quiet: true });
+
+try {
+  start();
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error;
+  console.error(error.message);
+  process.exitCode = exitConfig;
+}
+
+function start(): void {
+  const config = loadConfig(process.env);
+  const deps = createDeps(config);
+  const { log } = deps;
+  for (const warning of config.warnings) log.warn(warning);
+
+  const app = createApp(config, deps);
+  app.ready().then(
+    ({ canRevoke }) => {
+      if (!canRevoke)
+        log.warn(
+          'No revocation endpoint is known, so sign-out cannot revoke tokens: set OAUTH2_REVOCATION_URL.',
+        );
+    },
+    (error) => log.warn({ err: error }, 'The provider cannot be reached yet; it is asked again when needed.'),
+  );
+
+  const server = createServer(app.handler);
+  server.on('error', (error: NodeJS.ErrnoException) => {
+    console.error(
+      error.code === 'EADDRINUSE'
+        ? `Port ${config.port} is already in use. Set PORT to another one.`
+        : `Cannot listen on ${config.host}:${config.port}: ${error.message}`,
+    );
+    process.exit(1);
+  });
+  server.listen(config.port, config.host, () =>
+    log.info({ address: server.address(), origin: config.publicOrigin }, 'Latchkey is listening'),
+  );
+
+  async function stop(): Promise<void> {
+    const goodbye = setTimeout(() => process.exit(1), longestGoodbyeMs);
+    server.closeIdleConnections();
+    await new Promise((done) => server.close(done));
+    await app.settled();
+    await deps.close();
+    clearTimeout(goodbye);
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+}

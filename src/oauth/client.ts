@@ -1,0 +1,259 @@
+import {
+  allowInsecureRequests,
+  authorizationCodeGrant,
+  buildAuthorizationUrl,
+  buildEndSessionUrl,
+  type ClientAuth,
+  ClientError,
+  ClientSecretPost,
+  Configuration,
+  type CustomFetch,
+  calculatePKCECodeChallenge,
+  customFetch,
+  discovery,
+  fetchUserInfo,
+  refreshTokenGrant,
+  type ServerMetadata,
+  skipSubjectCheck,
+  tokenRevocation,
+} from 'openid-client';
+import type { Config } from '../config.ts';
+import type { Secret } from '../secret.ts';
+import { OAuthError, toOAuthError } from './oauth-error.ts';
+import { readTokenResponse, type TokenSet, tidyTokenResponse } from './token-set.ts';
+
+const timeoutSeconds = 10;
+
+/** Who signed in, as the provider tells it (OIDC Core 5.1); every member may be missing. */
+export interface User {
+  readonly sub?: string;
+  readonly name?: string;
+  readonly email?: string;
+  readonly picture?: string;
+}
+
+export interface AuthorizationRequest {
+  readonly state: string;
+  readonly codeVerifier: string;
+  readonly nonce: string;
+  readonly scope: readonly string[];
+}
+
+/** The authorization server, in the words of RFC 6749. Everything rejects with `OAuthError`. */
+export interface OAuthClient {
+  /** Settles when the server's metadata is known; without discovery, at once. */
+  ready(): Promise<{ readonly canRevoke: boolean }>;
+  /** The authorization endpoint's address with code, PKCE S256 and state; a nonce with `openid`. */
+  authorizationRequest(request: AuthorizationRequest): Promise<URL>;
+  /** Checks state, `iss` (RFC 9207) and error of the callback, and only then spends the code. */
+  authorizationCodeGrant(
+    callbackQuery: URLSearchParams,
+    request: AuthorizationRequest,
+  ): Promise<{ readonly tokens: TokenSet; readonly user: User }>;
+  /** Spends the refresh token of `tokens`. */
+  refreshTokenGrant(tokens: TokenSet): Promise<TokenSet>;
+  /** RFC 7009; does nothing when the server has no revocation endpoint. */
+  revokeToken(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
+  /** Where the browser ends its session at the provider, if the provider has such a place and is known by now. */
+  endSessionUrl(idToken: string | undefined): URL | undefined;
+  /** Origins a form of ours may lead on to, as far as they are known by now. */
+  formTargets(): ReadonlySet<string>;
+}
+
+/** The `provider` part of a configuration, against the server behind `fetch`. */
+export function createOAuthClient(
+  provider: Config['provider'],
+  publicOrigin: string,
+  { fetch, now }: { readonly fetch: typeof globalThis.fetch; readonly now: () => number },
+): OAuthClient {
+  const { issuer, redirectUri } = provider;
+  const endpoints = Object.fromEntries(
+    Object.entries(provider.endpoints).filter(([, value]) => value !== undefined),
+  );
+  // Only what the operator gave may be http; what an https issuer publishes may not fall back to it.
+  const mayBeHttp = [issuer?.href, ...Object.values(endpoints)].some((each) => each?.startsWith('http:'));
+  const authentication =
+    provider.clientAuth === 'client_secret_post'
+      ? ClientSecretPost(provider.clientSecret.reveal())
+      : clientSecretBasic(provider.clientId, provider.clientSecret);
+
+  // Without an issuer there is nothing to hold an ID token against; without `openid` nobody asked for one.
+  const idToken = issuer && provider.scopes.includes('openid') ? 'use' : 'drop';
+
+  const ask: CustomFetch = (url, { body, signal, ...options }) =>
+    fetch(url, { ...options, body: body ?? null, signal: signal ?? null });
+
+  const targets = new Set(issuer && [issuer.origin]);
+  let known: Configuration | undefined;
+  let underWay: Promise<Configuration> | undefined;
+
+  function configuration(): Promise<Configuration> {
+    if (known) return Promise.resolve(known);
+    underWay ??= (issuer ? discover(issuer) : Promise.resolve(configure(undefined)))
+      .then((found) => {
+        known = found;
+        const endSession = found.serverMetadata().end_session_endpoint;
+        if (endSession !== undefined) targets.add(new URL(endSession).origin);
+        return found;
+      })
+      .finally(() => {
+        underWay = undefined; // a failed discovery is tried again by the next who needs it
+      });
+    return underWay;
+  }
+
+  async function discover(from: URL): Promise<Configuration> {
+    const options = {
+      [customFetch]: ask,
+      timeout: timeoutSeconds,
+      execute: mayBeHttp ? [allowInsecureRequests] : [],
+    };
+    const attempt = (algorithm: 'oidc' | 'oauth2') =>
+      discovery(from, provider.clientId, undefined, authentication, { ...options, algorithm });
+    const found = await attempt('oidc').catch((error: unknown) =>
+      // No OpenID Connect metadata: the server may publish OAuth's own (RFC 8414).
+      isAbsence(error) ? attempt('oauth2') : Promise.reject(error),
+    );
+    return configure(found.serverMetadata());
+  }
+
+  function configure(discovered: ServerMetadata | undefined): Configuration {
+    const metadata = {
+      issuer: new URL(provider.endpoints.authorization_endpoint ?? publicOrigin).origin,
+      ...discovered,
+      ...endpoints,
+    };
+    const configured = new Configuration(metadata, provider.clientId, {}, authentication);
+    if (mayBeHttp) allowInsecureRequests(configured);
+    configured.timeout = timeoutSeconds;
+    configured[customFetch] = async (url, options) => {
+      const response = await ask(url, options);
+      return url === metadata.token_endpoint ? tidied(response, idToken) : response;
+    };
+    return configured;
+  }
+
+  async function asked<T>(question: (server: Configuration) => Promise<T>): Promise<T> {
+    try {
+      return await question(await configuration());
+    } catch (error) {
+      throw toOAuthError(error);
+    }
+  }
+
+  return {
+    ready: () =>
+      asked(async (server) => ({ canRevoke: server.serverMetadata().revocation_endpoint !== undefined })),
+
+    authorizationRequest: ({ state, codeVerifier, nonce, scope }) =>
+      asked(async (server) =>
+        buildAuthorizationUrl(server, {
+          redirect_uri: redirectUri.href,
+          scope: scope.join(' '),
+          state,
+          code_challenge: await calculatePKCECodeChallenge(codeVerifier),
+          code_challenge_method: 'S256',
+          ...(idToken === 'use' && { nonce }),
+        }),
+      ),
+
+    authorizationCodeGrant: (callbackQuery, { state, codeVerifier, nonce, scope }) =>
+      asked(async (server) => {
+        const callbackUrl = new URL(redirectUri);
+        callbackUrl.search = callbackQuery.toString();
+        if (!issuer) callbackUrl.searchParams.delete('iss'); // there is no issuer to compare it with
+        const response = await authorizationCodeGrant(server, callbackUrl, {
+          expectedState: state,
+          pkceCodeVerifier: codeVerifier,
+          ...(idToken === 'use' && { expectedNonce: nonce }),
+        });
+        const tokens = readTokenResponse(response, now(), { asked: scope });
+        return { tokens, user: await userOf(server, tokens, response.claims()) };
+      }),
+
+    refreshTokenGrant: (tokens) =>
+      asked(async (server) => {
+        if (tokens.refreshToken === undefined) throw new OAuthError('refused', 'there is no refresh token');
+        const response = await refreshTokenGrant(server, tokens.refreshToken);
+        return readTokenResponse(response, now(), { previous: tokens });
+      }),
+
+    revokeToken: (token, hint) =>
+      asked(async (server) => {
+        if (server.serverMetadata().revocation_endpoint === undefined) return;
+        await tokenRevocation(server, token, { token_type_hint: hint });
+      }),
+
+    endSessionUrl: (idToken) => {
+      if (!known?.serverMetadata().end_session_endpoint) return undefined;
+      return buildEndSessionUrl(known, {
+        post_logout_redirect_uri: `${publicOrigin}/`,
+        ...(idToken !== undefined && { id_token_hint: idToken }),
+      });
+    },
+
+    formTargets: () => targets,
+  };
+}
+
+function isAbsence(error: unknown): boolean {
+  return error instanceof ClientError && error.cause instanceof Response && error.cause.status < 500;
+}
+
+/** The ID token's claims, else what the userinfo endpoint says; a login does not fail for want of a name. */
+async function userOf(
+  server: Configuration,
+  tokens: TokenSet,
+  idTokenClaims: Readonly<Record<string, unknown>> | undefined,
+): Promise<User> {
+  const isNamed = typeof idTokenClaims?.name === 'string';
+  if (isNamed || server.serverMetadata().userinfo_endpoint === undefined)
+    return readUser(idTokenClaims ?? {});
+  const subject = idTokenClaims?.sub;
+  const expected = typeof subject === 'string' ? subject : skipSubjectCheck;
+  // When this fails the login stands, without a name.
+  const claims = await fetchUserInfo(server, tokens.accessToken, expected).catch(() => undefined);
+  return readUser({ ...idTokenClaims, ...claims });
+}
+
+function readUser(claims: Readonly<Record<string, unknown>>): User {
+  const members = ['sub', 'name', 'email', 'picture'] as const;
+  return Object.fromEntries(
+    members.flatMap((member) => (typeof claims[member] === 'string' ? [[member, claims[member]]] : [])),
+  );
+}
+
+/**
+ * The token endpoint's answer as the protocol library can read it. `WWW-Authenticate` goes, because the library
+ * then skips the body that holds the error code, although RFC 6749 5.2 has servers send both.
+ */
+async function tidied(response: Response, idToken: 'use' | 'drop'): Promise<Response> {
+  const text = await response.text();
+  const headers = new Headers(response.headers);
+  for (const name of ['www-authenticate', 'content-encoding', 'content-length']) headers.delete(name);
+  return new Response(tidiedBody(text, idToken), { status: response.status, headers });
+}
+
+function tidiedBody(text: string, idToken: 'use' | 'drop'): string {
+  try {
+    return JSON.stringify(tidyTokenResponse(JSON.parse(text), idToken));
+  } catch {
+    return text; // not JSON: the library says so in its own words
+  }
+}
+
+/**
+ * HTTP Basic as servers in the field read it: RFC 6749 2.3.1 wants both parts form-encoded, many servers do not
+ * decode them, so only what would break the header is encoded.
+ */
+export function clientSecretBasic(clientId: string, secret: Secret): ClientAuth {
+  const encode = (part: string) =>
+    encodeURIComponent(part).replace(
+      /[!'()~]/g,
+      (each) => `%${each.charCodeAt(0).toString(16).toUpperCase()}`,
+    );
+  const credentials = Buffer.from(`${encode(clientId)}:${encode(secret.reveal())}`).toString('base64');
+  return (_server, _client, _body, headers) => {
+    headers.set('authorization', `Basic ${credentials}`);
+  };
+}

@@ -1,0 +1,103 @@
+import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'openid-client';
+
+/**
+ * Who said no:
+ * - `invalid_grant`: the server, for good, to this code or refresh token
+ * - `client`: the server, to our own registration; the operator must act
+ * - `refused`: the server, for good, in words of its own
+ * - `denied`: the person, on the consent page
+ * - `authorization`: the server, in the authorization response
+ * - `invalid_response`: ourselves, to an answer that failed a check
+ * - `unavailable`: nobody; the server is away, overloaded or not speaking OAuth
+ */
+export type OAuthErrorKind =
+  | 'invalid_grant'
+  | 'client'
+  | 'refused'
+  | 'denied'
+  | 'authorization'
+  | 'invalid_response'
+  | 'unavailable';
+
+/** A failure of the authorization server, sorted. `message` is evidence for the log, not for an answer. */
+export class OAuthError extends Error {
+  override readonly name = 'OAuthError';
+
+  constructor(
+    readonly kind: OAuthErrorKind,
+    message: string,
+    readonly options: {
+      readonly cause?: unknown;
+      /** The wait the server asked for (RFC 9110 10.2.3). */
+      readonly retryAfterSeconds?: number | undefined;
+    } = {},
+  ) {
+    super(message, { cause: options.cause });
+  }
+
+  get retryAfterSeconds(): number | undefined {
+    return this.options.retryAfterSeconds;
+  }
+}
+
+/** Codes that speak of our registration rather than of the token (RFC 6749 5.2). */
+const clientCodes = new Set([
+  'invalid_client',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'invalid_scope',
+]);
+const retryableStatuses = new Set([408, 425, 429]);
+const finalStatuses = new Set([400, 401, 403]);
+
+/** Sorts whatever the protocol library threw while the server was asked at an endpoint. */
+export function toOAuthError(error: unknown): OAuthError {
+  if (error instanceof OAuthError) return error;
+  if (error instanceof AuthorizationResponseError) {
+    const kind = error.error === 'access_denied' ? 'denied' : 'authorization';
+    return new OAuthError(kind, evidence(error.error, error.error_description));
+  }
+  if (error instanceof ResponseBodyError) {
+    return refusal(error.response, evidence(error.error, error.error_description), error.error);
+  }
+  if (error instanceof ClientError) {
+    // The library keeps a response it could not read as the cause.
+    if (error.cause instanceof Response && error.code === 'OAUTH_RESPONSE_IS_NOT_CONFORM') {
+      return refusal(error.cause, `HTTP ${error.cause.status} without an OAuth error`);
+    }
+    const isUnreadable =
+      error.code === undefined || /TIMEOUT|ABORT|PARSE|NOT_JSON|NOT_CONFORM/.test(error.code);
+    return new OAuthError(
+      isUnreadable ? 'unavailable' : 'invalid_response',
+      `${error.code ?? 'OAUTH'}: ${error.message}`,
+    );
+  }
+  return new OAuthError('unavailable', 'the authorization server cannot be reached', { cause: error });
+}
+
+function refusal(response: Response, message: string, code?: string): OAuthError {
+  return new OAuthError(refusalKind(response.status, code), message, {
+    retryAfterSeconds: readRetryAfter(response.headers.get('retry-after')),
+  });
+}
+
+function refusalKind(status: number, code: string | undefined): OAuthErrorKind {
+  if (status >= 500 || retryableStatuses.has(status)) return 'unavailable';
+  if (code === 'invalid_grant') return 'invalid_grant';
+  if (code !== undefined && clientCodes.has(code)) return 'client';
+  // Other statuses without an OAuth error come from something in front of the server, not from the server.
+  return code !== undefined || finalStatuses.has(status) ? 'refused' : 'unavailable';
+}
+
+/** Seconds from now, for both forms of the header (RFC 9110 10.2.3). */
+function readRetryAfter(header: string | null): number | undefined {
+  if (header === null) return undefined;
+  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
+  return Number.isFinite(seconds) ? Math.max(0, Math.ceil(seconds)) : undefined;
+}
+
+/** Code and description for the log; whatever could be a token or a code in it is taken out. */
+function evidence(code: string, description: string | undefined): string {
+  const text = description === undefined ? code : `${code}: ${description}`;
+  return text.replace(/[\w.~+/=-]{20,}/g, '[redacted]').slice(0, 500);
+}

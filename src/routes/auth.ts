@@ -1,0 +1,162 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Config } from '../config.ts';
+import { AppError } from '../errors.ts';
+import type { OAuthClient } from '../oauth/client.ts';
+import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
+import type { SpentStates } from '../tokens/spent-states.ts';
+import type { TokenManager } from '../tokens/token-manager.ts';
+import type { LoginTransaction, LoginTransactions } from '../web/login-transaction.ts';
+import { allowOnly } from '../web/methods.ts';
+import { isNavigation, isPrefetch } from '../web/navigation.ts';
+import { safeReturnTo } from '../web/return-to.ts';
+import type { Sessions } from '../web/session.ts';
+import { describeSession } from './session-description.ts';
+
+interface AuthParts {
+  readonly config: Config;
+  readonly oauth: OAuthClient;
+  readonly tokens: TokenManager;
+  readonly sessions: Sessions;
+  readonly transactions: LoginTransactions;
+  readonly spentStates: SpentStates;
+  readonly requireSameOriginToChange: RequestHandler;
+}
+
+const scopeToken = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
+
+/** `/auth/*`: sign in with PKCE, come back, refresh, sign out, and who is signed in. */
+export function createAuthRoutes(parts: AuthParts): RequestHandler {
+  const { config, oauth, tokens, sessions, transactions, spentStates } = parts;
+  const { publicOrigin, provider } = config;
+
+  async function login(req: Request, res: Response): Promise<void> {
+    if (isPrefetch(req) || (req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req)))
+      throw new AppError('login_required'); // only a person's own navigation starts a login
+    const returnTo = safeReturnTo(req.query.return_to, publicOrigin);
+    await toProvider(req, res, { returnTo, scope: await wantedScope(req), restarts: 0 });
+  }
+
+  /** What is configured, what is held already, and what this login is for (step-up). */
+  async function wantedScope(req: Request): Promise<readonly string[]> {
+    const { scope } = req.query;
+    const extra = typeof scope === 'string' ? scope.split(' ').filter((each) => scopeToken.test(each)) : [];
+    const id = extra.length > 0 ? sessions.idOf(req) : undefined;
+    const held = id === undefined ? undefined : await tokens.peek(id);
+    return [...new Set([...provider.scopes, ...(held?.tokens.scope ?? []), ...extra])];
+  }
+
+  async function toProvider(
+    req: Request,
+    res: Response,
+    wanted: Pick<LoginTransaction, 'returnTo' | 'scope' | 'restarts'>,
+  ): Promise<void> {
+    const transaction = transactions.begin(req, res, wanted);
+    const address = await oauth.authorizationRequest(transaction).catch((error) => {
+      throw loginFailure(toOAuthError(error));
+    });
+    res.redirect(303, address.href);
+  }
+
+  async function callback(req: Request, res: Response): Promise<void> {
+    const transaction = transactions.accept(req, req.query.state);
+    const isFirst = req.query.code === undefined || (await spentStates.spend(transaction.nonce));
+    if (!isFirst) return cameBackAgain(req, res, transaction);
+
+    const query = new URL(req.originalUrl, publicOrigin).searchParams;
+    const grant = await oauth.authorizationCodeGrant(query, transaction).catch(async (error) => {
+      const failure = toOAuthError(error);
+      if (failure.kind === 'unavailable') await spentStates.giveBack(transaction.nonce); // a reload may try again
+      throw loginFailure(failure);
+    });
+
+    const oldId = sessions.idOf(req);
+    if (oldId !== undefined) await tokens.supersede(oldId, grant.user);
+    const id = await sessions.start(req);
+    await tokens.establish(id, grant.tokens, grant.user);
+    await sessions.save(req);
+    returnTo(res, transaction.returnTo);
+  }
+
+  /** The back button, a reload, or a callback sent twice: its code is spent, so there is nothing more to gain. */
+  async function cameBackAgain(req: Request, res: Response, transaction: LoginTransaction): Promise<void> {
+    const id = sessions.idOf(req);
+    if (id !== undefined && (await tokens.peek(id))) return returnTo(res, transaction.returnTo);
+    if (transaction.restarts > 0)
+      throw new AppError('login_failed', {
+        cause: new Error('a login came back twice without a session: does the browser keep our cookies?'),
+      });
+    await toProvider(req, res, { ...transaction, restarts: transaction.restarts + 1 });
+  }
+
+  function returnTo(res: Response, address: string): void {
+    if (config.session.cookie.sameSite === 'lax') res.redirect(303, address);
+    // A strict cookie stays out of a redirect chain that began at the provider; a step of our own page starts anew.
+    else res.render('continue', { address });
+  }
+
+  async function refresh(req: Request, res: Response): Promise<void> {
+    const id = sessions.idOf(req);
+    const wantsJson = req.accepts(['html', 'json']) === 'json';
+    const outcome = id === undefined ? undefined : await tokens.refresh(id).catch(asError);
+    if (id === undefined || outcome === undefined) throw new AppError('login_required');
+    if (outcome instanceof AppError && (wantsJson || outcome.code !== 'temporarily_unavailable'))
+      throw outcome;
+    if (wantsJson) {
+      res.json(await describeSession(tokens, id));
+      return;
+    }
+    req.session.flash = outcome instanceof AppError ? 'refresh_put_off' : 'refreshed';
+    await sessions.save(req);
+    res.redirect(303, `${publicOrigin}/profile`);
+  }
+
+  async function logout(req: Request, res: Response): Promise<void> {
+    const id = sessions.idOf(req);
+    const ended = id === undefined ? undefined : await tokens.end(id);
+    await sessions.end(req, res);
+    // `fetch` would follow into the provider's site and fail there; a person is meant to arrive there.
+    const isScript = req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req);
+    const endSession = ended && !isScript ? oauth.endSessionUrl(ended.tokens.idToken) : undefined;
+    res.redirect(303, endSession?.href ?? `${publicOrigin}/`);
+  }
+
+  async function confirmLogout(req: Request, res: Response): Promise<void> {
+    const id = sessions.idOf(req);
+    const record = id === undefined ? undefined : await tokens.peek(id);
+    if (record) res.render('logout', { user: record.user });
+    else res.redirect(303, `${publicOrigin}/`);
+  }
+
+  const auth = Router({ caseSensitive: true });
+  auth.use(parts.requireSameOriginToChange);
+  const getOnly = allowOnly('GET'); // a HEAD must neither begin a login nor spend a code
+  auth.route('/login').head(getOnly).get(login).all(getOnly);
+  auth.route('/callback').head(getOnly).get(sessions.load, callback).all(getOnly);
+  auth.route('/refresh').post(sessions.load, refresh).all(allowOnly('POST'));
+  auth
+    .route('/logout')
+    .get(confirmLogout)
+    .post(sessions.load, logout)
+    .all(allowOnly('GET', 'HEAD', 'POST'));
+  auth
+    .route('/session')
+    .get(async (req, res) => {
+      const id = sessions.idOf(req);
+      res.json(id === undefined ? { authenticated: false } : await describeSession(tokens, id));
+    })
+    .all(allowOnly('GET', 'HEAD'));
+  return auth;
+}
+
+function asError(error: unknown): unknown {
+  return error instanceof AppError ? error : Promise.reject(error);
+}
+
+function loginFailure(failure: OAuthError): AppError {
+  if (failure.kind === 'denied') return new AppError('access_denied', { cause: failure });
+  const isPassing = failure.kind === 'unavailable' || failure.kind === 'client';
+  return new AppError(isPassing ? 'temporarily_unavailable' : 'login_failed', {
+    cause: failure,
+    ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
+  });
+}

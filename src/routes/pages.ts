@@ -1,0 +1,95 @@
+import { type Request, type Response, Router } from 'express';
+import type { Dispatcher } from 'undici';
+import type { Config } from '../config.ts';
+import { AppError } from '../errors.ts';
+import { hasScope, type TokenSet } from '../oauth/token-set.ts';
+import type { TokenManager } from '../tokens/token-manager.ts';
+import type { TokenRecord } from '../tokens/token-store.ts';
+import { allowOnly } from '../web/methods.ts';
+import { safeReturnTo } from '../web/return-to.ts';
+import type { Sessions } from '../web/session.ts';
+
+interface PageParts {
+  readonly config: Config;
+  readonly tokens: TokenManager;
+  readonly sessions: Sessions;
+  readonly upstream: Dispatcher;
+}
+
+const profileTimeoutMs = 10_000;
+
+/** The pages a person meets: home, sign-in, profile. */
+export function createPageRoutes({ config, tokens, sessions, upstream }: PageParts) {
+  const { publicOrigin, apiBaseUrl } = config;
+
+  /** Who is signed in; when the store cannot tell, a public page is still served, for nobody in particular. */
+  async function reader(req: Request): Promise<TokenRecord | undefined> {
+    const id = sessions.idOf(req);
+    if (id === undefined) return undefined;
+    return tokens.peek(id).catch((error) => {
+      req.log.warn({ err: error }, 'a public page is shown without knowing who is signed in');
+      return undefined;
+    });
+  }
+
+  async function home(req: Request, res: Response): Promise<void> {
+    res.render('home', { user: (await reader(req))?.user });
+  }
+
+  async function login(req: Request, res: Response): Promise<void> {
+    const returnTo = safeReturnTo(req.query.return_to, publicOrigin);
+    if (await reader(req)) return res.redirect(303, returnTo);
+    const { pathname, search } = new URL(returnTo);
+    res.render('login', {
+      loginUrl: `/auth/login?${new URLSearchParams({ return_to: pathname + search })}`,
+    });
+  }
+
+  async function profile(req: Request, res: Response): Promise<void> {
+    const id = sessions.idOf(req);
+    const login = id === undefined ? undefined : await tokens.current(id);
+    if (id === undefined || !login) return res.redirect(303, `${publicOrigin}/login?return_to=/profile`);
+    const [endsAt, facts] = await Promise.all([tokens.endsAt(id), profileOf(login.tokens, req)]);
+    const { flash } = req.session;
+    if (flash !== undefined) {
+      delete req.session.flash;
+      await sessions.save(req);
+    }
+    res.render('profile', { flash, user: login.user, tokens: login.tokens, endsAt, facts, now: Date.now() });
+  }
+
+  /** What the resource server says of this person; the page is of use without it. */
+  async function profileOf(
+    held: TokenSet,
+    req: Request,
+  ): Promise<Readonly<Record<string, unknown>> | undefined> {
+    if (!hasScope(held, 'read:profile')) return undefined;
+    try {
+      const answer = await upstream.request({
+        origin: apiBaseUrl.origin,
+        path: `${apiBaseUrl.pathname.replace(/\/$/, '')}/api/user/profile`,
+        method: 'GET',
+        headers: { authorization: `Bearer ${held.accessToken}`, accept: 'application/json' },
+        headersTimeout: profileTimeoutMs,
+        bodyTimeout: profileTimeoutMs,
+      });
+      const body: unknown = await answer.body.json();
+      if (answer.statusCode !== 200 || typeof body !== 'object' || body === null)
+        throw new Error(`the API answered ${answer.statusCode}`);
+      return { ...body };
+    } catch (error) {
+      req.log.warn({ err: error }, 'the profile page is shown without the profile');
+      return undefined;
+    }
+  }
+
+  const pages = Router({ caseSensitive: true, strict: true });
+  const readOnly = allowOnly('GET', 'HEAD');
+  pages.route('/').get(home).all(readOnly);
+  pages.route('/login').get(login).all(readOnly);
+  pages.route('/profile').get(sessions.load, profile).all(readOnly);
+  pages.use(() => {
+    throw new AppError('not_found');
+  });
+  return pages;
+}

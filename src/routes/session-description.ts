@@ -1,0 +1,16 @@
+import type { TokenManager } from '../tokens/token-manager.ts';
+
+/** What `/auth/session` tells of a session: who, what and until when, never a token. */
+export async function describeSession(tokens: Pick<TokenManager, 'peek' | 'endsAt'>, id: string) {
+  const [record, endsAt] = await Promise.all([tokens.peek(id), tokens.endsAt(id)]);
+  if (!record || endsAt === undefined) return { authenticated: false } as const;
+  const { scope, tokenType, expiresAt } = record.tokens;
+  return {
+    authenticated: true,
+    user: record.user,
+    scope,
+    token_type: tokenType,
+    access_token_expires_at: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
+    session_expires_at: new Date(endsAt).toISOString(),
+  } as const;
+}

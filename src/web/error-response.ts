@@ -1,0 +1,64 @@
+import type { ErrorRequestHandler, Request, Response } from 'express';
+import { AppError, publicErrors } from '../errors.ts';
+import { isNavigation } from './navigation.ts';
+import { safeReturnTo } from './return-to.ts';
+
+/**
+ * The one place where a failure becomes an answer: a page for a person, else JSON
+ * `{ error, message, request_id }`, with `login_url` (and `scope`) where signing in helps.
+ */
+export function createErrorResponse(publicOrigin: string): ErrorRequestHandler {
+  return function errorResponse(thrown: unknown, req, res, _next) {
+    const error = thrown instanceof AppError ? thrown : fromExpress(thrown);
+    if (error.status >= 500) req.log.error({ err: error, code: error.code }, 'a request failed');
+    else if (error.cause !== undefined)
+      req.log.warn({ err: error, code: error.code }, 'a request was refused');
+    if (res.headersSent) {
+      res.destroy(); // half an answer must not look like a whole one
+      return;
+    }
+
+    const message = publicErrors[error.code][1];
+    const loginUrl = loginUrlFor(error, req, publicOrigin);
+    res.status(error.status).set('Cache-Control', 'no-store').vary('Cookie');
+    if (error.retryAfterSeconds !== undefined) res.set('Retry-After', String(error.retryAfterSeconds));
+    if (error.allow) res.set('Allow', error.allow.join(', '));
+    if (error.code === 'payload_too_large') res.set('Connection', 'close'); // the rest of the body is not read
+
+    if (isNavigation(req)) {
+      renderPage(res, { code: error.code, status: error.status, message, loginUrl, requestId: req.id });
+    } else {
+      res.json({
+        error: error.code,
+        message,
+        request_id: req.id,
+        ...(error.scope && { scope: error.scope.join(' ') }),
+        ...(loginUrl && { login_url: loginUrl }),
+      });
+    }
+  };
+}
+
+function renderPage(res: Response, locals: Readonly<Record<string, unknown>>): void {
+  res.render('error', locals);
+}
+
+/** What Express and its parts throw: a status of 4xx is the caller's, everything else is ours. */
+function fromExpress(thrown: unknown): AppError {
+  const status = thrown instanceof Error && 'status' in thrown ? Number(thrown.status) : 500;
+  if (status === 404) return new AppError('not_found');
+  if (status === 413) return new AppError('payload_too_large');
+  if (status >= 400 && status < 500) return new AppError('invalid_request', { cause: thrown });
+  return new AppError('internal_error', { cause: thrown });
+}
+
+function loginUrlFor(error: AppError, req: Request, publicOrigin: string): string | undefined {
+  if (error.code !== 'login_required' && error.code !== 'insufficient_scope') return undefined;
+  const url = new URL('/auth/login', publicOrigin);
+  // A page that called the API is where its reader wants to be back; a navigation wants what it asked for.
+  const wanted = isNavigation(req) ? req.originalUrl : req.headers.referer;
+  const back = new URL(safeReturnTo(wanted, publicOrigin));
+  url.searchParams.set('return_to', back.pathname + back.search);
+  if (error.scope) url.searchParams.set('scope', error.scope.join(' '));
+  return url.href;
+}

@@ -1,0 +1,103 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import type { Request, Response } from 'express';
+import type { Config } from '../config.ts';
+import { AppError } from '../errors.ts';
+import type { AuthorizationRequest } from '../oauth/client.ts';
+import { deriveKey, open, seal } from '../sealing.ts';
+import { readCookie } from './cookies.ts';
+
+const validForMs = 600_000;
+const bindingFormat = /^[\w-]{43}$/;
+
+/** One login attempt. It travels sealed in its own `state`; the server keeps nothing of it. */
+export interface LoginTransaction extends AuthorizationRequest {
+  /** Absolute URL on our own origin. */
+  readonly returnTo: string;
+  /** How often this login has been started over by us. */
+  readonly restarts: number;
+}
+
+export interface LoginTransactions {
+  /** A new transaction, bound to this browser by a cookie that all its tabs share. */
+  begin(
+    req: Request,
+    res: Response,
+    wanted: Pick<LoginTransaction, 'returnTo' | 'scope' | 'restarts'>,
+  ): LoginTransaction;
+  /**
+   * The transaction this browser began.
+   * @throws AppError `invalid_state`: forged, begun in another browser, or more than ten minutes ago
+   */
+  accept(req: Request, state: unknown): LoginTransaction;
+}
+
+interface Sealed {
+  readonly nonce: string;
+  readonly returnTo: string;
+  readonly scope: string;
+  readonly restarts: number;
+  readonly at: number;
+}
+
+export function createLoginTransactions(
+  { secrets, cookie }: Config['session'],
+  now: () => number,
+): LoginTransactions {
+  const name = `${cookie.prefix}-login`;
+  const keys = secrets.map((secret) => ({
+    state: deriveKey(secret, 'state'),
+    verifier: deriveKey(secret, 'code_verifier'),
+  }));
+
+  function bindingOf(req: Request): string | undefined {
+    const value = readCookie(req, name);
+    return value !== undefined && bindingFormat.test(value) ? value : undefined;
+  }
+
+  /** Never stored and never sent but to the token endpoint: whoever holds the state cannot know it (RFC 7636). */
+  function codeVerifier(key: Buffer, binding: string, nonce: string): string {
+    return createHmac('sha256', key).update(`${binding}.${nonce}`).digest('base64url');
+  }
+
+  return {
+    begin(req, res, { returnTo, scope, restarts }) {
+      const binding = bindingOf(req) ?? randomBytes(32).toString('base64url');
+      res.cookie(name, binding, {
+        httpOnly: true,
+        path: '/',
+        secure: cookie.secure,
+        sameSite: 'lax', // the callback arrives from the provider's site, which `strict` would leave out
+        maxAge: validForMs,
+      });
+      const nonce = randomBytes(24).toString('base64url');
+      const [key] = keys;
+      const sealed: Sealed = { nonce, returnTo, scope: scope.join(' '), restarts, at: now() };
+      return {
+        state: seal(key!.state, JSON.stringify(sealed), binding).toString('base64url'),
+        codeVerifier: codeVerifier(key!.verifier, binding, nonce),
+        nonce,
+        scope,
+        returnTo,
+        restarts,
+      };
+    },
+
+    accept(req, state) {
+      const binding = bindingOf(req);
+      if (binding === undefined)
+        throw new AppError('invalid_state', { cause: new Error(`the browser sent no ${name} cookie`) });
+      if (typeof state !== 'string')
+        throw new AppError('invalid_state', { cause: new Error('the callback has no state, or several') });
+      for (const key of keys) {
+        const text = open(key.state, Buffer.from(state, 'base64url'), binding);
+        if (text === undefined) continue;
+        const { nonce, returnTo, scope, restarts, at } = JSON.parse(text) as Sealed; // only we can have sealed it
+        if (now() - at > validForMs)
+          throw new AppError('invalid_state', { cause: new Error('the login began too long ago') });
+        const verifier = codeVerifier(key.verifier, binding, nonce);
+        return { state, codeVerifier: verifier, nonce, scope: scope.split(' '), returnTo, restarts };
+      }
+      throw new AppError('invalid_state', { cause: new Error('the state was not sealed for this browser') });
+    },
+  };
+}

@@ -1,0 +1,31 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RequestHandler } from 'express';
+import { type HttpLogger, pinoHttp } from 'pino-http';
+import { describeError, type Logger } from '../logger.ts';
+
+/**
+ * One line per request: id, method, path, status, milliseconds. Never a query, header, cookie or body: that is
+ * where codes, states and tokens travel. The id also goes out as `X-Request-Id`.
+ */
+export function createRequestLog(log: Logger): RequestHandler {
+  const requestLog: HttpLogger = pinoHttp({
+    logger: log,
+    genReqId: (_req, res) => {
+      const id = randomUUID();
+      res.setHeader('X-Request-Id', id);
+      return id;
+    },
+    quietReqLogger: true,
+    wrapSerializers: false,
+    serializers: {
+      req: (req: IncomingMessage & { originalUrl?: string }) => ({
+        method: req.method,
+        path: (req.originalUrl ?? req.url ?? '').split('?', 1)[0],
+      }),
+      res: (res: ServerResponse) => ({ status: res.statusCode }),
+      err: describeError,
+    },
+  });
+  return requestLog;
+}

@@ -1,0 +1,17 @@
+const longest = 2048;
+
+/** Pages that only lead on to a login would lead in a circle. */
+const circular = /^\/+(auth(\/|$)|login(\/|$))/i;
+
+/**
+ * An absolute URL on `origin`: the one `wanted` means when that is safe, else `fallback` on it. Absolute, because
+ * a path alone can mean another host to a browser (`//evil.example`, `/.//evil.example`).
+ */
+export function safeReturnTo(wanted: unknown, origin: string, fallback = '/profile'): string {
+  const otherwise = origin + fallback;
+  if (typeof wanted !== 'string' || wanted.length > longest || !URL.canParse(wanted, origin))
+    return otherwise;
+  const url = new URL(wanted, origin);
+  if (url.origin !== origin || url.username || url.password || circular.test(url.pathname)) return otherwise;
+  return url.href;
+}

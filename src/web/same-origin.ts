@@ -1,0 +1,28 @@
+import type { Request, RequestHandler } from 'express';
+import { AppError } from '../errors.ts';
+
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/**
+ * Refuses what another site made the browser send: `requireSameOrigin` whatever the method,
+ * `requireSameOriginToChange` unsafe methods only (Fetch Metadata, else `Origin`).
+ * @throws AppError `cross_site_request`
+ */
+export function createSameOrigin(publicOrigin: string) {
+  function isFromElsewhere(req: Request): boolean {
+    const site = req.headers['sec-fetch-site'];
+    if (site !== undefined) return site !== 'same-origin' && site !== 'none';
+    const { origin } = req.headers;
+    return origin !== undefined && origin !== publicOrigin;
+  }
+
+  const requireSameOrigin: RequestHandler = function requireSameOrigin(req, _res, next) {
+    if (isFromElsewhere(req)) throw new AppError('cross_site_request');
+    next();
+  };
+  const requireSameOriginToChange: RequestHandler = function requireSameOriginToChange(req, _res, next) {
+    if (!safeMethods.has(req.method) && isFromElsewhere(req)) throw new AppError('cross_site_request');
+    next();
+  };
+  return { requireSameOrigin, requireSameOriginToChange };
+}

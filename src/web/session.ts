@@ -1,0 +1,92 @@
+import { unsign } from 'cookie-signature';
+import type { Request, RequestHandler, Response } from 'express';
+import session, { type Store } from 'express-session';
+import type { Config } from '../config.ts';
+import { AppError, storeUnavailable } from '../errors.ts';
+import { readCookie } from './cookies.ts';
+
+declare module 'express-session' {
+  interface SessionData {
+    /** Epoch milliseconds of the login this session began with. */
+    startedAt: number;
+    /** A message for the next page, by its key in `views/`. */
+    flash: string;
+  }
+}
+
+/** The browser's session: an opaque signed id in a cookie, and express-session behind it where pages need more. */
+export interface Sessions {
+  /** Loads `req.session`; 503 when the store cannot tell, never a session that is silently empty. */
+  readonly load: RequestHandler;
+  /** The id in the browser's cookie if we signed it; whether anyone is logged in under it, the token store knows. */
+  idOf(req: Request): string | undefined;
+  /** The browser has a session under a new id, and the old one is gone (no fixation). Needs `load`. */
+  start(req: Request): Promise<string>;
+  /** `req.session` is stored before the answer goes out, so that the next request finds it. Needs `load`. */
+  save(req: Request): Promise<void>;
+  /** The browser has no session and no cookie. Needs `load`. */
+  end(req: Request, res: Response): Promise<void>;
+}
+
+/** express-session set up so that it writes only when asked to and never slides by itself. */
+export function createSessions(
+  { secrets, cookie, absoluteSeconds }: Config['session'],
+  store: Store,
+  now: () => number,
+): Sessions {
+  const name = cookie.prefix;
+  const attributes = { httpOnly: true, path: '/', secure: cookie.secure, sameSite: cookie.sameSite } as const;
+  const keys = secrets.map((each) => each.reveal());
+  const expressSession = session({
+    name,
+    store,
+    secret: keys,
+    resave: false,
+    saveUninitialized: false,
+    cookie: { ...attributes, maxAge: absoluteSeconds * 1000 },
+  });
+
+  return {
+    load: (req, res, next) =>
+      expressSession(req, res, (error?: unknown) => {
+        if (error) next(storeUnavailable(error));
+        // express-session passes on without a session while its store says it is disconnected.
+        else next(req.session ? undefined : storeUnavailable(new Error('no session was loaded')));
+      }),
+
+    idOf(req) {
+      const value = readCookie(req, name);
+      if (!value?.startsWith('s:')) return undefined;
+      for (const key of keys) {
+        const id = unsign(value.slice(2), key);
+        if (id !== false) return id;
+      }
+      return undefined;
+    },
+
+    async start(req) {
+      if (cookie.secure && !req.secure)
+        throw new AppError('internal_error', {
+          cause: new Error(
+            'the session cookie is secure but this request came without X-Forwarded-Proto: https from a proxy in TRUST_PROXY',
+          ),
+        });
+      await settled((done) => req.session.regenerate(done));
+      req.session.startedAt = now();
+      return req.sessionID;
+    },
+
+    save: (req) => settled((done) => req.session.save(done)),
+
+    async end(req, res) {
+      await settled((done) => req.session.destroy(done));
+      res.clearCookie(name, attributes);
+    },
+  };
+}
+
+function settled(act: (done: (error?: unknown) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    act((error) => (error ? reject(storeUnavailable(error)) : resolve()));
+  });
+}
