@@ -47,7 +47,7 @@ export function createApp(config: Config, deps: Deps): App {
 
   handler.use(createOpsRoutes(), createRequestLog(log));
   handler.use('/api', apiHeaders, createApiRoutes({ ...shared, ...config, requireToken, forwardTo }));
-  handler.use(createPageHeaders(config.session.cookie.secure, () => [...oauth.formTargets()]));
+  handler.use(createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin));
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);
   handler.use('/auth', createAuthRoutes(shared));

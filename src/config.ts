@@ -288,9 +288,6 @@ function shape(values: Values) {
       ...(https && !secure
         ? ['SESSION_COOKIE_SECURE is false: the session cookie may travel in the clear.']
         : []),
-      ...(values.REDIS_URL
-        ? []
-        : ['REDIS_URL is not set: sessions are kept in memory and end with this process.']),
     ],
   };
 }

@@ -29,6 +29,7 @@ export function createDeps(config: Config, log: Logger = createLogger(config.log
   const upstream = new Agent({ connect: { timeout: 5_000 } });
   const shared = { now, log, fetch: globalThis.fetch, upstream };
   if (!config.redisUrl) {
+    log.info('REDIS_URL is not set: sessions are kept in memory and end with this process');
     return {
       ...shared,
       tokenStore: createMemoryTokenStore(config.session, now),

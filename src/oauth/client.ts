@@ -54,10 +54,11 @@ export interface OAuthClient {
   refreshTokenGrant(tokens: TokenSet): Promise<TokenSet>;
   /** RFC 7009; does nothing when the server has no revocation endpoint. */
   revokeToken(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
-  /** Where the browser ends its session at the provider, if the provider has such a place and is known by now. */
-  endSessionUrl(idToken: string | undefined): URL | undefined;
-  /** Origins a form of ours may lead on to, as far as they are known by now. */
-  formTargets(): ReadonlySet<string>;
+  /**
+   * Where the browser ends its session at the provider (OIDC RP-Initiated Logout), if the provider has such a place
+   * and is known by now. Without `id_token_hint`: it would hand a token to the browser.
+   */
+  endSessionUrl(): URL | undefined;
 }
 
 /** The `provider` part of a configuration, against the server behind `fetch`. */
@@ -83,7 +84,7 @@ export function createOAuthClient(
   const ask: CustomFetch = (url, { body, signal, ...options }) =>
     fetch(url, { ...options, body: body ?? null, signal: signal ?? null });
 
-  const targets = new Set(issuer && [issuer.origin]);
+  let endSession: URL | undefined;
   let known: Configuration | undefined;
   let underWay: Promise<Configuration> | undefined;
 
@@ -92,8 +93,8 @@ export function createOAuthClient(
     underWay ??= (issuer ? discover(issuer) : Promise.resolve(configure(undefined)))
       .then((found) => {
         known = found;
-        const endSession = found.serverMetadata().end_session_endpoint;
-        if (endSession !== undefined) targets.add(new URL(endSession).origin);
+        if (found.serverMetadata().end_session_endpoint !== undefined)
+          endSession = buildEndSessionUrl(found, { post_logout_redirect_uri: `${publicOrigin}/` });
         return found;
       })
       .finally(() => {
@@ -184,15 +185,7 @@ export function createOAuthClient(
         await tokenRevocation(server, token, { token_type_hint: hint });
       }),
 
-    endSessionUrl: (idToken) => {
-      if (!known?.serverMetadata().end_session_endpoint) return undefined;
-      return buildEndSessionUrl(known, {
-        post_logout_redirect_uri: `${publicOrigin}/`,
-        ...(idToken !== undefined && { id_token_hint: idToken }),
-      });
-    },
-
-    formTargets: () => targets,
+    endSessionUrl: () => endSession,
   };
 }
 

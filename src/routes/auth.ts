@@ -116,7 +116,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     await sessions.end(req, res);
     // `fetch` would follow into the provider's site and fail there; a person is meant to arrive there.
     const isScript = req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req);
-    const endSession = ended && !isScript ? oauth.endSessionUrl(ended.tokens.idToken) : undefined;
+    const endSession = ended && !isScript ? oauth.endSessionUrl() : undefined;
     res.redirect(303, endSession?.href ?? `${publicOrigin}/`);
   }
 

@@ -1,8 +1,11 @@
 import type { RequestHandler } from 'express';
 import helmet from 'helmet';
 
-/** Pages: nothing but our own files, no inline code. Forms may lead on to `formTargets` (the provider's sign-out). */
-export function createPageHeaders(secure: boolean, formTargets: () => readonly string[]): RequestHandler {
+/**
+ * Pages: nothing but our own files, no inline code, in nobody's frame. Browsers hold `form-action` against redirects
+ * too, and signing out leads on to the provider: `formTarget` is its origin, as soon as it is known.
+ */
+export function createPageHeaders(secure: boolean, formTarget: () => string | undefined): RequestHandler {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
@@ -16,12 +19,13 @@ export function createPageHeaders(secure: boolean, formTargets: () => readonly s
         manifestSrc: ["'self'"],
         baseUri: ["'none'"],
         frameAncestors: ["'none'"],
-        formAction: ["'self'", () => formTargets().join(' ')],
+        formAction: ["'self'", () => formTarget() ?? ''],
         ...(secure && { upgradeInsecureRequests: [] }),
       },
     },
     // `no-referrer` would make browsers send `Origin: null` with our own forms.
     referrerPolicy: { policy: 'same-origin' },
+    xFrameOptions: { action: 'deny' },
     strictTransportSecurity: secure && { maxAge: 31_536_000, includeSubDomains: false },
   });
 }

@@ -1,0 +1,26 @@
+/** Markup that may be sent as it stands. */
+export class Html {
+  constructor(readonly text: string) {}
+}
+
+type Part = string | Html | readonly Html[] | undefined;
+
+const entities: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+function markup(part: Part): string {
+  if (part === undefined) return '';
+  if (part instanceof Html) return part.text;
+  if (typeof part === 'string') return part.replace(/[&<>"']/g, (character) => entities[character] ?? '');
+  return part.map(({ text }) => text).join('');
+}
+
+/** A template whose inserted strings are escaped, for element content and for quoted attributes. */
+export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
+  return new Html(strings.map((text, index) => text + markup(parts[index])).join(''));
+}

@@ -1,0 +1,76 @@
+import { createServer, type Server } from 'node:http';
+import express, { type NextFunction, type Request, type Response } from 'express';
+import { personOf, requirePerson } from './bearer.ts';
+import { createIntrospection, IntrospectionFailed, type IntrospectionSettings } from './introspection.ts';
+import { createItemLists } from './item-lists.ts';
+import { closeServer, listen, localAddress } from './listening.ts';
+
+export interface DemoResourceServerOptions extends IntrospectionSettings {
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** The address to bind to. Default `127.0.0.1`. */
+  readonly host?: string;
+}
+
+export interface DemoResourceServer {
+  /** The bound address, without a slash at the end. */
+  readonly url: string;
+  readonly port: number;
+  readonly server: Server;
+  close(): Promise<void>;
+}
+
+function answerFailure(error: unknown, _req: Request, res: Response, _next: NextFunction): void {
+  if (error instanceof IntrospectionFailed) {
+    res.status(503).set('Retry-After', '1').json({ error: 'temporarily_unavailable' });
+    return;
+  }
+  const status = error instanceof Error && 'status' in error ? Number(error.status) : 500;
+  res.status(status).json({ error: status < 500 ? 'invalid_request' : 'server_error' });
+}
+
+/** A running API with a profile and a list for alice and for bob, which asks the provider about every token. */
+export async function startDemoResourceServer(
+  options: DemoResourceServerOptions,
+): Promise<DemoResourceServer> {
+  const { host = '127.0.0.1' } = options;
+  const introspection = createIntrospection(options);
+  const lists = createItemLists();
+
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.use((_req, res, next) => {
+    res.set('Cache-Control', 'no-store');
+    next();
+  });
+  app.get('/api/user/profile', requirePerson(introspection, 'read:profile'), (_req, res) => {
+    const { sub, name, email, memberSince, plan } = personOf(res);
+    res.json({ sub, name, email, member_since: memberSince, plan });
+  });
+  app.get('/api/user/data', requirePerson(introspection, 'read:data'), (_req, res) => {
+    res.json({ items: lists.of(personOf(res)) });
+  });
+  app.post('/api/user/data', requirePerson(introspection, 'write:data'), express.json(), (req, res) => {
+    const members: unknown = req.body;
+    if (typeof members !== 'object' || members === null || Array.isArray(members))
+      res.status(400).json({ error: 'invalid_request' });
+    else res.status(201).json(lists.add(personOf(res), members));
+  });
+  app.use((_req, res) => {
+    res.status(404).json({ error: 'not_found' });
+  });
+  app.use(answerFailure);
+
+  const server = createServer(app);
+  const port = await listen(server, options.port, host);
+  return {
+    url: `http://${localAddress(host)}:${port}`,
+    port,
+    server,
+    async close() {
+      await closeServer(server);
+      await introspection.close();
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Writable } from 'node:stream';
+import { createApp } from '../../src/app.ts';
+import { loadConfig } from '../../src/config.ts';
+import { createDeps, type Deps } from '../../src/deps.ts';
+import { createLogger } from '../../src/logger.ts';
+
+export interface LatchkeyOptions {
+  readonly issuer?: string | undefined;
+  readonly apiUrl: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly store?: 'memory' | 'redis';
+  /** On top of, or (with `undefined`) instead of, what a test needs to have. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly deps?: Partial<Deps>;
+  /** Its server's own, when an address has to be known beforehand. */
+  readonly server?: Server;
+}
+
+export interface Latchkey {
+  readonly origin: string;
+  readonly deps: Deps;
+  /** Every line logged so far. */
+  readonly logLines: string[];
+  close(): Promise<void>;
+}
+
+export const sessionSecret = 'a-secret-for-tests-that-is-long-enough';
+
+/** A server that listens on a free port and answers nothing yet. */
+export async function openPort(): Promise<{ readonly server: Server; readonly origin: string }> {
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  return { server, origin: `http://localhost:${(server.address() as AddressInfo).port}` };
+}
+
+/** The real app on a port of its own, logging at `trace` into memory. */
+export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey> {
+  const server = options.server ?? (await openPort()).server;
+  const origin = `http://localhost:${(server.address() as AddressInfo).port}`;
+  const config = loadConfig({
+    OAUTH2_ISSUER: options.issuer,
+    OAUTH2_CLIENT_ID: options.clientId,
+    OAUTH2_CLIENT_SECRET: options.clientSecret,
+    OAUTH2_REDIRECT_URI: `${origin}/auth/callback`,
+    OAUTH2_API_BASE_URL: options.apiUrl,
+    SESSION_SECRET: sessionSecret,
+    NODE_ENV: 'test',
+    LOG_LEVEL: 'trace',
+    ...(options.store === 'redis' && { REDIS_URL: process.env.TEST_REDIS_URL }),
+    ...options.env,
+  });
+  const logLines: string[] = [];
+  const destination = new Writable({
+    write(chunk, _encoding, done) {
+      logLines.push(String(chunk));
+      done();
+    },
+  });
+  const deps = { ...createDeps(config, createLogger(config.logLevel, destination)), ...options.deps };
+  const app = createApp(config, deps);
+  await app.ready().catch(() => undefined);
+  server.on('request', app.handler);
+  return {
+    origin,
+    deps,
+    logLines,
+    async close() {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+      await app.settled();
+      await deps.close();
+    },
+  };
+}
