@@ -24,8 +24,10 @@ export interface Deps {
 }
 
 /** What the configuration asks for: Redis when `REDIS_URL` is set, else memory. */
-export function createDeps(config: Config, log: Logger = createLogger(config.logLevel)): Deps {
-  const now = Date.now;
+export function createDeps(
+  config: Config,
+  { now = Date.now, log = createLogger(config.logLevel) }: Partial<Pick<Deps, 'now' | 'log'>> = {},
+): Deps {
   const upstream = new Agent({ connect: { timeout: 5_000 } });
   const shared = { now, log, fetch: globalThis.fetch, upstream };
   if (!config.redisUrl) {

@@ -224,14 +224,12 @@ async function tidied(response: Response, idToken: 'use' | 'drop'): Promise<Resp
   const text = await response.text();
   const headers = new Headers(response.headers);
   for (const name of ['www-authenticate', 'content-encoding', 'content-length']) headers.delete(name);
-  return new Response(tidiedBody(text, idToken), { status: response.status, headers });
-}
-
-function tidiedBody(text: string, idToken: 'use' | 'drop'): string {
+  const { status } = response;
   try {
-    return JSON.stringify(tidyTokenResponse(JSON.parse(text), idToken));
+    return new Response(JSON.stringify(tidyTokenResponse(JSON.parse(text), idToken)), { status, headers });
   } catch {
-    return text; // not JSON: the library says so in its own words
+    headers.delete('content-type'); // whatever it calls itself, it is not JSON
+    return new Response(text, { status, headers });
   }
 }
 

@@ -47,6 +47,8 @@ const clientCodes = new Set([
   'unsupported_grant_type',
   'invalid_scope',
 ]);
+/** The library's codes for an answer that was OAuth, and wrong. */
+const checkFailures = /INVALID_RESPONSE|COMPARISON|TIMESTAMP|KEY_SELECTION|UNSUPPORTED/;
 const retryableStatuses = new Set([408, 425, 429]);
 const finalStatuses = new Set([400, 401, 403]);
 
@@ -61,14 +63,13 @@ export function toOAuthError(error: unknown): OAuthError {
     return refusal(error.response, evidence(error.error, error.error_description), error.error);
   }
   if (error instanceof ClientError) {
-    // The library keeps a response it could not read as the cause.
-    if (error.cause instanceof Response && error.code === 'OAUTH_RESPONSE_IS_NOT_CONFORM') {
+    // The library keeps a response it could make nothing of as the cause.
+    if (error.cause instanceof Response && error.cause.status >= 400) {
       return refusal(error.cause, `HTTP ${error.cause.status} without an OAuth error`);
     }
-    const isUnreadable =
-      error.code === undefined || /TIMEOUT|ABORT|PARSE|NOT_JSON|NOT_CONFORM/.test(error.code);
+    const isCheckFailed = error.code !== undefined && checkFailures.test(error.code);
     return new OAuthError(
-      isUnreadable ? 'unavailable' : 'invalid_response',
+      isCheckFailed ? 'invalid_response' : 'unavailable',
       `${error.code ?? 'OAUTH'}: ${error.message}`,
     );
   }

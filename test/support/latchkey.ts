@@ -24,6 +24,8 @@ export interface Latchkey {
   readonly deps: Deps;
   /** Every line logged so far. */
   readonly logLines: string[];
+  /** Settles when nothing is under way in the background. */
+  settled(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -61,7 +63,8 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
       done();
     },
   });
-  const deps = { ...createDeps(config, createLogger(config.logLevel, destination)), ...options.deps };
+  const log = createLogger(config.logLevel, destination);
+  const deps = { ...createDeps(config, { log, ...options.deps }), ...options.deps };
   const app = createApp(config, deps);
   await app.ready().catch(() => undefined);
   server.on('request', app.handler);
@@ -69,6 +72,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     origin,
     deps,
     logLines,
+    settled: app.settled,
     async close() {
       server.closeAllConnections();
       await new Promise((done) => server.close(done));

@@ -3,7 +3,7 @@ import { type DemoProvider, startDemoProvider } from '../../demo/provider.ts';
 import { type DemoResourceServer, startDemoResourceServer } from '../../demo/resource-server.ts';
 import { Browser, type Page } from './browser.ts';
 import { type Faults, injectFaults } from './faults.ts';
-import { type Latchkey, openPort, startLatchkey } from './latchkey.ts';
+import { type Latchkey, type LatchkeyOptions, openPort, startLatchkey } from './latchkey.ts';
 
 export interface WorldOptions {
   readonly store?: 'memory' | 'redis';
@@ -27,12 +27,15 @@ export interface World {
   readonly clock: { advance(seconds: number): void };
   /** Every grant the provider gave, by type. */
   readonly grants: string[];
+  /** Every token the provider issued, oldest first. */
+  readonly issued: { readonly access: string[]; readonly refresh: string[] };
   browser(): Browser;
   /** The whole way from the login link to the page it leads back to, as a person walks it. */
   signIn(browser: Browser, person?: string, loginPath?: string): Promise<Page>;
   /** Whether the provider still honours a token. */
   isActive(token: string): Promise<boolean>;
-  /** A second Latchkey with the same configuration and the same stores' Redis. */
+  /** One more Latchkey instance behind the same public origin, on the same Redis. */
+  secondInstance(): Promise<Latchkey>;
   close(): Promise<void>;
 }
 
@@ -56,6 +59,11 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   });
   const grants: string[] = [];
   provider.provider.on('grant.success', (ctx) => grants.push(String(ctx.oidc.params?.grant_type)));
+  const issued = { access: [] as string[], refresh: [] as string[] };
+  provider.provider.on('access_token.saved', (token) => issued.access.push(token.jti)); // opaque: its id is the token
+  provider.provider.on('refresh_token.saved', (token) => {
+    if (!issued.refresh.includes(token.jti)) issued.refresh.push(token.jti); // saved again when it is spent
+  });
   const api = await startDemoResourceServer({
     port: 0,
     introspectionUrl: provider.introspectionUrl,
@@ -65,8 +73,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const apiFaults = injectFaults(api.server);
 
   let offsetMs = 0;
-  const latchkey = await startLatchkey({
-    server,
+  const started: LatchkeyOptions = {
     issuer: options.withoutIssuer ? undefined : provider.issuer,
     apiUrl: api.url,
     ...client,
@@ -81,7 +88,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       ...options.env,
     },
     deps: { now: () => Date.now() + offsetMs },
-  });
+  };
+  const latchkey = await startLatchkey({ ...started, server });
+  const others: Latchkey[] = [];
 
   return {
     provider,
@@ -92,6 +101,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     providerFaults,
     apiFaults,
     grants,
+    issued,
     clock: {
       advance(seconds) {
         offsetMs += seconds * 1000;
@@ -113,8 +123,14 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       const { active } = (await response.json()) as { active: boolean };
       return active;
     },
+    async secondInstance() {
+      const publicOrigin = { OAUTH2_REDIRECT_URI: `${origin}/auth/callback` };
+      const other = await startLatchkey({ ...started, env: { ...started.env, ...publicOrigin } });
+      others.push(other);
+      return other;
+    },
     async close() {
-      await latchkey.close();
+      for (const each of [latchkey, ...others]) await each.close();
       await api.close();
       await provider.close();
     },
