@@ -1,0 +1,327 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { AppError } from '../../src/errors.ts';
+import type { TokenSet } from '../../src/oauth/token-set.ts';
+import { Secret } from '../../src/secret.ts';
+import { createRedisTokenStore } from '../../src/tokens/redis-token-store.ts';
+import { createMemoryTokenStore, type TokenRecord, type TokenStore } from '../../src/tokens/token-store.ts';
+
+const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
+const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
+let offsetMs = 0;
+const now = () => Date.now() + offsetMs;
+let redis: Redis;
+const logged: string[] = [];
+const log = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
+
+beforeAll(() => {
+  redis = new Redis(process.env.TEST_REDIS_URL!, { enableAutoPipelining: true });
+});
+afterAll(() => redis.quit());
+beforeEach(() => {
+  offsetMs = 0;
+  logged.length = 0;
+});
+
+function tokens(accessToken: string): TokenSet {
+  return {
+    accessToken,
+    tokenType: 'bearer',
+    scope: ['read:data'],
+    issuedAt: now(),
+    refreshToken: `rt-${accessToken}`,
+  };
+}
+const record = (accessToken: string): TokenRecord => ({
+  tokens: tokens(accessToken),
+  user: { sub: 'alice' },
+  signedInAt: now(),
+});
+const renamed = (accessToken: string) => async (newest: TokenRecord) => ({
+  ...newest,
+  tokens: tokens(accessToken),
+});
+const accessOf = (found: TokenRecord | undefined) => found?.tokens.accessToken;
+
+const redisStore = (options: { secrets?: Secret[]; redis?: Redis } = {}) =>
+  createRedisTokenStore({ redis, secrets, lifetime, now, log, ...options });
+
+describe.each([
+  ['memory', () => createMemoryTokenStore(lifetime, now)],
+  ['Redis', () => redisStore()],
+])('the token store in %s', (_name, create) => {
+  let store: TokenStore;
+  let id: string;
+  beforeEach(() => {
+    store = create();
+    id = randomUUID();
+  });
+
+  test('returns what was put, whole', async () => {
+    const put = record('a');
+    await store.put(id, put);
+    expect(await store.get(id)).toEqual(put);
+    expect(await store.get(randomUUID())).toBeUndefined();
+  });
+
+  test('an update gets the newest record and leaves what it returns', async () => {
+    await store.put(id, record('a'));
+    const seen: unknown[] = [];
+    const left = await store.update(id, async (newest) => {
+      seen.push(accessOf(newest));
+      return { ...newest, tokens: tokens('b') };
+    });
+    expect(seen).toEqual(['a']);
+    expect(accessOf(left)).toBe('b');
+    expect(accessOf(await store.get(id))).toBe('b');
+  });
+
+  test('an update without a record does nothing, so nothing is brought back', async () => {
+    let calls = 0;
+    const change = async (newest: TokenRecord) => {
+      calls += 1;
+      return newest;
+    };
+    expect(await store.update(id, change)).toBeUndefined();
+    expect(calls).toBe(0);
+    await store.put(id, record('a'));
+    await store.take(id);
+    expect(await store.update(id, renamed('b'))).toBeUndefined();
+    expect(await store.get(id)).toBeUndefined();
+  });
+
+  test('an update that returns nothing removes the record', async () => {
+    await store.put(id, record('a'));
+    expect(await store.update(id, async () => undefined)).toBeUndefined();
+    expect(await store.get(id)).toBeUndefined();
+  });
+
+  test('an update that fails changes nothing, and the failure arrives as it was', async () => {
+    await store.put(id, record('a'));
+    const failure = new Error('the provider is away');
+    await expect(store.update(id, () => Promise.reject(failure))).rejects.toBe(failure);
+    expect(accessOf(await store.get(id))).toBe('a');
+    expect(accessOf(await store.update(id, renamed('b')))).toBe('b'); // and nothing stays locked
+  });
+
+  test('updates of one session come one after another, each seeing the one before', async () => {
+    await store.put(id, record('0'));
+    let running = 0;
+    await Promise.all(
+      Array.from({ length: 10 }, () =>
+        store.update(id, async (newest) => {
+          running += 1;
+          expect(running).toBe(1);
+          await delay(5);
+          running -= 1;
+          return { ...newest, tokens: tokens(String(Number(accessOf(newest)) + 1)) };
+        }),
+      ),
+    );
+    expect(accessOf(await store.get(id))).toBe('10');
+  });
+
+  test('updates of different sessions do not wait for each other', async () => {
+    const other = randomUUID();
+    await store.put(id, record('a'));
+    await store.put(other, record('b'));
+    let release = () => {};
+    const held = store.update(id, async (newest) => {
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      return newest;
+    });
+    expect(accessOf(await store.update(other, renamed('c')))).toBe('c');
+    release();
+    await held;
+  });
+
+  test('take removes the record, and the second take finds none', async () => {
+    await store.put(id, record('a'));
+    expect(accessOf(await store.take(id))).toBe('a');
+    expect(await store.take(id)).toBeUndefined();
+    expect(await store.get(id)).toBeUndefined();
+  });
+
+  test('take waits for an update under way and takes what that update leaves', async () => {
+    await store.put(id, record('a'));
+    let release = () => {};
+    const hold = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let begun = () => {};
+    const started = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const update = store.update(id, async (newest) => {
+      begun();
+      await hold;
+      return { ...newest, tokens: tokens('b') };
+    });
+    await started;
+    const take = store.take(id);
+    release();
+    expect(accessOf(await take)).toBe('b');
+    await update;
+    expect(await store.get(id)).toBeUndefined();
+  });
+
+  test('a record is over at its absolute limit, however much it was used', async () => {
+    await store.put(id, { ...record('a'), signedInAt: now() - (lifetime.absoluteSeconds - 5) * 1000 });
+    expect(await store.get(id, { slide: true })).toBeDefined();
+    offsetMs = 5_000;
+    expect(await store.get(id)).toBeUndefined();
+    expect(await store.update(id, renamed('b'))).toBeUndefined();
+  });
+
+  test('tells when the session ends: idle time from its last use, never past the absolute limit', async () => {
+    const put = record('a');
+    await store.put(id, put);
+    const idleEnd = (await store.endsAt(id))!;
+    expect(Math.abs(idleEnd - (now() + lifetime.idleSeconds * 1000))).toBeLessThan(1500);
+    await store.put(id, { ...put, signedInAt: now() - (lifetime.absoluteSeconds - 30) * 1000 });
+    expect(Math.abs((await store.endsAt(id))! - (now() + 30_000))).toBeLessThan(1500);
+    expect(await store.endsAt(randomUUID())).toBeUndefined();
+  });
+});
+
+describe('the token store in memory', () => {
+  test('a session that is not used ends; use puts its end off, at most once a minute; looking does not', async () => {
+    const store = createMemoryTokenStore(lifetime, now);
+    await store.put('s', record('a'));
+    offsetMs = 70_000;
+    await store.get('s');
+    expect(await store.endsAt('s')).toBeLessThan(now() + 31_000);
+    await store.get('s', { slide: true });
+    expect(await store.endsAt('s')).toBeGreaterThan(now() + 98_000);
+    offsetMs = 169_000;
+    expect(await store.get('s')).toBeDefined();
+    offsetMs = 170_500;
+    expect(await store.get('s')).toBeUndefined();
+  });
+});
+
+describe('the token store in Redis', () => {
+  const key = (id: string) => `{sess:${id}}:tokens`;
+
+  test('use puts off the end of both keys of a session, once a minute; looking does not', async () => {
+    const store = redisStore();
+    const id = randomUUID();
+    await store.put(id, record('a'));
+    await redis.set(`sess:${id}`, '{}');
+    const shorten = () => Promise.all([redis.pexpire(key(id), 5_000), redis.pexpire(`sess:${id}`, 5_000)]);
+    const left = async () => Promise.all([redis.pttl(key(id)), redis.pttl(`sess:${id}`)]);
+    await shorten();
+    await store.get(id);
+    for (const each of await left()) expect(each).toBeLessThanOrEqual(5_000);
+    await store.get(id, { slide: true });
+    for (const each of await left()) expect(each).toBeGreaterThan(95_000);
+    await shorten();
+    await store.get(id, { slide: true });
+    for (const each of await left()) expect(each).toBeLessThanOrEqual(5_000);
+    offsetMs = 60_000;
+    await store.get(id, { slide: true });
+    for (const each of await left()) expect(each).toBeGreaterThan(95_000);
+  });
+
+  test('an update leaves the end of the session as it was', async () => {
+    const store = redisStore();
+    const id = randomUUID();
+    await store.put(id, record('a'));
+    await redis.pexpire(key(id), 5_000);
+    await store.update(id, renamed('b'));
+    expect(await redis.pttl(key(id))).toBeLessThanOrEqual(5_000);
+  });
+
+  test('holds nothing that can be read, and a record moved to another session opens there for nobody', async () => {
+    const store = redisStore();
+    const [id, other] = [randomUUID(), randomUUID()];
+    await store.put(id, record('very-secret-token'));
+    const raw = (await redis.getBuffer(key(id)))!;
+    expect(raw.includes('very-secret-token')).toBe(false);
+    expect(raw.includes('alice')).toBe(false);
+    await redis.set(key(other), raw);
+    expect(await store.get(other)).toBeUndefined();
+    await redis.set(key(other), 'garbage');
+    expect(await store.get(other)).toBeUndefined();
+    expect(logged.join()).toContain('cannot be opened');
+  });
+
+  test('a new first secret seals, an old one still opens, a foreign one does not', async () => {
+    const id = randomUUID();
+    await redisStore().put(id, record('a'));
+    const newer = new Secret('another-secret-of-these-tests-456789');
+    const rotated = redisStore({ secrets: [newer, ...secrets] });
+    expect(accessOf(await rotated.get(id))).toBe('a');
+    await rotated.update(id, renamed('b'));
+    expect(accessOf(await redisStore({ secrets: [newer] }).get(id))).toBe('b');
+    expect(await redisStore().get(id)).toBeUndefined();
+  });
+
+  test('across instances updates come one after another, and an update outlives its first lease', async () => {
+    const second = new Redis(process.env.TEST_REDIS_URL!);
+    const [one, two] = [redisStore(), redisStore({ redis: second })];
+    const id = randomUUID();
+    await one.put(id, record('0'));
+    const order: string[] = [];
+    await Promise.all(
+      [one, two].map((store, index) =>
+        store.update(id, async (newest) => {
+          order.push(`begin ${index}`);
+          await delay(index === 0 ? 5_600 : 100); // longer than one lease
+          order.push(`end ${index}`);
+          return { ...newest, tokens: tokens(`${accessOf(newest)}+`) };
+        }),
+      ),
+    );
+    expect(order.map((each) => each.split(' ')[0])).toEqual(['begin', 'end', 'begin', 'end']);
+    expect(accessOf(await one.get(id))).toBe('0++');
+    await second.quit();
+  }, 15_000);
+
+  test('who outlived the lease cannot write over what came after it', async () => {
+    const [one, two] = [redisStore(), redisStore()];
+    const id = randomUUID();
+    await one.put(id, record('a'));
+    const left = await one.update(id, async (newest) => {
+      await redis.del(`{sess:${id}}:lease`); // as if this process had been held up for longer than its lease
+      await two.update(id, renamed('newer'));
+      return { ...newest, tokens: tokens('older') };
+    });
+    expect(accessOf(left)).toBe('newer');
+    expect(accessOf(await one.get(id))).toBe('newer');
+    const gone = await one.update(id, async (newest) => {
+      await redis.del(`{sess:${id}}:lease`);
+      await two.take(id);
+      return { ...newest, tokens: tokens('back from the dead') };
+    });
+    expect(gone).toBeUndefined();
+    expect(await one.get(id)).toBeUndefined();
+  });
+
+  test('a store that is away is unavailable, never absent', async () => {
+    const away = new Redis('redis://127.0.0.1:1', {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      retryStrategy: () => null,
+    });
+    away.on('error', () => undefined);
+    const store = redisStore({ redis: away });
+    const calls = [
+      store.get('x'),
+      store.put('x', record('a')),
+      store.update('x', renamed('b')),
+      store.take('x'),
+      store.endsAt('x'),
+    ];
+    for (const call of calls) {
+      const error = await call.catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(AppError);
+      expect(error).toMatchObject({ code: 'temporarily_unavailable', status: 503 });
+    }
+    away.disconnect();
+  });
+});

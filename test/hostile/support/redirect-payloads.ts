@@ -1,0 +1,248 @@
+/** Where an attacker wants a browser to land; several spellings of one place a browser may understand. */
+const hosts = [
+  'evil.example',
+  'EVIL.example',
+  'evil.example.',
+  'evil.example:443',
+  '203.0.113.7',
+  '3405803783',
+  '0xCB007107',
+  '[2001:db8::7]',
+  'bücher.example',
+  'ｅｖｉｌ．ｅｘａｍｐｌｅ',
+  'evil。example',
+  'xn--bcher-kva.example',
+];
+
+/** `H` is a host, `O` our origin, `N` our host name; control characters are spelt out. */
+const withHost = [
+  '//H',
+  '///H',
+  '////H',
+  '//H/profile',
+  '//H:80/profile',
+  '/\\H',
+  '\\/H',
+  '\\\\H',
+  '\\\\\\H',
+  '/\\/H',
+  '/./\\H',
+  '/.//H',
+  './/H',
+  '/..//H',
+  '/x/..//H',
+  '/x/../..//H',
+  '/%2e//H',
+  '/%2E%2E//H',
+  '/.%2e//H',
+  '/%2f/H',
+  '/%2f%2fH',
+  '/%5cH',
+  '/%5c%5cH',
+  '%2f%2fH',
+  '%5c%5cH',
+  '%252f%252fH',
+  '/%252f/H',
+  '%25252f%25252fH',
+  '/\t/H',
+  '\t//H',
+  '/\n/H',
+  '/\r\n/H',
+  '\r\n//H',
+  '/\0/H',
+  '\0//H',
+  ' //H',
+  '\u00a0//H',
+  '\ufeff//H',
+  '\u200b//H',
+  '\v//H',
+  '\f//H',
+  '/%09/H',
+  '/%0a/H',
+  '/%0d%0a/H',
+  '/%00/H',
+  '／／H',
+  '/／H',
+  '⁄⁄H',
+  '∕∕H',
+  '＼＼H',
+  '/．//H',
+  '/․․//H',
+  'http://H',
+  'https://H',
+  'HTTPS://H',
+  'HtTp:H',
+  'http:H',
+  'http:/H',
+  'http:\\\\H',
+  'http:///H',
+  'https:/\\H',
+  'ht\ntp://H',
+  'h\tttps://H',
+  '\x01http://H',
+  'ftp://H',
+  'ws://H',
+  'wss://H',
+  'gopher://H',
+  '//N@H',
+  '//N:80@H',
+  '//N%40H',
+  'O@H',
+  'O:x@H',
+  'O.H',
+  'O\\@H',
+  'O%2f@H',
+  'http://N%2eH',
+  'http://N%00.H',
+  '//user:password@H/',
+  'http://H\\@N/',
+  'http://H#@N/',
+  'http://H?@N/',
+  'javascript://H/%0aalert(1)',
+  'data://H/text/html,x',
+  'intent://H/#Intent;scheme=https;end',
+  'view-source:http://H',
+  'jar:http://H!/x',
+  '/redirect?to=//H/../..//H',
+  '/profile\r\nLocation: http://H',
+  '/profile%0d%0aLocation:%20http://H',
+  '/profile\u560d\u560aLocation: http://H', // its low bytes are CR and LF
+];
+
+/** Need no host of the attacker's. */
+const withoutHost = [
+  'javascript:alert(1)',
+  'JaVaScRiPt:alert(1)',
+  'java\nscript:alert(1)',
+  ' javascript:alert(1)',
+  '\x00javascript:alert(1)',
+  'javascript&colon;alert(1)',
+  'javascript:alert(1)//O/profile',
+  'data:text/html,<script>alert(1)</script>',
+  'data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==',
+  'DATA:text/html,x',
+  'vbscript:msgbox(1)',
+  'file:///etc/passwd',
+  'about:blank',
+  'mailto:a@evil.example',
+  'blob:O/6b1f3c9e-0000-4000-8000-000000000000',
+  'BLOB:O/6b1f3c9e',
+  'bl\tob:O/x',
+  'blob:https://evil.example/x',
+  'filesystem:O/temporary/x.html',
+  'http://user@N/',
+  'http://user:password@N/',
+  'http://:@N/',
+  'http://@N/',
+  'O:1/',
+  'O:99999/',
+  'O0/',
+  'http://',
+  'http:',
+  '//',
+  '///',
+  '\\',
+  ':',
+  '://',
+  '#//evil.example',
+  '?//evil.example',
+  '?next=//evil.example',
+  '',
+  ' ',
+  '\0',
+  '\ud800',
+  '//[::1',
+  '//%',
+  '/%',
+  '/%zz',
+  '/%c0%af%c0%afevil.example',
+  `/${'a'.repeat(5_000)}`,
+  `//evil.example/${'a'.repeat(5_000)}`,
+  `${'/'.repeat(3_000)}evil.example`,
+  `/${'../'.repeat(600)}/evil.example`,
+];
+
+/** Lead in a circle: back to signing in, or to something else under `/auth`. */
+export const circular = [
+  '/auth/login',
+  '/auth/login?return_to=/auth/login',
+  '/auth/callback',
+  '/auth/callback?state=x&code=y',
+  '/auth/logout',
+  '/auth/refresh',
+  '/auth/session',
+  '/auth',
+  '/auth/',
+  '/auth?x',
+  '/auth#x',
+  '/login',
+  '/login/',
+  '/login?return_to=/login',
+  '/login#x',
+  '/AUTH/login',
+  '/Login',
+  'login',
+  './login',
+  'auth/login',
+  '/./login',
+  '/x/../login',
+  '/%2e/login',
+  '/x/%2e%2e/auth/login',
+  '\\login',
+  '/\tlogin',
+  '/lo\ngin',
+  'O/login',
+  'O/auth/login',
+  'O//login',
+  'O//auth/login',
+  'O\\auth\\login',
+  'O/.//login',
+  '/.//login',
+  '/.//auth/callback',
+];
+
+function* spellings(payload: string): Generator<string> {
+  yield payload;
+  const encoded = new URLSearchParams({ x: payload }).toString().slice(2); // takes lone surrogates, too
+  if (encoded !== payload && encoded.length < 200) {
+    yield encoded;
+    yield encodeURIComponent(encoded);
+  }
+}
+
+/** Every attack against `origin`, each text once. */
+export function redirectPayloads(origin: string): readonly string[] {
+  const name = new URL(origin).host;
+  const ours = (template: string) => template.replaceAll('O', origin).replaceAll('N', name);
+  const payloads = [
+    ...hosts.flatMap((host) => withHost.map((template) => ours(template).replaceAll('H', host))),
+    ...[...withoutHost, ...circular].map(ours),
+  ];
+  return [...new Set(payloads.flatMap((each) => [...spellings(each)]))];
+}
+
+/** Payloads of every kind with one host, for where each costs a whole sign-in. */
+export function redirectSample(origin: string): readonly string[] {
+  const name = new URL(origin).host;
+  return [...withHost, ...withoutHost, ...circular].map((template) =>
+    template.replaceAll('O', origin).replaceAll('N', name).replaceAll('H', 'evil.example'),
+  );
+}
+
+/** What is wrong with where `address` leads, read as a browser standing on `page` of `origin` reads it. */
+export function dangerOf(
+  address: string,
+  origin: string,
+  page = `${origin}/auth/callback`,
+): string | undefined {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the attack is made of
+  if (/[\u0000-\u0020\u007f-\uffff]/.test(address)) return 'has characters no header should have';
+  if (!address.startsWith(`${origin}/`)) return 'does not begin with our origin';
+  const url = new URL(address); // absolute, or this throws
+  if (url.origin !== origin || new URL(address, page).origin !== origin) return 'leads elsewhere';
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') return 'is no web address';
+  if (url.username || url.password) return 'names a user';
+  const path = url.pathname.toLowerCase().replace(/^\/+/, '/');
+  if (/^\/(auth|login)([/?#]|$)/.test(path)) return 'leads in a circle';
+  return undefined;
+}

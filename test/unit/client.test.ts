@@ -1,0 +1,178 @@
+import { clientSecretBasic, createOAuthClient } from '../../src/oauth/client.ts';
+import { OAuthError, toOAuthError } from '../../src/oauth/oauth-error.ts';
+import type { TokenSet } from '../../src/oauth/token-set.ts';
+import { Secret } from '../../src/secret.ts';
+
+const tokens: TokenSet = {
+  accessToken: 'at',
+  tokenType: 'bearer',
+  scope: [],
+  issuedAt: 0,
+  refreshToken: 'rt',
+};
+
+function clientAnswering(answer: () => Response | Promise<Response>, endpoints = {}, asked: Request[] = []) {
+  return createOAuthClient(
+    {
+      name: 'x',
+      issuer: undefined,
+      endpoints: {
+        authorization_endpoint: 'https://login.example.com/authorize',
+        token_endpoint: 'https://login.example.com/token',
+        revocation_endpoint: undefined,
+        userinfo_endpoint: undefined,
+        end_session_endpoint: undefined,
+        jwks_uri: undefined,
+        ...endpoints,
+      },
+      clientId: 'id',
+      clientSecret: new Secret('secret'),
+      clientAuth: 'client_secret_basic',
+      redirectUri: new URL('https://app.example.com/auth/callback'),
+      scopes: ['a'],
+    },
+    'https://app.example.com',
+    {
+      now: () => 1000,
+      fetch: async (url, init) => {
+        asked.push(new Request(url, init));
+        return answer();
+      },
+    },
+  );
+}
+
+const json =
+  (status: number, body: unknown, headers = {}) =>
+  () =>
+    new Response(JSON.stringify(body), {
+      status,
+      headers: { 'content-type': 'application/json', ...headers },
+    });
+
+test.each<[string, () => Response | Promise<Response>, string, number | undefined]>([
+  ['invalid_grant in a 400', json(400, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  ['invalid_grant in a 401', json(401, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  ['invalid_grant in a 403', json(403, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  [
+    'invalid_grant beside WWW-Authenticate',
+    json(401, { error: 'invalid_grant' }, { 'www-authenticate': 'Bearer error="invalid_token"' }),
+    'invalid_grant',
+    undefined,
+  ],
+  [
+    'invalid_client',
+    json(401, { error: 'invalid_client' }, { 'www-authenticate': 'Basic' }),
+    'client',
+    undefined,
+  ],
+  ['unauthorized_client', json(400, { error: 'unauthorized_client' }), 'client', undefined],
+  ['unsupported_grant_type', json(400, { error: 'unsupported_grant_type' }), 'client', undefined],
+  ['invalid_scope', json(400, { error: 'invalid_scope' }), 'client', undefined],
+  ['invalid_request', json(400, { error: 'invalid_request' }), 'refused', undefined],
+  ['an error of its own', json(422, { error: 'token_family_gone' }), 'refused', undefined],
+  ['400 with an empty body', () => new Response('', { status: 400 }), 'refused', undefined],
+  [
+    '400 with an empty body called JSON',
+    () => new Response('', { status: 400, headers: { 'content-type': 'application/json' } }),
+    'refused',
+    undefined,
+  ],
+  ['403 with a page', () => new Response('<h1>no</h1>', { status: 403 }), 'refused', undefined],
+  ['404 with a page', () => new Response('<h1>?</h1>', { status: 404 }), 'unavailable', undefined],
+  ['429', json(429, { error: 'slow_down' }, { 'retry-after': '30' }), 'unavailable', 30],
+  ['429 saying invalid_grant', json(429, { error: 'invalid_grant' }), 'unavailable', undefined],
+  ['503', () => new Response('', { status: 503, headers: { 'retry-after': '5' } }), 'unavailable', 5],
+  ['500 saying invalid_grant', json(500, { error: 'invalid_grant' }), 'unavailable', undefined],
+  [
+    '200 with a page',
+    () => new Response('<h1>hi</h1>', { headers: { 'content-type': 'text/html' } }),
+    'unavailable',
+    undefined,
+  ],
+  [
+    '200 with half an answer',
+    () => new Response('{"access_tok', { headers: { 'content-type': 'application/json' } }),
+    'unavailable',
+    undefined,
+  ],
+  ['200 without a token', json(200, { hello: 'world' }), 'invalid_response', undefined],
+  ['no answer', () => Promise.reject(new TypeError('fetch failed')), 'unavailable', undefined],
+  ['a time-out', () => Promise.reject(new DOMException('x', 'TimeoutError')), 'unavailable', undefined],
+])('a refresh that ends in %s', async (_what, answer, kind, retryAfterSeconds) => {
+  const error = await clientAnswering(answer)
+    .refreshTokenGrant(tokens)
+    .catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(OAuthError);
+  expect(error).toMatchObject({ kind, retryAfterSeconds });
+});
+
+test('Retry-After may be a date', async () => {
+  const at = new Date(Date.now() + 90_000).toUTCString();
+  const answer = () => new Response('', { status: 503, headers: { 'retry-after': at } });
+  const error = await clientAnswering(answer).refreshTokenGrant(tokens).catch(toOAuthError);
+  expect((error as OAuthError).retryAfterSeconds).toBeGreaterThan(85);
+  expect((error as OAuthError).retryAfterSeconds).toBeLessThan(95);
+});
+
+test('what the server says about an error is for the log, without anything that could be a token', async () => {
+  const answer = json(400, {
+    error: 'invalid_grant',
+    error_description: `token eyJhbGciOiJIUzI1NiJ9.abc.def-123 is spent`,
+  });
+  const error = await clientAnswering(answer).refreshTokenGrant(tokens).catch(toOAuthError);
+  expect((error as OAuthError).message).toBe('invalid_grant: token [redacted] is spent');
+});
+
+test('quirks of real servers do not stand in the way of a refresh', async () => {
+  const answer = json(200, {
+    access_token: 'at2',
+    token_type: 'BEARER',
+    expires_in: '60',
+    refresh_token: null,
+    scope: null,
+    id_token: 'not one',
+  });
+  await expect(clientAnswering(answer).refreshTokenGrant(tokens)).resolves.toEqual({
+    accessToken: 'at2',
+    tokenType: 'bearer',
+    scope: [],
+    issuedAt: 1000,
+    expiresAt: 61_000,
+    refreshToken: 'rt',
+  });
+});
+
+test('without a revocation endpoint nothing is asked, and the operator can be told', async () => {
+  const asked: Request[] = [];
+  const client = clientAnswering(json(200, {}), {}, asked);
+  await client.revokeToken('at', 'access_token');
+  expect(asked).toHaveLength(0);
+  expect(await client.ready()).toEqual({ canRevoke: false });
+});
+
+test('a token is revoked as RFC 7009 has it', async () => {
+  const asked: Request[] = [];
+  const endpoints = { revocation_endpoint: 'https://login.example.com/revoke' };
+  await clientAnswering(json(200, {}), endpoints, asked).revokeToken('rt', 'refresh_token');
+  expect(asked[0]!.url).toBe('https://login.example.com/revoke');
+  expect(await asked[0]!.text()).toBe('token_type_hint=refresh_token&token=rt');
+});
+
+test.each([
+  ['plain-client_1.0*x', 's3cret', 'plain-client_1.0*x:s3cret'],
+  ['a:b', 'c d', 'a%3Ab:c%20d'],
+  ["x!y'z", '(~)+/=%', 'x%21y%27z:%28%7E%29%2B%2F%3D%25'],
+  ['ü', '€', '%C3%BC:%E2%82%AC'],
+])('HTTP Basic for %s encodes only what must be', (id, secret, expected) => {
+  const headers = new Headers();
+  clientSecretBasic(id, new Secret(secret))(
+    { issuer: 'x' },
+    { client_id: id },
+    new URLSearchParams(),
+    headers,
+  );
+  const [scheme, credentials] = headers.get('authorization')!.split(' ');
+  expect(scheme).toBe('Basic');
+  expect(Buffer.from(credentials!, 'base64').toString()).toBe(expected);
+});

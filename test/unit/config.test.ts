@@ -1,0 +1,161 @@
+import { readFileSync } from 'node:fs';
+import { inspect } from 'node:util';
+import { ConfigError, loadConfig, variables } from '../../src/config.ts';
+
+const good = {
+  OAUTH2_ISSUER: 'https://login.example.com',
+  OAUTH2_CLIENT_ID: 'client',
+  OAUTH2_CLIENT_SECRET: 'hush-hush',
+  OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
+  OAUTH2_API_BASE_URL: 'https://api.example.com',
+  SESSION_SECRET: 'x'.repeat(32),
+};
+const https = { OAUTH2_REDIRECT_URI: 'https://app.example.com/auth/callback', TRUST_PROXY: '1' };
+
+function faultsOf(env: Record<string, string | undefined>): string[] {
+  try {
+    loadConfig(env);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return error.faults.map(({ variable }) => variable);
+  }
+}
+
+test('what is left out has its documented default', () => {
+  expect(loadConfig(good)).toMatchObject({
+    production: false,
+    host: '127.0.0.1',
+    port: 3000,
+    trustProxy: 0,
+    logLevel: 'info',
+    publicOrigin: 'http://localhost:3000',
+    provider: { clientAuth: 'client_secret_basic', scopes: ['read:profile', 'read:data', 'write:data'] },
+    session: {
+      cookie: { prefix: 'latchkey', secure: false, sameSite: 'lax' },
+      idleSeconds: 86_400,
+      absoluteSeconds: 604_800,
+    },
+    warnings: [],
+  });
+});
+
+test('an empty variable is one that is not set', () => {
+  const empty = Object.fromEntries(variables.map((each) => [each, '']));
+  expect(loadConfig({ ...empty, ...good })).toEqual(loadConfig(good));
+});
+
+test('under https the cookies are secure and tied to this host', () => {
+  expect(loadConfig({ ...good, ...https }).session.cookie).toEqual({
+    prefix: '__Host-latchkey',
+    secure: true,
+    sameSite: 'lax',
+  });
+});
+
+test('every fault is told at once, each with the variable, what is wrong and an example', () => {
+  const env = {
+    OAUTH2_TOKEN_URL: 'ftp://example.com',
+    OAUTH2_AUTHORIZATION_URL: 'http://login.example.com/authorize',
+    OAUTH2_REDIRECT_URI: 'https://app.example.com/callback',
+    OAUTH2_SCOPES: 'read:data\twrite:data',
+    SESSION_SECRET: `${'x'.repeat(40)},short`,
+    SESSION_IDLE_SECONDS: '0',
+    PORT: '70000',
+    TRUST_PROXY: 'true',
+    NODE_ENV: 'staging',
+  };
+  expect(new Set(faultsOf(env))).toEqual(
+    new Set([
+      'OAUTH2_TOKEN_URL',
+      'OAUTH2_AUTHORIZATION_URL',
+      'OAUTH2_CLIENT_ID',
+      'OAUTH2_CLIENT_SECRET',
+      'OAUTH2_REDIRECT_URI',
+      'OAUTH2_API_BASE_URL',
+      'OAUTH2_SCOPES',
+      'SESSION_SECRET',
+      'SESSION_IDLE_SECONDS',
+      'PORT',
+      'TRUST_PROXY',
+      'NODE_ENV',
+    ]),
+  );
+  expect(() => loadConfig(env)).toThrow(/PORT must be a port number.* Example: PORT=3000/);
+});
+
+test.each([
+  ['no provider at all', { OAUTH2_ISSUER: undefined }, 'OAUTH2_ISSUER'],
+  [
+    'one endpoint of two',
+    { OAUTH2_ISSUER: '', OAUTH2_TOKEN_URL: 'https://x.example/t' },
+    'OAUTH2_AUTHORIZATION_URL',
+  ],
+  [
+    'the other of two',
+    { OAUTH2_ISSUER: '', OAUTH2_AUTHORIZATION_URL: 'https://x.example/a' },
+    'OAUTH2_TOKEN_URL',
+  ],
+  ['an http provider', { OAUTH2_ISSUER: 'http://login.example.com' }, 'OAUTH2_ISSUER'],
+  ['an http API', { OAUTH2_API_BASE_URL: 'http://api.internal' }, 'OAUTH2_API_BASE_URL'],
+  ['an http app', { OAUTH2_REDIRECT_URI: 'http://app.example.com/auth/callback' }, 'OAUTH2_REDIRECT_URI'],
+  [
+    'a host that only looks like this machine',
+    { OAUTH2_ISSUER: 'http://localhost.example.com' },
+    'OAUTH2_ISSUER',
+  ],
+  ['secure cookies over http', { SESSION_COOKIE_SECURE: 'true' }, 'SESSION_COOKIE_SECURE'],
+  ['https behind nobody', { ...https, TRUST_PROXY: '' }, 'TRUST_PROXY'],
+  ['idle longer than absolute', { SESSION_ABSOLUTE_SECONDS: '60' }, 'SESSION_IDLE_SECONDS'],
+  ['memory in production', { NODE_ENV: 'production' }, 'REDIS_URL'],
+  ['a store of another kind', { REDIS_URL: 'http://localhost' }, 'REDIS_URL'],
+  [
+    'the demo secret in public',
+    { ...https, SESSION_SECRET: `demo-only-${'x'.repeat(30)}` },
+    'SESSION_SECRET',
+  ],
+  ['the demo client in public', { ...https, OAUTH2_CLIENT_SECRET: 'demo-only-x' }, 'OAUTH2_CLIENT_SECRET'],
+  ['a password in a URL', { OAUTH2_API_BASE_URL: 'https://me:pw@api.example.com' }, 'OAUTH2_API_BASE_URL'],
+])('%s is a fault of exactly one variable', (_what, env, variable) => {
+  expect(faultsOf({ ...good, ...env })).toEqual([variable]);
+});
+
+test('http on a private network is allowed when asked for, and warned of', () => {
+  const env = { ...good, OAUTH2_API_BASE_URL: 'http://api.internal', OAUTH2_ALLOW_HTTP: 'true' };
+  expect(loadConfig(env).warnings).toEqual([expect.stringContaining('OAUTH2_ALLOW_HTTP')]);
+});
+
+test('loopback may be http by every name it has', () => {
+  for (const host of ['localhost:1', '127.0.0.1:2', '127.9.8.7', '[::1]:3'])
+    expect(faultsOf({ ...good, OAUTH2_ISSUER: `http://${host}` })).toEqual([]);
+});
+
+test('no secret is ever printed, in a fault or from a configuration', () => {
+  const secret = 'a-secret-that-nobody-should-ever-read';
+  const env = {
+    ...good,
+    SESSION_SECRET: `${secret},short`,
+    OAUTH2_CLIENT_SECRET: secret,
+    REDIS_URL: `http://:${secret}@x`,
+  };
+  expect(() => loadConfig(env)).toThrow(ConfigError);
+  try {
+    loadConfig(env);
+  } catch (error) {
+    expect(inspect(error, { depth: 9 })).not.toContain(secret);
+  }
+  const config = loadConfig({
+    ...good,
+    SESSION_SECRET: secret,
+    OAUTH2_CLIENT_SECRET: secret,
+    REDIS_URL: `redis://:${secret}@x`,
+  });
+  expect(inspect(config, { depth: 9 }) + JSON.stringify(config)).not.toContain(secret);
+  expect(`${config.provider.clientSecret}`).toBe('[secret]');
+  expect(config.provider.clientSecret.reveal()).toBe(secret);
+});
+
+test('.env.example holds exactly the variables of the schema', () => {
+  const example = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
+  expect([...example.matchAll(/^([A-Z0-9_]+)=/gm)].map(([, name]) => name)).toEqual([...variables]);
+});
