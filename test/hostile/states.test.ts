@@ -33,13 +33,17 @@ describe('the callback', () => {
 
   async function waiting(): Promise<Waiting> {
     const browser = world.browser();
-    let callback: string | undefined;
-    await world.signIn(browser, 'alice');
-    const held = await browser.go('/auth/login', { until: (url) => url.includes('/auth/callback') });
-    callback = held.url;
-    const { searchParams } = new URL(callback);
+    const until = (url: string) => url.startsWith(`${world.origin}/auth/callback`);
+    const login = await browser.go('/auth/login');
+    const asked = await browser.submit(
+      login,
+      { login: 'alice', password: 'any' },
+      { action: '/login', until },
+    );
+    const scope = [...asked.text.matchAll(/name="scope" value="([^"]*)"/g)].map(([, each]) => each!);
+    const held = await browser.submit(asked, { decision: 'allow', scope }, { action: '/consent', until });
+    const { searchParams } = new URL(held.url);
     const one = (name: string) => searchParams.get(name)!;
-    await browser.fetch('/auth/logout', { method: 'POST' }); // nobody is signed in here any more
     const binding = (await browser.cookie('latchkey-login'))!;
     return { browser, code: one('code'), state: one('state'), iss: one('iss'), binding };
   }
@@ -58,7 +62,7 @@ describe('the callback', () => {
     return page;
   }
 
-  test('takes the state it sealed itself, once: what follows is refused for what is wrong with it', async () => {
+  test('takes the state it sealed itself, so that what is refused below is refused for what is wrong with it', async () => {
     const { browser, code, state, iss } = await waiting();
     const before = tokenRequests();
     const page = await browser.step(query({ code, state, iss }), { from: world.provider.issuer });
@@ -214,11 +218,13 @@ describe('the callback', () => {
   test.each(marks.flatMap((mark) => places.map((place) => [mark, place] as const)))(
     'never shows %s that came in %s',
     async (mark, place) => {
-      const { browser, state, iss } = await waiting();
       const call = 'Your account is locked: call 0900-EVIL';
-      const sent = { error: 'server_error', error_description: call, state, iss, [place]: `${mark}MARK` };
       for (const accept of ['text/html', 'application/json']) {
-        const page = await browser.step(query(sent), { headers: { accept } });
+        const { browser, state, iss } = await waiting();
+        const sent = { error: 'server_error', error_description: call, state, iss, [place]: `${mark}MARK` };
+        const headers = { accept, 'sec-fetch-mode': accept === 'text/html' ? 'navigate' : 'cors' };
+        const page = await browser.step(query(sent), { headers });
+        expect(page.headers['content-type']).toContain(accept);
         expect(page.status).toBe(400);
         for (const word of [mark, 'MARK', 'EVIL', 'onerror', 'alert(1)', '&lt;script', 'server_error'])
           expect([word, page.text.includes(word)]).toEqual([word, false]);

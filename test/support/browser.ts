@@ -33,6 +33,8 @@ export class Browser {
   constructor(
     readonly origin: string,
     jar = new CookieJar(undefined, { rejectPublicSuffixes: false }),
+    /** A proxy that ends TLS for `origin`: where it passes requests on to, and the headers it adds. */
+    private readonly proxy?: { readonly to: string; readonly headers: Readonly<Record<string, string>> },
   ) {
     this.jar = jar;
   }
@@ -112,13 +114,16 @@ export class Browser {
 
   async send(url: string, { method = 'GET', headers = {}, body }: Sending): Promise<Page> {
     const cookie = await this.jar.getCookieString(url);
+    const isProxied = this.proxy !== undefined && url.startsWith(this.origin);
+    const reached = isProxied ? url.replace(this.origin, this.proxy.to) : url;
     const sent = {
       ...headers,
+      ...(isProxied && this.proxy.headers),
       ...(cookie && { cookie }),
       ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }),
     };
     const page = await new Promise<Page>((resolve, reject) => {
-      const request = http.request(url, { method, headers: sent, agent: false }, (response) => {
+      const request = http.request(reached, { method, headers: sent, agent: false }, (response) => {
         let text = '';
         response.setEncoding('utf8');
         response.on('data', (chunk) => {

@@ -11,6 +11,8 @@ export interface WorldOptions {
   readonly accessTokenSeconds?: number;
   readonly refreshTokenSeconds?: number;
   readonly clientAuth?: 'client_secret_basic' | 'client_secret_post';
+  /** Where browsers reach Latchkey, when that is not where it listens. */
+  readonly publicOrigin?: string;
   /** Give the endpoints one by one instead of an issuer. */
   readonly withoutIssuer?: boolean;
 }
@@ -40,7 +42,8 @@ export interface World {
 }
 
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
-  const { server, origin } = await openPort();
+  const { server, origin: listening } = await openPort();
+  const origin = options.publicOrigin ?? listening;
   // A secret with characters that need encoding in HTTP Basic, and some that must be left alone.
   const client = {
     clientId: 'latchkey-test',
@@ -79,6 +82,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     ...client,
     store: options.store ?? 'redis',
     env: {
+      OAUTH2_REDIRECT_URI: `${origin}/auth/callback`,
       OAUTH2_CLIENT_AUTH: options.clientAuth,
       ...(options.withoutIssuer && {
         OAUTH2_AUTHORIZATION_URL: `${provider.issuer}/auth`,
@@ -124,8 +128,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       return active;
     },
     async secondInstance() {
-      const publicOrigin = { OAUTH2_REDIRECT_URI: `${origin}/auth/callback` };
-      const other = await startLatchkey({ ...started, env: { ...started.env, ...publicOrigin } });
+      const other = await startLatchkey(started);
       others.push(other);
       return other;
     },

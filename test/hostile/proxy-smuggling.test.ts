@@ -1,0 +1,277 @@
+import { type ApiWorld, createApiWorld } from './support/api-world.ts';
+import { head, speak } from './support/wire.ts';
+
+/** Never arrive, whatever their value: not ours to pass on, or an API may take them for our word. */
+const dropped = [
+  ...['Authorization', 'AUTHORIZATION', 'Proxy-Authorization', 'Cookie', 'Cookie2'],
+  ...['Origin', 'Referer', 'Sec-Fetch-Mode', 'Sec-CH-UA', 'Sec-GPC', 'Sec-WebSocket-Key'],
+  ...['Forwarded', 'Via', 'X-Forwarded', 'X-Forwarded-For', 'X-Forwarded-Host', 'X-Forwarded-Proto'],
+  ...[
+    'X-Forwarded-Port',
+    'X-Forwarded-Prefix',
+    'X-Forwarded-User',
+    'X-Forwarded-Email',
+    'X-Forwarded-Groups',
+  ],
+  ...['X-Forwarded-Access-Token', 'X-Forwarded-Preferred-Username', 'X-Forwarded-Client-Cert'],
+  ...[
+    'X-Real-IP',
+    'X-Client-IP',
+    'True-Client-IP',
+    'X-Cluster-Client-IP',
+    'CF-Connecting-IP',
+    'Fastly-Client-IP',
+  ],
+  ...['X-Original-URL', 'X-Original-Method', 'X-Original-Host', 'X-Rewrite-URL'],
+  ...['X-HTTP-Method', 'X-HTTP-Method-Override', 'X-Method-Override'],
+  ...['X-User', 'X-User-Id', 'X-UserName', 'X-Remote-User', 'Remote-User', 'X-Authenticated-User'],
+  ...['X-Authenticated-UserId', 'X-Auth-Request-User', 'X-Auth-Token', 'X-Auth-Request-Access-Token'],
+  ...['X-Access-Token', 'X-Id-Token', 'X-Api-Key', 'X-MS-Client-Principal', 'X-MS-Client-Principal-Id'],
+  ...[
+    'X-Goog-Authenticated-User-Email',
+    'X-Goog-IAP-JWT-Assertion',
+    'X-Amzn-Oidc-Data',
+    'X-Amzn-Oidc-Identity',
+  ],
+  // what other gateways vouch with: Authelia, Azure, Cloudflare Access, Grafana, Kong, Pomerium, Vouch, TLS in front
+  ...['Remote-Groups', 'Remote-Email', 'Remote-Name', 'X-MS-Token-AAD-Access-Token'],
+  ...[
+    'Cf-Access-Jwt-Assertion',
+    'Cf-Access-Authenticated-User-Email',
+    'X-WebAuth-User',
+    'X-Consumer-Username',
+  ],
+  ...['X-Consumer-Id', 'X-Credential-Identifier', 'X-Pomerium-Jwt-Assertion', 'X-Pomerium-Claim-Email'],
+  ...[
+    'X-Vouch-User',
+    'X-Vouch-IdP-AccessToken',
+    'X-JWT-Assertion',
+    'X-SSL-Client-Cert',
+    'X-SSL-Client-Verify',
+  ],
+  ...['SSL-Client-Cert', 'X-Client-Cert', 'X-Envoy-External-Address', 'X-Envoy-Original-Path', 'Client-Cert'],
+  // of one connection only
+  ...['Keep-Alive', 'Proxy-Connection', 'TE', 'Trailer', 'Upgrade', 'HTTP2-Settings'],
+  // some servers read _ as -
+  ...['X_Forwarded_For', 'X_User', 'Remote_User', 'Content_Length', 'Transfer_Encoding', 'Auth_orization'],
+  'X-Request-Id',
+];
+
+/** Are the person's own and arrive as they are. */
+const passed: readonly (readonly [name: string, value: string])[] = [
+  ['Accept', 'application/json'],
+  ['Accept-Language', 'pl, en;q=0.5'],
+  ['If-None-Match', '"abc"'],
+  ['Range', 'bytes=0-9'],
+  ['X-Custom', 'yes'],
+];
+
+const listed = ['/api/user/profile', '/api/user/data'];
+
+describe('what arrives at the API', () => {
+  let api: ApiWorld;
+  beforeAll(async () => {
+    api = await createApiWorld();
+  });
+  afterAll(() => api.close());
+  beforeEach(() => api.recorder.answerWith(undefined));
+
+  /** What holds for every request that arrives, however it was asked for. */
+  function expectOurs({ headers, target }: Awaited<ReturnType<ApiWorld['sent']>>['arrived'][number]) {
+    const of = (name: string) => headers.filter(([each]) => each === name).map(([, value]) => value);
+    expect(of('authorization')).toEqual([`Bearer ${api.accessToken}`]);
+    expect(of('host')).toEqual([api.recorder.host]);
+    expect(of('cookie')).toEqual([]);
+    expect(of('content-length').length + of('transfer-encoding').length).toBeLessThan(2);
+    expect(listed).toContain(target.split('?')[0]);
+    expect(target).not.toMatch(/[\s#]/);
+  }
+
+  test.each(dropped.map((each) => [each]))('never is a header %s of the browser', async (name) => {
+    const { answer, arrived } = await api.sent('GET /api/profile', [
+      'Sec-Fetch-Site: same-origin',
+      `${name}: evil`,
+      `${name}: evil2`,
+    ]);
+    for (const each of arrived) {
+      expectOurs(each);
+      expect(each.headers.filter(([, value]) => value.includes('evil'))).toEqual([]);
+    }
+    expect(answer.statuses).toEqual(arrived.length === 1 ? [200] : [400]);
+  });
+
+  test('is what the person may say for themselves', async () => {
+    const { arrived } = await api.sent(
+      'GET /api/profile',
+      passed.map(([name, value]) => `${name}: ${value}`),
+    );
+    const expected = passed.map(([name, value]) => [name.toLowerCase(), value]);
+    expect(arrived[0]!.headers).toEqual(expect.arrayContaining(expected));
+  });
+
+  test.each([
+    ['Connection: close, X-Secret', 'x-secret'],
+    ['Connection: x-secret,close', 'x-secret'],
+    ['Connection: close ,\tX-SECRET ,, ', 'x-secret'],
+    ['Connection: close, Accept', 'accept'],
+    ['Connection: close, Content-Type', 'content-type'],
+  ])('never is what %s was said to be for this connection only', async (connection, name) => {
+    const { arrived } = await api.sent('GET /api/profile', [connection, `${name}: evil`]);
+    expect(arrived).toHaveLength(1);
+    expect(arrived[0]!.headers.filter(([each, value]) => each === name && value === 'evil')).toEqual([]);
+    expectOurs(arrived[0]!);
+  });
+
+  test.each([
+    ['close, Authorization'],
+    ['close, Cookie'],
+    ['close, Host'],
+    ['close, Authorization, Host, Content-Length, Transfer-Encoding, X-Forwarded-For'],
+  ])('cannot be robbed of our token by Connection: %s', async (connection) => {
+    const { arrived } = await api.sent('GET /api/profile', [`Connection: ${connection}`]);
+    expect(arrived).toHaveLength(1);
+    expectOurs(arrived[0]!);
+  });
+
+  test.each([
+    ['/api/profile', listed[0]],
+    ['/api/data', listed[1]],
+    ['/api/data?a=1&a=2', `${listed[1]}?a=1&a=2`],
+    ['/api/data?', `${listed[1]}?`],
+    ['/api/data?next=//evil.example/../x', `${listed[1]}?next=//evil.example/../x`],
+    ['/api/data?x=%0d%0aX-Evil:%201%0d%0a', `${listed[1]}?x=%0d%0aX-Evil:%201%0d%0a`],
+    ['/api/data?x=%00%23%3f', `${listed[1]}?x=%00%23%3f`],
+    ['/api/data?x=y#/../admin', `${listed[1]}?x=y`],
+    ['/api/data#/../admin', listed[1]],
+    ['/api/data?access_token=evil', `${listed[1]}?access_token=evil`],
+    ['http://evil.example/api/profile', listed[0]],
+    ['https://evil.example:8443/api/data?x=y', `${listed[1]}?x=y`],
+    ['http://user:password@evil.example/api/profile', listed[0]],
+    ['http:///api/profile', listed[0]],
+  ])('has the listed address when %s was asked for, or is not sent at all', async (target, expected) => {
+    const { answer, arrived } = await api.sent(`GET ${target}`);
+    for (const each of arrived) expectOurs(each);
+    if (arrived.length > 0) expect([arrived[0]!.target, answer.statuses]).toEqual([expected, [200]]);
+    else expect(answer.statuses).toEqual([target.startsWith('/api') ? 'must arrive' : 400]);
+  });
+
+  test.each(
+    [
+      ...[
+        '/api',
+        '/api/',
+        '/api/unknown',
+        '/api/user/profile',
+        '/api/user/data',
+        '/api/profile/',
+        '/api/profile/x',
+      ],
+      ...['/api//profile', '//api/profile', '/api/./profile', '/api/x/../profile', '/api/../api/profile'],
+      ...[
+        '/api/%2e%2e/admin',
+        '/api/%2e/profile',
+        '/api/profile/..%2f..%2fadmin',
+        '/api/profile/%2e%2e/admin',
+      ],
+      ...[
+        '/api/profile%2f..%2fadmin',
+        '/api%2fprofile',
+        '/%61pi/profile',
+        '/api/%70rofile',
+        '/api/profil%65',
+      ],
+      ...['/api/profile;x=y', '/api;x/profile', '/api/profile%00', '/api/profile%00.html', '/api/profile%20'],
+      ...['/api/profile%0a', '/api/profile%3fx', '/api/profile%23', '/api/profile.json', '/api/profile:80'],
+      ...['/API/profile', '/Api/profile', '/api/Profile', '/api/PROFILE', '/api\\profile', '/api/\\profile'],
+      ...[
+        '/api/@evil.example/profile',
+        '/api/%',
+        '/api/%zz',
+        '/api/%c0%ae%c0%ae/admin',
+        '/api/profile&x',
+        '*',
+        '/*',
+      ],
+      ...['http://evil.example/admin', 'http:/api/profile', 'evil.example:80', 'api/profile'],
+      ...['http://evil.example//api/profile', '//evil.example/api/profile', '?/api/profile'],
+    ].map((each) => [each]),
+  )('is nothing when %s was asked for', async (target) => {
+    const { answer, arrived } = await api.sent(`GET ${target}`);
+    expect(arrived).toEqual([]);
+    expect(answer.statuses).toHaveLength(1);
+    expect(Math.floor(answer.statuses[0]! / 100)).toBe(4);
+  });
+
+  const methods = [
+    'OPTIONS',
+    'TRACE',
+    'PUT',
+    'DELETE',
+    'PATCH',
+    'PROPFIND',
+    'QUERY',
+    'PURGE',
+    'SEARCH',
+    'get',
+    'GE T',
+  ];
+  test.each([
+    ...methods.flatMap((method) => [`${method} /api/profile`, `${method} /api/data`]),
+    'POST /api/profile',
+    'CONNECT evil.example:80',
+    'CONNECT /api/profile',
+    'PRI *',
+  ])('is nothing when a browser says %s', async (requestLine) => {
+    const { answer, arrived } = await api.sent(requestLine);
+    expect(arrived).toEqual([]);
+    expect(answer.statuses.filter((status) => status < 400 || status >= 500)).toEqual([]);
+  });
+
+  test.each([
+    ['GET', '/api/data', 200],
+    ['HEAD', '/api/data', 200],
+    ['POST', '/api/data', 201],
+  ])('is a %s when that was the method, whatever a header says', async (method, path, status) => {
+    const overrides = [
+      'X-HTTP-Method-Override: DELETE',
+      'X-Method-Override: DELETE',
+      'X-HTTP-Method: DELETE',
+    ];
+    const { answer, arrived } = await api.sent(`${method} ${path}`, overrides);
+    expect([arrived.map((each) => each.method), answer.statuses]).toEqual([[method], [status]]);
+    expectOurs(arrived[0]!);
+    expect(JSON.stringify(arrived[0]!.headers)).not.toContain('DELETE');
+  });
+
+  test.each([
+    ['a space before the colon', 'Authorization : Bearer evil'],
+    ['a line folded into the one before', 'X-Custom: a\r\n Authorization: Bearer evil'],
+    ['a bare line feed', 'X-Custom: a\nAuthorization: Bearer evil'],
+    ['a bare carriage return', 'X-Custom: a\rAuthorization: Bearer evil'],
+    ['a NUL in it', 'X-Custom: a\0Authorization: Bearer evil'],
+    ['no name', ': Bearer evil'],
+    ['no colon', 'Authorization Bearer evil'],
+    ['a name of other letters', 'Authorizat\xefon: Bearer evil'],
+    ['a second Host', 'Host: evil.example'],
+  ])('has no other credential and no other host after a header with %s', async (_how, line) => {
+    const { answer, arrived } = await api.sent('GET /api/profile', [line]);
+    for (const each of arrived) {
+      expectOurs(each);
+      expect(
+        each.headers.filter(([name]) => name.includes('\n') || name.startsWith('authorizat')),
+      ).toHaveLength(1);
+    }
+    expect(answer.statuses).toEqual(arrived.length === 1 ? [200] : [400]);
+  });
+
+  test('is nothing when nobody is signed in, and nothing without a session of ours', async () => {
+    api.recorder.arrived.length = 0;
+    const callers = [[], [`Authorization: Bearer ${api.accessToken}`], ['Cookie: latchkey=s%3Ax.y']];
+    for (const headers of callers) {
+      const lines = ['Host: localhost', 'Connection: close', ...headers];
+      const answer = await speak(api.world.origin, [head('GET /api/profile', lines)]);
+      expect(answer.statuses).toEqual([401]);
+    }
+    expect(api.recorder.arrived).toEqual([]);
+  });
+});
