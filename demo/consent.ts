@@ -38,14 +38,14 @@ export function requestedScopes(interaction: Interaction): {
 export async function saveGrant(
   provider: OidcProvider,
   interaction: Interaction,
-  ticked: ReadonlySet<string>,
+  leftOut: ReadonlySet<string>,
 ): Promise<string | undefined> {
   const accountId = interaction.session?.accountId;
   const clientId = interaction.params.client_id;
   if (accountId === undefined || typeof clientId !== 'string')
     throw new Error('consent without a person or a client');
   const { asked } = requestedScopes(interaction);
-  const allowed = describeScopes(asked).filter(({ name, optional }) => !optional || ticked.has(name));
+  const allowed = describeScopes(asked).filter(({ name, optional }) => !optional || !leftOut.has(name));
 
   const existing =
     interaction.grantId === undefined ? undefined : await provider.Grant.find(interaction.grantId);

@@ -40,11 +40,11 @@ export interface ConsentPage {
   readonly held: readonly string[];
 }
 
-/** The consent form: a ticked `scope` box for each scope that may be refused, and `decision` = `allow` or `deny`. */
+/** The consent form: a `leave_out` box for each scope that may be refused, and `decision` = `allow` or `deny`. */
 export function consentPage({ uid, clientName, personName, asked, held }: ConsentPage): string {
   const rows = describeScopes(asked).map(({ name, words, optional }) =>
     optional
-      ? html`<li><label><input type="checkbox" name="scope" value="${name}" checked> ${words} <code>${name}</code></label></li>`
+      ? html`<li>${words} <code>${name}</code> <label class="hint"><input type="checkbox" name="leave_out" value="${name}"> leave out</label></li>`
       : html`<li>${words} <code>${name}</code></li>`,
   );
   const before = describeScopes(held).map(({ name, words }) => html`<li>${words} <code>${name}</code></li>`);

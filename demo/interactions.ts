@@ -13,8 +13,8 @@ function text(form: Form, field: string): string {
   return typeof value === 'string' ? value : '';
 }
 
-function ticks(form: Form): ReadonlySet<string> {
-  return new Set([form.scope].flat().filter((value) => typeof value === 'string'));
+function leftOut(form: Form): ReadonlySet<string> {
+  return new Set([form.leave_out].flat().filter((value) => typeof value === 'string'));
 }
 
 class Expired extends Error {
@@ -91,8 +91,8 @@ export function interactionPages(provider: OidcProvider): Router {
   router.post('/:uid/consent', urlencoded({ extended: false }), async (req, res) => {
     const interaction = await current(req, res, 'consent');
     const form: Form = req.body ?? {};
-    const allows = text(form, 'decision') === 'allow';
-    const grantId = allows ? await saveGrant(provider, interaction, ticks(form)) : undefined;
+    const allows = text(form, 'decision') !== 'deny';
+    const grantId = allows ? await saveGrant(provider, interaction, leftOut(form)) : undefined;
     if (grantId === undefined) {
       await refuse(req, res, 'The person did not allow it');
       return;

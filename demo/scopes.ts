@@ -2,7 +2,7 @@ interface DemoScope {
   readonly name: string;
   /** Completes "The application will be able to ...". */
   readonly words: string;
-  /** Whether the person may untick it on the consent page and still sign in. */
+  /** Whether the person may leave it out on the consent page and still sign in. */
   readonly optional: boolean;
 }
 

@@ -37,6 +37,7 @@ export function createApp(config: Config, deps: Deps): App {
   const sameOrigin = createSameOrigin(config.publicOrigin);
   const requireToken = createRequireToken(tokens, sessions.idOf);
   const forwardTo = createForwardTo(deps.upstream);
+  const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
   const shared = { config, oauth, tokens, sessions, transactions, ...deps, ...sameOrigin };
 
   const handler = express();
@@ -47,11 +48,11 @@ export function createApp(config: Config, deps: Deps): App {
 
   handler.use(createOpsRoutes(), createRequestLog(log));
   handler.use('/api', apiHeaders, createApiRoutes({ ...shared, ...config, requireToken, forwardTo }));
-  handler.use(createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin));
+  handler.use(pageHeaders);
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);
   handler.use('/auth', createAuthRoutes(shared));
   handler.use(createPageRoutes(shared));
-  handler.use(createErrorResponse(config.publicOrigin));
+  handler.use(createErrorResponse(config.publicOrigin, pageHeaders));
   return { handler, ready: oauth.ready, settled: tokens.settled };
 }

@@ -35,7 +35,8 @@ function start(): void {
     (error) => log.warn({ err: error }, 'The provider cannot be reached yet; it is asked again when needed.'),
   );
 
-  const server = createServer(app.handler);
+  // Longer than the balancers in front keep theirs, so that none of them sends into a closing connection.
+  const server = createServer({ keepAliveTimeout: 65_000 }, app.handler);
   server.on('error', (error: NodeJS.ErrnoException) => {
     console.error(
       error.code === 'EADDRINUSE'
@@ -50,8 +51,9 @@ function start(): void {
 
   async function stop(): Promise<void> {
     const goodbye = setTimeout(() => process.exit(1), longestGoodbyeMs);
-    server.closeIdleConnections();
+    const leaving = setInterval(() => server.closeIdleConnections(), 100); // as each ends its last request
     await new Promise((done) => server.close(done));
+    clearInterval(leaving);
     await app.settled();
     await deps.close();
     clearTimeout(goodbye);

@@ -1,4 +1,4 @@
-import type { ErrorRequestHandler, Request, Response } from 'express';
+import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { AppError, publicErrors } from '../errors.ts';
 import { isNavigation } from './navigation.ts';
 import { safeReturnTo } from './return-to.ts';
@@ -7,7 +7,7 @@ import { safeReturnTo } from './return-to.ts';
  * The one place where a failure becomes an answer: a page for a person, else JSON
  * `{ error, message, request_id }`, with `login_url` (and `scope`) where signing in helps.
  */
-export function createErrorResponse(publicOrigin: string): ErrorRequestHandler {
+export function createErrorResponse(publicOrigin: string, pageHeaders: RequestHandler): ErrorRequestHandler {
   return function errorResponse(thrown: unknown, req, res, _next) {
     const error = thrown instanceof AppError ? thrown : fromExpress(thrown);
     if (error.status >= 500) req.log.error({ err: error, code: error.code }, 'a request failed');
@@ -26,7 +26,8 @@ export function createErrorResponse(publicOrigin: string): ErrorRequestHandler {
     if (error.code === 'payload_too_large') res.set('Connection', 'close'); // the rest of the body is not read
 
     if (isNavigation(req)) {
-      renderPage(res, { code: error.code, status: error.status, message, loginUrl, requestId: req.id });
+      const shown = { code: error.code, status: error.status, message, loginUrl, requestId: req.id };
+      pageHeaders(req, res, () => res.render('error', shown)); // under /api the headers so far are for data
     } else {
       res.json({
         error: error.code,
@@ -37,10 +38,6 @@ export function createErrorResponse(publicOrigin: string): ErrorRequestHandler {
       });
     }
   };
-}
-
-function renderPage(res: Response, locals: Readonly<Record<string, unknown>>): void {
-  res.render('error', locals);
 }
 
 /** What Express and its parts throw: a status of 4xx is the caller's, everything else is ours. */

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import type { Request } from 'express';
 
 /** Belong to one connection, never to the next (RFC 9110 7.6.1). */
 const hopByHop = [
@@ -80,14 +81,17 @@ const notForBrowser = new Set([
 ]);
 const notForBrowserPrefixes = /^(access-control-|cross-origin-)/;
 
-/** The caller's headers as an API may see them, with our bearer token as the only credential. */
+/** The caller's headers as an API may see them, our bearer token the only credential, and our request id. */
 export function upstreamHeaders(
-  headers: IncomingHttpHeaders,
+  { headers, id }: Pick<Request, 'headers' | 'id'>,
   accessToken: string,
   hasBody: boolean,
 ): Record<string, string | string[]> {
   const named = namedByConnection(headers.connection);
-  const passed: Record<string, string | string[]> = { authorization: `Bearer ${accessToken}` };
+  const passed: Record<string, string | string[]> = {
+    authorization: `Bearer ${accessToken}`,
+    'x-request-id': String(id),
+  };
   for (const name in headers) {
     const value = headers[name];
     if (value === undefined || notForUpstream.has(name) || named?.has(name)) continue;

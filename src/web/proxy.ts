@@ -34,7 +34,7 @@ export function createForwardTo(upstream: Dispatcher): (server: ResourceServer) 
           origin,
           path: pathname + queryOf(req.url),
           method: req.method as Dispatcher.HttpMethod,
-          headers: upstreamHeaders(req.headers, req.login.tokens.accessToken, body !== null),
+          headers: upstreamHeaders(req, req.login.tokens.accessToken, body !== null),
           body,
           signal: hangUp.signal,
           headersTimeout: timeoutMs,
@@ -42,6 +42,7 @@ export function createForwardTo(upstream: Dispatcher): (server: ResourceServer) 
         });
         pass(answer, res);
       } catch (error) {
+        if (res.closed) return; // nobody is there to be told
         throw upstreamFailure(error);
       }
     };

@@ -45,6 +45,7 @@ describe('calling the API', () => {
     expect(page.status).toBe(502);
     expect(page.headers['content-type']).toContain('text/html');
     expect(page.text).toContain('The service cannot be reached');
+    expect(page.headers['content-security-policy']).toContain("style-src 'self'"); // not what data is given
     expect(page.text).toContain(String(page.headers['x-request-id']));
   });
 

@@ -163,11 +163,7 @@ describe('signing in', () => {
         { action: '/login', until: isCallback },
       );
       const done = page.text.includes('value="allow"')
-        ? await browser.submit(
-            page,
-            { decision: 'allow', scope: ['read:profile', 'read:data', 'write:data'] },
-            { action: '/consent', until: isCallback },
-          )
+        ? await browser.submit(page, { decision: 'allow' }, { action: '/consent', until: isCallback })
         : page;
       expect(done.url).toMatch(/\/auth\/callback\?code=/);
       callbacks.push(done.url);
@@ -222,11 +218,7 @@ describe('coming back to a callback', () => {
       { action: '/login', until: isCallback },
     );
     if (!isCallback(page.url))
-      page = await browser.submit(
-        page,
-        { decision: 'allow', scope: ['read:profile', 'read:data', 'write:data'] },
-        { action: '/consent', until: isCallback },
-      );
+      page = await browser.submit(page, { decision: 'allow' }, { action: '/consent', until: isCallback });
     return { browser, url: page.url };
   }
 
@@ -262,7 +254,7 @@ describe('coming back to a callback', () => {
     expect(again.headers.location).toMatch(/\/auth\?/);
 
     const consent = await browser.go(again.headers.location!);
-    const ticked = { decision: 'allow', scope: ['read:profile', 'read:data', 'write:data'] };
+    const ticked = { decision: 'allow' };
     const second = (await browser.submit(consent, ticked, { action: '/consent', until: isCallback })).url;
     await browser.go(second);
     await signOut();

@@ -149,12 +149,9 @@ export async function finishSignIn(browser: Browser, at: Page, person = 'alice')
   return page;
 }
 
-/** Allows what the consent page asks, or of the scopes that can be unticked only those named. */
+/** Allows what the consent page asks, or of the scopes that can be left out only those named. */
 export async function allow(browser: Browser, page: Page, only?: readonly string[]): Promise<Page> {
-  const ticked = [...page.text.matchAll(/name="scope" value="([^"]*)"/g)].map(([, scope]) => scope!);
-  return browser.submit(
-    page,
-    { decision: 'allow', scope: ticked.filter((each) => only?.includes(each) ?? true) },
-    { action: '/consent' },
-  );
+  const optional = [...page.text.matchAll(/name="leave_out" value="([^"]*)"/g)].map(([, scope]) => scope!);
+  const leave_out = only ? optional.filter((each) => !only.includes(each)) : [];
+  return browser.submit(page, { decision: 'allow', leave_out }, { action: '/consent' });
 }

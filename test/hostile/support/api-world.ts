@@ -1,3 +1,4 @@
+import type { Agent } from 'undici';
 import { createWorld, type World } from '../../support/world.ts';
 import { recordOf, sessionOf } from './logged-in.ts';
 import { type Arrived, type Recorder, startRecorder } from './recorder.ts';
@@ -23,6 +24,8 @@ export interface ApiWorld {
     headers?: readonly string[],
     body?: readonly (string | Buffer)[],
   ): Promise<{ readonly answer: RawAnswer; readonly arrived: readonly Arrived[] }>;
+  /** Requests to the API that are under way. */
+  underWay(): number;
   close(): Promise<void>;
 }
 
@@ -52,9 +55,11 @@ export async function createApiWorld(): Promise<ApiWorld> {
       const answer = await request(...how);
       return { answer, arrived: [...recorder.arrived] };
     },
+    underWay: () =>
+      Object.values((world.latchkey.deps.upstream as Agent).stats).reduce((sum, { size }) => sum + size, 0),
     async close() {
+      await recorder.close(); // first, so that a request left hanging there shows in its own test and not here
       await world.close();
-      await recorder.close();
     },
   };
 }

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Answer {
   readonly status: number;
@@ -35,7 +36,7 @@ export function ask(
   });
 }
 
-/** What a cell of a raw exchange came to: everything received until the server closed the connection. */
+/** What a raw exchange came to: everything received until the server closed the connection. */
 export interface RawAnswer {
   /** The status of each answer on the connection, 1xx included. */
   readonly statuses: readonly number[];
@@ -59,7 +60,7 @@ export function speak(
     socket.on('error', () => undefined); // 'close' follows, and what came before it counts
     socket.on('close', () => {
       const text = Buffer.concat(chunks).toString('latin1');
-      const statuses = [...text.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status));
+      const statuses = [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
       resolve({ statuses, text });
     });
     for (const part of parts) socket.write(part);
@@ -70,4 +71,10 @@ export function speak(
 /** A request's head as bytes on the wire; `headers` are whole lines. */
 export function head(requestLine: string, headers: readonly string[]): Buffer {
   return Buffer.from([`${requestLine} HTTP/1.1`, ...headers, '', ''].join('\r\n'), 'latin1');
+}
+
+/** Settles when `isSo`, asked again and again; rejects after two seconds. */
+export async function eventually(isSo: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 2_000; !isSo(); await delay(5))
+    if (Date.now() > deadline) throw new Error(`not within two seconds: ${isSo}`);
 }
