@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac, type KeyObject, randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
@@ -55,7 +55,7 @@ export function createLoginTransactions(
   }
 
   /** Never stored and never sent but to the token endpoint: whoever holds the state cannot know it (RFC 7636). */
-  function codeVerifier(key: Buffer, binding: string, nonce: string): string {
+  function codeVerifier(key: KeyObject, binding: string, nonce: string): string {
     return createHmac('sha256', key).update(`${binding}.${nonce}`).digest('base64url');
   }
 

@@ -1,3 +1,4 @@
+import { createSecretKey } from 'node:crypto';
 import { unsign } from 'cookie-signature';
 import type { Request, RequestHandler, Response } from 'express';
 import session, { type Store } from 'express-session';
@@ -37,6 +38,7 @@ export function createSessions(
   const name = cookie.prefix;
   const attributes = { httpOnly: true, path: '/', secure: cookie.secure, sameSite: cookie.sameSite } as const;
   const keys = secrets.map((each) => each.reveal());
+  const verifyingKeys = keys.map((each) => createSecretKey(each, 'utf8')); // made once: see sealing.ts
   const expressSession = session({
     name,
     store,
@@ -57,7 +59,7 @@ export function createSessions(
     idOf(req) {
       const value = readCookie(req, name);
       if (!value?.startsWith('s:')) return undefined;
-      for (const key of keys) {
+      for (const key of verifyingKeys) {
         const id = unsign(value.slice(2), key);
         if (id !== false) return id;
       }
