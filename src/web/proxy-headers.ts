@@ -18,39 +18,32 @@ const notForUpstream = new Set([
   ...hopByHop,
   'host',
   'expect',
+  'http2-settings',
   // what the browser proves to us, and what it tells about our pages
   'authorization',
   'cookie',
+  'cookie2',
   'origin',
   'referer',
   'purpose',
-  // what a proxy in front would say of the caller; an API may believe it
-  'forwarded',
-  'via',
-  'true-client-ip',
-  'x-real-ip',
-  'x-client-ip',
-  'x-cluster-client-ip',
-  'cf-connecting-ip',
-  'fastly-client-ip',
-  'x-rewrite-url',
+  // what would make another request of this one
   'x-http-method',
   'x-http-method-override',
   'x-method-override',
-  'x-access-token',
-  'x-id-token',
-  'x-api-key',
-  'remote-user',
-  'remote-groups',
+  'x-rewrite-url',
+  'via',
   'request-id',
   'x-request-id',
 ]);
-const notForUpstreamPrefixes =
-  /^(sec-|x-forwarded-|x-original-|x-auth-|x-user|x-remote-|x-authenticated-|x-ms-client-principal|x-goog-|x-amzn-oidc-)/;
+/** Words in the names of headers by which gateways tell an API who calls, from where and over what. */
+const speaksOfTheCaller =
+  /^sec-|forwarded|original|identity|principal|credential|client|consumer|user(?!-agent$)|account|email|name$|group|role|auth|access|jwt|token|assertion|claim|api-?key|remote|real-?ip|connecting-ip|cert|ssl|tls|envoy|amzn|goog/;
 
 const notForBrowser = new Set([
   ...hopByHop,
-  // our origin's own affairs
+  // our origin's own affairs, and what an API may echo
+  'authorization',
+  'cookie',
   'set-cookie',
   'set-cookie2',
   'www-authenticate',
@@ -95,7 +88,7 @@ export function upstreamHeaders(
   for (const name in headers) {
     const value = headers[name];
     if (value === undefined || notForUpstream.has(name) || named?.has(name)) continue;
-    if (notForUpstreamPrefixes.test(name) || name.includes('_')) continue; // some servers read _ as -
+    if (speaksOfTheCaller.test(name) || name.includes('_')) continue; // some servers read _ as -
     if (!hasBody && name.startsWith('content-')) continue;
     passed[name] = value;
   }
@@ -117,7 +110,11 @@ export function browserHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeader
 }
 
 /** Headers a sender declared to be for this connection only. */
-function namedByConnection(connection: string | undefined): Set<string> | undefined {
+function namedByConnection(connection: string | readonly string[] | undefined): Set<string> | undefined {
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined;
-  return new Set(connection.split(',').map((each) => each.trim().toLowerCase()));
+  return new Set(
+    String(connection)
+      .split(',')
+      .map((each) => each.trim().toLowerCase()),
+  );
 }

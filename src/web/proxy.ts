@@ -25,6 +25,7 @@ export function createForwardTo(upstream: Dispatcher): (server: ResourceServer) 
     const { origin, pathname } = target;
     return async function forward(req, res) {
       if (!req.login) throw new AppError('login_required');
+      if (res.closed) return; // the browser left while its token was looked up
       const body = bodyOf(req, bodyLimitBytes);
       const hangUp = new AbortController();
       res.on('close', () => {
@@ -53,6 +54,12 @@ export function createForwardTo(upstream: Dispatcher): (server: ResourceServer) 
 
 function pass({ statusCode, headers, body }: Dispatcher.ResponseData, res: Response): void {
   res.writeHead(statusCode, browserHeaders(headers));
+  if (statusCode === 304) {
+    // It may tell the length that a 200 would have (RFC 9110 15.4.5), which undici then misses in the body.
+    body.on('error', () => undefined).resume();
+    res.end();
+    return;
+  }
   // Not `pipeline`, which makes a DOMException for every answer that ends well; `hangUp` is the other direction.
   body.on('error', () => res.destroy()); // an API that fails half-way leaves an answer that is cut, and looks it
   body.pipe(res);

@@ -12,6 +12,7 @@ export function safeReturnTo(wanted: unknown, origin: string, fallback = '/profi
   if (typeof wanted !== 'string' || wanted.length > longest || !URL.canParse(wanted, origin))
     return otherwise;
   const url = new URL(wanted, origin);
-  if (url.origin !== origin || url.username || url.password || circular.test(url.pathname)) return otherwise;
+  // The text and not `url.origin`: a blob: URL has the origin of the page that made it.
+  if (!url.href.startsWith(`${origin}/`) || circular.test(url.pathname)) return otherwise;
   return url.href;
 }
