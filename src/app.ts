@@ -38,7 +38,7 @@ export function createApp(config: Config, deps: Deps): App {
   const requireToken = createRequireToken(tokens, sessions.idOf);
   const forwardTo = createForwardTo(deps.upstream);
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
-  const shared = { config, oauth, tokens, sessions, transactions, ...deps, ...sameOrigin };
+  const shared = { config, oauth, tokens, sessions, transactions, ...deps };
 
   const handler = express();
   handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
@@ -47,8 +47,8 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.providerName = config.provider.name;
 
   handler.use(createOpsRoutes(), createRequestLog(log));
-  handler.use('/api', apiHeaders, createApiRoutes({ ...shared, ...config, requireToken, forwardTo }));
-  handler.use(pageHeaders);
+  handler.use('/api', apiHeaders, createApiRoutes({ ...config, ...sameOrigin, requireToken, forwardTo }));
+  handler.use(pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);
   handler.use('/auth', createAuthRoutes(shared));

@@ -19,7 +19,6 @@ interface AuthParts {
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
   readonly spentStates: SpentStates;
-  readonly requireSameOriginToChange: RequestHandler;
 }
 
 const scopeToken = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
@@ -128,7 +127,6 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
   }
 
   const auth = Router({ caseSensitive: true });
-  auth.use(parts.requireSameOriginToChange);
   const getOnly = allowOnly('GET'); // a HEAD must neither begin a login nor spend a code
   auth.route('/login').head(getOnly).get(login).all(getOnly);
   auth.route('/callback').head(getOnly).get(sessions.load, callback).all(getOnly);

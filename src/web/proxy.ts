@@ -54,8 +54,8 @@ export function createForwardTo(upstream: Dispatcher): (server: ResourceServer) 
 
 function pass({ statusCode, headers, body }: Dispatcher.ResponseData, res: Response): void {
   res.writeHead(statusCode, browserHeaders(headers));
-  if (statusCode === 304) {
-    // It may tell the length that a 200 would have (RFC 9110 15.4.5), which undici then misses in the body.
+  if (statusCode === 304 || statusCode === 204) {
+    // A 304 may tell the length that a 200 would have (RFC 9110 8.6), which undici then misses in the body.
     body.on('error', () => undefined).resume();
     res.end();
     return;

@@ -1,5 +1,5 @@
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { head, speak } from './support/wire.ts';
+import { eventually, head, speak } from './support/wire.ts';
 
 const limit = 10 * 1024 * 1024;
 const chunk = (bytes: number) =>
@@ -73,15 +73,12 @@ describe('a request body on its way to the API', () => {
     ['nothing', '\r\nab\r\n'],
   ])('never arrives as a whole one when a chunk says %s', async (_how, bad) => {
     const headers = [json, 'Transfer-Encoding: chunked'];
-    const { answer, arrived } = await api.sent('POST /api/data', headers, [
-      '2\r\nok\r\n',
-      bad,
-      lastChunk,
-      smuggled,
-    ]);
+    const parts = ['2\r\nok\r\n', bad, lastChunk, smuggled];
+    const { answer } = await api.sent('POST /api/data', headers, parts);
     expect(answer.statuses.filter((status) => status < 400)).toEqual([]);
-    expect(arrived.filter(({ target }) => target.includes('smuggled'))).toEqual([]);
-    for (const each of arrived) expect((await each.body).isWhole).toBe(false);
+    await eventually(() => api.underWay() === 0); // nothing is left waiting for the rest
+    expect(api.recorder.arrived.filter(({ target }) => target.includes('smuggled'))).toEqual([]);
+    for (const each of api.recorder.arrived) expect((await each.body).isWhole).toBe(false);
   });
 
   test.each([
@@ -93,6 +90,7 @@ describe('a request body on its way to the API', () => {
     const lines = ['Host: localhost', `Cookie: ${api.cookie}`, 'Connection: close', json, ...headers];
     const answer = await speak(api.world.origin, [head('POST /api/data', lines), ...body], { hangUp: true });
     expect(answer.statuses.filter((status) => status < 400)).toEqual([]);
+    await eventually(() => api.underWay() === 0);
     for (const each of api.recorder.arrived) expect((await each.body).isWhole).toBe(false);
   });
 
@@ -116,7 +114,6 @@ describe('a request body on its way to the API', () => {
   });
 
   test('that grows larger than 10 MiB in chunks is 413, and the API gets no whole one', async () => {
-    // Asked to wait with the rest, as a browser does that reads: else our answer drowns in a reset connection.
     const chunks = [...Array(11)].map(() => chunk(1024 * 1024));
     const { answer, arrived } = await api.sent('POST /api/data', ['Transfer-Encoding: chunked'], chunks);
     expect(answer.statuses).toEqual([413]);
@@ -145,6 +142,26 @@ describe('a request body on its way to the API', () => {
     expect(await api.recorder.arrived[0]!.body).toMatchObject({ bytes: 0, isWhole: true });
     const names = api.recorder.arrived[0]!.headers.map(([name]) => name);
     expect(names.filter((name) => name.startsWith('content-') || name === 'transfer-encoding')).toEqual([]);
+  });
+
+  test('leaves nothing waiting at the API when the browser is gone while its token is renewed', async () => {
+    let release = () => {};
+    const hold = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    api.recorder.arrived.length = 0;
+    api.world.clock.advance(301);
+    api.world.providerFaults.set({ path: /^\/token$/, hold });
+    const before = api.world.providerFaults.count(/^\/token$/);
+    const lines = ['Host: localhost', `Cookie: ${api.cookie}`, json, 'Transfer-Encoding: chunked'];
+    const gone = speak(api.world.origin, [head('POST /api/data', lines), '2\r\nok\r\n'], { hangUp: true });
+    await eventually(() => api.world.providerFaults.count(/^\/token$/) > before);
+    await gone;
+    release();
+    await api.world.latchkey.settled();
+    api.world.providerFaults.set(undefined);
+    await eventually(() => api.underWay() === 0);
+    for (const each of api.recorder.arrived) expect((await each.body).isWhole).toBe(false);
   });
 
   test('of a request that is refused is not read as the next request', async () => {
