@@ -2,11 +2,13 @@ import { fileURLToPath } from 'node:url';
 import express, { type Express } from 'express';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
+import { measureRevocations } from './metrics.ts';
 import { createOAuthClient } from './oauth/client.ts';
 import { createApiRoutes } from './routes/api.ts';
 import { createAuthRoutes } from './routes/auth.ts';
 import { createOpsRoutes } from './routes/ops.ts';
 import { createPageRoutes } from './routes/pages.ts';
+import { createAttempt } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
 import { createErrorResponse } from './web/error-response.ts';
 import { createRequireToken } from './web/guards.ts';
@@ -23,7 +25,7 @@ export interface App {
   readonly handler: Express;
   /** Settles when the provider's metadata is known; rejects when it cannot be had now (it is asked again later). */
   ready(): Promise<{ readonly canRevoke: boolean }>;
-  /** Settles when nothing is under way behind the answers that went out. */
+  /** Settles when nothing is under way behind the answers that went out, and nothing more begins by itself. */
   settled(): Promise<void>;
 }
 
@@ -31,7 +33,9 @@ export interface App {
 export function createApp(config: Config, deps: Deps): App {
   const { now, log } = deps;
   const oauth = createOAuthClient(config.provider, config.publicOrigin, deps);
-  const tokens = createTokenManager({ store: deps.tokenStore, oauth, now, log });
+  const outbox = deps.revocationOutbox(createAttempt(oauth, now, log));
+  measureRevocations(deps.metrics, outbox.pending);
+  const tokens = createTokenManager({ store: deps.tokenStore, oauth, outbox, now, log });
   const sessions = createSessions(config.session, deps.sessionStore, now);
   const transactions = createLoginTransactions(config.session, now);
   const sameOrigin = createSameOrigin(config.publicOrigin);
@@ -54,5 +58,9 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use('/auth', createAuthRoutes(shared));
   handler.use(createPageRoutes(shared));
   handler.use(createErrorResponse(config.publicOrigin, pageHeaders));
-  return { handler, ready: oauth.ready, settled: tokens.settled };
+  async function settled(): Promise<void> {
+    await tokens.settled();
+    outbox.close();
+  }
+  return { handler, ready: oauth.ready, settled };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseRedisUrl } from './redis-url.ts';
 import { Secret } from './secret.ts';
 
 const minimumSecretLength = 32;
@@ -14,6 +15,7 @@ const url = z
   );
 const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
 const seconds = z.coerce.number('must be a number of seconds').int('must be whole seconds').min(1);
+const count = z.coerce.number('must be a number').int('must be a whole number').min(0, 'must not be below 0');
 const port = z.coerce.number('must be a port number').int().min(0).max(65535);
 const secret = z.string().transform((value) => new Secret(value));
 
@@ -27,6 +29,14 @@ const sessionSecrets = z
   .refine(
     (values) => values.every((each) => each.length >= minimumSecretLength),
     `must be ${minimumSecretLength} characters or more (each of them, when several are separated by commas)`,
+  )
+  .transform((values) => values.map((each) => new Secret(each)));
+const clientSecrets = z
+  .string()
+  .transform((value) => value.split(',').map((each) => each.trim()))
+  .refine(
+    (values) => values.length <= 2 && values.every((each) => each !== ''),
+    'must be one secret, or two separated by a comma while one replaces the other',
   )
   .transform((values) => values.map((each) => new Secret(each)));
 const trustedProxies = z
@@ -55,7 +65,7 @@ const fields = {
   OAUTH2_JWKS_URL: { type: url.optional(), example: 'https://login.example.com/jwks' },
   OAUTH2_CLIENT_ID: { type: z.string('is missing'), example: 'latchkey' },
   OAUTH2_CLIENT_SECRET: {
-    type: z.string('is missing').pipe(secret),
+    type: z.string('is missing').pipe(clientSecrets),
     example: 'the secret the provider gave you for this client',
   },
   OAUTH2_CLIENT_AUTH: {
@@ -103,12 +113,18 @@ const fields = {
   SESSION_ABSOLUTE_SECONDS: { type: seconds.default(604_800), example: '604800' },
   REDIS_URL: {
     type: z
-      .url({ protocol: /^rediss?$/, error: 'must be a URL beginning with redis:// or rediss://' })
+      .string()
+      .refine(
+        (value) => parseRedisUrl(value) !== undefined,
+        'must be redis://host:port, rediss://host:port, redis+sentinel://host:port,host:port/name or redis+cluster://host:port,host:port',
+      )
       .pipe(secret)
       .optional(),
     example: 'redis://127.0.0.1:6379',
   },
+  REDIS_WAIT_REPLICAS: { type: count.default(0), example: '1' },
   PORT: { type: port.default(3000), example: '3000' },
+  METRICS_PORT: { type: port.optional(), example: '9464' },
   HOST: { type: z.string().default('127.0.0.1'), example: '0.0.0.0' },
   TRUST_PROXY: { type: trustedProxies.default(0), example: '1, or 10.0.0.0/8' },
   LOG_LEVEL: {
@@ -223,6 +239,15 @@ function crossFieldFaults(values: Partial<Values>): Fault[] {
     );
   if ((values.SESSION_IDLE_SECONDS ?? 0) > (values.SESSION_ABSOLUTE_SECONDS ?? Number.POSITIVE_INFINITY))
     fault('SESSION_IDLE_SECONDS', 'must not be longer than SESSION_ABSOLUTE_SECONDS');
+  if (
+    values.REDIS_WAIT_REPLICAS &&
+    values.REDIS_URL &&
+    parseRedisUrl(values.REDIS_URL.reveal())?.kind === 'cluster'
+  )
+    fault(
+      'REDIS_WAIT_REPLICAS',
+      'cannot be used with a cluster, where WAIT does not say which write it means',
+    );
   if (values.NODE_ENV === 'production' && !values.REDIS_URL)
     fault('REDIS_URL', 'is missing: in production sessions must outlive this process');
   for (const variable of ['SESSION_SECRET', 'OAUTH2_CLIENT_SECRET'] as const) {
@@ -245,6 +270,7 @@ function shape(values: Values) {
     production: values.NODE_ENV === 'production',
     host: values.HOST,
     port: values.PORT,
+    metricsPort: values.METRICS_PORT,
     trustProxy: values.TRUST_PROXY,
     logLevel: values.LOG_LEVEL,
     /** Where browsers reach this app; never taken from a request. */
@@ -261,7 +287,8 @@ function shape(values: Values) {
         jwks_uri: values.OAUTH2_JWKS_URL?.href,
       },
       clientId: values.OAUTH2_CLIENT_ID,
-      clientSecret: values.OAUTH2_CLIENT_SECRET,
+      /** One, or two while the one replaces the other. */
+      clientSecrets: values.OAUTH2_CLIENT_SECRET as readonly Secret[],
       clientAuth: values.OAUTH2_CLIENT_AUTH,
       redirectUri,
       scopes: values.OAUTH2_SCOPES as readonly string[],
@@ -279,7 +306,7 @@ function shape(values: Values) {
       idleSeconds: values.SESSION_IDLE_SECONDS,
       absoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,
     },
-    redisUrl: values.REDIS_URL,
+    redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
     /** What is allowed but dangerous, for the log at start-up. */
     warnings: [
       ...(values.OAUTH2_ALLOW_HTTP

@@ -1,10 +1,17 @@
 import { RedisStore } from 'connect-redis';
 import { MemoryStore, type Store } from 'express-session';
-import { Redis } from 'ioredis';
+import { Registry } from 'prom-client';
 import { Agent, type Dispatcher } from 'undici';
 import type { Config } from './config.ts';
 import { createLogger, type Logger } from './logger.ts';
+import { connectRedis, createConfirmation } from './tokens/redis-connection.ts';
+import { createRedisRevocationOutbox } from './tokens/redis-revocation-outbox.ts';
 import { createRedisTokenStore, sessionKeyPrefix } from './tokens/redis-token-store.ts';
+import {
+  createMemoryRevocationOutbox,
+  type Revocation,
+  type RevocationOutbox,
+} from './tokens/revocation-outbox.ts';
 import { createMemorySpentStates, createRedisSpentStates, type SpentStates } from './tokens/spent-states.ts';
 import { createMemoryTokenStore, type TokenStore } from './tokens/token-store.ts';
 
@@ -19,6 +26,9 @@ export interface Deps {
   readonly tokenStore: TokenStore;
   readonly spentStates: SpentStates;
   readonly sessionStore: Store;
+  /** The outbox whose revocations are tried by `attempt`. */
+  readonly revocationOutbox: (attempt: (revocation: Revocation) => Promise<boolean>) => RevocationOutbox;
+  readonly metrics: Registry;
   /** Lets go of every connection. */
   close(): Promise<void>;
 }
@@ -29,23 +39,30 @@ export function createDeps(
   { now = Date.now, log = createLogger(config.logLevel) }: Partial<Pick<Deps, 'now' | 'log'>> = {},
 ): Deps {
   const upstream = new Agent({ connect: { timeout: 5_000 } });
-  const shared = { now, log, fetch: globalThis.fetch, upstream };
-  if (!config.redisUrl) {
+  const metrics = new Registry();
+  const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
+  if (!config.redis) {
     log.info('REDIS_URL is not set: sessions are kept in memory and end with this process');
     return {
       ...shared,
       tokenStore: createMemoryTokenStore(config.session, now),
       spentStates: createMemorySpentStates(now),
+      revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
       close: () => upstream.close(),
     };
   }
-  const redis = connect(config.redisUrl.reveal(), log);
+  const { url, waitReplicas } = config.redis;
+  const redis = connectRedis(url, log);
+  const confirmed = createConfirmation(redis, waitReplicas, log);
   const { secrets, idleSeconds } = config.session;
+  const { clientId, issuer, endpoints } = config.provider;
+  const client = `${clientId} ${issuer?.href ?? endpoints.token_endpoint}`;
   return {
     ...shared,
-    tokenStore: createRedisTokenStore({ redis, secrets, lifetime: config.session, now, log }),
+    tokenStore: createRedisTokenStore({ redis, confirmed, secrets, lifetime: config.session, now, log }),
     spentStates: createRedisSpentStates(redis),
+    revocationOutbox: (attempt) => createRedisRevocationOutbox({ redis, client, secrets, attempt, now }),
     // The token store slides both keys of a session together; here nothing is touched.
     sessionStore: new RedisStore({
       client: redis,
@@ -58,19 +75,4 @@ export function createDeps(
       await upstream.close();
     },
   };
-}
-
-/** Fails fast while Redis is away, so that requests get their 503 at once, and connects again by itself. */
-function connect(url: string, log: Logger): Redis {
-  const redis = new Redis(url, {
-    enableAutoPipelining: true,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    connectTimeout: 1_500,
-    commandTimeout: 1_500,
-    retryStrategy: (attempt) => Math.min(50 * attempt, 1_000),
-  });
-  redis.on('error', (error) => log.warn({ err: error }, 'Redis cannot be reached'));
-  redis.on('ready', () => log.info('Redis is connected'));
-  return redis;
 }

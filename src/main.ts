@@ -1,8 +1,8 @@
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import { config as readEnvFile } from 'dotenv';
 import { createApp } from './app.ts';
 import { ConfigError, loadConfig } from './config.ts';
-import { createDeps } from './deps.ts';
+import { createDeps, type Deps } from './deps.ts';
 
 /** sysexits.h EX_CONFIG: starting again without changing the configuration is of no use. */
 const exitConfig = 78;
@@ -49,14 +49,31 @@ function start(): void {
     log.info({ address: server.address(), origin: config.publicOrigin }, 'Latchkey is listening'),
   );
 
+  const metricsServer = config.metricsPort === undefined ? undefined : serveMetrics(deps, config.metricsPort);
+
   async function stop(): Promise<void> {
     const goodbye = setTimeout(() => process.exit(1), longestGoodbyeMs);
     const leaving = setInterval(() => server.closeIdleConnections(), 100); // as each ends its last request
     await new Promise((done) => server.close(done));
     clearInterval(leaving);
+    metricsServer?.close();
     await app.settled();
     await deps.close();
     clearTimeout(goodbye);
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+}
+
+/** Prometheus' text at every path, on this machine only: what is measured is the operator's business. */
+function serveMetrics({ metrics, log }: Deps, port: number): Server {
+  const server = createServer(async (_req, res) => {
+    try {
+      res.setHeader('Content-Type', metrics.contentType).end(await metrics.metrics());
+    } catch (error) {
+      log.warn({ err: error }, 'the metrics cannot be read now');
+      res.writeHead(503).end();
+    }
+  });
+  server.on('error', (error) => log.error({ err: error }, 'METRICS_PORT cannot be listened on'));
+  return server.listen(port, '127.0.0.1');
 }

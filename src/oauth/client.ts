@@ -18,7 +18,9 @@ import {
   tokenRevocation,
 } from 'openid-client';
 import type { Config } from '../config.ts';
+import type { Logger } from '../logger.ts';
 import type { Secret } from '../secret.ts';
+import { createCircuit } from './circuit.ts';
 import { OAuthError, toOAuthError } from './oauth-error.ts';
 import { readTokenResponse, type TokenSet, tidyTokenResponse } from './token-set.ts';
 
@@ -50,7 +52,7 @@ export interface OAuthClient {
     callbackQuery: URLSearchParams,
     request: AuthorizationRequest,
   ): Promise<{ readonly tokens: TokenSet; readonly user: User }>;
-  /** Spends the refresh token of `tokens`. */
+  /** Spends the refresh token of `tokens`; through a circuit breaker, as outages meet every session at once. */
   refreshTokenGrant(tokens: TokenSet): Promise<TokenSet>;
   /** RFC 7009; does nothing when the server has no revocation endpoint. */
   revokeToken(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
@@ -61,11 +63,17 @@ export interface OAuthClient {
   endSessionUrl(): URL | undefined;
 }
 
+interface OAuthClientParts {
+  readonly fetch: typeof globalThis.fetch;
+  readonly now: () => number;
+  readonly log: Logger;
+}
+
 /** The `provider` part of a configuration, against the server behind `fetch`. */
 export function createOAuthClient(
   provider: Config['provider'],
   publicOrigin: string,
-  { fetch, now }: { readonly fetch: typeof globalThis.fetch; readonly now: () => number },
+  { fetch, now, log }: OAuthClientParts,
 ): OAuthClient {
   const { issuer, redirectUri } = provider;
   const endpoints = Object.fromEntries(
@@ -73,10 +81,14 @@ export function createOAuthClient(
   );
   // Only what the operator gave may be http; what an https issuer publishes may not fall back to it.
   const mayBeHttp = [issuer?.href, ...Object.values(endpoints)].some((each) => each?.startsWith('http:'));
-  const authentication =
+  const authentications = provider.clientSecrets.map((secret) =>
     provider.clientAuth === 'client_secret_post'
-      ? ClientSecretPost(provider.clientSecret.reveal())
-      : clientSecretBasic(provider.clientId, provider.clientSecret);
+      ? ClientSecretPost(secret.reveal())
+      : clientSecretBasic(provider.clientId, secret),
+  );
+  let valid = 0;
+  const authentication: ClientAuth = (...request) => authentications[valid]?.(...request);
+  const circuit = createCircuit(now);
 
   // Without an issuer there is nothing to hold an ID token against; without `openid` nobody asked for one.
   const idToken = issuer && provider.scopes.includes('openid') ? 'use' : 'drop';
@@ -135,10 +147,29 @@ export function createOAuthClient(
   }
 
   async function asked<T>(question: (server: Configuration) => Promise<T>): Promise<T> {
+    const tried = valid;
     try {
       return await question(await configuration());
     } catch (error) {
-      throw toOAuthError(error);
+      const failure = toOAuthError(error);
+      if (failure.code !== 'invalid_client' || authentications.length === 1) throw failure;
+      if (valid === tried) valid = 1 - tried; // else another request has found out already
+      return askedAgain(question, tried);
+    }
+  }
+
+  /** With the other of two client secrets, which from now on is the one. */
+  async function askedAgain<T>(question: (server: Configuration) => Promise<T>, tried: number): Promise<T> {
+    try {
+      const answer = await question(await configuration());
+      log.warn(
+        'the provider has changed to the other client secret of OAUTH2_CLIENT_SECRET; remove the old one',
+      );
+      return answer;
+    } catch (error) {
+      const failure = toOAuthError(error);
+      if (failure.code === 'invalid_client') valid = tried; // neither is right
+      throw failure;
     }
   }
 
@@ -173,11 +204,13 @@ export function createOAuthClient(
       }),
 
     refreshTokenGrant: (tokens) =>
-      asked(async (server) => {
-        if (tokens.refreshToken === undefined) throw new OAuthError('refused', 'there is no refresh token');
-        const response = await refreshTokenGrant(server, tokens.refreshToken);
-        return readTokenResponse(response, now(), { previous: tokens });
-      }),
+      circuit(() =>
+        asked(async (server) => {
+          if (tokens.refreshToken === undefined) throw new OAuthError('refused', 'there is no refresh token');
+          const response = await refreshTokenGrant(server, tokens.refreshToken);
+          return readTokenResponse(response, now(), { previous: tokens });
+        }),
+      ),
 
     revokeToken: (token, hint) =>
       asked(async (server) => {

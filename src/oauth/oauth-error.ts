@@ -1,4 +1,9 @@
-import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'openid-client';
+import {
+  AuthorizationResponseError,
+  ClientError,
+  ResponseBodyError,
+  WWWAuthenticateChallengeError,
+} from 'openid-client';
 
 /**
  * Who said no:
@@ -8,7 +13,8 @@ import { AuthorizationResponseError, ClientError, ResponseBodyError } from 'open
  * - `denied`: the person, on the consent page
  * - `authorization`: the server, in the authorization response
  * - `invalid_response`: ourselves, to an answer that failed a check
- * - `unavailable`: nobody; the server is away, overloaded or not speaking OAuth
+ * - `unavailable`: nobody; the server cannot be reached or has no time, so nothing has happened there
+ * - `outcome_unknown`: nobody; the question was sent, and what came of it there nobody can tell
  */
 export type OAuthErrorKind =
   | 'invalid_grant'
@@ -17,7 +23,8 @@ export type OAuthErrorKind =
   | 'denied'
   | 'authorization'
   | 'invalid_response'
-  | 'unavailable';
+  | 'unavailable'
+  | 'outcome_unknown';
 
 /** A failure of the authorization server, sorted. `message` is evidence for the log, not for an answer. */
 export class OAuthError extends Error {
@@ -28,11 +35,17 @@ export class OAuthError extends Error {
     message: string,
     readonly options: {
       readonly cause?: unknown;
+      /** The `error` of the response (RFC 6749 5.2), when there was one. */
+      readonly code?: string | undefined;
       /** The wait the server asked for (RFC 9110 10.2.3). */
       readonly retryAfterSeconds?: number | undefined;
     } = {},
   ) {
     super(message, { cause: options.cause });
+  }
+
+  get code(): string | undefined {
+    return this.options.code;
   }
 
   get retryAfterSeconds(): number | undefined {
@@ -49,7 +62,8 @@ const clientCodes = new Set([
 ]);
 /** The library's codes for an answer that was OAuth, and wrong. */
 const checkFailures = /INVALID_RESPONSE|COMPARISON|TIMESTAMP|KEY_SELECTION|UNSUPPORTED/;
-const retryableStatuses = new Set([408, 425, 429]);
+/** The server has not taken the request up (RFC 6585 4, RFC 8470 5.2, RFC 9110 15.6.4). */
+const notTakenUp = new Set([425, 429, 503]);
 const finalStatuses = new Set([400, 401, 403]);
 
 /** Sorts whatever the protocol library threw while the server was asked at an endpoint. */
@@ -62,6 +76,9 @@ export function toOAuthError(error: unknown): OAuthError {
   if (error instanceof ResponseBodyError) {
     return refusal(error.response, evidence(error.error, error.error_description), error.error);
   }
+  if (error instanceof WWWAuthenticateChallengeError) {
+    return refusal(error.response, `HTTP ${error.response.status} with a challenge`);
+  }
   if (error instanceof ClientError) {
     // The library keeps a response it could make nothing of as the cause.
     if (error.cause instanceof Response && error.cause.status >= 400) {
@@ -69,25 +86,48 @@ export function toOAuthError(error: unknown): OAuthError {
     }
     const isCheckFailed = error.code !== undefined && checkFailures.test(error.code);
     return new OAuthError(
-      isCheckFailed ? 'invalid_response' : 'unavailable',
+      isCheckFailed ? 'invalid_response' : 'outcome_unknown',
       `${error.code ?? 'OAUTH'}: ${error.message}`,
     );
   }
-  return new OAuthError('unavailable', 'the authorization server cannot be reached', { cause: error });
+  const kind = wasNeverSent(error) ? 'unavailable' : 'outcome_unknown';
+  return new OAuthError(kind, 'the authorization server does not answer', { cause: error });
 }
 
 function refusal(response: Response, message: string, code?: string): OAuthError {
   return new OAuthError(refusalKind(response.status, code), message, {
+    code,
     retryAfterSeconds: readRetryAfter(response.headers.get('retry-after')),
   });
 }
 
 function refusalKind(status: number, code: string | undefined): OAuthErrorKind {
-  if (status >= 500 || retryableStatuses.has(status)) return 'unavailable';
+  if (notTakenUp.has(status)) return 'unavailable';
+  if (status >= 500 || status === 408) return 'outcome_unknown';
   if (code === 'invalid_grant') return 'invalid_grant';
   if (code !== undefined && clientCodes.has(code)) return 'client';
   // Other statuses without an OAuth error come from something in front of the server, not from the server.
-  return code !== undefined || finalStatuses.has(status) ? 'refused' : 'unavailable';
+  return code !== undefined || finalStatuses.has(status) ? 'refused' : 'outcome_unknown';
+}
+
+const connectFailures = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/** `fetch` says why it failed in its cause, which can be several attempts (one per address). */
+function wasNeverSent(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof AggregateError) return cause.errors.every((each) => isConnectFailure(each));
+  return isConnectFailure(cause);
+}
+
+function isConnectFailure(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && connectFailures.has(String(error.code));
 }
 
 /** Seconds from now, for both forms of the header (RFC 9110 10.2.3). */

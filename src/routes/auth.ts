@@ -64,7 +64,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
     const grant = await oauth.authorizationCodeGrant(query, transaction).catch(async (error) => {
       const failure = toOAuthError(error);
-      if (failure.kind === 'unavailable') await spentStates.giveBack(transaction.nonce); // a reload may try again
+      if (isPassing(failure)) await spentStates.giveBack(transaction.nonce); // a reload may try again
       throw loginFailure(failure);
     });
 
@@ -150,11 +150,17 @@ function asError(error: unknown): unknown {
   return error instanceof AppError ? error : Promise.reject(error);
 }
 
+function isPassing({ kind }: OAuthError): boolean {
+  return kind === 'unavailable' || kind === 'outcome_unknown';
+}
+
 function loginFailure(failure: OAuthError): AppError {
   if (failure.kind === 'denied') return new AppError('access_denied', { cause: failure });
-  const isPassing = failure.kind === 'unavailable' || failure.kind === 'client';
-  return new AppError(isPassing ? 'temporarily_unavailable' : 'login_failed', {
-    cause: failure,
-    ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
-  });
+  return new AppError(
+    isPassing(failure) || failure.kind === 'client' ? 'temporarily_unavailable' : 'login_failed',
+    {
+      cause: failure,
+      ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
+    },
+  );
 }

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
-import { createTurns } from './turns.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import { createTurns, type InTurn } from './turns.ts';
 
-const leaseMs = 5_000;
+const leaseMs = 2_000;
 const longestWaitMs = 30_000;
+const longestPauseMs = 250;
 
 const extendIfMine = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end`;
 const releaseIfMine = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end`;
@@ -12,16 +13,17 @@ const releaseIfMine = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redi
 /**
  * `inLease(id, work)`: as `inTurn`, across every instance on the same Redis. The lease is renewed while `work` runs
  * and lapses by itself when its process dies, so `work` must still write by compare-and-set: a process that was
- * held up may outlive its lease.
+ * held up may outlive its lease. Whoever waits looks again at growing, random intervals, for 30 s at most.
  */
-export function createLeases(redis: Redis): <T>(id: string, work: () => Promise<T>) => Promise<T> {
+export function createLeases(redis: RedisConnection): InTurn {
   const inTurn = createTurns(); // instances contend for the lease, the requests of one instance do not
 
   async function acquire(key: string, owner: string): Promise<void> {
     const deadline = Date.now() + longestWaitMs;
-    while ((await redis.set(key, owner, 'PX', leaseMs, 'NX')) === null) {
+    for (let pauseMs = 20; (await redis.set(key, owner, 'PX', leaseMs, 'NX')) === null; ) {
       if (Date.now() > deadline) throw new Error('the lease of a session was not to be had in time');
-      await delay(20 + Math.random() * 60);
+      await delay(pauseMs * (0.5 + Math.random()));
+      pauseMs = Math.min(pauseMs * 1.5, longestPauseMs);
     }
   }
 
@@ -32,7 +34,7 @@ export function createLeases(redis: Redis): <T>(id: string, work: () => Promise<
       await acquire(key, owner);
       const renewal = setInterval(() => {
         redis.eval(extendIfMine, 1, key, owner, leaseMs).catch(() => undefined); // the next beat tries again
-      }, leaseMs / 3);
+      }, leaseMs / 4);
       try {
         return await work();
       } finally {

@@ -1,15 +1,27 @@
-import type { Redis } from 'ioredis';
-import { storeUnavailable } from '../errors.ts';
+import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { deriveKey, open, seal, sealingVersion } from '../sealing.ts';
 import type { Secret } from '../secret.ts';
 import { createLeases } from './lease.ts';
-import { isOver, type Lifetime, slideEveryMs, type TokenRecord, type TokenStore } from './token-store.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import {
+  isOver,
+  type Lifetime,
+  longestTakeWaitMs,
+  slideEveryMs,
+  type TokenRecord,
+  type TokenStore,
+} from './token-store.ts';
+import { untilQuiet } from './turns.ts';
 
 /** Session keys of express-session's store; the token keys below live in the same Redis Cluster slot. */
 export const sessionKeyPrefix = 'sess:';
 
-// Each writes only over the very sealing that was read, and tells whether it did.
+const putUnlessEnded = `
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`;
+// Both write only over the very sealing that was read, and tell whether they did.
 const replaceIfUnchanged = `
 if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
@@ -19,9 +31,12 @@ if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`;
 
 const rememberedSlides = 50_000;
+const longestRememberedEndMs = 30 * 86_400_000;
 
 interface RedisTokenStoreOptions {
-  readonly redis: Redis;
+  readonly redis: RedisConnection;
+  /** Settles when enough replicas have a write that must not be lost in a failover. */
+  readonly confirmed: () => Promise<void>;
   /** The first seals, all open. */
   readonly secrets: readonly Secret[];
   readonly lifetime: Lifetime;
@@ -31,9 +46,10 @@ interface RedisTokenStoreOptions {
 
 /** The store many instances share: records sealed under `{sess:<id>}:tokens`, ending with their session. */
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
-  const { redis, lifetime, now, log } = options;
+  const { redis, confirmed, lifetime, now, log } = options;
   const keys = options.secrets.map((secret) => deriveKey(secret, 'tokens'));
   const idleMs = lifetime.idleSeconds * 1000;
+  const endedMs = Math.min(lifetime.absoluteSeconds * 1000, longestRememberedEndMs);
   const inLease = createLeases(redis);
   const slides = new Map<string, number>();
 
@@ -50,6 +66,21 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   }
 
   const sealed = (key: string, record: TokenRecord) => seal(keys[0]!, JSON.stringify(record), key);
+
+  /** The time until which a failure is everyone's answer; by the clock of the instance that met it. */
+  async function rememberFailure(id: string, error: unknown): Promise<void> {
+    if (!(error instanceof AppError) || error.retryAfterSeconds === undefined) return;
+    const waitMs = error.retryAfterSeconds * 1000;
+    if (waitMs > 0) await redis.set(failureKey(id), now() + waitMs, 'PX', waitMs);
+  }
+
+  function refuseWhileFailing(until: string | null): void {
+    const waitMs = Number(until ?? 0) - now();
+    if (waitMs <= 0) return;
+    const retryAfterSeconds = Math.ceil(waitMs / 1000);
+    const cause = new Error('the authorization server failed a moment ago, here or at another instance');
+    throw new Refusal(new AppError('temporarily_unavailable', { cause, retryAfterSeconds }));
+  }
 
   /** True once a minute per session and process; what is forgotten early only slides early. */
   function isTimeToSlide(id: string): boolean {
@@ -77,38 +108,48 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
       asked(() =>
         inLease(id, async () => {
           const key = tokenKey(id);
-          await redis.set(key, sealed(key, record), 'PX', idleMs);
+          const isKept = await redis.eval(putUnlessEnded, 2, key, endedKey(id), sealed(key, record), idleMs);
+          if (!isKept) throw new Refusal(new AppError('login_required'));
+          await confirmed();
         }),
       ),
 
     update: (id, change) =>
-      asked(() =>
-        inLease(id, async () => {
+      asked(async () => {
+        refuseWhileFailing(await redis.get(failureKey(id)));
+        return inLease(id, async () => {
           const key = tokenKey(id);
-          const before = await redis.getBuffer(key);
+          const [before, failure] = await Promise.all([redis.getBuffer(key), redis.get(failureKey(id))]);
+          refuseWhileFailing(failure);
           const record = unseal(key, before);
           if (!before || !record) return undefined;
-          const changed = await change(record).catch((error: unknown) => {
-            throw new ChangeFailed(error);
+          const changed = await change(record).catch(async (error: unknown) => {
+            await rememberFailure(id, error);
+            throw new Refusal(error);
           });
           if (changed === record) return record;
           const version = sealingVersion(before);
           const isKept = changed
             ? await redis.eval(replaceIfUnchanged, 1, key, version, sealed(key, changed))
             : await redis.eval(deleteIfUnchanged, 1, key, version);
-          // The lease lapsed while this process was held up, and another wrote: what it wrote stands.
-          return isKept ? changed : unseal(key, await redis.getBuffer(key));
-        }),
-      ),
+          // Ended meanwhile, or the lease lapsed and another wrote: what is there stands.
+          if (!isKept) return unseal(key, await redis.getBuffer(key));
+          await confirmed();
+          return changed;
+        });
+      }),
 
     take: (id) =>
-      asked(() =>
-        inLease(id, async () => {
-          const key = tokenKey(id);
-          slides.delete(id);
-          return unseal(key, await redis.getdelBuffer(key));
-        }),
-      ),
+      asked(async () => {
+        await untilQuiet(inLease, id, longestTakeWaitMs);
+        slides.delete(id);
+        const key = tokenKey(id);
+        const results = await redis.multi().set(endedKey(id), '', 'PX', endedMs).getdelBuffer(key).exec();
+        const [failure, taken] = results?.[1] ?? [new Error('Redis dropped a transaction')];
+        if (failure) throw failure;
+        await confirmed();
+        return unseal(key, Buffer.isBuffer(taken) ? taken : null);
+      }),
 
     endsAt: (id) =>
       asked(async () => {
@@ -120,12 +161,12 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   };
 }
 
-function tokenKey(id: string): string {
-  return `{${sessionKeyPrefix}${id}}:tokens`;
-}
+const tokenKey = (id: string) => `{${sessionKeyPrefix}${id}}:tokens`;
+const endedKey = (id: string) => `{${sessionKeyPrefix}${id}}:ended`;
+const failureKey = (id: string) => `{${sessionKeyPrefix}${id}}:failure`;
 
-/** Carries a failure of the caller's own `change` past the rule that failures here are the store's. */
-class ChangeFailed {
+/** Carries an answer to the caller past the rule that failures here are the store's. */
+class Refusal {
   constructor(readonly error: unknown) {}
 }
 
@@ -133,6 +174,6 @@ async function asked<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (failure) {
-    throw failure instanceof ChangeFailed ? failure.error : storeUnavailable(failure);
+    throw failure instanceof Refusal ? failure.error : storeUnavailable(failure);
   }
 }

@@ -1,5 +1,5 @@
-import type { Redis } from 'ioredis';
 import { storeUnavailable } from '../errors.ts';
+import type { RedisConnection } from './redis-connection.ts';
 
 /** As long as a state itself is valid. */
 const rememberedMs = 600_000;
@@ -32,7 +32,7 @@ export function createMemorySpentStates(now: () => number): SpentStates {
 }
 
 /** Remembers for every instance on the same Redis. */
-export function createRedisSpentStates(redis: Redis): SpentStates {
+export function createRedisSpentStates(redis: RedisConnection): SpentStates {
   const key = (nonce: string) => `latchkey:spent:${nonce}`;
   return {
     async spend(nonce) {

@@ -2,8 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { OAuthClient, User } from '../oauth/client.ts';
-import { toOAuthError } from '../oauth/oauth-error.ts';
+import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
 import { isExpired, isFresh, leewayMs, type TokenSet } from '../oauth/token-set.ts';
+import type { RevocationOutbox } from './revocation-outbox.ts';
 import type { TokenRecord, TokenStore } from './token-store.ts';
 
 /** A user's tokens from login to logout. Rejects with `AppError` only. */
@@ -26,8 +27,11 @@ export interface TokenManager {
    * @throws AppError `no_refresh_token`, `temporarily_unavailable`
    */
   refresh(id: string): Promise<TokenRecord | undefined>;
-  /** Nobody is logged in under `id`; the tokens, also those of a refresh under way, are revoked at the provider. */
-  end(id: string): Promise<TokenRecord | undefined>;
+  /**
+   * Nobody is logged in under `id`, for good; its tokens, also those of a refresh under way, are revoked at the
+   * provider: now if it can, else as soon as it can. False when nobody was logged in.
+   */
+  end(id: string): Promise<boolean>;
   /** As `end`, for a session that `successor` has replaced by signing in once more in the same browser. */
   supersede(id: string, successor: User): Promise<void>;
   /** Settles when nothing is under way in the background. */
@@ -37,20 +41,20 @@ export interface TokenManager {
 interface TokenManagerParts {
   readonly store: TokenStore;
   readonly oauth: OAuthClient;
+  readonly outbox: RevocationOutbox;
   readonly now: () => number;
   readonly log: Logger;
 }
 
 /** An access token this close to its end may not survive the way to the API. */
 const longestTravelMs = 2_000;
-const defaultRetryAfterSeconds = 1;
+/** How long a session waits after a failure for which the server named no time. */
+const pauseSeconds: Partial<Record<OAuthErrorKind, number>> = { outcome_unknown: 3, client: 5, refused: 30 };
 /** A person who signs out does not wait longer than this for the provider; the revocation itself goes on. */
 const longestRevocationWaitMs = 2_000;
-const rememberedFailures = 10_000;
 
-export function createTokenManager({ store, oauth, now, log }: TokenManagerParts): TokenManager {
+export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
   const renewals = new Map<string, Promise<TokenRecord | undefined>>();
-  const failures = new Map<string, { readonly error: AppError; readonly until: number }>();
   const background = new Set<Promise<unknown>>();
 
   function inBackground(work: Promise<unknown>): void {
@@ -62,24 +66,21 @@ export function createTokenManager({ store, oauth, now, log }: TokenManagerParts
   function renewal(id: string, seen: TokenSet): Promise<TokenRecord | undefined> {
     const underWay = renewals.get(id);
     if (underWay) return underWay;
-    const failed = failures.get(id);
-    if (failed && now() < failed.until) return Promise.reject(failed.error);
-    const begun = store
-      .update(id, (newest) => renewed(newest, seen))
-      .then((record) => {
-        failures.delete(id);
-        return record;
-      })
-      .catch((error: unknown) => {
-        const failure = toAppError(error);
-        const waitSeconds = failure.retryAfterSeconds ?? defaultRetryAfterSeconds;
-        if (failures.size >= rememberedFailures) failures.clear();
-        failures.set(id, { error: failure, until: now() + waitSeconds * 1000 });
-        throw failure;
-      })
-      .finally(() => renewals.delete(id));
+    const begun = renew(id, seen).finally(() => renewals.delete(id));
     renewals.set(id, begun);
     return begun;
+  }
+
+  async function renew(id: string, seen: TokenSet): Promise<TokenRecord | undefined> {
+    let granted: TokenSet | undefined;
+    const kept = await store.update(id, async (newest) => {
+      const changed = await renewed(newest, seen);
+      if (changed !== newest) granted = changed?.tokens;
+      return changed;
+    });
+    // Signed out while the provider was asked: what it gave must not outlive the session.
+    if (granted && !kept) inBackground(revoke(granted));
+    return kept;
   }
 
   /** The table "what a refresh may end in" of ARCHITECTURE.md: the record to keep, none, or a failure that keeps it. */
@@ -92,30 +93,43 @@ export function createTokenManager({ store, oauth, now, log }: TokenManagerParts
       return { ...newest, tokens: await oauth.refreshTokenGrant(newest.tokens) };
     } catch (error) {
       const failure = toOAuthError(error);
-      switch (failure.kind) {
-        case 'invalid_grant':
-          log.info({ err: failure }, 'the provider ended a login: it refuses the refresh token');
-          return undefined;
-        case 'refused':
-          log.warn({ err: failure }, 'the provider refuses a refresh without saying invalid_grant');
-          if (isExpiredNow()) return undefined;
-          throw failure;
-        case 'client':
-          log.error({ err: failure }, 'the provider refuses this client: check OAUTH2_CLIENT_ID and _SECRET');
-          throw failure;
-        default:
-          log.warn({ err: failure }, 'a refresh is put off: the provider cannot be asked');
-          throw failure;
+      if (failure.kind === 'invalid_grant') {
+        log.info({ err: failure }, 'the provider ended a login: it refuses the refresh token');
+        return undefined;
       }
+      if (failure.kind === 'refused' && isExpiredNow()) {
+        log.warn({ err: failure }, 'the provider ended a login without saying invalid_grant');
+        return undefined;
+      }
+      if (failure.kind === 'client')
+        log.error({ err: failure }, 'the provider refuses this client: check OAUTH2_CLIENT_ID and _SECRET');
+      else log.warn({ err: failure, kind: failure.kind }, 'a refresh is put off, and the login stands');
+      throw putOff(failure, newest.tokens);
     }
   }
 
-  /** The refresh token first: it is the one that would make new ones (RFC 7009 2.1). */
-  async function revoke({ accessToken, refreshToken }: TokenSet): Promise<void> {
-    const report = (error: unknown) =>
-      log.warn({ err: error }, 'a token could not be revoked at the provider; it is forgotten here');
-    if (refreshToken !== undefined) await oauth.revokeToken(refreshToken, 'refresh_token').catch(report);
-    await oauth.revokeToken(accessToken, 'access_token').catch(report);
+  /** For how long nobody asks again for this session. */
+  function putOff(failure: OAuthError, { expiresAt = 0 }: TokenSet): AppError {
+    const untilExpirySeconds = Math.max(1, (expiresAt - now()) / 1000);
+    const seconds = failure.retryAfterSeconds ?? pauseSeconds[failure.kind] ?? 1;
+    // A final no ends the login when the token is over; that moment must not be missed.
+    const isFinal = failure.kind === 'refused';
+    const retryAfterSeconds = Math.ceil(isFinal ? Math.min(seconds, untilExpirySeconds) : seconds);
+    return new AppError('temporarily_unavailable', { cause: failure, retryAfterSeconds });
+  }
+
+  async function revoke(tokens: TokenSet): Promise<void> {
+    await outbox.add(tokens);
+    await workOutbox();
+  }
+
+  /** The provider is asked at once, and a person who signs out waits a little for it; the outbox sees to the rest. */
+  async function workOutbox(): Promise<void> {
+    const work = outbox.work().catch((error: unknown) => {
+      log.warn({ err: error }, 'a revocation waits in the outbox');
+    });
+    inBackground(work);
+    await Promise.race([work, delay(longestRevocationWaitMs, undefined, { ref: false })]);
   }
 
   return {
@@ -153,12 +167,14 @@ export function createTokenManager({ store, oauth, now, log }: TokenManagerParts
     },
 
     async end(id) {
-      const record = await store.take(id);
-      if (!record) return undefined;
-      const revocation = revoke(record.tokens);
-      inBackground(revocation);
-      await Promise.race([revocation, delay(longestRevocationWaitMs, undefined, { ref: false })]);
-      return record;
+      const record = await store.get(id);
+      // Written down before anything is removed: a process that dies in between leaves no token nobody knows of.
+      if (record) await outbox.add(record.tokens);
+      const taken = await store.take(id);
+      if (taken && taken.tokens.accessToken !== record?.tokens.accessToken) await outbox.add(taken.tokens);
+      if (!record && !taken) return false;
+      await workOutbox();
+      return true;
     },
 
     async supersede(id, successor) {
@@ -169,10 +185,8 @@ export function createTokenManager({ store, oauth, now, log }: TokenManagerParts
     },
 
     async settled() {
-      await Promise.all([
-        ...background,
-        ...[...renewals.values()].map((each) => each.catch(() => undefined)),
-      ]);
+      while (background.size > 0 || renewals.size > 0)
+        await Promise.allSettled([...background, ...renewals.values()]);
     },
   };
 }
@@ -180,11 +194,4 @@ export function createTokenManager({ store, oauth, now, log }: TokenManagerParts
 /** Expired, and nothing to renew it with. */
 function isDead(tokens: TokenSet, now: number): boolean {
   return tokens.refreshToken === undefined && isExpired(tokens, now);
-}
-
-function toAppError(error: unknown): AppError {
-  if (error instanceof AppError) return error;
-  const cause = toOAuthError(error);
-  const retryAfterSeconds = cause.retryAfterSeconds ?? defaultRetryAfterSeconds;
-  return new AppError('temporarily_unavailable', { cause, retryAfterSeconds });
 }

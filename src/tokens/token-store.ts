@@ -1,6 +1,7 @@
+import { AppError } from '../errors.ts';
 import type { User } from '../oauth/client.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
-import { createTurns } from './turns.ts';
+import { createTurns, untilQuiet } from './turns.ts';
 
 /** What a session that is logged in is logged in with. */
 export interface TokenRecord {
@@ -27,14 +28,19 @@ export interface TokenStore {
    * minute and for the session's other data as well.
    */
   get(id: string, options?: { readonly slide?: boolean }): Promise<TokenRecord | undefined>;
+  /** @throws AppError `login_required`: the session has been ended, and nothing brings it back */
   put(id: string, record: TokenRecord): Promise<void>;
   /**
    * Calls `change` with the newest record and keeps what it returns; `undefined` removes the record, and when
    * `change` rejects nothing changes. Without a record it does nothing, so nothing is ever brought back.
-   * @returns what is kept afterwards
+   * An AppError with `retryAfterSeconds` is everyone's answer for that long, and `change` is not called meanwhile.
+   * @returns what is kept afterwards: not what `change` returned, when the session ended or moved on meanwhile
    */
   update(id: string, change: Change): Promise<TokenRecord | undefined>;
-  /** Removes and returns the record; when an update is under way, what that update leaves. */
+  /**
+   * Ends the session: removes and returns the record; when an update is under way, what that update leaves. An update
+   * that takes longer than two seconds is not waited for, and what it brings is refused.
+   */
   take(id: string): Promise<TokenRecord | undefined>;
   /** When the session ends unless it is used (epoch milliseconds); `undefined` without a record. */
   endsAt(id: string): Promise<number | undefined>;
@@ -45,30 +51,48 @@ export type Change = (newest: TokenRecord) => Promise<TokenRecord | undefined>;
 /** A session slides no more often than this. */
 export const slideEveryMs = 60_000;
 
+/** `take` waits no longer than this for an update under way. */
+export const longestTakeWaitMs = 2_000;
+
 /** True once the session's absolute limit is reached, whatever the store still holds. */
 export function isOver(record: TokenRecord, lifetime: Lifetime, now: number): boolean {
   return now >= record.signedInAt + lifetime.absoluteSeconds * 1000;
 }
 
+interface Entry {
+  record: TokenRecord;
+  usedAt: number;
+  failure?: { readonly error: AppError; readonly until: number };
+}
+
 /** A store that lives and ends with this process. */
 export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): TokenStore {
-  const entries = new Map<string, { record: TokenRecord; usedAt: number }>();
+  const entries = new Map<string, Entry>();
+  const ended = new Map<string, number>(); // the ends of sessions, oldest first, until nothing of them can come back
   const inTurn = createTurns();
 
-  function end({ record, usedAt }: { record: TokenRecord; usedAt: number }): number {
+  function endOf({ record, usedAt }: Entry): number {
     return Math.min(
       usedAt + lifetime.idleSeconds * 1000,
       record.signedInAt + lifetime.absoluteSeconds * 1000,
     );
   }
 
-  function live(id: string) {
+  function live(id: string): Entry | undefined {
     const entry = entries.get(id);
-    if (entry && now() >= end(entry)) {
+    if (entry && now() >= endOf(entry)) {
       entries.delete(id);
       return undefined;
     }
     return entry;
+  }
+
+  function forgetThePast(): void {
+    for (const id of entries.keys()) live(id); // nobody else asks after sessions that were left
+    for (const [id, at] of ended) {
+      if (now() < at + lifetime.absoluteSeconds * 1000) break;
+      ended.delete(id);
+    }
   }
 
   return {
@@ -80,7 +104,8 @@ export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): T
 
     put: (id, record) =>
       inTurn(id, async () => {
-        for (const other of entries.keys()) live(other); // nobody else asks after sessions that were left
+        forgetThePast();
+        if (ended.has(id)) throw new AppError('login_required');
         entries.set(id, { record, usedAt: now() });
       }),
 
@@ -88,22 +113,29 @@ export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): T
       inTurn(id, async () => {
         const entry = live(id);
         if (!entry) return undefined;
-        const changed = await change(entry.record);
+        if (entry.failure && now() < entry.failure.until) throw entry.failure.error;
+        const changed = await change(entry.record).catch((error: unknown) => {
+          if (error instanceof AppError && error.retryAfterSeconds !== undefined)
+            entry.failure = { error, until: now() + error.retryAfterSeconds * 1000 };
+          throw error;
+        });
+        if (entries.get(id) !== entry) return live(id)?.record; // ended meanwhile
         if (changed) entry.record = changed;
         else entries.delete(id);
         return changed;
       }),
 
-    take: (id) =>
-      inTurn(id, async () => {
-        const entry = live(id);
-        entries.delete(id);
-        return entry?.record;
-      }),
+    async take(id) {
+      await untilQuiet(inTurn, id, longestTakeWaitMs);
+      const entry = live(id);
+      entries.delete(id);
+      ended.set(id, now());
+      return entry?.record;
+    },
 
     async endsAt(id) {
       const entry = live(id);
-      return entry && end(entry);
+      return entry && endOf(entry);
     },
   };
 }

@@ -107,16 +107,26 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
     expect(away.headers['set-cookie']).toBeUndefined();
     expect(await isLoggedIn(browser)).toBe(true);
     world.providerFaults.set(undefined);
-    world.clock.advance(2); // as long as Retry-After said
+    world.clock.advance(Number(away.headers['retry-after']));
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
-  test('a dead provider is asked once for everyone who waits', async () => {
+  test('a dead provider is asked once for everyone who waits, and twice more as it took nothing up', async () => {
     world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 }, delayMs: 50 });
     const answers = await Promise.all(Array.from({ length: 20 }, () => browser.fetch('/api/profile')));
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(503));
-    expect(asked(world)).toBe(2); // the login and one refresh
+    expect(asked(world)).toBe(1 + 3); // the login, and one refresh for all of them
+    const later = await Promise.all(Array.from({ length: 5 }, () => browser.fetch('/api/profile')));
+    expect(later.map(({ status }) => status)).toEqual(Array(5).fill(503));
+    expect(asked(world)).toBe(4);
+  });
+
+  test('what may have been processed is not sent a second time at once', async () => {
+    world.clock.advance(101);
+    world.providerFaults.set({ path: /^\/token$/, answer: 'reset' });
+    for (let call = 0; call < 3; call += 1) expect((await browser.fetch('/api/profile')).status).toBe(503);
+    expect(asked(world)).toBe(2);
   });
 
   test('invalid_grant ends the login, and every page and answer agrees', async () => {

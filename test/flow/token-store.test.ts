@@ -46,7 +46,7 @@ const renamed = (accessToken: string) => async (newest: TokenRecord) => ({
 const accessOf = (found: TokenRecord | undefined) => found?.tokens.accessToken;
 
 const redisStore = (options: { secrets?: Secret[]; redis?: Redis } = {}) =>
-  createRedisTokenStore({ redis, secrets, lifetime, now, log, ...options });
+  createRedisTokenStore({ redis, confirmed: async () => {}, secrets, lifetime, now, log, ...options });
 
 describe.each([
   ['memory', () => createMemoryTokenStore(lifetime, now)],
@@ -167,6 +167,53 @@ describe.each([
     expect(accessOf(await take)).toBe('b');
     await update;
     expect(await store.get(id)).toBeUndefined();
+  });
+
+  test('a session that was ended is never brought back, by nobody', async () => {
+    await store.put(id, record('a'));
+    await store.take(id);
+    await expect(store.put(id, record('b'))).rejects.toMatchObject({ code: 'login_required' });
+    expect(await store.update(id, renamed('b'))).toBeUndefined();
+    expect(await store.get(id)).toBeUndefined();
+  });
+
+  test('an update that takes too long does not hold up take, and what it brings is refused', async () => {
+    await store.put(id, record('a'));
+    let release = () => {};
+    const hold = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let begun = () => {};
+    const started = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const update = store.update(id, async (newest) => {
+      begun();
+      await hold;
+      return { ...newest, tokens: tokens('too late') };
+    });
+    await started;
+    expect(accessOf(await store.take(id))).toBe('a');
+    release();
+    expect(await update).toBeUndefined();
+    expect(await store.get(id)).toBeUndefined();
+  });
+
+  test("a failure is everyone's answer for as long as it says, and the record is as it was", async () => {
+    await store.put(id, record('a'));
+    let calls = 0;
+    const failing = async () => {
+      calls += 1;
+      await delay(20);
+      throw new AppError('temporarily_unavailable', { retryAfterSeconds: 7 });
+    };
+    const outcomes = await Promise.allSettled([1, 2, 3].map(() => store.update(id, failing)));
+    for (const outcome of outcomes)
+      expect(outcome).toMatchObject({ reason: { code: 'temporarily_unavailable', retryAfterSeconds: 7 } });
+    expect(calls).toBe(1);
+    expect(accessOf(await store.get(id))).toBe('a');
+    offsetMs = 7_001;
+    expect(accessOf(await store.update(id, renamed('b')))).toBe('b');
   });
 
   test('a record is over at its absolute limit, however much it was used', async () => {

@@ -1,3 +1,4 @@
+import { pino } from 'pino';
 import { clientSecretBasic, createOAuthClient } from '../../src/oauth/client.ts';
 import { OAuthError, toOAuthError } from '../../src/oauth/oauth-error.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
@@ -11,7 +12,12 @@ const tokens: TokenSet = {
   refreshToken: 'rt',
 };
 
-function clientAnswering(answer: () => Response | Promise<Response>, endpoints = {}, asked: Request[] = []) {
+function clientAnswering(
+  answer: () => Response | Promise<Response>,
+  endpoints = {},
+  asked: Request[] = [],
+  secrets = ['secret'],
+) {
   return createOAuthClient(
     {
       name: 'x',
@@ -26,7 +32,7 @@ function clientAnswering(answer: () => Response | Promise<Response>, endpoints =
         ...endpoints,
       },
       clientId: 'id',
-      clientSecret: new Secret('secret'),
+      clientSecrets: secrets.map((each) => new Secret(each)),
       clientAuth: 'client_secret_basic',
       redirectUri: new URL('https://app.example.com/auth/callback'),
       scopes: ['a'],
@@ -34,6 +40,7 @@ function clientAnswering(answer: () => Response | Promise<Response>, endpoints =
     'https://app.example.com',
     {
       now: () => 1000,
+      log: pino({ level: 'silent' }),
       fetch: async (url, init) => {
         asked.push(new Request(url, init));
         return answer();
@@ -79,26 +86,45 @@ test.each<[string, () => Response | Promise<Response>, string, number | undefine
     undefined,
   ],
   ['403 with a page', () => new Response('<h1>no</h1>', { status: 403 }), 'refused', undefined],
-  ['404 with a page', () => new Response('<h1>?</h1>', { status: 404 }), 'unavailable', undefined],
+  ['404 with a page', () => new Response('<h1>?</h1>', { status: 404 }), 'outcome_unknown', undefined],
   ['429', json(429, { error: 'slow_down' }, { 'retry-after': '30' }), 'unavailable', 30],
   ['429 saying invalid_grant', json(429, { error: 'invalid_grant' }), 'unavailable', undefined],
   ['503', () => new Response('', { status: 503, headers: { 'retry-after': '5' } }), 'unavailable', 5],
-  ['500 saying invalid_grant', json(500, { error: 'invalid_grant' }), 'unavailable', undefined],
+  ['500 saying invalid_grant', json(500, { error: 'invalid_grant' }), 'outcome_unknown', undefined],
+  ['502', () => new Response('', { status: 502 }), 'outcome_unknown', undefined],
+  [
+    'a connection refused',
+    () =>
+      Promise.reject(
+        new TypeError('fetch failed', { cause: Object.assign(new Error('x'), { code: 'ECONNREFUSED' }) }),
+      ),
+    'unavailable',
+    undefined,
+  ],
+  [
+    'a connection reset',
+    () =>
+      Promise.reject(
+        new TypeError('fetch failed', { cause: Object.assign(new Error('x'), { code: 'ECONNRESET' }) }),
+      ),
+    'outcome_unknown',
+    undefined,
+  ],
   [
     '200 with a page',
     () => new Response('<h1>hi</h1>', { headers: { 'content-type': 'text/html' } }),
-    'unavailable',
+    'outcome_unknown',
     undefined,
   ],
   [
     '200 with half an answer',
     () => new Response('{"access_tok', { headers: { 'content-type': 'application/json' } }),
-    'unavailable',
+    'outcome_unknown',
     undefined,
   ],
   ['200 without a token', json(200, { hello: 'world' }), 'invalid_response', undefined],
-  ['no answer', () => Promise.reject(new TypeError('fetch failed')), 'unavailable', undefined],
-  ['a time-out', () => Promise.reject(new DOMException('x', 'TimeoutError')), 'unavailable', undefined],
+  ['no answer', () => Promise.reject(new TypeError('fetch failed')), 'outcome_unknown', undefined],
+  ['a time-out', () => Promise.reject(new DOMException('x', 'TimeoutError')), 'outcome_unknown', undefined],
 ])('a refresh that ends in %s', async (_what, answer, kind, retryAfterSeconds) => {
   const error = await clientAnswering(answer)
     .refreshTokenGrant(tokens)
@@ -175,4 +201,31 @@ test.each([
   const [scheme, credentials] = headers.get('authorization')!.split(' ');
   expect(scheme).toBe('Basic');
   expect(Buffer.from(credentials!, 'base64').toString()).toBe(expected);
+});
+
+test('while a client secret is replaced, the one the provider takes is found once and remembered', async () => {
+  const asked: Request[] = [];
+  let right = 'new';
+  const answer = () => {
+    const credentials = Buffer.from(
+      asked.at(-1)!.headers.get('authorization')!.slice(6),
+      'base64',
+    ).toString();
+    return credentials === `id:${right}`
+      ? json(200, { access_token: 'at2', token_type: 'bearer' })()
+      : json(401, { error: 'invalid_client' }, { 'www-authenticate': 'Basic' })();
+  };
+  const client = clientAnswering(answer, {}, asked, ['old', 'new']);
+  await expect(client.refreshTokenGrant(tokens)).resolves.toMatchObject({ accessToken: 'at2' });
+  expect(asked).toHaveLength(2);
+  await client.refreshTokenGrant(tokens);
+  expect(asked).toHaveLength(3);
+  await Promise.all([1, 2, 3].map(() => client.refreshTokenGrant(tokens)));
+  expect(asked).toHaveLength(6);
+  right = 'neither';
+  await expect(client.refreshTokenGrant(tokens)).rejects.toMatchObject({ kind: 'client' });
+  expect(asked).toHaveLength(8);
+  right = 'new';
+  await client.refreshTokenGrant(tokens);
+  expect(asked).toHaveLength(9); // the one that was right before was tried first
 });

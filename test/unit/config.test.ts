@@ -151,8 +151,8 @@ test('no secret is ever printed, in a fault or from a configuration', () => {
     REDIS_URL: `redis://:${secret}@x`,
   });
   expect(inspect(config, { depth: 9 }) + JSON.stringify(config)).not.toContain(secret);
-  expect(`${config.provider.clientSecret}`).toBe('[secret]');
-  expect(config.provider.clientSecret.reveal()).toBe(secret);
+  expect(`${config.provider.clientSecrets[0]}`).toBe('[secret]');
+  expect(config.provider.clientSecrets[0]?.reveal()).toBe(secret);
 });
 
 test('.env.example holds exactly the variables of the schema', () => {

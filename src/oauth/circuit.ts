@@ -1,0 +1,73 @@
+import {
+  bulkhead,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  ExponentialBackoff,
+  fullJitterGenerator,
+  halfJitterGenerator,
+  handleWhen,
+  isBrokenCircuitError,
+  isBulkheadRejectedError,
+  retry,
+  wrap,
+} from 'cockatiel';
+import { OAuthError } from './oauth-error.ts';
+
+const atOnce = 16;
+const mayWait = 10_000;
+const failuresToOpen = 5;
+const longestHeldSeconds = 60;
+
+/**
+ * `ask(question)`: puts questions to one authorization server so that its outage is not made worse. Sixteen at once,
+ * the others wait for their turn, so that its recovery is no stampede; what it surely has not taken up is asked again,
+ * twice, with backoff and full jitter; after five failures in a row it is left alone but for one probe after 1, 2, 4, 8
+ * and then every 10 s; its `Retry-After` holds for everyone (60 s at most).
+ * @throws OAuthError `unavailable` at once, while it is left alone
+ */
+export function createCircuit(now: () => number): <T>(question: () => Promise<T>) => Promise<T> {
+  const policy = wrap(
+    bulkhead(atOnce, mayWait),
+    circuitBreaker(handleWhen(isTrouble), {
+      halfOpenAfter: new ExponentialBackoff({
+        initialDelay: 1_000,
+        maxDelay: 10_000,
+        generator: halfJitterGenerator, // several instances do not probe in step
+      }),
+      breaker: new ConsecutiveBreaker(failuresToOpen),
+    }),
+    retry(handleWhen(isSafeToRepeat), {
+      maxAttempts: 2,
+      backoff: new ExponentialBackoff({ initialDelay: 100, maxDelay: 500, generator: fullJitterGenerator }),
+    }),
+  );
+  let notBefore = 0;
+
+  return async function ask(question) {
+    const waitMs = notBefore - now();
+    if (waitMs > 0) throw leftAlone('it asked for time', Math.ceil(waitMs / 1000));
+    try {
+      return await policy.execute(question);
+    } catch (error) {
+      if (isBrokenCircuitError(error)) throw leftAlone('it keeps failing');
+      if (isBulkheadRejectedError(error)) throw leftAlone('too many are waiting for it');
+      if (error instanceof OAuthError && error.retryAfterSeconds !== undefined)
+        notBefore = now() + Math.min(error.retryAfterSeconds, longestHeldSeconds) * 1000;
+      throw error;
+    }
+  };
+}
+
+function isTrouble(error: Error): boolean {
+  return error instanceof OAuthError && (error.kind === 'unavailable' || error.kind === 'outcome_unknown');
+}
+
+function isSafeToRepeat(error: Error): boolean {
+  return error instanceof OAuthError && error.kind === 'unavailable' && error.retryAfterSeconds === undefined;
+}
+
+function leftAlone(why: string, retryAfterSeconds = 1): OAuthError {
+  return new OAuthError('unavailable', `the authorization server is not asked: ${why}`, {
+    retryAfterSeconds,
+  });
+}
