@@ -1,8 +1,10 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseRedisUrl } from './redis-url.ts';
 import { Secret } from './secret.ts';
 
 const minimumSecretLength = 32;
+const longestCookieSeconds = 34_560_000;
 const callbackPath = '/auth/callback';
 const loopbackHosts = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
@@ -14,7 +16,14 @@ const url = z
     'must not hold a user, password or #',
   );
 const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
-const seconds = z.coerce.number('must be a number of seconds').int('must be whole seconds').min(1);
+const seconds = z.coerce
+  .number('must be a number of seconds')
+  .int('must be whole seconds')
+  .min(1, 'must be 1 or more')
+  .max(
+    longestCookieSeconds,
+    `must be ${longestCookieSeconds} (400 days, as long as browsers keep a cookie) or less`,
+  );
 const count = z.coerce.number('must be a number').int('must be a whole number').min(0, 'must not be below 0');
 const port = z.coerce.number('must be a port number').int().min(0).max(65535);
 const secret = z.string().transform((value) => new Secret(value));
@@ -45,9 +54,22 @@ const trustedProxies = z
     (value) => value !== 'true',
     'must name the proxy, or how many there are: true would trust everyone',
   )
+  .refine(
+    (value) => value === 'false' || value.split(',').every((each) => isProxy(each.trim())),
+    'must be how many proxies there are, or their addresses: 10.1.2.3, 10.0.0.0/8, loopback, linklocal, uniquelocal',
+  )
   .transform((value): number | readonly string[] =>
     /^\d+$/.test(value) ? Number(value) : value === 'false' ? 0 : value.split(',').map((each) => each.trim()),
   );
+
+/** A count, an address, a network, or one of the names Express knows. */
+function isProxy(value: string): boolean {
+  const [address = '', bits, ...rest] = value.split('/');
+  if (/^(\d+|loopback|linklocal|uniquelocal)$/.test(value)) return true;
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}
 
 interface Field {
   readonly type: z.ZodType;
@@ -56,7 +78,12 @@ interface Field {
 
 /** Every variable the app reads: its type and default, and an example for whoever got it wrong. */
 const fields = {
-  OAUTH2_ISSUER: { type: url.optional(), example: 'https://login.example.com' },
+  OAUTH2_ISSUER: {
+    type: url
+      .refine((value) => !value.search, 'must not hold a query (OpenID Connect Discovery 3)')
+      .optional(),
+    example: 'https://login.example.com',
+  },
   OAUTH2_AUTHORIZATION_URL: { type: url.optional(), example: 'https://login.example.com/authorize' },
   OAUTH2_TOKEN_URL: { type: url.optional(), example: 'https://login.example.com/token' },
   OAUTH2_REVOCATION_URL: { type: url.optional(), example: 'https://login.example.com/revoke' },

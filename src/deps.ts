@@ -4,7 +4,7 @@ import { Registry } from 'prom-client';
 import { Agent, type Dispatcher } from 'undici';
 import type { Config } from './config.ts';
 import { createLogger, type Logger } from './logger.ts';
-import { connectRedis, createConfirmation } from './tokens/redis-connection.ts';
+import { connectRedis, createConfirmation, untilReady } from './tokens/redis-connection.ts';
 import { createRedisRevocationOutbox } from './tokens/redis-revocation-outbox.ts';
 import { createRedisTokenStore, sessionKeyPrefix } from './tokens/redis-token-store.ts';
 import {
@@ -29,6 +29,8 @@ export interface Deps {
   /** The outbox whose revocations are tried by `attempt`. */
   readonly revocationOutbox: (attempt: (revocation: Revocation) => Promise<boolean>) => RevocationOutbox;
   readonly metrics: Registry;
+  /** Settles when the stores can be asked, or after two seconds: nothing waits for them for ever. */
+  connected(): Promise<void>;
   /** Lets go of every connection. */
   close(): Promise<void>;
 }
@@ -49,6 +51,7 @@ export function createDeps(
       spentStates: createMemorySpentStates(now),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
+      connected: async () => {},
       close: () => upstream.close(),
     };
   }
@@ -70,6 +73,7 @@ export function createDeps(
       ttl: () => idleSeconds,
       disableTouch: true,
     }),
+    connected: () => untilReady(redis),
     async close() {
       redis.disconnect();
       await upstream.close();

@@ -11,14 +11,14 @@ const longestGoodbyeMs = 10_000;
 readEnvFile({ quiet: true });
 
 try {
-  start();
+  await start();
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
   console.error(error.message);
   process.exitCode = exitConfig;
 }
 
-function start(): void {
+async function start(): Promise<void> {
   const config = loadConfig(process.env);
   const deps = createDeps(config);
   const { log } = deps;
@@ -32,10 +32,15 @@ function start(): void {
           'No revocation endpoint is known, so sign-out cannot revoke tokens: set OAUTH2_REVOCATION_URL.',
         );
     },
-    (error) => log.warn({ err: error }, 'The provider cannot be reached yet; it is asked again when needed.'),
+    (error) =>
+      log.warn(
+        { err: error },
+        'The metadata of the provider cannot be had yet; it is asked again when needed.',
+      ),
   );
 
   // Longer than the balancers in front keep theirs, so that none of them sends into a closing connection.
+  await deps.connected();
   const server = createServer({ keepAliveTimeout: 65_000 }, app.handler);
   server.on('error', (error: NodeJS.ErrnoException) => {
     console.error(
@@ -61,7 +66,16 @@ function start(): void {
     await deps.close();
     clearTimeout(goodbye);
   }
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+  let isStopping = false;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => {
+      if (isStopping) return;
+      isStopping = true;
+      stop().catch((error) => {
+        log.error({ err: error }, 'the end was not an orderly one');
+        process.exit(1);
+      });
+    });
 }
 
 /** Prometheus' text at every path, on this machine only: what is measured is the operator's business. */

@@ -16,13 +16,12 @@ import { OAuthError } from './oauth-error.ts';
 const atOnce = 16;
 const mayWait = 10_000;
 const failuresToOpen = 5;
-const longestHeldSeconds = 60;
 
 /**
  * `ask(question)`: puts questions to one authorization server so that its outage is not made worse. Sixteen at once,
  * the others wait for their turn, so that its recovery is no stampede; what it surely has not taken up is asked again,
  * twice, with backoff and full jitter; after five failures in a row it is left alone but for one probe after 1, 2, 4, 8
- * and then every 10 s; its `Retry-After` holds for everyone (60 s at most).
+ * and then every 10 s; its `Retry-After` holds for everyone.
  * @throws OAuthError `unavailable` at once, while it is left alone
  */
 export function createCircuit(now: () => number): <T>(question: () => Promise<T>) => Promise<T> {
@@ -52,7 +51,7 @@ export function createCircuit(now: () => number): <T>(question: () => Promise<T>
       if (isBrokenCircuitError(error)) throw leftAlone('it keeps failing');
       if (isBulkheadRejectedError(error)) throw leftAlone('too many are waiting for it');
       if (error instanceof OAuthError && error.retryAfterSeconds !== undefined)
-        notBefore = now() + Math.min(error.retryAfterSeconds, longestHeldSeconds) * 1000;
+        notBefore = now() + error.retryAfterSeconds * 1000;
       throw error;
     }
   };

@@ -22,7 +22,7 @@ import type { Logger } from '../logger.ts';
 import type { Secret } from '../secret.ts';
 import { createCircuit } from './circuit.ts';
 import { OAuthError, toOAuthError } from './oauth-error.ts';
-import { readTokenResponse, type TokenSet, tidyTokenResponse } from './token-set.ts';
+import { hasScope, readTokenResponse, type TokenSet, tidyTokenResponse } from './token-set.ts';
 
 const timeoutSeconds = 10;
 
@@ -141,7 +141,8 @@ export function createOAuthClient(
     configured.timeout = timeoutSeconds;
     configured[customFetch] = async (url, options) => {
       const response = await ask(url, options);
-      return url === metadata.token_endpoint ? tidied(response, idToken) : response;
+      if (url !== metadata.token_endpoint) return response;
+      return tidied(response, isRefresh(options.body) ? 'drop' : idToken);
     };
     return configured;
   }
@@ -173,6 +174,30 @@ export function createOAuthClient(
     }
   }
 
+  /** The ID token's claims, else what the userinfo endpoint says; a login does not fail for want of a name. */
+  async function userOf(server: Configuration, tokens: TokenSet, idTokenClaims: Claims): Promise<User> {
+    const endpoint = server.serverMetadata().userinfo_endpoint;
+    // Discovered ones answer to `openid` only (OIDC Core 5.3); one that the operator gave is meant to be asked.
+    const mayAsk = endpoint === endpoints.userinfo_endpoint || hasScope(tokens, 'openid');
+    if (typeof idTokenClaims.name === 'string' || endpoint === undefined || !mayAsk)
+      return readUser(idTokenClaims);
+    const { sub } = idTokenClaims;
+    try {
+      const claims = await fetchUserInfo(
+        server,
+        tokens.accessToken,
+        typeof sub === 'string' ? sub : skipSubjectCheck,
+      );
+      return readUser({ ...idTokenClaims, ...claims });
+    } catch (error) {
+      log.debug(
+        { err: toOAuthError(error) },
+        'a login stands without a name: the userinfo endpoint gave none',
+      );
+      return readUser(idTokenClaims);
+    }
+  }
+
   return {
     ready: () =>
       asked(async (server) => ({ canRevoke: server.serverMetadata().revocation_endpoint !== undefined })),
@@ -200,7 +225,7 @@ export function createOAuthClient(
           ...(idToken === 'use' && { expectedNonce: nonce }),
         });
         const tokens = readTokenResponse(response, now(), { asked: scope });
-        return { tokens, user: await userOf(server, tokens, response.claims()) };
+        return { tokens, user: await userOf(server, tokens, response.claims() ?? {}) };
       }),
 
     refreshTokenGrant: (tokens) =>
@@ -222,27 +247,18 @@ export function createOAuthClient(
   };
 }
 
+/** Whose ID token nobody reads; one that fails a check would cost the refresh token beside it. */
+function isRefresh(body: unknown): boolean {
+  return body instanceof URLSearchParams && body.get('grant_type') === 'refresh_token';
+}
+
 function isAbsence(error: unknown): boolean {
   return error instanceof ClientError && error.cause instanceof Response && error.cause.status < 500;
 }
 
-/** The ID token's claims, else what the userinfo endpoint says; a login does not fail for want of a name. */
-async function userOf(
-  server: Configuration,
-  tokens: TokenSet,
-  idTokenClaims: Readonly<Record<string, unknown>> | undefined,
-): Promise<User> {
-  const isNamed = typeof idTokenClaims?.name === 'string';
-  if (isNamed || server.serverMetadata().userinfo_endpoint === undefined)
-    return readUser(idTokenClaims ?? {});
-  const subject = idTokenClaims?.sub;
-  const expected = typeof subject === 'string' ? subject : skipSubjectCheck;
-  // When this fails the login stands, without a name.
-  const claims = await fetchUserInfo(server, tokens.accessToken, expected).catch(() => undefined);
-  return readUser({ ...idTokenClaims, ...claims });
-}
+type Claims = Readonly<Record<string, unknown>>;
 
-function readUser(claims: Readonly<Record<string, unknown>>): User {
+function readUser(claims: Claims): User {
   const members = ['sub', 'name', 'email', 'picture'] as const;
   return Object.fromEntries(
     members.flatMap((member) => (typeof claims[member] === 'string' ? [[member, claims[member]]] : [])),

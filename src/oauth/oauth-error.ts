@@ -64,6 +64,7 @@ const clientCodes = new Set([
 const checkFailures = /INVALID_RESPONSE|COMPARISON|TIMESTAMP|KEY_SELECTION|UNSUPPORTED/;
 /** The server has not taken the request up (RFC 6585 4, RFC 8470 5.2, RFC 9110 15.6.4). */
 const notTakenUp = new Set([425, 429, 503]);
+const longestRetryAfterSeconds = 300;
 const finalStatuses = new Set([400, 401, 403]);
 
 /** Sorts whatever the protocol library threw while the server was asked at an endpoint. */
@@ -130,11 +131,13 @@ function isConnectFailure(error: unknown): boolean {
   return error instanceof Error && 'code' in error && connectFailures.has(String(error.code));
 }
 
-/** Seconds from now, for both forms of the header (RFC 9110 10.2.3). */
+/** Seconds from now, for both forms of the header (RFC 9110 10.2.3); five minutes for what asks for more. */
 function readRetryAfter(header: string | null): number | undefined {
   if (header === null) return undefined;
   const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.max(0, Math.ceil(seconds)) : undefined;
+  return Number.isFinite(seconds)
+    ? Math.min(Math.max(0, Math.ceil(seconds)), longestRetryAfterSeconds)
+    : undefined;
 }
 
 /** Code and description for the log; whatever could be a token or a code in it is taken out. */

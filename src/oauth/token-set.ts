@@ -1,7 +1,7 @@
 /** A successful token response (RFC 6749 5.1), read once where it arrives. */
 export interface TokenSet {
   readonly accessToken: string;
-  /** As the server spells it, in lower case: `bearer`. */
+  /** In lower case: `bearer`. */
   readonly tokenType: string;
   /** What was granted, not what was asked for. */
   readonly scope: readonly string[];

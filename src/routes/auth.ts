@@ -21,6 +21,9 @@ interface AuthParts {
   readonly spentStates: SpentStates;
 }
 
+type Grant = Awaited<ReturnType<OAuthClient['authorizationCodeGrant']>>;
+
+const longestScope = 1_000;
 const scopeToken = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
 
 /** `/auth/*`: sign in with PKCE, come back, refresh, sign out, and who is signed in. */
@@ -38,7 +41,8 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
   /** What is configured, what is held already, and what this login is for (step-up). */
   async function wantedScope(req: Request): Promise<readonly string[]> {
     const { scope } = req.query;
-    const extra = typeof scope === 'string' ? scope.split(' ').filter((each) => scopeToken.test(each)) : [];
+    const isSound = typeof scope === 'string' && scope.length <= longestScope;
+    const extra = isSound ? scope.split(' ').filter((each) => scopeToken.test(each)) : [];
     const id = extra.length > 0 ? sessions.idOf(req) : undefined;
     const held = id === undefined ? undefined : await tokens.peek(id);
     return [...new Set([...provider.scopes, ...(held?.tokens.scope ?? []), ...extra])];
@@ -69,11 +73,28 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     });
 
     const oldId = sessions.idOf(req);
-    if (oldId !== undefined) await tokens.supersede(oldId, grant.user);
-    const id = await sessions.start(req);
-    await tokens.establish(id, grant.tokens, grant.user);
-    await sessions.save(req);
+    await enter(req, grant, oldId === undefined);
+    // Only now: until here the old login stands, whatever goes wrong.
+    if (oldId !== undefined) await tokens.supersede(oldId, grant.user).catch(leave(req, 'an old login'));
     returnTo(res, transaction.returnTo);
+  }
+
+  /** The person is signed in under a new session id; or, when the store goes away, everything is as it was. */
+  async function enter(req: Request, { tokens: granted, user }: Grant, mayRevoke: boolean): Promise<void> {
+    const id = await sessions.start(req);
+    try {
+      await tokens.establish(id, granted, user);
+      await sessions.save(req);
+    } catch (error) {
+      sessions.abandon(req);
+      // Beside a login that stands, revoking could end that one too (decision 3).
+      await tokens.discard(id, mayRevoke ? granted : undefined);
+      throw error;
+    }
+  }
+
+  function leave(req: Request, what: string): (error: unknown) => void {
+    return (error) => req.log.warn({ err: error }, `${what} could not be ended; it ends by itself`);
   }
 
   /** The back button, a reload, or a callback sent twice: its code is spent, so there is nothing more to gain. */
@@ -104,8 +125,11 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
       res.json(await describeSession(tokens, id));
       return;
     }
-    req.session.flash = outcome instanceof AppError ? 'refresh_put_off' : 'refreshed';
-    await sessions.save(req);
+    // A session that express-session has lost is still logged in, but a new one must not take its place.
+    if (req.sessionID === id) {
+      req.session.flash = outcome instanceof AppError ? 'refresh_put_off' : 'refreshed';
+      await sessions.save(req);
+    }
     res.redirect(303, `${publicOrigin}/profile`);
   }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Cluster, Redis } from 'ioredis';
 import type { Logger } from '../logger.ts';
 import { parseRedisUrl } from '../redis-url.ts';
@@ -6,6 +7,7 @@ import type { Secret } from '../secret.ts';
 export type RedisConnection = Redis | Cluster;
 
 const longestConfirmationMs = 500;
+const longestStartMs = 2_000;
 const comeBack = (attempt: number) => Math.min(50 * attempt, 500);
 
 /**
@@ -70,4 +72,10 @@ export function createConfirmation(
     if (reached < replicas)
       log.warn({ reached, replicas }, 'a write is not confirmed by enough Redis replicas');
   };
+}
+
+/** Settles when Redis can be asked, or after two seconds. */
+export async function untilReady(redis: RedisConnection): Promise<void> {
+  if (redis.status === 'ready') return;
+  await once(redis, 'ready', { signal: AbortSignal.timeout(longestStartMs) }).catch(() => undefined); // it was logged
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { deriveKey, open, seal, sealingVersion } from '../sealing.ts';
@@ -31,6 +32,7 @@ if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`;
 
 const rememberedSlides = 50_000;
+const longestInsistenceMs = 60_000;
 const longestRememberedEndMs = 30 * 86_400_000;
 
 interface RedisTokenStoreOptions {
@@ -82,10 +84,10 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
     throw new Refusal(new AppError('temporarily_unavailable', { cause, retryAfterSeconds }));
   }
 
-  /** True once a minute per session and process; what is forgotten early only slides early. */
+  /** True when this process has not slid the session for a while; what is forgotten early only slides early. */
   function isTimeToSlide(id: string): boolean {
     const last = slides.get(id);
-    if (last !== undefined && now() - last < slideEveryMs) return false;
+    if (last !== undefined && now() - last < slideEveryMs(lifetime)) return false;
     if (slides.size >= rememberedSlides) slides.clear();
     slides.set(id, now());
     return true;
@@ -96,12 +98,12 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
       asked(async () => {
         const key = tokenKey(id);
         if (!slide || !isTimeToSlide(id)) return unseal(key, await redis.getBuffer(key));
-        const [record] = await Promise.all([
-          redis.getBuffer(key),
-          redis.pexpire(key, idleMs),
-          redis.pexpire(sessionKeyPrefix + id, idleMs),
-        ]);
-        return unseal(key, record);
+        const expire = (ms: number) => [redis.pexpire(key, ms), redis.pexpire(sessionKeyPrefix + id, ms)];
+        const [sealedRecord] = await Promise.all([redis.getBuffer(key), ...expire(idleMs)]);
+        const record = unseal(key, sealedRecord);
+        const leftMs = record && record.signedInAt + lifetime.absoluteSeconds * 1000 - now();
+        if (leftMs !== undefined && leftMs < idleMs) await Promise.all(expire(leftMs)); // not past the absolute limit
+        return record;
       }),
 
     put: (id, record) =>
@@ -114,28 +116,41 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         }),
       ),
 
-    update: (id, change) =>
+    update: (id, change, refused = () => {}) =>
       asked(async () => {
         refuseWhileFailing(await redis.get(failureKey(id)));
-        return inLease(id, async () => {
-          const key = tokenKey(id);
-          const [before, failure] = await Promise.all([redis.getBuffer(key), redis.get(failureKey(id))]);
-          refuseWhileFailing(failure);
-          const record = unseal(key, before);
-          if (!before || !record) return undefined;
-          const changed = await change(record).catch(async (error: unknown) => {
-            await rememberFailure(id, error);
-            throw new Refusal(error);
+        return new Promise((resolve, reject) => {
+          const updated = inLease(id, async () => {
+            const key = tokenKey(id);
+            const [before, failure] = await Promise.all([redis.getBuffer(key), redis.get(failureKey(id))]);
+            refuseWhileFailing(failure);
+            const record = unseal(key, before);
+            if (!before || !record) return undefined;
+            const changed = await change(record).catch(async (error: unknown) => {
+              await rememberFailure(id, error);
+              throw new Refusal(error);
+            });
+            if (changed === record) return record;
+            const version = sealingVersion(before);
+            const write = () =>
+              changed
+                ? redis.eval(replaceIfUnchanged, 1, key, version, sealed(key, changed))
+                : redis.eval(deleteIfUnchanged, 1, key, version);
+            // Whoever asked hears at once that the store is away; the write goes on, and keeps lease and turn.
+            const isKept = await write().catch((error: unknown) => {
+              reject(error);
+              return insist(write);
+            });
+            if (isKept) {
+              await confirmed();
+              return changed;
+            }
+            // Ended meanwhile, or the lease lapsed and another wrote: what is there stands.
+            const there = unseal(key, await redis.getBuffer(key));
+            if (!there && changed) refused(changed);
+            return there;
           });
-          if (changed === record) return record;
-          const version = sealingVersion(before);
-          const isKept = changed
-            ? await redis.eval(replaceIfUnchanged, 1, key, version, sealed(key, changed))
-            : await redis.eval(deleteIfUnchanged, 1, key, version);
-          // Ended meanwhile, or the lease lapsed and another wrote: what is there stands.
-          if (!isKept) return unseal(key, await redis.getBuffer(key));
-          await confirmed();
-          return changed;
+          updated.then(resolve, reject);
         });
       }),
 
@@ -175,5 +190,18 @@ async function asked<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (failure) {
     throw failure instanceof Refusal ? failure.error : storeUnavailable(failure);
+  }
+}
+
+/** What `write` answers once the store is back, for which it waits a minute at the most. */
+async function insist<T>(write: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + longestInsistenceMs;
+  for (;;) {
+    await delay(100 + Math.random() * 100, undefined, { ref: false });
+    try {
+      return await write();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+    }
   }
 }

@@ -34,6 +34,8 @@ export interface TokenManager {
   end(id: string): Promise<boolean>;
   /** As `end`, for a session that `successor` has replaced by signing in once more in the same browser. */
   supersede(id: string, successor: User): Promise<void>;
+  /** Nobody comes to be logged in under `id`; the tokens that were meant for it are revoked, when given. */
+  discard(id: string, tokens: TokenSet | undefined): Promise<void>;
   /** Settles when nothing is under way in the background. */
   settled(): Promise<void>;
 }
@@ -66,21 +68,16 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   function renewal(id: string, seen: TokenSet): Promise<TokenRecord | undefined> {
     const underWay = renewals.get(id);
     if (underWay) return underWay;
-    const begun = renew(id, seen).finally(() => renewals.delete(id));
+    const begun = store
+      .update(
+        id,
+        (newest) => renewed(newest, seen),
+        // Signed out while the provider was asked: what it gave must not outlive the session.
+        ({ tokens }) => inBackground(revoke(tokens)),
+      )
+      .finally(() => renewals.delete(id));
     renewals.set(id, begun);
     return begun;
-  }
-
-  async function renew(id: string, seen: TokenSet): Promise<TokenRecord | undefined> {
-    let granted: TokenSet | undefined;
-    const kept = await store.update(id, async (newest) => {
-      const changed = await renewed(newest, seen);
-      if (changed !== newest) granted = changed?.tokens;
-      return changed;
-    });
-    // Signed out while the provider was asked: what it gave must not outlive the session.
-    if (granted && !kept) inBackground(revoke(granted));
-    return kept;
   }
 
   /** The table "what a refresh may end in" of ARCHITECTURE.md: the record to keep, none, or a failure that keeps it. */
@@ -182,6 +179,16 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       // Providers revoke by grant, and the new login of the same person often shares the old one's (decision 3).
       const isAnother = record?.user.sub !== undefined && record.user.sub !== successor.sub;
       if (record && isAnother && successor.sub !== undefined) inBackground(revoke(record.tokens));
+    },
+
+    async discard(id, tokens) {
+      try {
+        if (tokens) await outbox.add(tokens);
+        await store.take(id);
+        if (tokens) inBackground(workOutbox());
+      } catch (error) {
+        log.warn({ err: error }, 'a login that came to nothing could not be cleared away');
+      }
     },
 
     async settled() {

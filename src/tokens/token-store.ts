@@ -34,9 +34,16 @@ export interface TokenStore {
    * Calls `change` with the newest record and keeps what it returns; `undefined` removes the record, and when
    * `change` rejects nothing changes. Without a record it does nothing, so nothing is ever brought back.
    * An AppError with `retryAfterSeconds` is everyone's answer for that long, and `change` is not called meanwhile.
+   * When the store goes away after `change`, this rejects, and what `change` returned is written as soon as the store is
+   * back: it may hold the only refresh token there is.
+   * @param refused is called with what `change` returned when the session was ended meanwhile
    * @returns what is kept afterwards: not what `change` returned, when the session ended or moved on meanwhile
    */
-  update(id: string, change: Change): Promise<TokenRecord | undefined>;
+  update(
+    id: string,
+    change: Change,
+    refused?: (changed: TokenRecord) => void,
+  ): Promise<TokenRecord | undefined>;
   /**
    * Ends the session: removes and returns the record; when an update is under way, what that update leaves. An update
    * that takes longer than two seconds is not waited for, and what it brings is refused.
@@ -48,8 +55,10 @@ export interface TokenStore {
 
 export type Change = (newest: TokenRecord) => Promise<TokenRecord | undefined>;
 
-/** A session slides no more often than this. */
-export const slideEveryMs = 60_000;
+/** A session slides no more often than this: once a minute, or four times in its idle time when that is short. */
+export function slideEveryMs({ idleSeconds }: Lifetime): number {
+  return Math.min(60_000, (idleSeconds * 1000) / 4);
+}
 
 /** `take` waits no longer than this for an update under way. */
 export const longestTakeWaitMs = 2_000;
@@ -98,7 +107,7 @@ export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): T
   return {
     async get(id, { slide = false } = {}) {
       const entry = live(id);
-      if (slide && entry && now() - entry.usedAt >= slideEveryMs) entry.usedAt = now();
+      if (slide && entry && now() - entry.usedAt >= slideEveryMs(lifetime)) entry.usedAt = now();
       return entry?.record;
     },
 
@@ -109,7 +118,7 @@ export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): T
         entries.set(id, { record, usedAt: now() });
       }),
 
-    update: (id, change) =>
+    update: (id, change, refused = () => {}) =>
       inTurn(id, async () => {
         const entry = live(id);
         if (!entry) return undefined;
@@ -119,7 +128,10 @@ export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): T
             entry.failure = { error, until: now() + error.retryAfterSeconds * 1000 };
           throw error;
         });
-        if (entries.get(id) !== entry) return live(id)?.record; // ended meanwhile
+        if (entries.get(id) !== entry) {
+          if (changed) refused(changed);
+          return undefined; // ended meanwhile
+        }
         if (changed) entry.record = changed;
         else entries.delete(id);
         return changed;

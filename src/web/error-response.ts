@@ -53,7 +53,9 @@ function loginUrlFor(error: AppError, req: Request, publicOrigin: string): strin
   if (error.code !== 'login_required' && error.code !== 'insufficient_scope') return undefined;
   const url = new URL('/auth/login', publicOrigin);
   // A page that called the API is where its reader wants to be back; a navigation wants what it asked for.
-  const wanted = isNavigation(req) ? req.originalUrl : req.headers.referer;
+  // Not under /api: browsers would arrive there from the provider's site, which is refused.
+  const isPage = !req.originalUrl.startsWith('/api/');
+  const wanted = isNavigation(req) && isPage ? req.originalUrl : req.headers.referer;
   const back = new URL(safeReturnTo(wanted, publicOrigin));
   url.searchParams.set('return_to', back.pathname + back.search);
   if (error.scope) url.searchParams.set('scope', error.scope.join(' '));

@@ -17,6 +17,9 @@ export function createRequestLog(log: Logger): RequestHandler {
       return id;
     },
     quietReqLogger: true,
+    customLogLevel: (_req, res) => (res.statusCode >= 500 ? 'warn' : 'info'),
+    // The cause of a failure has its own line (error-response.ts).
+    customErrorObject: (_req, _res, _error, { err: _, ...line }) => line,
     wrapSerializers: false,
     serializers: {
       req: (req: IncomingMessage & { originalUrl?: string }) => ({

@@ -9,9 +9,9 @@ const circular = /^\/+(auth(\/|$)|login(\/|$))/i;
  */
 export function safeReturnTo(wanted: unknown, origin: string, fallback = '/profile'): string {
   const otherwise = origin + fallback;
-  if (typeof wanted !== 'string' || wanted.length > longest || !URL.canParse(wanted, origin))
-    return otherwise;
+  if (typeof wanted !== 'string' || !URL.canParse(wanted, origin)) return otherwise;
   const url = new URL(wanted, origin);
+  if (url.href.length > longest) return otherwise; // it has to fit into the state, and that into a header
   // The text and not `url.origin`: a blob: URL has the origin of the page that made it.
   if (!url.href.startsWith(`${origin}/`) || circular.test(url.pathname)) return otherwise;
   return url.href;

@@ -8,7 +8,7 @@ import { readCookie } from './cookies.ts';
 
 declare module 'express-session' {
   interface SessionData {
-    /** Epoch milliseconds of the login this session began with. */
+    /** Epoch milliseconds of the login. express-session sets a cookie only for a session that holds something. */
     startedAt: number;
     /** A message for the next page, by its key in `views/`. */
     flash: string;
@@ -25,9 +25,14 @@ export interface Sessions {
   start(req: Request): Promise<string>;
   /** `req.session` is stored before the answer goes out, so that the next request finds it. Needs `load`. */
   save(req: Request): Promise<void>;
+  /** This answer sets no cookie and stores no session: what the browser had before, it keeps. */
+  abandon(req: Request): void;
   /** The browser has no session and no cookie. Needs `load`. */
   end(req: Request, res: Response): Promise<void>;
 }
+
+const notSecure =
+  'the session cookie is secure but this request came without X-Forwarded-Proto: https from a proxy in TRUST_PROXY';
 
 /** express-session set up so that it writes only when asked to and never slides by itself. */
 export function createSessions(
@@ -49,12 +54,21 @@ export function createSessions(
   });
 
   return {
-    load: (req, res, next) =>
+    load(req, res, next) {
+      if (cookie.secure && !req.secure) throw new AppError('internal_error', { cause: new Error(notSecure) });
+      let isLoaded = false;
       expressSession(req, res, (error?: unknown) => {
+        if (isLoaded) {
+          // It calls once more when it could not save at the end of an answer, which is on its way by then.
+          req.log.warn({ err: error }, 'a session could not be stored');
+          return;
+        }
+        isLoaded = true;
         if (error) next(storeUnavailable(error));
         // express-session passes on without a session while its store says it is disconnected.
         else next(req.session ? undefined : storeUnavailable(new Error('no session was loaded')));
-      }),
+      });
+    },
 
     idOf(req) {
       const value = readCookie(req, name);
@@ -67,16 +81,15 @@ export function createSessions(
     },
 
     async start(req) {
-      if (cookie.secure && !req.secure)
-        throw new AppError('internal_error', {
-          cause: new Error(
-            'the session cookie is secure but this request came without X-Forwarded-Proto: https from a proxy in TRUST_PROXY',
-          ),
-        });
-      await settled((done) => req.session.regenerate(done));
+      await settled((done) => req.session.regenerate(done)).catch((error) => {
+        abandon(req);
+        throw error;
+      });
       req.session.startedAt = now();
       return req.sessionID;
     },
+
+    abandon,
 
     save: (req) => settled((done) => req.session.save(done)),
 
@@ -85,6 +98,10 @@ export function createSessions(
       res.clearCookie(name, attributes);
     },
   };
+}
+
+function abandon(req: Request): void {
+  Reflect.deleteProperty(req, 'session');
 }
 
 function settled(act: (done: (error?: unknown) => void) => void): Promise<void> {

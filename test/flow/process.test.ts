@@ -89,12 +89,13 @@ test('it starts without its provider, says so, serves, and ends cleanly on SIGTE
   const port = await freePort();
   const run = start({ ...good, PORT: port });
   await run.says('Latchkey is listening');
-  await run.says('cannot be reached yet');
+  await run.says('cannot be had yet');
   const browser = new Browser(`http://localhost:${port}`);
   expect((await browser.fetch('/healthz')).status).toBe(200);
   const login = await browser.step('/auth/login');
   expect(login.status).toBe(503);
-  run.child.kill('SIGTERM');
+  run.child.kill('SIGINT');
+  run.child.kill('SIGTERM'); // as a terminal and a parent do together
   expect(await run.ends()).toBe(0);
   expect(run.output()).not.toContain('a-client-secret');
 });

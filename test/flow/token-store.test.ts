@@ -6,7 +6,12 @@ import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
 import { Secret } from '../../src/secret.ts';
 import { createRedisTokenStore } from '../../src/tokens/redis-token-store.ts';
-import { createMemoryTokenStore, type TokenRecord, type TokenStore } from '../../src/tokens/token-store.ts';
+import {
+  createMemoryTokenStore,
+  type Lifetime,
+  type TokenRecord,
+  type TokenStore,
+} from '../../src/tokens/token-store.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
 const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
@@ -45,7 +50,7 @@ const renamed = (accessToken: string) => async (newest: TokenRecord) => ({
 });
 const accessOf = (found: TokenRecord | undefined) => found?.tokens.accessToken;
 
-const redisStore = (options: { secrets?: Secret[]; redis?: Redis } = {}) =>
+const redisStore = (options: { secrets?: Secret[]; redis?: Redis; lifetime?: Lifetime } = {}) =>
   createRedisTokenStore({ redis, confirmed: async () => {}, secrets, lifetime, now, log, ...options });
 
 describe.each([
@@ -347,6 +352,57 @@ describe('the token store in Redis', () => {
     });
     expect(gone).toBeUndefined();
     expect(await one.get(id)).toBeUndefined();
+  });
+
+  test('what a refresh brought is written as soon as the store is back, and nobody spends the old token meanwhile', async () => {
+    let isFull = false;
+    const filling = new Proxy(redis, {
+      get(target, name) {
+        const value = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        if (name === 'eval' && isFull) return () => Promise.reject(new Error('OOM command not allowed'));
+        return value.bind(target);
+      },
+    });
+    const store = redisStore({ redis: filling });
+    const id = randomUUID();
+    await store.put(id, record('a'));
+    const update = store.update(id, async (newest) => {
+      isFull = true;
+      return { ...newest, tokens: tokens('b') };
+    });
+    await expect(update).rejects.toMatchObject({ code: 'temporarily_unavailable' });
+    const seen: unknown[] = [];
+    const next = store.update(id, async (newest) => {
+      seen.push(accessOf(newest));
+      return newest;
+    });
+    await delay(300);
+    expect(seen).toEqual([]);
+    isFull = false;
+    await next;
+    expect(seen).toEqual(['b']);
+  });
+
+  test('a session with a short idle time slides often enough to live while it is used', async () => {
+    const store = redisStore({ lifetime: { idleSeconds: 2, absoluteSeconds: 1000 } });
+    const id = randomUUID();
+    await store.put(id, record('a'));
+    for (let use = 0; use < 5; use += 1) {
+      await delay(700);
+      expect(await store.get(id, { slide: true })).toBeDefined();
+    }
+    await delay(2_100);
+    expect(await store.get(id, { slide: true })).toBeUndefined();
+  });
+
+  test('nothing of a session is kept past its absolute limit', async () => {
+    const store = redisStore();
+    const id = randomUUID();
+    await store.put(id, { ...record('a'), signedInAt: now() - (lifetime.absoluteSeconds - 5) * 1000 });
+    await redis.set(`sess:${id}`, '{}');
+    await store.get(id, { slide: true });
+    for (const each of [key(id), `sess:${id}`]) expect(await redis.pttl(each)).toBeLessThanOrEqual(5_000);
   });
 
   test('a store that is away is unavailable, never absent', async () => {

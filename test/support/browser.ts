@@ -40,7 +40,10 @@ export class Browser {
   }
 
   /** One navigation without following redirects. `from` is the address of the page that led there. */
-  async step(address: string, { from, ...sending }: Sending & { from?: string } = {}): Promise<Page> {
+  async step(
+    address: string,
+    { from, chain = [], ...sending }: Sending & { from?: string; chain?: readonly string[] } = {},
+  ): Promise<Page> {
     const url = new URL(address, this.origin).href;
     return this.send(url, {
       ...sending,
@@ -48,7 +51,7 @@ export class Browser {
         accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
         'sec-fetch-mode': 'navigate',
         'sec-fetch-dest': 'document',
-        'sec-fetch-site': from === undefined ? 'none' : site(from, url),
+        'sec-fetch-site': from === undefined ? 'none' : worstSite([from, ...chain], url),
         ...(from !== undefined && sending.method === 'POST' && { origin: new URL(from).origin }),
         ...sending.headers,
       },
@@ -61,11 +64,13 @@ export class Browser {
     { until, ...how }: Sending & { from?: string; until?: (url: string) => boolean } = {},
   ): Promise<Page> {
     let page = await this.step(address, how);
+    const chain: string[] = []; // Fetch Metadata judges every address a navigation was led through
     for (let hops = 0; page.headers.location !== undefined && page.status < 400; hops += 1) {
       if (hops > 15) throw new Error(`too many redirects, at ${page.url}`);
       const next = new URL(page.headers.location, page.url).href;
       if (until?.(next)) return { ...page, url: next };
-      page = await this.step(next, { from: page.url });
+      chain.push(page.url);
+      page = await this.step(next, { chain, ...(how.from !== undefined && { from: how.from }) });
     }
     return page;
   }
@@ -146,6 +151,11 @@ export class Browser {
     });
     return page;
   }
+}
+
+function worstSite(chain: readonly string[], to: string): string {
+  const sites = chain.map((each) => site(each, to));
+  return ['cross-site', 'same-site'].find((each) => sites.includes(each)) ?? 'same-origin';
 }
 
 function site(from: string, to: string): string {

@@ -15,6 +15,8 @@ export interface LatchkeyOptions {
   /** On top of, or (with `undefined`) instead of, what a test needs to have. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly deps?: Partial<Deps>;
+  /** Puts something in front of what the app would use. */
+  readonly wrap?: ((deps: Deps) => Partial<Deps>) | undefined;
   /** Its server's own, when an address has to be known beforehand. */
   readonly server?: Server;
 }
@@ -64,9 +66,10 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     },
   });
   const log = createLogger(config.logLevel, destination);
-  const deps = { ...createDeps(config, { log, ...options.deps }), ...options.deps };
+  const real = { ...createDeps(config, { log, ...options.deps }), ...options.deps };
+  const deps = { ...real, ...options.wrap?.(real) };
   const app = createApp(config, deps);
-  await app.ready().catch(() => undefined);
+  await Promise.all([app.ready().catch(() => undefined), deps.connected()]);
   server.on('request', app.handler);
   return {
     origin,

@@ -8,6 +8,7 @@ import { type Latchkey, type LatchkeyOptions, openPort, startLatchkey } from './
 export interface WorldOptions {
   readonly store?: 'memory' | 'redis';
   readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly wrap?: LatchkeyOptions['wrap'];
   readonly accessTokenSeconds?: number;
   readonly refreshTokenSeconds?: number;
   readonly clientAuth?: 'client_secret_basic' | 'client_secret_post';
@@ -92,6 +93,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       ...options.env,
     },
     deps: { now: () => Date.now() + offsetMs },
+    wrap: options.wrap,
   };
   const latchkey = await startLatchkey({ ...started, server });
   const others: Latchkey[] = [];

@@ -229,3 +229,54 @@ test('while a client secret is replaced, the one the provider takes is found onc
   await client.refreshTokenGrant(tokens);
   expect(asked).toHaveLength(9); // the one that was right before was tried first
 });
+
+test('what asks for more than five minutes gets five', async () => {
+  const answer = () => new Response('', { status: 503, headers: { 'retry-after': '86400' } });
+  await expect(clientAnswering(answer).refreshTokenGrant(tokens)).rejects.toMatchObject({
+    retryAfterSeconds: 300,
+  });
+});
+
+test('an ID token in a refresh answer that would fail a check does not cost the refresh token beside it', async () => {
+  const issuer = 'https://login.example.com';
+  const answers: Record<string, unknown> = {
+    [`${issuer}/.well-known/openid-configuration`]: {
+      issuer,
+      authorization_endpoint: `${issuer}/a`,
+      token_endpoint: `${issuer}/t`,
+    },
+    [`${issuer}/t`]: {
+      access_token: 'at2',
+      token_type: 'bearer',
+      refresh_token: 'rt2',
+      id_token: 'of.no.use',
+    },
+  };
+  const client = createOAuthClient(
+    {
+      name: 'x',
+      issuer: new URL(issuer),
+      endpoints: {
+        authorization_endpoint: undefined,
+        token_endpoint: undefined,
+        revocation_endpoint: undefined,
+        userinfo_endpoint: undefined,
+        end_session_endpoint: undefined,
+        jwks_uri: undefined,
+      },
+      clientId: 'id',
+      clientSecrets: [new Secret('secret')],
+      clientAuth: 'client_secret_basic',
+      redirectUri: new URL('https://app.example.com/auth/callback'),
+      scopes: ['openid'],
+    },
+    'https://app.example.com',
+    {
+      now: () => 1000,
+      log: pino({ level: 'silent' }),
+      fetch: async (url) => Response.json(answers[String(url)]),
+    },
+  );
+  const renewed = await client.refreshTokenGrant({ ...tokens, idToken: 'of the login' });
+  expect(renewed).toMatchObject({ refreshToken: 'rt2', idToken: 'of the login' });
+});

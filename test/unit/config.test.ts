@@ -109,6 +109,16 @@ test.each([
   ['idle longer than absolute', { SESSION_ABSOLUTE_SECONDS: '60' }, 'SESSION_IDLE_SECONDS'],
   ['memory in production', { NODE_ENV: 'production' }, 'REDIS_URL'],
   ['a store of another kind', { REDIS_URL: 'http://localhost' }, 'REDIS_URL'],
+  ['a proxy that is no address', { TRUST_PROXY: 'banana' }, 'TRUST_PROXY'],
+  ['a network that is none', { TRUST_PROXY: '10.0.0.0/99' }, 'TRUST_PROXY'],
+  ['a session for ever', { SESSION_ABSOLUTE_SECONDS: '99999999999999' }, 'SESSION_ABSOLUTE_SECONDS'],
+  ['an issuer with a query', { OAUTH2_ISSUER: 'https://login.example.com/?q=1' }, 'OAUTH2_ISSUER'],
+  ['three client secrets', { OAUTH2_CLIENT_SECRET: 'a,b,c' }, 'OAUTH2_CLIENT_SECRET'],
+  [
+    'replicas of a cluster',
+    { REDIS_URL: 'redis+cluster://a:1,b:2', REDIS_WAIT_REPLICAS: '1' },
+    'REDIS_WAIT_REPLICAS',
+  ],
   [
     'the demo secret in public',
     { ...https, SESSION_SECRET: `demo-only-${'x'.repeat(30)}` },
@@ -158,4 +168,18 @@ test('no secret is ever printed, in a fault or from a configuration', () => {
 test('.env.example holds exactly the variables of the schema', () => {
   const example = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
   expect([...example.matchAll(/^([A-Z0-9_]+)=/gm)].map(([, name]) => name)).toEqual([...variables]);
+});
+
+test('proxies are named by how many, by address, by network or by kind', () => {
+  for (const value of [
+    '0',
+    'false',
+    '2',
+    '10.1.2.3',
+    '10.0.0.0/8, 192.168.0.0/16',
+    '::1',
+    'fd00::/8',
+    'loopback,uniquelocal',
+  ])
+    expect(faultsOf({ ...good, TRUST_PROXY: value })).toEqual([]);
 });
