@@ -82,9 +82,17 @@ export async function valuesInRedis(): Promise<string[]> {
   try {
     const values: string[] = [];
     for await (const keys of redis.scanStream({ count: 500 }))
-      for (const key of keys as string[]) values.push((await redis.getBuffer(key))?.toString('latin1') ?? '');
+      for (const key of keys as string[]) values.push(await valueOf(redis, key));
     return values;
   } finally {
     redis.disconnect();
   }
+}
+
+async function valueOf(redis: Redis, key: string): Promise<string> {
+  const type = await redis.type(key);
+  if (type === 'stream') return JSON.stringify(await redis.xrange(key, '-', '+'));
+  if (type === 'string') return (await redis.getBuffer(key))?.toString('latin1') ?? '';
+  if (type === 'none') return ''; // it has expired since
+  throw new Error(`the scan cannot read a ${type} at ${key}`);
 }
