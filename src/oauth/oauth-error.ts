@@ -35,7 +35,7 @@ export class OAuthError extends Error {
     message: string,
     readonly options: {
       readonly cause?: unknown;
-      /** The `error` of the response (RFC 6749 5.2), when there was one. */
+      /** The `error` of the response, when it is one of RFC 6749 5.2; a server may say anything there. */
       readonly code?: string | undefined;
       /** The wait the server asked for (RFC 9110 10.2.3). */
       readonly retryAfterSeconds?: number | undefined;
@@ -97,7 +97,7 @@ export function toOAuthError(error: unknown): OAuthError {
 
 function refusal(response: Response, message: string, code?: string): OAuthError {
   return new OAuthError(refusalKind(response.status, code), message, {
-    code,
+    code: code === 'invalid_grant' || (code !== undefined && clientCodes.has(code)) ? code : undefined,
     retryAfterSeconds: readRetryAfter(response.headers.get('retry-after')),
   });
 }

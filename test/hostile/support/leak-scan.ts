@@ -82,14 +82,14 @@ export async function valuesInRedis(): Promise<string[]> {
   try {
     const values: string[] = [];
     for await (const keys of redis.scanStream({ count: 500 }))
-      for (const key of keys as string[]) values.push(await valueOf(redis, key));
+      for (const key of keys as string[]) values.push(await readKey(redis, key));
     return values;
   } finally {
     redis.disconnect();
   }
 }
 
-async function valueOf(redis: Redis, key: string): Promise<string> {
+async function readKey(redis: Redis, key: string): Promise<string> {
   const type = await redis.type(key);
   if (type === 'stream') return JSON.stringify(await redis.xrange(key, '-', '+'));
   if (type === 'string') return (await redis.getBuffer(key))?.toString('latin1') ?? '';
