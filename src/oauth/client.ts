@@ -52,8 +52,11 @@ export interface OAuthClient {
     callbackQuery: URLSearchParams,
     request: AuthorizationRequest,
   ): Promise<{ readonly tokens: TokenSet; readonly user: User }>;
-  /** Spends the refresh token of `tokens`; through a circuit breaker, as outages meet every session at once. */
-  refreshTokenGrant(tokens: TokenSet): Promise<TokenSet>;
+  /**
+   * Spends the refresh token of `tokens` once `beforeSending` has settled (what it throws passes as it is); through a circuit breaker, as outages meet
+   * every session at once.
+   */
+  refreshTokenGrant(tokens: TokenSet, beforeSending?: () => Promise<void>): Promise<TokenSet>;
   /** RFC 7009; does nothing when the server has no revocation endpoint. */
   revokeToken(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
   /**
@@ -228,14 +231,15 @@ export function createOAuthClient(
         return { tokens, user: await userOf(server, tokens, response.claims() ?? {}) };
       }),
 
-    refreshTokenGrant: (tokens) =>
-      circuit(() =>
-        asked(async (server) => {
+    refreshTokenGrant: (tokens, beforeSending = async () => {}) =>
+      circuit(async () => {
+        await beforeSending();
+        return asked(async (server) => {
           if (tokens.refreshToken === undefined) throw new OAuthError('refused', 'there is no refresh token');
           const response = await refreshTokenGrant(server, tokens.refreshToken);
           return readTokenResponse(response, now(), { previous: tokens });
-        }),
-      ),
+        });
+      }),
 
     revokeToken: (token, hint) =>
       asked(async (server) => {

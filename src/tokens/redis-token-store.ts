@@ -23,8 +23,11 @@ if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`;
 // Both write only over the very sealing that was read, and tell whether they did.
+// A write that is made again, because its answer was lost, finds its own sealing and is content.
 const replaceIfUnchanged = `
-if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+local version = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
+if version == string.sub(ARGV[2], 1, #ARGV[1]) then return 1 end
+if version ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
 return 1`;
 const deleteIfUnchanged = `
@@ -120,31 +123,32 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
       asked(async () => {
         refuseWhileFailing(await redis.get(failureKey(id)));
         return new Promise((resolve, reject) => {
-          const updated = inLease(id, async () => {
+          const updated = inLease(id, async (lease) => {
             const key = tokenKey(id);
             const [before, failure] = await Promise.all([redis.getBuffer(key), redis.get(failureKey(id))]);
             refuseWhileFailing(failure);
             const record = unseal(key, before);
             if (!before || !record) return undefined;
-            const changed = await change(record).catch(async (error: unknown) => {
+            const changed = await change(record, lease.holdOn).catch(async (error: unknown) => {
               await rememberFailure(id, error);
               throw new Refusal(error);
             });
             if (changed === record) return record;
             const version = sealingVersion(before);
-            const write = () =>
-              changed
-                ? redis.eval(replaceIfUnchanged, 1, key, version, sealed(key, changed))
-                : redis.eval(deleteIfUnchanged, 1, key, version);
+            const after = changed && sealed(key, changed);
+            const write = async () => {
+              const isKept = after
+                ? await redis.eval(replaceIfUnchanged, 1, key, version, after)
+                : await redis.eval(deleteIfUnchanged, 1, key, version);
+              if (isKept && after) await confirmed();
+              return isKept;
+            };
             // Whoever asked hears at once that the store is away; the write goes on, and keeps lease and turn.
             const isKept = await write().catch((error: unknown) => {
               reject(error);
               return insist(write);
             });
-            if (isKept) {
-              await confirmed();
-              return changed;
-            }
+            if (isKept) return changed;
             // Ended meanwhile, or the lease lapsed and another wrote: what is there stands.
             const there = unseal(key, await redis.getBuffer(key));
             if (!there && changed) refused(changed);

@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { AppError } from '../errors.ts';
+import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { OAuthClient, User } from '../oauth/client.ts';
 import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
 import { isExpired, isFresh, leewayMs, type TokenSet } from '../oauth/token-set.ts';
+import { LeaseLapsed } from './lease.ts';
 import type { RevocationOutbox } from './revocation-outbox.ts';
-import type { TokenRecord, TokenStore } from './token-store.ts';
+import type { Change, TokenRecord, TokenStore } from './token-store.ts';
 
 /** A user's tokens from login to logout. Rejects with `AppError` only. */
 export interface TokenManager {
@@ -52,6 +53,8 @@ interface TokenManagerParts {
 const longestTravelMs = 2_000;
 /** How long a session waits after a failure for which the server named no time. */
 const pauseSeconds: Partial<Record<OAuthErrorKind, number>> = { outcome_unknown: 3, client: 5, refused: 30 };
+/** A refresh that was held up begins anew this often. */
+const mostTurns = 3;
 /** A person who signs out does not wait longer than this for the provider; the revocation itself goes on. */
 const longestRevocationWaitMs = 2_000;
 
@@ -68,27 +71,40 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   function renewal(id: string, seen: TokenSet): Promise<TokenRecord | undefined> {
     const underWay = renewals.get(id);
     if (underWay) return underWay;
-    const begun = store
-      .update(
-        id,
-        (newest) => renewed(newest, seen),
-        // Signed out while the provider was asked: what it gave must not outlive the session.
-        ({ tokens }) => inBackground(revoke(tokens)),
-      )
-      .finally(() => renewals.delete(id));
+    const begun = renew(id, seen).finally(() => renewals.delete(id));
     renewals.set(id, begun);
     return begun;
   }
 
+  async function renew(id: string, seen: TokenSet): Promise<TokenRecord | undefined> {
+    const change: Change = (newest, holdOn) => renewed(newest, seen, holdOn);
+    // Signed out while the provider was asked: what it gave must not outlive the session.
+    const refused = ({ tokens }: TokenRecord) => inBackground(revoke(tokens));
+    for (let turns = 0; ; turns += 1) {
+      try {
+        return await store.update(id, change, refused);
+      } catch (error) {
+        // This process was held up; what another did meanwhile is seen by reading anew.
+        if (!(error instanceof LeaseLapsed)) throw error;
+        if (turns === mostTurns) throw storeUnavailable(error);
+      }
+    }
+  }
+
   /** The table "what a refresh may end in" of ARCHITECTURE.md: the record to keep, none, or a failure that keeps it. */
-  async function renewed(newest: TokenRecord, seen: TokenSet): Promise<TokenRecord | undefined> {
+  async function renewed(
+    newest: TokenRecord,
+    seen: TokenSet,
+    holdOn: () => Promise<void>,
+  ): Promise<TokenRecord | undefined> {
     const isExpiredNow = () => isExpired(newest.tokens, now());
     const wasRenewedMeanwhile = newest.tokens.accessToken !== seen.accessToken;
     if (wasRenewedMeanwhile && isFresh(newest.tokens, now())) return newest;
     if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
     try {
-      return { ...newest, tokens: await oauth.refreshTokenGrant(newest.tokens) };
+      return { ...newest, tokens: await oauth.refreshTokenGrant(newest.tokens, holdOn) };
     } catch (error) {
+      if (error instanceof LeaseLapsed || error instanceof AppError) throw error; // nothing was sent
       const failure = toOAuthError(error);
       if (failure.kind === 'invalid_grant') {
         log.info({ err: failure }, 'the provider ended a login: it refuses the refresh token');

@@ -53,7 +53,8 @@ export interface TokenStore {
   endsAt(id: string): Promise<number | undefined>;
 }
 
-export type Change = (newest: TokenRecord) => Promise<TokenRecord | undefined>;
+/** @param holdOn settles when nobody else can be at the same session for the next seconds; see `Lease` */
+export type Change = (newest: TokenRecord, holdOn: () => Promise<void>) => Promise<TokenRecord | undefined>;
 
 /** A session slides no more often than this: once a minute, or four times in its idle time when that is short. */
 export function slideEveryMs({ idleSeconds }: Lifetime): number {
@@ -123,7 +124,7 @@ export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): T
         const entry = live(id);
         if (!entry) return undefined;
         if (entry.failure && now() < entry.failure.until) throw entry.failure.error;
-        const changed = await change(entry.record).catch((error: unknown) => {
+        const changed = await change(entry.record, async () => {}).catch((error: unknown) => {
           if (error instanceof AppError && error.retryAfterSeconds !== undefined)
             entry.failure = { error, until: now() + error.retryAfterSeconds * 1000 };
           throw error;

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
 import { Secret } from '../../src/secret.ts';
+import { LeaseLapsed } from '../../src/tokens/lease.ts';
 import { createRedisTokenStore } from '../../src/tokens/redis-token-store.ts';
 import {
   createMemoryTokenStore,
@@ -333,6 +334,25 @@ describe('the token store in Redis', () => {
     expect(accessOf(await one.get(id))).toBe('0++');
     await second.quit();
   }, 15_000);
+
+  test('who outlived the lease is told before anything is sent, and keeps it for longer once it is', async () => {
+    const store = redisStore();
+    const id = randomUUID();
+    await store.put(id, record('a'));
+    const lease = `{sess:${id}}:lease`;
+    const heldUp = store.update(id, async (newest, holdOn) => {
+      await redis.del(lease);
+      await holdOn();
+      return newest;
+    });
+    await expect(heldUp).rejects.toBeInstanceOf(LeaseLapsed);
+    await store.update(id, async (newest, holdOn) => {
+      expect(await redis.pttl(lease)).toBeLessThanOrEqual(2_000);
+      await holdOn();
+      expect(await redis.pttl(lease)).toBeGreaterThan(5_000);
+      return newest;
+    });
+  });
 
   test('who outlived the lease cannot write over what came after it', async () => {
     const [one, two] = [redisStore(), redisStore()];

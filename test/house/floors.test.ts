@@ -81,6 +81,18 @@ test('only main.ts touches the process, its environment and its console', () => 
     expect(`${path} ${/\b(process|console)\.\w/.exec(text)?.[0] ?? 'neither'}`).toBe(`${path} neither`);
 });
 
+test('bench/ imports nothing of src/, demo/ or test/', () => {
+  const modules = readdirSync(join(root, 'bench'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.mjs'),
+  );
+  expect(modules.length).toBeGreaterThan(10);
+  for (const name of modules) {
+    const text = readFileSync(join(root, 'bench', name), 'utf8');
+    for (const [, each] of text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g))
+      expect(join('bench', dirname(name), each!)).toMatch(/^bench\//);
+  }
+});
+
 test('src/ and demo/ share nothing', () => {
   for (const { path, local } of src) for (const each of local) expect(`${path} ${each}`).toMatch(/ src\//);
   for (const { path, local } of demo) for (const each of local) expect(`${path} ${each}`).toMatch(/ demo\//);

@@ -1,0 +1,40 @@
+/** Collects what one scenario measured against what it promises. */
+export function createReport(scenario) {
+  const rows = Object.entries(scenario.promises).map(([key, promise]) => ({
+    key,
+    promise,
+    result: 'NOT RUN',
+  }));
+  const notes = [];
+  return {
+    /** A promise was checked. */
+    check(key, isKept, measured) {
+      const row = rows.find((each) => each.key === key);
+      if (!row) throw new Error(`${scenario.name} makes no promise called ${key}`);
+      Object.assign(row, { result: isKept ? 'OK' : 'BROKEN', measured });
+    },
+    /** Something measured that nothing was promised about. */
+    note(text) {
+      notes.push(text);
+    },
+    result: (more) => ({ scenario: scenario.name, ...more, rows, notes }),
+  };
+}
+
+export function printScenario({ scenario, done, seconds, rows, notes, error }) {
+  console.log(`\n${scenario}: ${done} (${seconds.toFixed(0)} s)`);
+  for (const { promise, measured, result } of rows)
+    console.log(`  ${result.padEnd(8)} ${promise}\n           measured: ${measured ?? '-'}`);
+  for (const note of notes) console.log(`           ${note}`);
+  if (error) console.log(`  FAILED   ${error}`);
+}
+
+export function printSummary(results) {
+  const rows = results.flatMap(({ scenario, rows: all }) => all.map((row) => [scenario, row]));
+  const width = Math.max(...rows.map(([, { promise }]) => promise.length));
+  const columns = (scenario, promise, result, measured) =>
+    console.log(`${scenario.padEnd(13)} ${promise.padEnd(width)}  ${result.padEnd(8)} ${measured ?? '-'}`);
+  console.log('');
+  columns('scenario', 'promise', 'result', 'measured');
+  for (const [scenario, { promise, result, measured }] of rows) columns(scenario, promise, result, measured);
+}

@@ -1,0 +1,93 @@
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createMemoryAdapter } from './memory-adapter.mjs';
+
+export const scopes = ['openid', 'profile', 'read:profile', 'read:data', 'write:data'];
+
+const day = 86_400;
+/** Far longer than announced, so that a token nobody revoked is found alive however late it is looked for. */
+const accessTokenSeconds = 3600;
+
+function signingKey() {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return { ...privateKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig' };
+}
+
+/** Every login is a grant (a token family) of its own: one virtual browser's end is not another's. */
+async function grantOfThisLogin({ oidc }) {
+  const grant = new oidc.provider.Grant({
+    accountId: oidc.account.accountId,
+    clientId: oidc.client.clientId,
+  });
+  grant.addOIDCScope(scopes.join(' '));
+  await grant.save();
+  return grant;
+}
+
+/** oidc-provider, strict: refresh tokens rotate, and one used twice costs the whole family. */
+/** @param {() => boolean} isRevocation whether the request under way is one to the revocation endpoint */
+export function providerConfiguration(
+  { clientId, clientSecret, publicOrigin, introspector },
+  settings,
+  isRevocation,
+) {
+  return {
+    adapter: createMemoryAdapter(settings, isRevocation),
+    clients: [
+      {
+        client_id: clientId,
+        client_secret: clientSecret,
+        token_endpoint_auth_method: 'client_secret_basic',
+        grant_types: ['authorization_code', 'refresh_token'],
+        response_types: ['code'],
+        redirect_uris: settings.redirectUris,
+        post_logout_redirect_uris: [`${publicOrigin}/`],
+      },
+      {
+        client_id: introspector.clientId,
+        client_secret: introspector.clientSecret,
+        grant_types: [],
+        response_types: [],
+        redirect_uris: [],
+      },
+    ],
+    clientDefaults: { id_token_signed_response_alg: 'ES256' },
+    clientBasedCORS: () => false,
+    jwks: { keys: [signingKey()] },
+    cookies: { keys: [randomBytes(32).toString('base64url')] },
+    responseTypes: ['code'],
+    pkce: { required: () => true },
+    scopes,
+    claims: { openid: ['sub'], profile: ['name'] },
+    conformIdTokenClaims: false,
+    findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub, name: sub }) }),
+    interactions: { url: (_ctx, { uid }) => `/sign-in/${uid}` },
+    loadExistingGrant: grantOfThisLogin,
+    issueRefreshToken: () => true,
+    rotateRefreshToken: true,
+    revokeGrantPolicy: () => !(settings.revokes === 'token' && isRevocation()),
+    expiresWithSession: () => false,
+    ttl: {
+      AccessToken: accessTokenSeconds,
+      AuthorizationCode: 60,
+      Grant: day,
+      IdToken: 3600,
+      Interaction: 600,
+      RefreshToken: day,
+      Session: day,
+    },
+    features: {
+      devInteractions: { enabled: false },
+      resourceIndicators: { enabled: false },
+      introspection: {
+        enabled: true,
+        allowedPolicy: (_ctx, client) => client.clientId === introspector.clientId,
+      },
+      revocation: { enabled: true },
+      rpInitiatedLogout: { enabled: true },
+    },
+    renderError: (ctx, out) => {
+      ctx.type = 'json';
+      ctx.body = out;
+    },
+  };
+}
