@@ -73,6 +73,7 @@ async function run(scenario) {
       short: options.short,
       check: report.check,
       note: report.note,
+      tabulate: report.tabulate,
       open: async (how) => closing(await openWorld(app, { label: scenario.name, ...how })),
       /** Closes with the scenario. */
       closing,

@@ -3,6 +3,7 @@ import { cluster } from './scenarios/cluster.mjs';
 import { crashes, crashesGrace } from './scenarios/crashes.mjs';
 import { logout } from './scenarios/logout.mjs';
 import { outage } from './scenarios/outage.mjs';
+import { peer } from './scenarios/peer.mjs';
 import { revocation } from './scenarios/revocation.mjs';
 import { sentinel } from './scenarios/sentinel.mjs';
 import { slow } from './scenarios/slow.mjs';
@@ -18,11 +19,13 @@ export const rounds = [
   [store],
   [logout],
   [answers, sentinel, cluster],
+  [peer],
 ];
 
 /** In the short form so many at a time, those that take longest first. */
 export const lanesOfShort = 4;
 export const shortOrder = [
+  peer,
   store,
   revocation,
   outage,

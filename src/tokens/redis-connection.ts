@@ -20,7 +20,7 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
   const { kind, nodes, name, tls, database, username, password } = place;
   const patience = {
     connectTimeout: 1_000,
-    commandTimeout: 1_200,
+    commandTimeout: 800, // twice that, as a command may first wait for the pipeline before it, is below two seconds
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     retryStrategy: comeBack,

@@ -57,6 +57,8 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   const endedMs = Math.min(lifetime.absoluteSeconds * 1000, longestRememberedEndMs);
   const inLease = createLeases(redis);
   const slides = new Map<string, number>();
+  /** Sessions whose newest tokens this process could not write yet. */
+  const unwritten = new Set<string>();
 
   function unseal(key: string, sealed: Buffer | null): TokenRecord | undefined {
     if (!sealed) return undefined;
@@ -121,6 +123,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
 
     update: (id, change, refused = () => {}) =>
       asked(async () => {
+        if (unwritten.has(id)) throw new Error('the newest tokens of this session are not written yet');
         refuseWhileFailing(await redis.get(failureKey(id)));
         return new Promise((resolve, reject) => {
           const updated = inLease(id, async (lease) => {
@@ -146,7 +149,8 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
             // Whoever asked hears at once that the store is away; the write goes on, and keeps lease and turn.
             const isKept = await write().catch((error: unknown) => {
               reject(error);
-              return insist(write);
+              unwritten.add(id);
+              return insist(write).finally(() => unwritten.delete(id));
             });
             if (isKept) return changed;
             // Ended meanwhile, or the lease lapsed and another wrote: what is there stands.

@@ -9,6 +9,8 @@ const script = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'emp
  */
 export class Browser {
   cookies = new Map();
+  /** The provider's cookies. */
+  atProvider = new Map();
   /** Whether signing in or out is under way or done, when cookies may change and a 401 is no surprise. */
   mayChange = false;
 
@@ -43,25 +45,35 @@ export class Browser {
 
   /** The whole redirect chain, app to provider and back; throws when it does not end signed in. */
   async signIn(instance) {
-    const { publicOrigin, app } = this.world;
     this.mayChange = true;
-    const atProvider = new Map();
-    let answer = await this.send(instance, app.paths.login, { navigate: true });
+    const answer = await this.finishSignIn(instance, await this.beginSignIn(instance));
+    this.mayChange = false;
+    this.signedInAt = Date.now();
+    if (answer.status !== 303 && answer.status !== 302)
+      throw new Error(`${this.name} cannot sign in: ${answer.status} ${answer.error ?? ''} ${answer.body}`);
+  }
+
+  /** A tab on its way to the provider. */
+  beginSignIn(instance) {
+    return this.send(instance, this.world.app.paths.login, { navigate: true });
+  }
+
+  /** The rest of the way of that tab: the app's last answer. */
+  async finishSignIn(instance, begun) {
+    const { publicOrigin, provider } = this.world;
+    let answer = begun;
+    this.atProvider = new Map();
     for (let hops = 0; answer.headers.location !== undefined && hops < 10; hops += 1) {
-      const next = new URL(answer.headers.location, this.world.provider.issuer);
+      const next = new URL(answer.headers.location, provider.issuer);
       if (next.origin === publicOrigin) {
         if (next.pathname === '/') break;
         answer = await this.send(instance, next.pathname + next.search, { navigate: true });
         continue;
       }
       if (next.searchParams.has('client_id')) next.searchParams.set('login_hint', this.name);
-      answer = await exchange(next.href, { headers: { cookie: cookieHeader(atProvider), ...navigation } });
-      keep(atProvider, answer.headers['set-cookie'] ?? []);
+      answer = await this.#ask(next.href);
     }
-    this.mayChange = false;
-    this.signedInAt = Date.now();
-    if (answer.status !== 303 && answer.status !== 302)
-      throw new Error(`${this.name} cannot sign in: ${answer.status} ${answer.error ?? ''} ${answer.body}`);
+    return answer;
   }
 
   api(instance, { query = '', ...how } = {}) {
@@ -87,8 +99,35 @@ export class Browser {
   async logOut(instance) {
     this.mayChange = true;
     const { publicOrigin, app } = this.world;
+    const method = app.logoutMethod ?? 'POST';
+    if (method === 'GET') return this.send(instance, app.paths.logout, { navigate: true });
     const headers = { origin: publicOrigin, 'content-type': 'application/x-www-form-urlencoded' };
-    return this.send(instance, app.paths.logout, { method: 'POST', navigate: true, body: '', headers });
+    return this.send(instance, app.paths.logout, { method, navigate: true, body: '', headers });
+  }
+
+  /** Goes on to the provider if the answer to a logout says so, and wants to be signed out there too. */
+  async logOutAtProvider({ headers: { location } }) {
+    const { issuer } = this.world.provider;
+    if (!location?.startsWith(issuer)) return;
+    const { body } = await this.#ask(location);
+    const [, action] = /action="([^"]+)"/.exec(body) ?? [];
+    const [, xsrf] = /name="xsrf" value="([^"]+)"/.exec(body) ?? [];
+    if (!action || !xsrf)
+      throw new Error(`the provider does not ask ${this.name} whether to sign out: ${body}`);
+    const { status } = await this.#ask(new URL(action, issuer), {
+      method: 'POST',
+      body: new URLSearchParams({ xsrf, logout: 'yes' }).toString(),
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    });
+    if (status !== 303) throw new Error(`${this.name} cannot sign out at the provider: ${status}`);
+  }
+
+  /** A navigation at the provider. */
+  async #ask(url, { headers = {}, ...how } = {}) {
+    const cookie = cookieHeader(this.atProvider);
+    const answer = await exchange(url, { ...how, headers: { cookie, ...navigation, ...headers } });
+    keep(this.atProvider, answer.headers['set-cookie'] ?? []);
+    return answer;
   }
 }
 

@@ -6,6 +6,7 @@ export function createReport(scenario) {
     result: 'NOT RUN',
   }));
   const notes = [];
+  let table;
   return {
     /** A promise was checked. */
     check(key, isKept, measured) {
@@ -17,16 +18,29 @@ export function createReport(scenario) {
     note(text) {
       notes.push(text);
     },
-    result: (more) => ({ scenario: scenario.name, ...more, rows, notes }),
+    /** Facts side by side: a list of rows, the first of them the heads. */
+    tabulate(lines) {
+      table = lines;
+    },
+    result: (more) => ({ scenario: scenario.name, ...more, rows, notes, ...(table && { table }) }),
   };
 }
 
-export function printScenario({ scenario, done, seconds, rows, notes, error }) {
+export function printScenario({ scenario, done, seconds, rows, notes, table, error }) {
   console.log(`\n${scenario}: ${done} (${seconds.toFixed(0)} s)`);
   for (const { promise, measured, result } of rows)
     console.log(`  ${result.padEnd(8)} ${promise}\n           measured: ${measured ?? '-'}`);
   for (const note of notes) console.log(`           ${note}`);
+  if (table) printTable(table);
   if (error) console.log(`  FAILED   ${error}`);
+}
+
+function printTable(lines) {
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  const [head, ...rest] = lines.map((line) =>
+    line.map((cell, column) => cell.padEnd(widths[column])).join(' | '),
+  );
+  console.log(`\n  ${[head, widths.map((width) => '-'.repeat(width)).join('-|-'), ...rest].join('\n  ')}`);
 }
 
 export function printSummary(results) {

@@ -100,7 +100,7 @@ function comeBack(person, instance) {
  * The tokens that introspection calls active. An access token that was replaced ended by its announced time; that this
  * provider would know it for longer is the bench's own doing and counts for nothing.
  */
-async function stillOfUse(provider, accounts) {
+export async function stillOfUse(provider, accounts) {
   const { asked, active } = await provider.alive(accounts);
   const newest = new Map((await provider.attempts()).map(({ account, access }) => [account, access]));
   const isReplaced = ({ kind, account, value }) => kind === 'access' && newest.get(account) !== value;

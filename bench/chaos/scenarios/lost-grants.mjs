@@ -50,7 +50,8 @@ export function explain(account, attempts, tokens, instances) {
   const befell = disturbance(grant, instances);
   const spentBy = `${story}; spent ${refused.at - grant.at} ms before by ${grant.via}`;
   const woke = wokeBefore(refused, instances);
-  if (woke && woke.at > grant.at)
+  // Whoever asked next, an answer that was lost with its process was lost before that.
+  if (befell?.act !== 'kill' && woke && woke.at > grant.at)
     return {
       account,
       kind: 'paused',
