@@ -216,6 +216,21 @@ describe('two instances on one Redis', () => {
     expect(refreshes(world)).toBe(1);
   });
 
+  test.each([5, -5])('do no harm to each other when the clock of one is %i s ahead', async (seconds) => {
+    const browser = world.browser();
+    await world.signIn(browser);
+    const other = await world.secondInstance(seconds);
+    for (let round = 1; round <= 3; round += 1) {
+      world.clock.advance(101);
+      const calls = Array.from({ length: 20 }, (_, call) =>
+        browser.fetch(`${call % 2 ? other.origin : world.origin}/api/profile`),
+      );
+      expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(20).fill(200));
+      expect(refreshes(world)).toBe(round);
+    }
+    expect(await isLoggedIn(browser)).toBe(true);
+  });
+
   test('a login begun on one is finished on the other', async () => {
     const browser = world.browser();
     const other = await world.secondInstance();

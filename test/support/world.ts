@@ -38,7 +38,7 @@ export interface World {
   /** Whether the provider still honours a token. */
   isActive(token: string): Promise<boolean>;
   /** One more Latchkey instance behind the same public origin, on the same Redis. */
-  secondInstance(): Promise<Latchkey>;
+  secondInstance(clockAheadSeconds?: number): Promise<Latchkey>;
   close(): Promise<void>;
 }
 
@@ -129,8 +129,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       const { active } = (await response.json()) as { active: boolean };
       return active;
     },
-    async secondInstance() {
-      const other = await startLatchkey(started);
+    async secondInstance(clockAheadSeconds = 0) {
+      const now = () => Date.now() + offsetMs + clockAheadSeconds * 1000;
+      const other = await startLatchkey({ ...started, deps: { now } });
       others.push(other);
       return other;
     },

@@ -168,10 +168,7 @@ async function providerDown(world, { people: count, downMs }) {
     end: () => provider.befall(),
   });
   return {
-    down: answer(
-      statuses(seen.answers),
-      seen.answers.every(({ status }) => status === 503),
-    ),
+    down: answer(statuses(seen.answers), seen.answers.every(isToldOrLate)),
     downOut: answer(signedIn(seen, count), seen.back === count),
   };
 }
@@ -185,7 +182,7 @@ async function storeAway(world, { people: count, awayMs }) {
     end: () => redis.start(),
   });
   const slowest = greatest(answers.map(({ ms }) => ms));
-  const isTold = answers.every(({ status }) => status === 503) && slowest <= longestAnswerMs;
+  const isTold = answers.every(isToldOrLate) && slowest <= longestAnswerMs;
   return {
     away: answer(`${statuses(answers)}, slowest ${slowest.toFixed(0)} ms`, isTold),
     awayCookies: answer(
@@ -249,36 +246,41 @@ async function signIn({ browser, instances }, count, prefix) {
 }
 
 /**
- * Each person makes one call after the other during a fault, and then until they are served.
- * `answers` are those to calls begun during it; what was served only when it was over counts with them, and its time.
+ * Each person makes one call after the other during a fault, and then until they are served. `answers` are those to
+ * calls begun during it; `isLate` says of one that it came when the fault was over.
  */
 async function through({ instances }, people, holdMs, { begin, end }) {
   const answers = [];
   const cookies = { cleared: 0, replaced: 0 };
+  let phase = 'during';
+  let endedAt;
   await begin();
-  const beganAt = Date.now();
-  let endedAt = Infinity;
   const traffic = people.map(async (person) => {
     const held = new Map(person.cookies);
     let refusals = 0;
-    for (let turn = 0; Date.now() < Math.min(endedAt, beganAt + 60_000) + longestRecoveryMs; turn += 1) {
-      const isDuring = endedAt === Infinity;
+    for (let turn = 0; phase !== 'over' && refusals < enoughRefusals; turn += 1) {
+      const begunIn = phase;
       const got = await person.api(instances[turn % instances.length]);
-      if (isDuring) answers.push(got);
+      if (begunIn === 'during') answers.push({ ...got, isLate: phase !== 'during' });
       countChanges(cookies, held, got);
-      if (endedAt < Infinity && !isDuring && isServed(got)) {
+      if (begunIn === 'after' && isServed(got)) {
         person.backAfter = Date.now() - endedAt;
         return;
       }
-      if (endedAt < Infinity && got.status === 401) refusals += 1;
-      if (refusals === enoughRefusals) return;
+      if (begunIn === 'after' && got.status === 401) refusals += 1;
       await delay(between(200, 300));
     }
   });
   await delay(holdMs);
+  phase = 'ending';
   await end();
   endedAt = Date.now();
+  phase = 'after';
+  const tooLong = setTimeout(() => {
+    phase = 'over';
+  }, longestRecoveryMs);
   await Promise.all(traffic);
+  clearTimeout(tooLong);
   const waits = people.flatMap(({ backAfter }) => (backAfter === undefined ? [] : [backAfter]));
   return { answers, ...cookies, back: waits.length, lastMs: greatest(waits) };
 }
@@ -294,7 +296,17 @@ function countChanges(cookies, held, { headers }) {
 const signedIn = ({ back, lastMs }, count) =>
   back === 0 ? `0 of ${count}` : `${back} of ${count}, the last served after ${lastMs} ms`;
 
-const statuses = (answers) => inWords(tally(answers));
+const statuses = (answers) =>
+  inWords(
+    tally(
+      answers.map(({ status, error, isLate }) => ({
+        status: `${error ?? status}${isLate ? ' after its end' : ''}`,
+      })),
+    ),
+  );
+
+/** Told to come later, or served because the fault was over in time. */
+const isToldOrLate = (each) => each.status === 503 || (each.isLate && isServed(each));
 
 function range(numbers) {
   const [least, most] = [Math.min(...numbers), greatest(numbers)];

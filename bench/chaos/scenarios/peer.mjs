@@ -68,6 +68,12 @@ export const peer = {
     const size = shape(short);
     const [ours, theirs] = await Promise.all([app, expressOpenidConnect].map((each) => examine(each, size)));
     for (const key of Object.keys(rows)) check(key, ours[key].isKept, ours[key].measured);
+    note(
+      `${expressOpenidConnect.name} runs as bench/chaos/peers/express-openid-connect-server.mjs sets it up`,
+    );
+    note(
+      'after a sign-out the browser follows to the provider and confirms there; tokens outlive its session',
+    );
     tabulate([
       ['question', app.name, expressOpenidConnect.name],
       ...Object.entries(rows).map(([key, [question]]) => [
