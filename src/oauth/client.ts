@@ -53,8 +53,8 @@ export interface OAuthClient {
     request: AuthorizationRequest,
   ): Promise<{ readonly tokens: TokenSet; readonly user: User }>;
   /**
-   * Spends the refresh token of `tokens` once `beforeSending` has settled (what it throws passes as it is); through a circuit breaker, as outages meet
-   * every session at once.
+   * Spends the refresh token of `tokens` once `beforeSending` has settled (what it throws passes as it is); through a
+   * circuit breaker, as outages meet every session at once.
    */
   refreshTokenGrant(tokens: TokenSet, beforeSending?: () => Promise<void>): Promise<TokenSet>;
   /** RFC 7009; does nothing when the server has no revocation endpoint. */

@@ -75,7 +75,10 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     const oldId = sessions.idOf(req);
     await enter(req, grant, oldId === undefined);
     // Only now: until here the old login stands, whatever goes wrong.
-    if (oldId !== undefined) await tokens.supersede(oldId, grant.user).catch(leave(req, 'an old login'));
+    if (oldId !== undefined)
+      await tokens.supersede(oldId, grant.user).catch((error) => {
+        req.log.warn({ err: error }, 'an older login of this browser could not be ended; it ends by itself');
+      });
     returnTo(res, transaction.returnTo);
   }
 
@@ -91,10 +94,6 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
       await tokens.discard(id, mayRevoke ? granted : undefined);
       throw error;
     }
-  }
-
-  function leave(req: Request, what: string): (error: unknown) => void {
-    return (error) => req.log.warn({ err: error }, `${what} could not be ended; it ends by itself`);
   }
 
   /** The back button, a reload, or a callback sent twice: its code is spent, so there is nothing more to gain. */

@@ -131,8 +131,14 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     return new AppError('temporarily_unavailable', { cause: failure, retryAfterSeconds });
   }
 
+  /** For tokens nobody waits for; they end by themselves should the outbox be out of reach. */
   async function revoke(tokens: TokenSet): Promise<void> {
-    await outbox.add(tokens);
+    try {
+      await outbox.add(tokens);
+    } catch (error) {
+      log.error({ err: error }, 'tokens could not be written down for revocation');
+      return;
+    }
     await workOutbox();
   }
 
@@ -198,13 +204,10 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     },
 
     async discard(id, tokens) {
-      try {
-        if (tokens) await outbox.add(tokens);
-        await store.take(id);
-        if (tokens) inBackground(workOutbox());
-      } catch (error) {
+      if (tokens) inBackground(revoke(tokens));
+      await store.take(id).catch((error: unknown) => {
         log.warn({ err: error }, 'a login that came to nothing could not be cleared away');
-      }
+      });
     },
 
     async settled() {
