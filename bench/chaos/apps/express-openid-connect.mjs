@@ -25,7 +25,15 @@ async function prepare() {
   const wanted = readFileSync(manifest, 'utf8');
   if (readIfThere(installed) === wanted) return;
   writeFileSync(join(house, 'package.json'), wanted);
-  const install = ['install', '--no-audit', '--no-fund', '--fetch-retries=1', '--prefix', house];
+  const install = [
+    'install',
+    '--no-audit',
+    '--no-fund',
+    '--fetch-retries=1',
+    '--fetch-retry-mintimeout=1000',
+    '--prefix',
+    house,
+  ];
   try {
     await promisify(execFile)('npm', install, { cwd: house, timeout: longestInstallMs });
   } catch ({ stderr, message }) {

@@ -5,7 +5,6 @@ import { stillOfUse } from './logout.mjs';
 
 /** Seconds that the tokens of people last whose names begin so; the others' outlast the scenario. */
 export const lifetimes = { brief: 1, burst: 2, overtaken: 2, steady: 3600 };
-const longestBackgroundMs = 3000;
 const longestRecoveryMs = 15_000;
 const longestAnswerMs = 2000;
 /** Who is refused so often after a fault is not waiting for anything. */
@@ -93,21 +92,21 @@ function whichToken(sent, newest, attempts) {
 }
 
 /** A person signs out on one process with nothing under way. */
-async function signOut(world, { people: count }) {
+async function signOut(world, { people: count, backgroundMs }) {
   const people = await signIn(world, count, 'steady-leaver');
-  const { alive, opens } = await leave(world, people, (person) =>
+  const { alive, opens } = await leave(world, people, backgroundMs, (person) =>
     signOutEverywhere(person, world.instances[1]),
   );
   return { quietAlive: alive, quietOpens: opens };
 }
 
 /** The grant has happened and its answer is on the way to one process, when the person signs out on the other. */
-async function signOutDuringRefresh(world, { people: count }) {
+async function signOutDuringRefresh(world, { people: count, backgroundMs }) {
   const { provider, instances } = world;
   const people = await signIn(world, count, 'brief-leaver');
   await delay(lifetimes.brief * 1000 + 50);
   await provider.befall({ path: 'token', delayAfterMs: [300, 400] });
-  const found = await leave(world, people, async (person) => {
+  const found = await leave(world, people, backgroundMs, async (person) => {
     const call = person.api(instances[0]);
     await delay(between(100, 200));
     await signOutEverywhere(person, instances[1]);
@@ -123,7 +122,7 @@ async function signOutEverywhere(person, instance) {
 }
 
 /** What is left when everybody has gone: at the provider, and for somebody who kept the old cookies. */
-async function leave({ provider, instances }, people, go) {
+async function leave({ provider, instances }, people, backgroundMs, go) {
   for (const person of people) person.oldCookies = new Map(person.cookies);
   await Promise.all(people.map(go));
   const names = people.map(({ name }) => name);
@@ -133,7 +132,7 @@ async function leave({ provider, instances }, people, go) {
       ({ active } = await stillOfUse(provider, names));
       return active.length === 0;
     },
-    longestBackgroundMs,
+    backgroundMs,
     250,
   );
   const owners = new Set(active.map(({ account }) => account)).size;

@@ -5,10 +5,10 @@ import { lifetimes, questions, storeAwayBriefly } from './peer-questions.mjs';
 const processes = 2;
 const shape = (short) =>
   short
-    ? { rounds: 3, calls: 40, people: 5, downMs: 3000, awayMs: 3000 }
-    : { rounds: 10, calls: 40, people: 10, downMs: 5000, awayMs: 3000 };
+    ? { rounds: 2, calls: 40, people: 5, downMs: 3000, awayMs: 3000, backgroundMs: 1500 }
+    : { rounds: 10, calls: 40, people: 10, downMs: 5000, awayMs: 3000, backgroundMs: 5000 };
 /** An ioredis option; Latchkey has a limit of its own and does not read it. */
-const impatience = { REDIS_COMMAND_TIMEOUT_MS: '1000' };
+const haste = { REDIS_COMMAND_TIMEOUT_MS: '1000' };
 
 /** What is asked, and what Latchkey promises. */
 const rows = {
@@ -83,17 +83,22 @@ export const peer = {
       ]),
     ]);
 
-    /** One question after the other: each changes what the provider or Redis does to everybody. */
     async function examine(candidate, how) {
       const label = `peer-${candidate.paths === app.paths ? 'ours' : 'theirs'}`;
       const open = async (more) =>
         closing(await openWorld(candidate, { processes, settings: { lifetimes }, ...more }));
-      const world = await open({ label });
-      const found = {};
-      for (const ask of questions) Object.assign(found, await ask(world, how));
-      await world.close();
-      const impatient = await open({ label: `${label}-impatient`, env: impatience });
-      return { ...found, ...(await storeAwayBriefly(impatient, how)) };
+      const [found, hasty] = await Promise.all([
+        open({ label }).then((world) => askAll(world, how)),
+        open({ label: `${label}-hasty`, env: haste }).then((world) => storeAwayBriefly(world, how)),
+      ]);
+      return { ...found, ...hasty };
     }
   },
 };
+
+/** One question after the other: each changes what the provider or Redis does to everybody. */
+async function askAll(world, how) {
+  const found = {};
+  for (const ask of questions) Object.assign(found, await ask(world, how));
+  return found;
+}
