@@ -13,20 +13,24 @@ import {
 } from 'cockatiel';
 import { OAuthError } from './oauth-error.ts';
 
-const atOnce = 16;
+const atOnce = 10;
 const mayWait = 10_000;
-const failuresToOpen = 5;
+const failuresToOpen = 7;
 
 /**
- * `ask(question)`: puts questions to one authorization server so that its outage is not made worse. Sixteen at once,
- * the others wait for their turn, so that its recovery is no stampede; what it surely has not taken up is asked again,
- * twice, with backoff and full jitter; after five failures in a row it is left alone but for one probe after 1, 2, 4, 8
+ * `ask(question)`: puts questions to one authorization server so that its outage is not made worse. Ten at once, the
+ * others wait for their turn, so that its recovery is no stampede; what it surely has not taken up is asked again, twice,
+ * with backoff and full jitter; after seven failures in a row it is left alone but for one probe after 1, 2, 4, 8
  * and then every 10 s; its `Retry-After` holds for everyone.
  * @throws OAuthError `unavailable` at once, while it is left alone
  */
 export function createCircuit(now: () => number): <T>(question: () => Promise<T>) => Promise<T> {
   const policy = wrap(
     bulkhead(atOnce, mayWait),
+    retry(handleWhen(isSafeToRepeat), {
+      maxAttempts: 2,
+      backoff: new ExponentialBackoff({ initialDelay: 100, maxDelay: 500, generator: fullJitterGenerator }),
+    }),
     circuitBreaker(handleWhen(isTrouble), {
       halfOpenAfter: new ExponentialBackoff({
         initialDelay: 1_000,
@@ -34,10 +38,6 @@ export function createCircuit(now: () => number): <T>(question: () => Promise<T>
         generator: halfJitterGenerator, // several instances do not probe in step
       }),
       breaker: new ConsecutiveBreaker(failuresToOpen),
-    }),
-    retry(handleWhen(isSafeToRepeat), {
-      maxAttempts: 2,
-      backoff: new ExponentialBackoff({ initialDelay: 100, maxDelay: 500, generator: fullJitterGenerator }),
     }),
   );
   let notBefore = 0;

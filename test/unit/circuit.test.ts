@@ -39,7 +39,7 @@ test('what was not taken up is asked again, twice at the most; what may have bee
   await expect(ask(secondTime)).resolves.toBe('answered');
 });
 
-test('after five failures in a row nobody is sent there for a while, and one who probes opens it for all', async () => {
+test('after seven failures in a row nobody is sent there for a while, and one who probes opens it for all', async () => {
   const ask = createCircuit(Date.now);
   let asked = 0;
   let isDown = true;
@@ -48,17 +48,17 @@ test('after five failures in a row nobody is sent there for a while, and one who
     if (isDown) throw down();
     return 'answered';
   };
-  for (let each = 0; each < 5; each += 1) await outcome(ask(question));
+  for (let each = 0; each < 7; each += 1) await outcome(ask(question));
   for (let each = 0; each < 100; each += 1)
     expect(await outcome(ask(question))).toBe('the authorization server is not asked: it keeps failing');
-  expect(asked).toBe(5);
+  expect(asked).toBe(7);
   isDown = false;
   await new Promise((resolve) => setTimeout(resolve, 1_050)); // the first probe is due after a second at the most
   const answers = await Promise.all(Array.from({ length: 50 }, () => outcome(ask(question))));
   expect(answers).toEqual(Array(50).fill('answered'));
 });
 
-test('no more than sixteen questions are under way at once, and the others get their turn', async () => {
+test('no more than ten questions are under way at once, and the others get their turn', async () => {
   const ask = createCircuit(Date.now);
   let underWay = 0;
   let most = 0;
@@ -71,7 +71,7 @@ test('no more than sixteen questions are under way at once, and the others get t
   };
   const answers = await Promise.all(Array.from({ length: 300 }, () => outcome(ask(question))));
   expect(answers).toEqual(Array(300).fill('answered'));
-  expect(most).toBe(16);
+  expect(most).toBe(10);
 });
 
 test('Retry-After holds for everyone', async () => {

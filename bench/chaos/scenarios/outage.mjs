@@ -12,7 +12,8 @@ const steadySessions = 20;
 const pauseMs = [2000, 4000];
 
 /** What the provider may be asked while it is down: in any one second (the first few open the circuits), and on average. */
-const mostProbesPerSecond = processes * 10;
+// Per process ten at once, and seven failures in a row until it leaves the provider alone.
+const mostProbesPerSecond = processes * 17;
 const meanProbesPerSecond = processes * 2;
 /** And when it is back: a share of the sessions in any one second; a third of them call in it. */
 const spikeShare = 0.5;

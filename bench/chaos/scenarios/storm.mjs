@@ -32,7 +32,7 @@ export const storm = {
       await delay(Math.max(0, startAt - Date.now()));
       const burst = Array.from({ length: calls }, (_, index) => person.api(instances[index % processes]));
       for (const { status, error, ms } of await Promise.all(burst)) answers.push({ status, error, ms });
-      await calm(provider);
+      await calm(provider, person.name, round + 1);
     }
 
     const { reuseDetections } = await provider.counters();
@@ -53,11 +53,17 @@ export const storm = {
   },
 };
 
-/** Settles when no refresh is under way: one begun beside a call that did not wait ends with its round. */
-async function calm(provider) {
+/**
+ * Settles when this round has had its refresh and none is under way: where nobody had to wait for it, it may reach the
+ * provider after the last answer. A round without one is not waited for longer than its token lives.
+ */
+async function calm(provider, account, refreshes) {
+  const deadline = Date.now() + tokenMs;
   for (;;) {
-    const attempts = await provider.attempts();
-    if (attempts.every(({ answeredAt, lostAt }) => answeredAt ?? lostAt)) return;
+    const attempts = await provider.attempts(account);
+    const isQuiet = attempts.every(({ answeredAt, lostAt }) => answeredAt ?? lostAt);
+    const isRefreshed = attempts.length > refreshes; // the first attempt was the login
+    if (isQuiet && (isRefreshed || Date.now() > deadline)) return;
     await delay(20);
   }
 }
