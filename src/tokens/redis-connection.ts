@@ -8,6 +8,7 @@ export type RedisConnection = Redis | Cluster;
 
 const longestConfirmationMs = 500;
 const longestStartMs = 2_000;
+const settlingMs = 1_500;
 const comeBack = (attempt: number) => Math.min(50 * attempt, 500);
 
 /**
@@ -72,6 +73,20 @@ export function createConfirmation(
     if (reached < replicas)
       log.warn({ reached, replicas }, 'a write is not confirmed by enough Redis replicas');
   };
+}
+
+/**
+ * True for the first moment after Redis has come back. It belongs to those who still have something to write: a failover
+ * can lose leases, and whoever refreshed before it must not be overtaken by someone who reads the older record.
+ */
+export function createSettling(redis: RedisConnection): () => boolean {
+  let hasBeenReady = redis.status === 'ready';
+  let cameBackAt = Number.NEGATIVE_INFINITY;
+  redis.on('ready', () => {
+    if (hasBeenReady) cameBackAt = Date.now();
+    hasBeenReady = true;
+  });
+  return () => Date.now() - cameBackAt < settlingMs;
 }
 
 /** Settles when Redis can be asked, or after two seconds. */

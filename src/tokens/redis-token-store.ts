@@ -4,7 +4,7 @@ import type { Logger } from '../logger.ts';
 import { deriveKey, open, seal, sealingVersion } from '../sealing.ts';
 import type { Secret } from '../secret.ts';
 import { createLeases } from './lease.ts';
-import type { RedisConnection } from './redis-connection.ts';
+import { createSettling, type RedisConnection } from './redis-connection.ts';
 import {
   isOver,
   type Lifetime,
@@ -56,6 +56,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   const idleMs = lifetime.idleSeconds * 1000;
   const endedMs = Math.min(lifetime.absoluteSeconds * 1000, longestRememberedEndMs);
   const inLease = createLeases(redis);
+  const isSettling = createSettling(redis);
   const slides = new Map<string, number>();
   /** Sessions whose newest tokens this process could not write yet. */
   const unwritten = new Set<string>();
@@ -123,6 +124,8 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
 
     update: (id, change, refused = () => {}) =>
       asked(async () => {
+        if (isSettling())
+          throw new Error('Redis has come back a moment ago; what was granted before is written first');
         if (unwritten.has(id)) throw new Error('the newest tokens of this session are not written yet');
         refuseWhileFailing(await redis.get(failureKey(id)));
         return new Promise((resolve, reject) => {
