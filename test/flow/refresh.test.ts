@@ -1,4 +1,5 @@
 import type { Browser, Page } from '../support/browser.ts';
+import { createGate } from '../support/gate.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const refreshes = (world: World) => world.grants.filter((each) => each === 'refresh_token').length;
@@ -37,10 +38,7 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
 
   test('a token near its end is renewed behind the answer, which does not wait for a slow provider', async () => {
     world.clock.advance(85);
-    let release = () => {};
-    const hold = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const { opened: hold, open: release } = createGate();
     world.providerFaults.set({ path: /^\/token$/, hold });
     for (let call = 0; call < 5; call += 1) expect((await browser.fetch('/api/profile')).status).toBe(200);
     release();
@@ -53,10 +51,7 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
 
   test('when the person signs out while a refresh runs, nothing is left alive, here or at the provider', async () => {
     world.clock.advance(101);
-    let release = () => {};
-    const hold = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const { opened: hold, open: release } = createGate();
     world.providerFaults.set({ path: /^\/token$/, hold });
     const cookie = await browser.jar.getCookieString(world.origin);
     const call = browser.fetch('/api/profile');

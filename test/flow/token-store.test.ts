@@ -13,6 +13,7 @@ import {
   type TokenRecord,
   type TokenStore,
 } from '../../src/tokens/token-store.ts';
+import { createGate } from '../support/gate.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
 const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
@@ -133,11 +134,9 @@ describe.each([
     const other = randomUUID();
     await store.put(id, record('a'));
     await store.put(other, record('b'));
-    let release = () => {};
+    const { opened: hold, open: release } = createGate();
     const held = store.update(id, async (newest) => {
-      await new Promise<void>((resolve) => {
-        release = resolve;
-      });
+      await hold;
       return newest;
     });
     expect(accessOf(await store.update(other, renamed('c')))).toBe('c');
@@ -154,14 +153,8 @@ describe.each([
 
   test('take waits for an update under way and takes what that update leaves', async () => {
     await store.put(id, record('a'));
-    let release = () => {};
-    const hold = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let begun = () => {};
-    const started = new Promise<void>((resolve) => {
-      begun = resolve;
-    });
+    const { opened: hold, open: release } = createGate();
+    const { opened: started, open: begun } = createGate();
     const update = store.update(id, async (newest) => {
       begun();
       await hold;
@@ -185,14 +178,8 @@ describe.each([
 
   test('an update that takes too long does not hold up take, and what it brings is refused', async () => {
     await store.put(id, record('a'));
-    let release = () => {};
-    const hold = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let begun = () => {};
-    const started = new Promise<void>((resolve) => {
-      begun = resolve;
-    });
+    const { opened: hold, open: release } = createGate();
+    const { opened: started, open: begun } = createGate();
     const update = store.update(id, async (newest) => {
       begun();
       await hold;
