@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
@@ -6,6 +7,7 @@ import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
 import { Secret } from '../../src/secret.ts';
 import { LeaseLapsed } from '../../src/tokens/lease.ts';
+import { createConfirmation } from '../../src/tokens/redis-connection.ts';
 import { createRedisTokenStore } from '../../src/tokens/redis-token-store.ts';
 import {
   createMemoryTokenStore,
@@ -391,6 +393,35 @@ describe('the token store in Redis', () => {
     let changed: TokenRecord | undefined;
     while (!changed) changed = await store.update(id, renamed('c')).catch(() => undefined); // the writer hears of it last
     expect(accessOf(changed)).toBe('c');
+  });
+
+  test('after Redis has come back nobody refreshes for a moment, in which what was granted before is written', async () => {
+    const own = new Redis(process.env.TEST_REDIS_URL!);
+    await own.ping();
+    const store = redisStore({ redis: own });
+    const id = randomUUID();
+    await store.put(id, record('a'));
+    const isBack = once(own, 'ready');
+    own.disconnect(true);
+    await isBack;
+    let asked = 0;
+    const change = async (newest: TokenRecord) => {
+      asked += 1;
+      return newest;
+    };
+    await expect(store.update(id, change)).rejects.toMatchObject({ code: 'temporarily_unavailable' });
+    expect(asked).toBe(0);
+    expect(accessOf(await store.get(id))).toBe('a'); // who has a valid token is served all the while
+    await delay(1_600);
+    expect(accessOf(await store.update(id, renamed('b')))).toBe('b');
+    await own.quit();
+  });
+
+  test('a write that too few replicas have is warned of, and none is asked for when none are wanted', async () => {
+    await createConfirmation(redis, 0, log)();
+    expect(logged).toEqual([]);
+    await createConfirmation(redis, 1, log)(); // this Redis has no replica
+    expect(logged.join()).toContain('not confirmed by enough Redis replicas');
   });
 
   test('a session with a short idle time slides often enough to live while it is used', async () => {
