@@ -29,9 +29,14 @@ beforeAll(() => {
   redis = new Redis(process.env.TEST_REDIS_URL!, { enableAutoPipelining: true });
 });
 afterAll(() => redis.quit());
+/** Connections of single tests, let go of however the test ends. */
+const connections: Redis[] = [];
 beforeEach(() => {
   offsetMs = 0;
   logged.length = 0;
+});
+afterEach(() => {
+  for (const each of connections.splice(0)) each.disconnect();
 });
 
 function tokens(accessToken: string): TokenSet {
@@ -305,6 +310,7 @@ describe('the token store in Redis', () => {
 
   test('across instances updates come one after another, and an update outlives its first lease', async () => {
     const second = new Redis(process.env.TEST_REDIS_URL!);
+    connections.push(second);
     const [one, two] = [redisStore(), redisStore({ redis: second })];
     const id = randomUUID();
     await one.put(id, record('0'));
@@ -321,7 +327,6 @@ describe('the token store in Redis', () => {
     );
     expect(order.map((each) => each.split(' ')[0])).toEqual(['begin', 'end', 'begin', 'end']);
     expect(accessOf(await one.get(id))).toBe('0++');
-    await second.quit();
   }, 15_000);
 
   test('who outlived the lease is told before anything is sent, and keeps it for longer once it is', async () => {
@@ -397,6 +402,7 @@ describe('the token store in Redis', () => {
 
   test('after Redis has come back nobody refreshes for a moment, in which what was granted before is written', async () => {
     const own = new Redis(process.env.TEST_REDIS_URL!);
+    connections.push(own);
     await own.ping();
     const store = redisStore({ redis: own });
     const id = randomUUID();
@@ -414,7 +420,6 @@ describe('the token store in Redis', () => {
     expect(accessOf(await store.get(id))).toBe('a'); // who has a valid token is served all the while
     await delay(1_600);
     expect(accessOf(await store.update(id, renamed('b')))).toBe('b');
-    await own.quit();
   });
 
   test('a write that too few replicas have is warned of, and none is asked for when none are wanted', async () => {
