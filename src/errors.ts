@@ -4,15 +4,22 @@ export const publicErrors = {
   invalid_state: [400, 'This sign-in link is not valid any more. Please start signing in again.'],
   login_failed: [400, 'Signing in did not work. Please try again.'],
   login_required: [401, 'Please sign in to continue.'],
+  /** The API refused the access token, which has been renewed meanwhile; what was sent could not be sent again. */
+  token_renewed: [401, 'Your access was renewed while this was sent. Please send it again.'],
+  /** RFC 9470 3. */
+  insufficient_user_authentication: [401, 'This needs you to sign in once more.'],
   access_denied: [403, 'You chose not to give access, so you are not signed in. Nothing was shared.'],
   insufficient_scope: [403, 'This needs a permission you have not given yet.'],
   cross_site_request: [403, 'This request came from another site and was refused.'],
   not_found: [404, 'There is nothing at this address.'],
   method_not_allowed: [405, 'This address does not answer to that method.'],
+  request_timeout: [408, 'What you sent did not arrive in time.'],
   no_refresh_token: [409, 'The provider gave no way to renew this access. Sign in again to renew it.'],
   payload_too_large: [413, 'What you sent is larger than this address takes.'],
+  too_many_requests: [429, 'That was a little too often. Please wait a moment and try again.'],
   internal_error: [500, 'Something went wrong on our side.'],
   upstream_unreachable: [502, 'The service behind this address cannot be reached right now.'],
+  app_token_refused: [502, 'The service behind this address does not accept this app right now.'],
   temporarily_unavailable: [
     503,
     'This is not available right now. Nothing is lost; please try again in a moment.',
