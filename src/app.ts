@@ -11,13 +11,14 @@ import { createPageRoutes } from './routes/pages.ts';
 import { createAttempt } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
 import { createErrorResponse } from './web/error-response.ts';
-import { createRequireToken } from './web/guards.ts';
+import { createGuards } from './web/guards.ts';
 import { createLoginTransactions } from './web/login-transaction.ts';
 import { createForwardTo } from './web/proxy.ts';
 import { createRequestLog } from './web/request-log.ts';
 import { createSameOrigin } from './web/same-origin.ts';
 import { apiHeaders, createPageHeaders, privateAnswer } from './web/security-headers.ts';
 import { createSessions } from './web/session.ts';
+import { createCallUpstream } from './web/upstream.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -39,10 +40,11 @@ export function createApp(config: Config, deps: Deps): App {
   const sessions = createSessions(config.session, deps.sessionStore, now);
   const transactions = createLoginTransactions(config.session, now);
   const sameOrigin = createSameOrigin(config.publicOrigin);
-  const requireToken = createRequireToken(tokens, sessions.idOf);
-  const forwardTo = createForwardTo(deps.upstream);
+  const guards = createGuards({ tokens, appTokens: undefined as never, idOf: sessions.idOf });
+  const callUpstream = createCallUpstream(deps.upstream);
+  const forwardTo = createForwardTo(callUpstream, { open: () => () => {} });
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
-  const shared = { config, oauth, tokens, sessions, transactions, ...deps };
+  const shared = { config, oauth, tokens, sessions, transactions, callUpstream, ...guards, ...deps };
 
   const handler = express();
   handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
@@ -51,7 +53,7 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.providerName = config.provider.name;
 
   handler.use(createOpsRoutes(), createRequestLog(log));
-  handler.use('/api', apiHeaders, createApiRoutes({ ...config, ...sameOrigin, requireToken, forwardTo }));
+  handler.use('/api', apiHeaders, createApiRoutes({ ...config, ...sameOrigin, ...guards, forwardTo }));
   handler.use(pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);

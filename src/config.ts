@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseRedisUrl } from './redis-url.ts';
+import { defaultRouteTable, type ResourceServer, readRouteTable } from './route-table.ts';
 import { Secret } from './secret.ts';
 
 const minimumSecretLength = 32;
@@ -119,12 +121,10 @@ const fields = {
     example: 'openid profile read:data',
   },
   OAUTH2_API_BASE_URL: {
-    type: z
-      .string('is missing')
-      .pipe(url)
-      .refine((value) => !value.search, 'must not hold a query'),
+    type: url.refine((value) => !value.search, 'must not hold a query').optional(),
     example: 'https://api.example.com',
   },
+  API_ROUTES_FILE: { type: z.string().optional(), example: './api-routes.json' },
   OAUTH2_PROVIDER_NAME: { type: z.string().default('your provider'), example: 'Example ID' },
   OAUTH2_ALLOW_HTTP: { type: flag.default(false), example: 'true' },
   SESSION_SECRET: {
@@ -204,7 +204,7 @@ export class ConfigError extends Error {
 export type Config = ReturnType<typeof shape>;
 
 /**
- * The configuration of one app; an empty variable counts as one that is not set.
+ * The configuration of one app; an empty variable counts as one that is not set. `API_ROUTES_FILE` is read.
  * @throws ConfigError naming every fault
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
@@ -218,8 +218,51 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   // The rules between fields pass over what is missing, so that every fault is told in one go.
   const known = new Set(faults.map(({ variable }) => variable));
   faults.push(...crossFieldFaults(values as Partial<Values>).filter(({ variable }) => !known.has(variable)));
+  const { routes, faults: routeFaults } = readRoutes(values as Partial<Values>);
+  if (!known.has('OAUTH2_API_BASE_URL')) faults.push(...routeFaults);
   if (faults.length > 0) throw new ConfigError(faults);
-  return shape(values as Values);
+  return shape(values as Values, routes);
+}
+
+/** The API table of `API_ROUTES_FILE`, or the one that stands without it. */
+function readRoutes(values: Partial<Values>): {
+  routes: readonly ResourceServer[];
+  faults: readonly Fault[];
+} {
+  const file = values.API_ROUTES_FILE;
+  const base = values.OAUTH2_API_BASE_URL;
+  if (file === undefined && !base)
+    return {
+      routes: [],
+      faults: [{ variable: 'OAUTH2_API_BASE_URL', problem: 'is missing (or set API_ROUTES_FILE)' }],
+    };
+  const faulty = (...problems: readonly string[]) => ({
+    routes: [],
+    faults: problems.map((problem): Fault => ({ variable: 'API_ROUTES_FILE', problem })),
+  });
+  let table: unknown = defaultRouteTable;
+  if (file !== undefined) {
+    let text: string;
+    try {
+      text = readFileSync(file, 'utf8');
+    } catch (error) {
+      return faulty(`names a file that cannot be read: ${error}`);
+    }
+    try {
+      table = JSON.parse(text);
+    } catch (error) {
+      // Only the place: the rest of the message may quote the file.
+      return faulty(`is not JSON ${/at position .*/.exec(String(error))?.[0] ?? ''}`.trimEnd());
+    }
+  }
+  const { routes, faults } = readRouteTable(table, {
+    base,
+    allowHttp: (target) => isLoopback(target) || values.OAUTH2_ALLOW_HTTP === true,
+    tokenRefusedStatuses: [401],
+  });
+  return faults.length === 0
+    ? { routes, faults: [] }
+    : faulty(...faults.map((each) => `has a fault: ${each}`));
 }
 
 const mustBeHttps = [
@@ -289,7 +332,7 @@ function isLoopback(value: URL): boolean {
   return loopbackHosts.test(value.hostname);
 }
 
-function shape(values: Values) {
+function shape(values: Values, routes: readonly ResourceServer[]) {
   const redirectUri = values.OAUTH2_REDIRECT_URI;
   const https = redirectUri.protocol === 'https:';
   const secure = values.SESSION_COOKIE_SECURE ?? https;
@@ -320,7 +363,8 @@ function shape(values: Values) {
       redirectUri,
       scopes: values.OAUTH2_SCOPES as readonly string[],
     },
-    apiBaseUrl: values.OAUTH2_API_BASE_URL,
+    /** What answers below `/api`, in the order in which it is looked up. */
+    routes,
     session: {
       /** The first seals and signs, all open and verify. */
       secrets: values.SESSION_SECRET as readonly Secret[],

@@ -7,6 +7,10 @@ import { createDeps, type Deps } from './deps.ts';
 /** sysexits.h EX_CONFIG: starting again without changing the configuration is of no use. */
 const exitConfig = 78;
 const longestGoodbyeMs = 10_000;
+/** Longer than the balancers in front keep theirs, so that none of them sends into a closing connection. */
+const keepAliveTimeout = 65_000;
+/** A large upload takes its time; silence within it is noticed where it flows (request-body.ts). */
+const requestTimeout = 3_600_000;
 
 readEnvFile({ quiet: true });
 
@@ -39,9 +43,8 @@ async function start(): Promise<void> {
       ),
   );
 
-  // Longer than the balancers in front keep theirs, so that none of them sends into a closing connection.
   await deps.connected();
-  const server = createServer({ keepAliveTimeout: 65_000 }, app.handler);
+  const server = createServer({ keepAliveTimeout, requestTimeout }, app.handler);
   server.on('error', (error: NodeJS.ErrnoException) => {
     console.error(
       error.code === 'EADDRINUSE'

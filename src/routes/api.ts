@@ -1,31 +1,80 @@
 import { type RequestHandler, Router } from 'express';
-import { requireScope } from '../web/guards.ts';
-import { allowOnly } from '../web/methods.ts';
-import type { ResourceServer } from '../web/proxy.ts';
+import { AppError } from '../errors.ts';
+import type { Method, ResourceServer, ScopeRule } from '../route-table.ts';
+import { requireAnyScope, requireScope } from '../web/guards.ts';
 
 interface ApiParts {
-  readonly apiBaseUrl: URL;
+  readonly routes: readonly ResourceServer[];
   readonly requireSameOrigin: RequestHandler;
   readonly requireToken: RequestHandler;
+  readonly requireAppToken: (...scope: readonly string[]) => RequestHandler;
+  readonly requireUserOrAppToken: (...scope: readonly string[]) => RequestHandler;
   readonly forwardTo: (server: ResourceServer) => RequestHandler;
 }
 
-/** `/api/*`: the API behind `OAUTH2_API_BASE_URL`, called with the signed-in person's access token. */
-export function createApiRoutes({ apiBaseUrl, requireSameOrigin, requireToken, forwardTo }: ApiParts) {
-  const at = (path: string): ResourceServer => ({
-    target: new URL(apiBaseUrl.href.replace(/\/$/, '') + path),
-    timeoutMs: 10_000,
-    bodyLimitBytes: 10 * 1024 * 1024,
-  });
-  const profile = forwardTo(at('/api/user/profile'));
-  const data = forwardTo(at('/api/user/data'));
+/** `/api/*`: every row of the API table, and nothing else. */
+export function createApiRoutes(parts: ApiParts): RequestHandler {
+  const { routes, requireSameOrigin, requireToken, forwardTo } = parts;
+
+  /** Whose token a request goes on with, and what must have been granted to it. */
+  function guardsOf(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
+    const scopes = [
+      ...(allOf.length > 0 ? [requireScope(...allOf)] : []),
+      ...(anyOf.length > 0 ? [requireAnyScope(...anyOf)] : []),
+    ];
+    switch (server.token) {
+      case 'user':
+        return [requireToken, ...scopes];
+      case 'app':
+        return [parts.requireAppToken(...allOf)];
+      case 'user-or-app':
+        return [parts.requireUserOrAppToken(...allOf), ...scopes.map(whenSignedIn)];
+      case 'none':
+        return [];
+    }
+  }
 
   const api = Router({ caseSensitive: true, strict: true });
   api.use(requireSameOrigin);
-  api.get('/profile', requireToken, profile);
-  api.all('/profile', allowOnly('GET', 'HEAD'));
-  api.get('/data', requireToken, requireScope('read:data'), data);
-  api.post('/data', requireToken, requireScope('write:data'), data);
-  api.all('/data', allowOnly('GET', 'HEAD', 'POST'));
+  for (const server of routes) {
+    const forward = forwardTo(server);
+    for (const [method, rule] of Object.entries(server.methods))
+      api[verbs[method as Method]](server.path, ...guardsOf(server, rule), forward);
+  }
+  refuseOtherMethods(api, routes);
   return api;
+}
+
+const verbs = {
+  GET: 'get',
+  HEAD: 'head',
+  POST: 'post',
+  PUT: 'put',
+  PATCH: 'patch',
+  DELETE: 'delete',
+  OPTIONS: 'options',
+} as const satisfies Record<Method, string>;
+
+function whenSignedIn(guard: RequestHandler): RequestHandler {
+  return function whenSignedIn(req, res, next) {
+    return req.login ? guard(req, res, next) : next();
+  };
+}
+
+/** What the rows of a path would have taken: told to `OPTIONS`, and in the 405 for everything else. */
+function refuseOtherMethods(api: Router, routes: readonly ResourceServer[]): void {
+  for (const { path, methods } of routes) {
+    const taken = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+    api.all(path, (_req, res, next) => {
+      res.locals.allow = [...(res.locals.allow ?? []), ...taken];
+      next();
+    });
+  }
+  api.use((req, res, next) => {
+    const allow: string[] | undefined = res.locals.allow;
+    if (!allow) return next();
+    const methods = [...new Set([...allow, 'OPTIONS'])];
+    if (req.method !== 'OPTIONS') throw new AppError('method_not_allowed', { allow: methods });
+    res.status(204).set('Allow', methods.join(', ')).end();
+  });
 }

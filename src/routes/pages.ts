@@ -1,27 +1,30 @@
 import { type Request, type Response, Router } from 'express';
-import type { Dispatcher } from 'undici';
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
-import type { TokenSet } from '../oauth/token-set.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
+import type { Bearer } from '../web/bearer.ts';
 import { allowOnly } from '../web/methods.ts';
 import { safeReturnTo } from '../web/return-to.ts';
 import type { Sessions } from '../web/session.ts';
+import type { CallUpstream } from '../web/upstream.ts';
 
 interface PageParts {
   readonly config: Config;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
-  readonly upstream: Dispatcher;
+  readonly bearerOf: (id: string, login: TokenRecord) => Bearer;
+  readonly callUpstream: CallUpstream;
   readonly now: () => number;
 }
 
-const profileTimeoutMs = 10_000;
-
 /** The pages a person meets: home, sign-in, profile. */
-export function createPageRoutes({ config, tokens, sessions, upstream, now }: PageParts) {
-  const { publicOrigin, apiBaseUrl } = config;
+export function createPageRoutes(parts: PageParts) {
+  const { config, tokens, sessions, bearerOf, callUpstream, now } = parts;
+  const { publicOrigin } = config;
+  const profileServer = config.routes.find(
+    ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
+  );
 
   /** Who is signed in; when the store cannot tell, a public page is still served, for nobody in particular. */
   async function reader(req: Request): Promise<TokenRecord | undefined> {
@@ -50,7 +53,7 @@ export function createPageRoutes({ config, tokens, sessions, upstream, now }: Pa
     const id = sessions.idOf(req);
     const login = id === undefined ? undefined : await tokens.current(id);
     if (id === undefined || !login) return res.redirect(303, `${publicOrigin}/login?return_to=/profile`);
-    const [endsAt, facts] = await Promise.all([tokens.endsAt(id), profileOf(login.tokens, req)]);
+    const [endsAt, facts] = await Promise.all([tokens.endsAt(id), profileOf(bearerOf(id, login), req)]);
     const { flash } = req.session;
     if (flash !== undefined) {
       delete req.session.flash;
@@ -59,19 +62,21 @@ export function createPageRoutes({ config, tokens, sessions, upstream, now }: Pa
     res.render('profile', { flash, user: login.user, tokens: login.tokens, endsAt, facts, now: now() });
   }
 
-  /** What the resource server says of this person; the page is of use without it. */
+  /** What the API behind `/api/profile` says of this person; the page is of use without it. */
   async function profileOf(
-    held: TokenSet,
+    bearer: Bearer,
     req: Request,
   ): Promise<Readonly<Record<string, unknown>> | undefined> {
+    if (!profileServer) return undefined;
     try {
-      const answer = await upstream.request({
-        origin: apiBaseUrl.origin,
-        path: `${apiBaseUrl.pathname.replace(/\/$/, '')}/api/user/profile`,
+      const answer = await callUpstream({
+        server: profileServer,
         method: 'GET',
-        headers: { authorization: `Bearer ${held.accessToken}`, accept: 'application/json' },
-        headersTimeout: profileTimeoutMs,
-        bodyTimeout: profileTimeoutMs,
+        path: profileServer.targetPath,
+        headers: { accept: 'application/json', ...profileServer.headers },
+        bearer,
+        body: null,
+        signal: AbortSignal.timeout(profileServer.timeoutMs),
       });
       const body: unknown = await answer.body.json();
       if (answer.statusCode !== 200 || typeof body !== 'object' || body === null)

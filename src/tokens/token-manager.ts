@@ -29,6 +29,12 @@ export interface TokenManager {
    */
   refresh(id: string): Promise<TokenRecord | undefined>;
   /**
+   * The record with another access token than `refused`, which an API no longer takes; asked for once however many
+   * found out. The record as it is when there is no way to another token.
+   * @throws AppError `temporarily_unavailable`
+   */
+  renewed(id: string, refused: TokenSet): Promise<TokenRecord | undefined>;
+  /**
    * Nobody is logged in under `id`, for good; its tokens, also those of a refresh under way, are revoked at the
    * provider: now if it can, else as soon as it can. False when nobody was logged in.
    */
@@ -184,6 +190,8 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       if (record.tokens.refreshToken === undefined) throw new AppError('no_refresh_token');
       return renewal(id, record.tokens);
     },
+
+    renewed: (id, refused) => renewal(id, refused),
 
     async end(id) {
       const record = await store.get(id);

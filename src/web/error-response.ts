@@ -23,7 +23,7 @@ export function createErrorResponse(publicOrigin: string, pageHeaders: RequestHa
     res.status(error.status).set('Cache-Control', 'no-store').vary('Cookie');
     if (error.retryAfterSeconds !== undefined) res.set('Retry-After', String(error.retryAfterSeconds));
     if (error.allow) res.set('Allow', error.allow.join(', '));
-    if (error.code === 'payload_too_large') res.set('Connection', 'close'); // the rest of the body is not read
+    if (error.status === 413 || error.status === 408) res.set('Connection', 'close'); // the rest is not read
 
     if (isNavigation(req)) {
       const shown = { code: error.code, status: error.status, message, loginUrl, requestId: req.id };
@@ -35,6 +35,7 @@ export function createErrorResponse(publicOrigin: string, pageHeaders: RequestHa
         request_id: req.id,
         ...(error.scope && { scope: error.scope.join(' ') }),
         ...(loginUrl && { login_url: loginUrl }),
+        ...(error.code === 'token_renewed' && { retryable: true }),
       });
     }
   };

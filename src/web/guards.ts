@@ -1,33 +1,81 @@
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
-import { hasScope } from '../oauth/token-set.ts';
+import { hasScope, type TokenSet } from '../oauth/token-set.ts';
+import type { ClientCredentialsManager } from '../tokens/client-credentials.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
+import type { Bearer } from './bearer.ts';
 
 declare global {
   namespace Express {
     interface Request {
       /** Set by `requireToken`: what this request's session is logged in with. */
       login?: TokenRecord;
+      /** Set by the guards: the access token this request is forwarded with. */
+      bearer?: Bearer;
     }
   }
 }
 
+interface GuardParts {
+  readonly tokens: Pick<TokenManager, 'current' | 'renewed'>;
+  readonly appTokens: ClientCredentialsManager;
+  readonly idOf: (req: Request) => string | undefined;
+}
+
 /**
- * `requireToken`: goes on with a valid access token in `req.login`, refreshed when need be.
- * @throws AppError `login_required`, `temporarily_unavailable`
+ * - `requireToken`: goes on with the signed-in person's access token, refreshed when need be.
+ * - `requireAppToken(...scope)`: goes on with the application's own (RFC 6749 4.4), whoever asks.
+ * - `requireUserOrAppToken(...scope)`: the person's when somebody is signed in, else the application's own.
+ * @throws AppError `login_required`, `temporarily_unavailable`, `app_token_refused`
  */
-export function createRequireToken(
-  tokens: Pick<TokenManager, 'current'>,
-  idOf: (req: Request) => string | undefined,
-): RequestHandler {
-  return async function requireToken(req, _res, next) {
+export function createGuards({ tokens, appTokens, idOf }: GuardParts) {
+  async function signIn(req: Request): Promise<boolean> {
     const id = idOf(req);
     const login = id === undefined ? undefined : await tokens.current(id);
-    if (!login) throw new AppError('login_required');
+    if (id === undefined || !login) return false;
     req.login = login;
+    req.bearer = bearerOf(id, login);
+    return true;
+  }
+
+  /** What a session that is logged in calls APIs with. */
+  function bearerOf(id: string, { tokens: held }: TokenRecord): Bearer {
+    return {
+      accessToken: held.accessToken,
+      sessionId: id,
+      async renewed() {
+        const login = await tokens.renewed(id, held);
+        return login && login.tokens.accessToken !== held.accessToken ? bearerOf(id, login) : undefined;
+      },
+    };
+  }
+
+  function appBearer(scope: readonly string[], held: TokenSet): Bearer {
+    return {
+      accessToken: held.accessToken,
+      renewed: async () => appBearer(scope, await appTokens.renewed(scope, held)),
+    };
+  }
+
+  const requireToken: RequestHandler = async function requireToken(req, _res, next) {
+    if (!(await signIn(req))) throw new AppError('login_required');
     next();
   };
+
+  const requireAppToken = (...scope: readonly string[]): RequestHandler =>
+    async function requireAppToken(req, _res, next) {
+      req.bearer = appBearer(scope, await appTokens.current(scope));
+      next();
+    };
+
+  const requireUserOrAppToken = (...scope: readonly string[]): RequestHandler =>
+    async function requireUserOrAppToken(req, _res, next) {
+      if (!(await signIn(req))) req.bearer = appBearer(scope, await appTokens.current(scope));
+      next();
+    };
+
+  return { bearerOf, requireToken, requireAppToken, requireUserOrAppToken };
 }
 
 /**
@@ -38,6 +86,20 @@ export function requireScope(...scopes: readonly string[]): RequestHandler {
   return function requireScope(req, _res, next) {
     if (!req.login) throw new AppError('login_required');
     if (!hasScope(req.login.tokens, ...scopes)) throw new AppError('insufficient_scope', { scope: scopes });
+    next();
+  };
+}
+
+/**
+ * Goes on when at least one of `scopes` was granted; stands behind `requireToken`.
+ * @throws AppError `insufficient_scope` (RFC 6750 3.1)
+ */
+export function requireAnyScope(...scopes: readonly string[]): RequestHandler {
+  return function requireAnyScope(req, _res, next) {
+    const { login } = req;
+    if (!login) throw new AppError('login_required');
+    if (!scopes.some((each) => hasScope(login.tokens, each)))
+      throw new AppError('insufficient_scope', { scope: scopes });
     next();
   };
 }

@@ -74,17 +74,13 @@ const notForBrowser = new Set([
 ]);
 const notForBrowserPrefixes = /^(access-control-|cross-origin-)/;
 
-/** The caller's headers as an API may see them, our bearer token the only credential, and our request id. */
+/** The caller's headers as an API may see them, without any credential, and our request id. */
 export function upstreamHeaders(
   { headers, id }: Pick<Request, 'headers' | 'id'>,
-  accessToken: string,
   hasBody: boolean,
 ): Record<string, string | string[]> {
   const named = namedByConnection(headers.connection);
-  const passed: Record<string, string | string[]> = {
-    authorization: `Bearer ${accessToken}`,
-    'x-request-id': String(id),
-  };
+  const passed: Record<string, string | string[]> = { 'x-request-id': String(id) };
   for (const name in headers) {
     const value = headers[name];
     if (value === undefined || notForUpstream.has(name) || named?.has(name)) continue;

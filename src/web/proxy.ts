@@ -1,52 +1,66 @@
-import { Transform } from 'node:stream';
-import type { Request, RequestHandler, Response } from 'express';
+import type { RequestHandler, Response } from 'express';
 import type { Dispatcher } from 'undici';
 import { AppError } from '../errors.ts';
+import { type ResourceServer, routeDefaults } from '../route-table.ts';
+import type { Bearer } from './bearer.ts';
 import { browserHeaders, upstreamHeaders } from './proxy-headers.ts';
+import { bodyOf } from './request-body.ts';
+import type { SessionStreams } from './session-streams.ts';
+import { createTargetPath, createTargetQuery } from './target-path.ts';
+import type { CallUpstream } from './upstream.ts';
 
-/** One row of the API table: where requests of a route go. */
-export interface ResourceServer {
-  /** The whole address; only the caller's query is added to it. */
-  readonly target: URL;
-  /** How long the API may take to begin its answer, and to go on with it. */
-  readonly timeoutMs: number;
-  /** The largest request body that is passed on. */
-  readonly bodyLimitBytes: number;
-}
+/** Where a request goes; what is left out is as in a row of the API table that leaves it out. */
+type Destination = Pick<ResourceServer, 'origin' | 'targetPath'> & Partial<ResourceServer>;
 
-const bodilessMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
+const endOfEvent = /(\n\n|\r\r|\r\n\r\n)$/;
+const sessionEnded = `event: session_ended\ndata: ${JSON.stringify({ error: 'login_required' })}\n\n`;
 
 /**
- * `forwardTo(server)`: passes a request that `requireToken` let through on to the API, both bodies streamed.
- * @throws AppError `payload_too_large`, `upstream_unreachable`, `upstream_timeout`
+ * `forwardTo(server)`: passes a request on to the API with the bearer token a guard found for it (with none when
+ * `token` is `none`), both bodies streamed. Streams end with the session they belong to.
+ * @throws AppError `login_required`, `payload_too_large`, `request_timeout`, and what `callUpstream` throws
  */
-export function createForwardTo(upstream: Dispatcher): (server: ResourceServer) => RequestHandler {
-  return function forwardTo({ target, timeoutMs, bodyLimitBytes }) {
-    const { origin, pathname } = target;
+export function createForwardTo(
+  callUpstream: CallUpstream,
+  streams: SessionStreams,
+): (destination: Destination) => RequestHandler {
+  return function forwardTo(destination) {
+    const server = { ...routeDefaults, ...destination };
+    const pathOf = createTargetPath(server.targetPath);
+    const queryOf = createTargetQuery(server.query);
+
     return async function forward(req, res) {
-      if (!req.login) throw new AppError('login_required');
+      const { bearer } = req;
+      if (!bearer && server.token !== 'none') throw new AppError('login_required');
       if (res.closed) return; // the browser left while its token was looked up
-      const body = bodyOf(req, bodyLimitBytes);
+      const path = pathOf(req.params) + queryOf(req.url);
       const hangUp = new AbortController();
       res.on('close', () => {
         if (!res.writableFinished) hangUp.abort(); // the browser went away
       });
 
       try {
-        const answer = await upstream.request({
-          origin,
-          path: pathname + queryOf(req.url),
-          method: req.method as Dispatcher.HttpMethod,
-          headers: upstreamHeaders(req, req.login.tokens.accessToken, body !== null),
-          body,
-          signal: hangUp.signal,
-          headersTimeout: timeoutMs,
-          bodyTimeout: timeoutMs,
+        const sent = await bodyOf(req, {
+          limitBytes: server.bodyLimitBytes,
+          timeoutMs: server.timeoutMs,
+          abort: (reason) => hangUp.abort(reason),
         });
+        const answer = await callUpstream({
+          server,
+          method: req.method as Dispatcher.HttpMethod,
+          path,
+          headers: Object.assign(upstreamHeaders(req, sent !== null), server.headers),
+          bearer,
+          body: Buffer.isBuffer(sent) ? sent : (sent?.stream ?? null),
+          signal: hangUp.signal,
+        });
+        if (!Buffer.isBuffer(sent)) sent?.answered();
         pass(answer, res);
+        if (server.stream || isEventStream(answer)) endWithSession(answer, res, bearer, streams);
       } catch (error) {
         if (res.closed) return; // nobody is there to be told
-        throw upstreamFailure(error);
+        req.resume(); // whoever is still sending reads the answer only when that is taken
+        throw error;
       }
     };
   };
@@ -65,35 +79,34 @@ function pass({ statusCode, headers, body }: Dispatcher.ResponseData, res: Respo
   body.pipe(res);
 }
 
-function bodyOf(req: Request, limit: number): Request | Transform | null {
-  const isChunked = req.headers['transfer-encoding'] !== undefined;
-  const length = Number(req.headers['content-length'] ?? 0);
-  if (bodilessMethods.has(req.method) || (!isChunked && length === 0)) return null;
-  if (length > limit) throw new AppError('payload_too_large');
-  return isChunked ? req.pipe(limited(limit)) : req;
-}
-
-function limited(limit: number): Transform {
-  let bytes = 0;
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      bytes += chunk.length;
-      done(bytes > limit ? new AppError('payload_too_large') : null, chunk);
-    },
+/** Lets an answer that may go on for long begin at once, and end with its session; events with a last one of ours. */
+function endWithSession(
+  answer: Dispatcher.ResponseData,
+  res: Response,
+  bearer: Bearer | undefined,
+  streams: SessionStreams,
+): void {
+  res.flushHeaders(); // the first event may be long in coming
+  if (bearer?.sessionId === undefined) return;
+  const { body, headers } = answer;
+  let tail = '\n\n';
+  body.on('data', (chunk: Buffer) => {
+    tail = (tail + chunk.subarray(-4).toString('latin1')).slice(-4);
   });
+  const forget = streams.open(bearer.sessionId, () => {
+    // Half an event, or half a file, must not look like a whole one.
+    if (!isEventStream(answer) || headers['content-encoding'] !== undefined || !endOfEvent.test(tail))
+      return res.destroy();
+    body.unpipe(res);
+    res.end(sessionEnded); // and its end hangs up on the API
+    body
+      .removeAllListeners('error')
+      .on('error', () => undefined)
+      .destroy();
+  });
+  res.on('close', forget);
 }
 
-/** The query as it came; a fragment has no business in a request. */
-function queryOf(url: string): string {
-  const start = url.indexOf('?');
-  if (start < 0) return '';
-  const end = url.indexOf('#', start);
-  return end < 0 ? url.slice(start) : url.slice(start, end);
-}
-
-function upstreamFailure(error: unknown): AppError {
-  if (error instanceof AppError) return error;
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const isTimeout = code.endsWith('_TIMEOUT') || code === 'ETIMEDOUT';
-  return new AppError(isTimeout ? 'upstream_timeout' : 'upstream_unreachable', { cause: error });
+function isEventStream({ headers }: Dispatcher.ResponseData): boolean {
+  return /^text\/event-stream\b/i.test(String(headers['content-type'] ?? ''));
 }

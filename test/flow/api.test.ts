@@ -69,7 +69,7 @@ describe('calling the API', () => {
     expect((await browser.fetch('/api/admin')).json()).toMatchObject({ error: 'not_found' });
     const answer = await browser.fetch('/api/data', { method: 'DELETE' });
     expect(answer.status).toBe(405);
-    expect(answer.headers.allow).toBe('GET, HEAD, POST');
+    expect(answer.headers.allow).toBe('GET, HEAD, POST, OPTIONS');
     expect(answer.json()).toMatchObject({ error: 'method_not_allowed' });
   });
 

@@ -202,19 +202,16 @@ describe('what arrives at the API', () => {
     expect(Math.floor(answer.statuses[0]! / 100)).toBe(4);
   });
 
-  const methods = [
-    'OPTIONS',
-    'TRACE',
-    'PUT',
-    'DELETE',
-    'PATCH',
-    'PROPFIND',
-    'QUERY',
-    'PURGE',
-    'SEARCH',
-    'get',
-    'GE T',
-  ];
+  test.each([['/api/profile'], ['/api/data']])(
+    'is nothing when a browser asks %s for its OPTIONS',
+    async (path) => {
+      const { answer, arrived } = await api.sent(`OPTIONS ${path}`);
+      expect([answer.statuses, arrived]).toEqual([[204], []]);
+      expect(answer.text).toMatch(/\r\nAllow: GET, HEAD, (POST, )?OPTIONS\r\n/);
+    },
+  );
+
+  const methods = ['TRACE', 'PUT', 'DELETE', 'PATCH', 'PROPFIND', 'QUERY', 'PURGE', 'SEARCH', 'get', 'GE T'];
   test.each([
     ...methods.flatMap((method) => [`${method} /api/profile`, `${method} /api/data`]),
     'POST /api/profile',

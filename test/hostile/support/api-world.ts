@@ -1,4 +1,5 @@
 import type { Agent } from 'undici';
+import { routesFile } from '../../support/routes-file.ts';
 import { createWorld, type World } from '../../support/world.ts';
 import { recordOf, sessionOf } from './logged-in.ts';
 import { type Arrived, type Recorder, startRecorder } from './recorder.ts';
@@ -29,10 +30,15 @@ export interface ApiWorld {
   close(): Promise<void>;
 }
 
-export async function createApiWorld(): Promise<ApiWorld> {
+/** @param routes rows of an API table, instead of the one that stands without */
+export async function createApiWorld(routes?: readonly unknown[]): Promise<ApiWorld> {
   const recorder = await startRecorder();
   const world = await createWorld({
-    env: { OAUTH2_API_BASE_URL: recorder.url, OAUTH2_SCOPES: 'read:profile read:data write:data' },
+    env: {
+      OAUTH2_API_BASE_URL: recorder.url,
+      OAUTH2_SCOPES: 'read:profile read:data write:data',
+      ...(routes && { API_ROUTES_FILE: routesFile(routes) }),
+    },
   });
   const browser = world.browser();
   await world.signIn(browser);

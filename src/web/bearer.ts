@@ -1,0 +1,11 @@
+/** An access token (RFC 6750), and the way to another one. */
+export interface Bearer {
+  readonly accessToken: string;
+  /** The session it belongs to; absent when it is the application's own. */
+  readonly sessionId?: string;
+  /**
+   * Another one in its place, as an API has refused it; asked for once for all who hold it.
+   * `undefined` when there is none to be had without signing in.
+   */
+  renewed(): Promise<Bearer | undefined>;
+}

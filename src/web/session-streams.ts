@@ -1,0 +1,3 @@
+export interface SessionStreams {
+  open(id: string, end: () => void): () => void;
+}

@@ -1,0 +1,128 @@
+import { type ApiWorld, createApiWorld } from './support/api-world.ts';
+
+const table = [
+  { path: '/things/:id', target: '/v1/things/:id', methods: { GET: {}, DELETE: {} } },
+  { path: '/things/:id/parts/:part', target: '/v1/parts/:part/of/:id', methods: { GET: {} } },
+  { path: '/files/*rest', target: '/v2/files/*rest', methods: { GET: {}, PUT: {} } },
+  { path: '/search', target: '/v1/search', methods: { GET: {} }, query: ['q', 'type', 'a b'] },
+  {
+    path: '/keyed',
+    target: '/v1/keyed',
+    methods: { GET: {} },
+    headers: { 'X-Custom': 'ours', 'X-Api-Key': 'k' },
+  },
+  { path: '/open', target: '/v1/open', methods: { GET: {} }, token: 'none' },
+];
+
+describe('a route with parameters', () => {
+  let api: ApiWorld;
+  beforeAll(async () => {
+    api = await createApiWorld(table);
+  });
+  afterAll(() => api.close());
+
+  test.each([
+    ['/things/42', '/v1/things/42'],
+    ['/things/a-b_c.d~e', '/v1/things/a-b_c.d~e'],
+    ['/things/a%20b', '/v1/things/a%20b'],
+    ['/things/%C5%BC%C3%B3%C5%82w', '/v1/things/%C5%BC%C3%B3%C5%82w'],
+    ['/things/urn:isbn:1', '/v1/things/urn:isbn:1'],
+    ['/things/a@b,c=d&e+f$', '/v1/things/a@b,c=d&e+f$'],
+    ['/things/a;b', '/v1/things/a%3Bb'],
+    ['/things/a%3Fb%23c', '/v1/things/a%3Fb%23c'],
+    ['/things/100%25', '/v1/things/100%25'],
+    ['/things/...', '/v1/things/...'],
+    ['/things/:id', '/v1/things/:id'],
+    ['/things/*', '/v1/things/*'],
+    ['/things/1/parts/2?x=y', '/v1/parts/2/of/1?x=y'],
+    ['/files/a', '/v2/files/a'],
+    ['/files/a/b/c.txt', '/v2/files/a/b/c.txt'],
+    ['/files/a/', '/v2/files/a/'],
+    ['/search?q=1&type=track', '/v1/search?q=1&type=track'],
+    ['/search?q=1&limit=2', '/v1/search?q=1'],
+    ['/search?limit=2', '/v1/search'],
+    ['/search?%71=1&a+b=2&a%20b=3', '/v1/search?%71=1&a+b=2&a%20b=3'],
+    ['/search?q=1;limit=2', '/v1/search?q=1%3Blimit=2'],
+    ['/search?Q=1&q[]=2&q%00=3&%zz=4&=5&', '/v1/search'],
+    ['/search?q=1#/../admin', '/v1/search?q=1'],
+  ])('is asked for as %s and arrives as %s', async (path, target) => {
+    const { answer, arrived } = await api.sent(`GET /api${path}`);
+    expect([arrived.map((each) => each.target), answer.statuses]).toEqual([[target], [200]]);
+  });
+
+  const elsewhere = [
+    ...['.', '..', '%2e', '%2E%2e', '.%2e', '..;', '..;x=y', '%2e%2e%3b', '.;/x', '..%00', '..%2f', '%2f..'],
+    ...[
+      '%2f',
+      'a%2fb',
+      'a%2Fb',
+      '%5c',
+      'a%5cb',
+      'a\\b',
+      '%252f',
+      '%252e%252e',
+      '%255c',
+      'a%252fb',
+      '%25%32%66',
+    ],
+    ...['a%00', 'a%0d%0aX-Evil:%201', 'a%0a', 'a%7f', 'a%c2%85', '%', '%zz', '%c0%af', '%c0%ae%c0%ae'],
+  ];
+  test.each([
+    ...elsewhere.flatMap((each) => [
+      `/things/${each}`,
+      `/things/1/parts/${each}`,
+      `/files/${each}`,
+      `/files/a/${each}/b`,
+    ]),
+    ...[
+      '/things',
+      '/things/',
+      '/things/1/',
+      '/things/1/2',
+      '/things//1',
+      '/files',
+      '/files/',
+      '/files//',
+      '/files//a',
+    ],
+    ...['/files/a//b', '/files/a//', '/Things/1', '/search/', '/open/x', '/things/1/parts/', '//files/a'],
+  ])('sends nothing anywhere for %s', async (path) => {
+    const { answer, arrived } = await api.sent(`GET /api${path}`);
+    for (const { target } of arrived) expect(target).toBe('nowhere');
+    expect(answer.statuses).toHaveLength(1);
+    expect(Math.floor(answer.statuses[0]! / 100)).toBe(4);
+  });
+
+  test('answers to its methods only, and says which', async () => {
+    for (const [line, allow] of [
+      ['POST /api/things/1', 'GET, HEAD, DELETE, OPTIONS'],
+      ['DELETE /api/files/1', 'GET, HEAD, PUT, OPTIONS'],
+      ['PATCH /api/search', 'GET, HEAD, OPTIONS'],
+    ]) {
+      const { answer, arrived } = await api.sent(line!);
+      expect([answer.statuses, arrived]).toEqual([[405], []]);
+      expect(answer.text).toContain(`\r\nAllow: ${allow}\r\n`);
+    }
+    const { arrived } = await api.sent('DELETE /api/things/1');
+    expect(arrived.map(({ method, target }) => `${method} ${target}`)).toEqual(['DELETE /v1/things/1']);
+  });
+
+  test('adds its own headers, which nobody else can set', async () => {
+    const { arrived } = await api.sent('GET /api/keyed', ['X-Custom: theirs', 'X-Api-Key: theirs']);
+    const of = (name: string) =>
+      arrived[0]!.headers.filter(([each]) => each === name).map(([, value]) => value);
+    expect([of('x-custom'), of('x-api-key'), of('authorization')]).toEqual([
+      ['ours'],
+      ['k'],
+      [`Bearer ${api.accessToken}`],
+    ]);
+  });
+
+  test('that needs no token gets none, whatever the caller sends', async () => {
+    const { answer, arrived } = await api.sent('GET /api/open', ['Authorization: Bearer evil']);
+    expect(answer.statuses).toEqual([200]);
+    const names = arrived[0]!.headers.map(([name]) => name);
+    expect(names).not.toContain('authorization');
+    expect(names).not.toContain('cookie');
+  });
+});
