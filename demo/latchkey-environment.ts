@@ -10,7 +10,8 @@ export interface LatchkeyEnvironment {
   readonly client: ClientCredentials;
 }
 
-const notInherited = /^(OAUTH2_.*|SESSION_.*|REDIS_URL|NODE_ENV|TRUST_PROXY|HOST)$/;
+const notInherited =
+  /^(OAUTH2_.*|SESSION_.*|REDIS_URL|NODE_ENV|TRUST_PROXY|HOST|CORS_ORIGINS)$/;
 
 /** The application's environment for one run of the demo: nothing of the developer's own set-up, a new secret. */
 export function latchkeyEnvironment(settings: LatchkeyEnvironment): NodeJS.ProcessEnv {

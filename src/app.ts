@@ -10,6 +10,7 @@ import { createOpsRoutes } from './routes/ops.ts';
 import { createPageRoutes } from './routes/pages.ts';
 import { createAttempt } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
+import { createCors } from './web/cors.ts';
 import { createErrorResponse } from './web/error-response.ts';
 import { createGuards } from './web/guards.ts';
 import { createLoginTransactions } from './web/login-transaction.ts';
@@ -20,6 +21,8 @@ import { apiHeaders, createPageHeaders, privateAnswer } from './web/security-hea
 import { createSessions } from './web/session.ts';
 import { createCallUpstream } from './web/upstream.ts';
 
+/** What a page of another origin may call, when CORS_ORIGINS lists it. */
+const crossOriginPaths = ['/api', '/auth/session', '/auth/refresh', '/auth/logout'];
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface App {
@@ -39,7 +42,7 @@ export function createApp(config: Config, deps: Deps): App {
   const tokens = createTokenManager({ store: deps.tokenStore, oauth, outbox, now, log });
   const sessions = createSessions(config.session, deps.sessionStore, now);
   const transactions = createLoginTransactions(config.session, now);
-  const sameOrigin = createSameOrigin(config.publicOrigin);
+  const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
   const guards = createGuards({ tokens, appTokens: undefined as never, idOf: sessions.idOf });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwardTo(callUpstream, { open: () => () => {} });
@@ -53,13 +56,14 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.providerName = config.provider.name;
 
   handler.use(createOpsRoutes(), createRequestLog(log));
+  if (config.corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(config.corsOrigins));
   handler.use('/api', apiHeaders, createApiRoutes({ ...config, ...sameOrigin, ...guards, forwardTo }));
   handler.use(pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);
   handler.use('/auth', createAuthRoutes(shared));
   handler.use(createPageRoutes(shared));
-  handler.use(createErrorResponse(config.publicOrigin, pageHeaders));
+  handler.use(createErrorResponse(config.publicOrigin, pageHeaders, config.corsOrigins));
   async function settled(): Promise<void> {
     await tokens.settled();
     outbox.close();

@@ -29,6 +29,13 @@ const seconds = z.coerce
 const count = z.coerce.number('must be a number').int('must be a whole number').min(0, 'must not be below 0');
 const port = z.coerce.number('must be a port number').int().min(0).max(65535);
 const secret = z.string().transform((value) => new Secret(value));
+const origins = z
+  .string()
+  .transform((value) => value.split(',').map((each) => each.trim()))
+  .refine(
+    (values) => values.every(isOrigin),
+    'must be origins separated by commas, each exactly as browsers send it: scheme, host and port, no path, no *',
+  );
 
 const scopes = z
   .string()
@@ -71,6 +78,11 @@ function isProxy(value: string): boolean {
   const version = isIP(address);
   if (version === 0 || rest.length > 0) return false;
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}
+
+/** As in a browser's `Origin` header: lower case, the default port left out, nothing behind it. */
+function isOrigin(value: string): boolean {
+  return /^https?:\/\/[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
 }
 
 interface Field {
@@ -138,6 +150,7 @@ const fields = {
   },
   SESSION_IDLE_SECONDS: { type: seconds.default(86_400), example: '86400' },
   SESSION_ABSOLUTE_SECONDS: { type: seconds.default(604_800), example: '604800' },
+  CORS_ORIGINS: { type: origins.default([]), example: 'https://spa.example.com' },
   REDIS_URL: {
     type: z
       .string()
@@ -297,6 +310,13 @@ function crossFieldFaults(values: Partial<Values>): Fault[] {
     if (value?.protocol === 'http:' && !isLoopback(value) && !values.OAUTH2_ALLOW_HTTP)
       fault(variable, 'must be https, as its host is not this machine (OAUTH2_ALLOW_HTTP=true lifts this)');
   }
+  for (const origin of values.CORS_ORIGINS ?? []) {
+    const isHttp = origin.startsWith('http:') && !isLoopback(new URL(origin));
+    if (isHttp && !values.OAUTH2_ALLOW_HTTP)
+      fault('CORS_ORIGINS', 'must be https but for this machine (OAUTH2_ALLOW_HTTP=true lifts this)');
+    else if (origin === redirectUri?.origin)
+      fault('CORS_ORIGINS', 'must not hold the origin of OAUTH2_REDIRECT_URI, which is this app itself');
+  }
   if (redirectUri && secure && !https)
     fault(
       'SESSION_COOKIE_SECURE',
@@ -377,6 +397,8 @@ function shape(values: Values, routes: readonly ResourceServer[]) {
       idleSeconds: values.SESSION_IDLE_SECONDS,
       absoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,
     },
+    /** Other origins whose scripts may call us with the person's session. */
+    corsOrigins: values.CORS_ORIGINS as readonly string[],
     redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
     /** What is allowed but dangerous, for the log at start-up. */
     warnings: [

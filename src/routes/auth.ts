@@ -29,12 +29,12 @@ const scopeToken = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
 /** `/auth/*`: sign in with PKCE, come back, refresh, sign out, and who is signed in. */
 export function createAuthRoutes(parts: AuthParts): RequestHandler {
   const { config, oauth, tokens, sessions, transactions, spentStates } = parts;
-  const { publicOrigin, provider } = config;
+  const { publicOrigin, corsOrigins, provider } = config;
 
   async function login(req: Request, res: Response): Promise<void> {
     if (isPrefetch(req) || (req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req)))
       throw new AppError('login_required'); // only a person's own navigation starts a login
-    const returnTo = safeReturnTo(req.query.return_to, publicOrigin);
+    const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
     await toProvider(req, res, { returnTo, scope: await wantedScope(req), restarts: 0 });
   }
 
@@ -115,7 +115,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
 
   async function refresh(req: Request, res: Response): Promise<void> {
     const id = sessions.idOf(req);
-    const wantsJson = req.accepts(['html', 'json']) === 'json';
+    const wantsJson = prefersJson(req);
     const outcome = id === undefined ? undefined : await tokens.refresh(id).catch(asError);
     if (id === undefined || outcome === undefined) throw new AppError('login_required');
     if (outcome instanceof AppError && (wantsJson || outcome.code !== 'temporarily_unavailable'))
@@ -138,6 +138,10 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     await sessions.end(req, res);
     // `fetch` would follow into the provider's site and fail there; a person is meant to arrive there.
     const isScript = req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req);
+    if (isScript && prefersJson(req)) {
+      res.status(204).end(); // of another origin: our pages, where a redirect leads, say nothing to it
+      return;
+    }
     const endSession = ended && !isScript ? oauth.endSessionUrl() : undefined;
     res.redirect(303, endSession?.href ?? `${publicOrigin}/`);
   }
@@ -167,6 +171,10 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     })
     .all(allowOnly('GET', 'HEAD'));
   return auth;
+}
+
+function prefersJson(req: Request): boolean {
+  return req.accepts(['html', 'json']) === 'json';
 }
 
 function asError(error: unknown): unknown {

@@ -5,7 +5,7 @@ import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { Bearer } from '../web/bearer.ts';
 import { allowOnly } from '../web/methods.ts';
-import { safeReturnTo } from '../web/return-to.ts';
+import { returnToParameter, safeReturnTo } from '../web/return-to.ts';
 import type { Sessions } from '../web/session.ts';
 import type { CallUpstream } from '../web/upstream.ts';
 
@@ -21,7 +21,7 @@ interface PageParts {
 /** The pages a person meets: home, sign-in, profile. */
 export function createPageRoutes(parts: PageParts) {
   const { config, tokens, sessions, bearerOf, callUpstream, now } = parts;
-  const { publicOrigin } = config;
+  const { publicOrigin, corsOrigins } = config;
   const profileServer = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
@@ -41,12 +41,10 @@ export function createPageRoutes(parts: PageParts) {
   }
 
   async function login(req: Request, res: Response): Promise<void> {
-    const returnTo = safeReturnTo(req.query.return_to, publicOrigin);
+    const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
     if (await reader(req)) return res.redirect(303, returnTo);
-    const { pathname, search } = new URL(returnTo);
-    res.render('login', {
-      loginUrl: `/auth/login?${new URLSearchParams({ return_to: pathname + search })}`,
-    });
+    const return_to = returnToParameter(returnTo, publicOrigin);
+    res.render('login', { loginUrl: `/auth/login?${new URLSearchParams({ return_to })}` });
   }
 
   async function profile(req: Request, res: Response): Promise<void> {

@@ -1,13 +1,17 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { AppError, publicErrors } from '../errors.ts';
 import { isNavigation } from './navigation.ts';
-import { safeReturnTo } from './return-to.ts';
+import { returnToParameter, safeReturnTo } from './return-to.ts';
 
 /**
  * The one place where a failure becomes an answer: a page for a person, else JSON
  * `{ error, message, request_id }`, with `login_url` (and `scope`) where signing in helps.
  */
-export function createErrorResponse(publicOrigin: string, pageHeaders: RequestHandler): ErrorRequestHandler {
+export function createErrorResponse(
+  publicOrigin: string,
+  pageHeaders: RequestHandler,
+  corsOrigins: readonly string[] = [],
+): ErrorRequestHandler {
   return function errorResponse(thrown: unknown, req, res, _next) {
     const error = thrown instanceof AppError ? thrown : fromExpress(thrown);
     if (error.status >= 500) req.log.error({ err: error, code: error.code }, 'a request failed');
@@ -19,7 +23,7 @@ export function createErrorResponse(publicOrigin: string, pageHeaders: RequestHa
     }
 
     const message = publicErrors[error.code][1];
-    const loginUrl = loginUrlFor(error, req, publicOrigin);
+    const loginUrl = loginUrlFor(error, req, publicOrigin, corsOrigins);
     res.status(error.status).set('Cache-Control', 'no-store').vary('Cookie');
     if (error.retryAfterSeconds !== undefined) res.set('Retry-After', String(error.retryAfterSeconds));
     if (error.allow) res.set('Allow', error.allow.join(', '));
@@ -50,15 +54,20 @@ function fromExpress(thrown: unknown): AppError {
   return new AppError('internal_error', { cause: thrown });
 }
 
-function loginUrlFor(error: AppError, req: Request, publicOrigin: string): string | undefined {
+function loginUrlFor(
+  error: AppError,
+  req: Request,
+  publicOrigin: string,
+  corsOrigins: readonly string[],
+): string | undefined {
   if (error.code !== 'login_required' && error.code !== 'insufficient_scope') return undefined;
   const url = new URL('/auth/login', publicOrigin);
   // A page that called the API is where its reader wants to be back; a navigation wants what it asked for.
   // Not under /api: browsers would arrive there from the provider's site, which is refused.
   const isPage = !req.originalUrl.startsWith('/api/');
   const wanted = isNavigation(req) && isPage ? req.originalUrl : req.headers.referer;
-  const back = new URL(safeReturnTo(wanted, publicOrigin));
-  url.searchParams.set('return_to', back.pathname + back.search);
+  const back = safeReturnTo(wanted, publicOrigin, corsOrigins);
+  url.searchParams.set('return_to', returnToParameter(back, publicOrigin));
   if (error.scope) url.searchParams.set('scope', error.scope.join(' '));
   return url.href;
 }

@@ -11,7 +11,7 @@ const bindingFormat = /^[\w-]{43}$/;
 
 /** One login attempt. It travels sealed in its own `state`; the server keeps nothing of it. */
 export interface LoginTransaction extends AuthorizationRequest {
-  /** Absolute URL on our own origin. */
+  /** Absolute URL, as `safeReturnTo` gives it. */
   readonly returnTo: string;
   /** How often this login has been started over by us. */
   readonly restarts: number;

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import type { Request } from 'express';
 
 /** Belong to one connection, never to the next (RFC 9110 7.6.1). */
@@ -91,8 +91,11 @@ export function upstreamHeaders(
   return passed;
 }
 
-/** The API's headers as our origin may send them. */
-export function browserHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
+/** The API's headers as our origin may send them; `ownVary` is what our answer varies on already, besides the cookie. */
+export function browserHeaders(
+  headers: IncomingHttpHeaders,
+  ownVary?: OutgoingHttpHeader,
+): OutgoingHttpHeaders {
   const named = namedByConnection(headers.connection);
   const passed: OutgoingHttpHeaders = {};
   for (const name in headers) {
@@ -101,7 +104,7 @@ export function browserHeaders(headers: IncomingHttpHeaders): OutgoingHttpHeader
     if (notForBrowserPrefixes.test(name)) continue;
     passed[name] = value;
   }
-  passed.vary = passed.vary === undefined ? 'Cookie' : `${passed.vary}, Cookie`;
+  passed.vary = [passed.vary, ownVary, 'Cookie'].filter((each) => each !== undefined).join(', ');
   return passed;
 }
 

@@ -67,7 +67,7 @@ export function createForwardTo(
 }
 
 function pass({ statusCode, headers, body }: Dispatcher.ResponseData, res: Response): void {
-  res.writeHead(statusCode, browserHeaders(headers));
+  res.writeHead(statusCode, browserHeaders(headers, res.getHeader('Vary')));
   if (statusCode === 304 || statusCode === 204) {
     // A 304 may tell the length that a 200 would have (RFC 9110 8.6), which undici then misses in the body.
     body.on('error', () => undefined).resume();

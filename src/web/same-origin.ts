@@ -5,14 +5,18 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**
  * Refuses what another site made the browser send: `requireSameOrigin` whatever the method,
- * `requireSameOriginToChange` unsafe methods only (Fetch Metadata, else `Origin`).
+ * `requireSameOriginToChange` unsafe methods only (Fetch Metadata, else `Origin`). A request whose `Origin` is one of
+ * `corsOrigins` counts as ours: browsers let no page say that of another.
  * @throws AppError `cross_site_request`
  */
-export function createSameOrigin(publicOrigin: string) {
+export function createSameOrigin(publicOrigin: string, corsOrigins: readonly string[] = []) {
+  const admitted = new Set(corsOrigins);
+
   function isFromElsewhere(req: Request): boolean {
+    const { origin } = req.headers;
+    if (origin !== undefined && admitted.has(origin)) return false;
     const site = req.headers['sec-fetch-site'];
     if (site !== undefined) return site !== 'same-origin' && site !== 'none';
-    const { origin } = req.headers;
     return origin !== undefined && origin !== publicOrigin;
   }
 

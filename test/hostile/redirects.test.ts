@@ -55,6 +55,66 @@ describe.each(origins)('the return address on %s', (origin) => {
   });
 });
 
+describe('the return address when another origin is listed', () => {
+  const origin = 'https://app.example.com';
+  const listed = 'https://spa.example.com';
+  const alsoListed = 'http://localhost:5173';
+
+  test.each([
+    [`${listed}/`, `${listed}/`],
+    [listed, `${listed}/`],
+    [`${listed}/orders?page=2#last`, `${listed}/orders?page=2#last`],
+    [`${listed}/login`, `${listed}/login`],
+    [`${listed}/a/../b`, `${listed}/b`],
+    [`//spa.example.com/x`, `${listed}/x`],
+    [`HTTPS://SPA.example.com:443/x`, `${listed}/x`],
+    [`${alsoListed}/#/orders`, `${alsoListed}/#/orders`],
+    ['/data', `${origin}/data`],
+    [`${origin}/data`, `${origin}/data`],
+  ])('may be there: %s', (wanted, expected) => {
+    expect(safeReturnTo(wanted, origin, [listed, alsoListed])).toBe(expected);
+  });
+
+  test.each([
+    'http://spa.example.com/',
+    'https://spa.example.com:8443/',
+    'https://spa.example.com.evil.example/',
+    'https://spa.example.com@evil.example/',
+    'https://me@spa.example.com/',
+    'https://me:pw@spa.example.com/',
+    'https://evil.example/https://spa.example.com/',
+    'https://evil.example#https://spa.example.com/',
+    'https://evil.example?https://spa.example.com/',
+    'https://evil.example\\@spa.example.com/',
+    'https://x.spa.example.com/',
+    'https://xspa.example.com/',
+    'https://spa.example.com./',
+    'https://spa.example.co/',
+    'https://spa\u3002example\u3002com.evil.example/',
+    'blob:https://spa.example.com/5a3b',
+    'filesystem:https://spa.example.com/x',
+    'view-source:https://spa.example.com/',
+    'javascript://spa.example.com/%0aalert(1)',
+    'http://localhost/',
+    'http://localhost:51730/',
+    'https://localhost:5173/',
+    'http://127.0.0.1:5173/',
+    `https://spa.example.com/${'x'.repeat(2_048)}`,
+  ])('is the usual one for its look-alike %s', (wanted) => {
+    expect(safeReturnTo(wanted, origin, [listed, alsoListed])).toBe(`${origin}/profile`);
+  });
+
+  test('is on one of the two, whatever was asked for', () => {
+    const payloads = [...redirectPayloads(origin), ...redirectPayloads(listed)];
+    const dangers = payloads.flatMap((payload) => {
+      const landed = safeReturnTo(payload, origin, [listed]);
+      const isListed = landed.startsWith(`${listed}/`) && new URL(landed).origin === listed;
+      return isListed || dangerOf(landed, origin) === undefined ? [] : [{ payload, landed }];
+    });
+    expect(dangers).toEqual([]);
+  });
+});
+
 describe('the return address through a sign-in', () => {
   let world: World;
   beforeAll(async () => {

@@ -30,6 +30,7 @@ test('what is left out has its documented default', () => {
     trustProxy: 0,
     logLevel: 'info',
     publicOrigin: 'http://localhost:3000',
+    corsOrigins: [],
     provider: { clientAuth: 'client_secret_basic', scopes: ['read:profile', 'read:data', 'write:data'] },
     session: {
       cookie: { prefix: 'latchkey', secure: false, sameSite: 'lax' },
@@ -125,6 +126,19 @@ test.each([
     'SESSION_SECRET',
   ],
   ['the demo client in public', { ...https, OAUTH2_CLIENT_SECRET: 'demo-only-x' }, 'OAUTH2_CLIENT_SECRET'],
+  ['any origin', { CORS_ORIGINS: '*' }, 'CORS_ORIGINS'],
+  ['any origin of a domain', { CORS_ORIGINS: 'https://*.example.com' }, 'CORS_ORIGINS'],
+  ['the null origin', { CORS_ORIGINS: 'null' }, 'CORS_ORIGINS'],
+  ['an origin with a slash', { CORS_ORIGINS: 'https://spa.example.com/' }, 'CORS_ORIGINS'],
+  ['an origin with a path', { CORS_ORIGINS: 'https://spa.example.com/app' }, 'CORS_ORIGINS'],
+  ['an origin with a user', { CORS_ORIGINS: 'https://me@spa.example.com' }, 'CORS_ORIGINS'],
+  ['an origin with its default port', { CORS_ORIGINS: 'https://spa.example.com:443' }, 'CORS_ORIGINS'],
+  ['an origin in upper case', { CORS_ORIGINS: 'https://SPA.example.com' }, 'CORS_ORIGINS'],
+  ['a host without a scheme', { CORS_ORIGINS: 'spa.example.com' }, 'CORS_ORIGINS'],
+  ['one bad origin of two', { CORS_ORIGINS: 'https://spa.example.com,ftp://x.example' }, 'CORS_ORIGINS'],
+  ['a comma with nothing behind it', { CORS_ORIGINS: 'https://spa.example.com,' }, 'CORS_ORIGINS'],
+  ['an http origin', { CORS_ORIGINS: 'http://spa.example.com' }, 'CORS_ORIGINS'],
+  ['our own origin', { CORS_ORIGINS: 'http://localhost:3000' }, 'CORS_ORIGINS'],
   ['a password in a URL', { OAUTH2_API_BASE_URL: 'https://me:pw@api.example.com' }, 'OAUTH2_API_BASE_URL'],
 ])('%s is a fault of exactly one variable', (_what, env, variable) => {
   expect(faultsOf({ ...good, ...env })).toEqual([variable]);
@@ -133,6 +147,15 @@ test.each([
 test('http on a private network is allowed when asked for, and warned of', () => {
   const env = { ...good, OAUTH2_API_BASE_URL: 'http://api.internal', OAUTH2_ALLOW_HTTP: 'true' };
   expect(loadConfig(env).warnings).toEqual([expect.stringContaining('OAUTH2_ALLOW_HTTP')]);
+});
+
+test('origins are listed as browsers send them, and none are unless they are', () => {
+  expect(
+    loadConfig({ ...good, CORS_ORIGINS: 'https://spa.example.com, http://localhost:5173,http://[::1]:8081' })
+      .corsOrigins,
+  ).toEqual(['https://spa.example.com', 'http://localhost:5173', 'http://[::1]:8081']);
+  const onPrivateNetwork = { CORS_ORIGINS: 'http://spa.internal', OAUTH2_ALLOW_HTTP: 'true' };
+  expect(loadConfig({ ...good, ...onPrivateNetwork }).corsOrigins).toEqual(['http://spa.internal']);
 });
 
 test('loopback may be http by every name it has', () => {
