@@ -11,7 +11,7 @@ export interface LatchkeyEnvironment {
 }
 
 const notInherited =
-  /^(OAUTH2_.*|SESSION_.*|REDIS_URL|NODE_ENV|TRUST_PROXY|HOST|CORS_ORIGINS)$/;
+  /^(OAUTH2_.*|SESSION_.*|REDIS_URL|NODE_ENV|TRUST_PROXY|HOST|CORS_ORIGINS|AUTH_RATE_LIMIT)$/;
 
 /** The application's environment for one run of the demo: nothing of the developer's own set-up, a new secret. */
 export function latchkeyEnvironment(settings: LatchkeyEnvironment): NodeJS.ProcessEnv {

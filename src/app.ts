@@ -15,6 +15,7 @@ import { createErrorResponse } from './web/error-response.ts';
 import { createGuards } from './web/guards.ts';
 import { createLoginTransactions } from './web/login-transaction.ts';
 import { createForwardTo } from './web/proxy.ts';
+import { createRateLimits } from './web/rate-limit.ts';
 import { createRequestLog } from './web/request-log.ts';
 import { createSameOrigin } from './web/same-origin.ts';
 import { apiHeaders, createPageHeaders, privateAnswer } from './web/security-headers.ts';
@@ -46,6 +47,7 @@ export function createApp(config: Config, deps: Deps): App {
   const guards = createGuards({ tokens, appTokens: undefined as never, idOf: sessions.idOf });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwardTo(callUpstream, { open: () => () => {} });
+  const limit = createRateLimits({ ...deps, idOf: sessions.idOf });
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
   const shared = { config, oauth, tokens, sessions, transactions, callUpstream, ...guards, ...deps };
 
@@ -61,6 +63,8 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);
+  if (config.authRateLimit > 0)
+    handler.use('/auth', limit('auth', { limit: config.authRateLimit, windowSeconds: 60 }));
   handler.use('/auth', createAuthRoutes(shared));
   handler.use(createPageRoutes(shared));
   handler.use(createErrorResponse(config.publicOrigin, pageHeaders, config.corsOrigins));

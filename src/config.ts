@@ -151,6 +151,7 @@ const fields = {
   SESSION_IDLE_SECONDS: { type: seconds.default(86_400), example: '86400' },
   SESSION_ABSOLUTE_SECONDS: { type: seconds.default(604_800), example: '604800' },
   CORS_ORIGINS: { type: origins.default([]), example: 'https://spa.example.com' },
+  AUTH_RATE_LIMIT: { type: count.default(600), example: '600' },
   REDIS_URL: {
     type: z
       .string()
@@ -399,6 +400,8 @@ function shape(values: Values, routes: readonly ResourceServer[]) {
     },
     /** Other origins whose scripts may call us with the person's session. */
     corsOrigins: values.CORS_ORIGINS as readonly string[],
+    /** Requests to `/auth/*` per minute and session or address; 0 is no limit. */
+    authRateLimit: values.AUTH_RATE_LIMIT,
     redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
     /** What is allowed but dangerous, for the log at start-up. */
     warnings: [

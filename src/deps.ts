@@ -1,4 +1,5 @@
 import { RedisStore } from 'connect-redis';
+import { MemoryStore as MemoryRateLimitStore, type Store as RateLimitStore } from 'express-rate-limit';
 import { MemoryStore, type Store } from 'express-session';
 import { Registry } from 'prom-client';
 import { Agent, type Dispatcher } from 'undici';
@@ -14,6 +15,7 @@ import {
 } from './tokens/revocation-outbox.ts';
 import { createMemorySpentStates, createRedisSpentStates, type SpentStates } from './tokens/spent-states.ts';
 import { createMemoryTokenStore, type TokenStore } from './tokens/token-store.ts';
+import { createRedisRateLimitStore } from './web/redis-rate-limit-store.ts';
 
 /** Everything that leaves the process; a test can stand in for any of it. */
 export interface Deps {
@@ -28,6 +30,8 @@ export interface Deps {
   readonly sessionStore: Store;
   /** The outbox whose revocations are tried by `attempt`. */
   readonly revocationOutbox: (attempt: (revocation: Revocation) => Promise<boolean>) => RevocationOutbox;
+  /** Where the requests that a limit of this name lets pass are counted. */
+  readonly rateLimitStore: (name: string) => RateLimitStore;
   readonly metrics: Registry;
   /** Settles when the stores can be asked, or after two seconds: nothing waits for them for ever. */
   connected(): Promise<void>;
@@ -51,6 +55,7 @@ export function createDeps(
       spentStates: createMemorySpentStates(now),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
+      rateLimitStore: () => new MemoryRateLimitStore(),
       connected: async () => {},
       close: () => upstream.close(),
     };
@@ -73,6 +78,7 @@ export function createDeps(
       ttl: () => idleSeconds,
       disableTouch: true,
     }),
+    rateLimitStore: (name) => createRedisRateLimitStore(redis, name),
     connected: () => untilReady(redis),
     async close() {
       redis.disconnect();

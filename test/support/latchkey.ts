@@ -55,6 +55,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     SESSION_SECRET: sessionSecret,
     NODE_ENV: 'test',
     LOG_LEVEL: 'trace',
+    AUTH_RATE_LIMIT: '0',
     ...(options.store === 'redis' && { REDIS_URL: process.env.TEST_REDIS_URL }),
     ...options.env,
   });

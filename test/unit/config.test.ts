@@ -31,6 +31,7 @@ test('what is left out has its documented default', () => {
     logLevel: 'info',
     publicOrigin: 'http://localhost:3000',
     corsOrigins: [],
+    authRateLimit: 600,
     provider: { clientAuth: 'client_secret_basic', scopes: ['read:profile', 'read:data', 'write:data'] },
     session: {
       cookie: { prefix: 'latchkey', secure: false, sameSite: 'lax' },
@@ -139,6 +140,7 @@ test.each([
   ['a comma with nothing behind it', { CORS_ORIGINS: 'https://spa.example.com,' }, 'CORS_ORIGINS'],
   ['an http origin', { CORS_ORIGINS: 'http://spa.example.com' }, 'CORS_ORIGINS'],
   ['our own origin', { CORS_ORIGINS: 'http://localhost:3000' }, 'CORS_ORIGINS'],
+  ['a limit below nothing', { AUTH_RATE_LIMIT: '-1' }, 'AUTH_RATE_LIMIT'],
   ['a password in a URL', { OAUTH2_API_BASE_URL: 'https://me:pw@api.example.com' }, 'OAUTH2_API_BASE_URL'],
 ])('%s is a fault of exactly one variable', (_what, env, variable) => {
   expect(faultsOf({ ...good, ...env })).toEqual([variable]);

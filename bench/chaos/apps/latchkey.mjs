@@ -70,6 +70,7 @@ function instance({ name, world, env }) {
           OAUTH2_SCOPES: 'openid profile read:profile read:data write:data',
           OAUTH2_API_BASE_URL: provider.apiUrl,
           SESSION_SECRET: sessionSecret,
+          AUTH_RATE_LIMIT: '0', // all of its people come from one address
           ...env,
         },
       });
