@@ -1,4 +1,5 @@
 // Everything here works without this file as plain links and forms; this makes it nicer.
+import { ApiError, api } from './latchkey.js';
 
 for (const time of document.querySelectorAll('time[data-left-ms]')) countDown(time);
 for (const time of document.querySelectorAll('time:not([data-left-ms])')) {
@@ -24,11 +25,13 @@ async function callApi(event) {
   const shown = document.querySelector('[data-answer]');
   shown.hidden = false;
   try {
-    const answer = await fetch(event.target.action, { headers: { accept: 'application/json' } });
-    const text = await answer.text();
-    shown.textContent = `${answer.status} ${answer.statusText}\n\n${pretty(text)}`;
-  } catch {
-    shown.textContent = 'The server cannot be reached. Please try again in a moment.';
+    const answer = await api(event.target.action, { headers: { accept: 'application/json' } });
+    shown.textContent = `${answer.status} ${answer.statusText}\n\n${pretty(await answer.text())}`;
+  } catch (error) {
+    shown.textContent =
+      error instanceof ApiError
+        ? `${error.status} ${error.message}\n\n${pretty(JSON.stringify(error.body))}`
+        : 'The server cannot be reached. Please try again in a moment.';
   }
 }
 
