@@ -59,7 +59,7 @@ export function createApp(config: Config, deps: Deps): App {
 
   handler.use(createOpsRoutes(), createRequestLog(log));
   if (config.corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(config.corsOrigins));
-  handler.use('/api', apiHeaders, createApiRoutes({ ...config, ...sameOrigin, ...guards, forwardTo }));
+  handler.use('/api', apiHeaders, createApiRoutes({ ...config, ...sameOrigin, ...guards, limit, forwardTo }));
   handler.use(pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);

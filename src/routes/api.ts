@@ -2,6 +2,7 @@ import { type RequestHandler, Router } from 'express';
 import { AppError } from '../errors.ts';
 import type { Method, ResourceServer, ScopeRule } from '../route-table.ts';
 import { requireAnyScope, requireScope } from '../web/guards.ts';
+import type { RateLimit } from '../web/rate-limit.ts';
 
 interface ApiParts {
   readonly routes: readonly ResourceServer[];
@@ -9,12 +10,13 @@ interface ApiParts {
   readonly requireToken: RequestHandler;
   readonly requireAppToken: (...scope: readonly string[]) => RequestHandler;
   readonly requireUserOrAppToken: (...scope: readonly string[]) => RequestHandler;
+  readonly limit: (name: string, rate: RateLimit) => RequestHandler;
   readonly forwardTo: (server: ResourceServer) => RequestHandler;
 }
 
 /** `/api/*`: every row of the API table, and nothing else. */
 export function createApiRoutes(parts: ApiParts): RequestHandler {
-  const { routes, requireSameOrigin, requireToken, forwardTo } = parts;
+  const { routes, requireSameOrigin, requireToken, limit, forwardTo } = parts;
 
   /** Whose token a request goes on with, and what must have been granted to it. */
   function guardsOf(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
@@ -37,9 +39,11 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
   const api = Router({ caseSensitive: true, strict: true });
   api.use(requireSameOrigin);
   for (const server of routes) {
+    const { path, rateLimit } = server;
+    const limits = rateLimit ? [limit(`${Object.keys(server.methods)} ${path}`, rateLimit)] : [];
     const forward = forwardTo(server);
     for (const [method, rule] of Object.entries(server.methods))
-      api[verbs[method as Method]](server.path, ...guardsOf(server, rule), forward);
+      api[verbs[method as Method]](path, ...limits, ...guardsOf(server, rule), forward);
   }
   refuseOtherMethods(api, routes);
   return api;

@@ -3,6 +3,8 @@ import express, { type ErrorRequestHandler } from 'express';
 import { MemoryStore } from 'express-rate-limit';
 import { createLogger } from '../../src/logger.ts';
 import { createRateLimits } from '../../src/web/rate-limit.ts';
+import { routesFile } from '../support/routes-file.ts';
+import { createWorld } from '../support/world.ts';
 
 const told: ErrorRequestHandler = (error, _req, res, _next) => {
   res.status(error.status).json({ code: error.code, retryAfterSeconds: error.retryAfterSeconds });
@@ -46,4 +48,26 @@ test('limits of different routes count apart, also for one session on one reques
   expect((await ask('/one', 'a')).status).toBe(429);
   expect((await ask('/one', 'b')).status).toBe(200);
   await new Promise((done) => server.close(done));
+});
+
+test('a row of the API table has its own limit, told before anything is sent on', async () => {
+  const limited = { path: '/data', target: '/api/user/data', methods: { GET: {} } };
+  const world = await createWorld({
+    env: { API_ROUTES_FILE: routesFile([{ ...limited, rateLimit: { limit: 2, windowSeconds: 60 } }]) },
+  });
+  const [alice, bob] = [world.browser(), world.browser()];
+  await world.signIn(alice);
+  await world.signIn(bob, 'bob');
+  const statuses = [];
+  for (let call = 0; call < 3; call += 1) statuses.push((await alice.fetch('/api/data')).status);
+  expect(statuses).toEqual([200, 200, 429]);
+  expect(world.apiFaults.count(/data/)).toBe(2);
+  expect((await bob.fetch('/api/data')).status).toBe(200);
+  const refused = await alice.fetch('/api/data');
+  expect(refused.headers).toMatchObject({
+    'retry-after': expect.stringMatching(/^\d+$/),
+    ratelimit: expect.any(String),
+  });
+  expect(refused.json()).toMatchObject({ error: 'too_many_requests' });
+  await world.close();
 });
