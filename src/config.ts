@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { type DeviationName, deviationNames, presets, providerNames, withPreset } from './providers.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { defaultRouteTable, type ResourceServer, readRouteTable } from './route-table.ts';
 import { Secret } from './secret.ts';
@@ -41,6 +42,39 @@ const scopes = z
   .string()
   .regex(/^[\x21\x23-\x5B\x5D-\x7E]+( +[\x21\x23-\x5B\x5D-\x7E]+)*$/, 'must be scopes separated by spaces')
   .transform((value) => value.split(/ +/));
+/** What the protocol itself sets, in either request, and what would carry a secret into an address. */
+const protocolParameters = new Set([
+  ...['response_type', 'response_mode', 'redirect_uri', 'scope', 'state', 'nonce', 'request', 'request_uri'],
+  ...['code_challenge', 'code_challenge_method', 'grant_type', 'code', 'code_verifier', 'refresh_token'],
+  ...['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'],
+]);
+const parameters = z
+  .string()
+  .regex(/^[^=&?#\s]+=[^=&#\s]*(&[^=&?#\s]+=[^=&#\s]*)*$/, 'must be a query string: name=value&name=value')
+  .transform((value) => [...new URLSearchParams(value)])
+  .superRefine((pairs, context) => {
+    const taken = pairs.find(([name]) => protocolParameters.has(name));
+    if (taken)
+      context.addIssue({ code: 'custom', message: `must not set ${taken[0]}, which the protocol sets` });
+  });
+const claimPair = /^(sub|name|email|picture)=[\w-]+(\.[\w-]+)*(\|[\w-]+(\.[\w-]+)*)*$/;
+const claimMap = z
+  .string()
+  .transform((value) => value.split(/ +/))
+  .refine(
+    (pairs) => pairs.every((pair) => claimPair.test(pair)),
+    'must be sub=, name=, email= or picture= with the paths of the answer where they are found',
+  )
+  .transform(
+    (pairs): ClaimMap =>
+      Object.fromEntries(
+        pairs.map((pair) => pair.split('=')).map(([claim, at = '']) => [claim, at.split('|')]),
+      ),
+  );
+const deviations = z
+  .string()
+  .transform((value) => value.split(/ +/))
+  .pipe(z.array(z.enum(deviationNames, `must be names of: ${deviationNames.join(' ')}`)));
 const sessionSecrets = z
   .string()
   .transform((value) => value.split(',').map((each) => each.trim()))
@@ -85,6 +119,9 @@ function isOrigin(value: string): boolean {
   return /^https?:\/\/[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
 }
 
+/** For each claim, the paths (`images.0.url`) at which it may be found; the first that is there counts. */
+export type ClaimMap = Readonly<Record<string, readonly string[]>>;
+
 interface Field {
   readonly type: z.ZodType;
   readonly example: string;
@@ -92,6 +129,10 @@ interface Field {
 
 /** Every variable the app reads: its type and default, and an example for whoever got it wrong. */
 const fields = {
+  OAUTH2_PROVIDER: {
+    type: z.enum(providerNames, `must be one of: ${providerNames.join(' ')}`).optional(),
+    example: 'spotify',
+  },
   OAUTH2_ISSUER: {
     type: url
       .refine((value) => !value.search, 'must not hold a query (OpenID Connect Discovery 3)')
@@ -102,6 +143,10 @@ const fields = {
   OAUTH2_TOKEN_URL: { type: url.optional(), example: 'https://login.example.com/token' },
   OAUTH2_REVOCATION_URL: { type: url.optional(), example: 'https://login.example.com/revoke' },
   OAUTH2_USERINFO_URL: { type: url.optional(), example: 'https://login.example.com/userinfo' },
+  OAUTH2_USERINFO_CLAIMS: {
+    type: claimMap.optional(),
+    example: 'sub=id name=display_name|login picture=images.0.url',
+  },
   OAUTH2_END_SESSION_URL: { type: url.optional(), example: 'https://login.example.com/logout' },
   OAUTH2_JWKS_URL: { type: url.optional(), example: 'https://login.example.com/jwks' },
   OAUTH2_CLIENT_ID: { type: z.string('is missing'), example: 'latchkey' },
@@ -132,6 +177,9 @@ const fields = {
     type: scopes.default(['read:profile', 'read:data', 'write:data']),
     example: 'openid profile read:data',
   },
+  OAUTH2_AUTHORIZATION_PARAMS: { type: parameters.default([]), example: 'audience=my-api&prompt=consent' },
+  OAUTH2_TOKEN_PARAMS: { type: parameters.default([]), example: 'audience=my-api' },
+  OAUTH2_DEVIATIONS: { type: deviations.default([]), example: 'token-type-missing scope-with-commas' },
   OAUTH2_API_BASE_URL: {
     type: url.refine((value) => !value.search, 'must not hold a query').optional(),
     example: 'https://api.example.com',
@@ -218,14 +266,18 @@ export class ConfigError extends Error {
 export type Config = ReturnType<typeof shape>;
 
 /**
- * The configuration of one app; an empty variable counts as one that is not set. `API_ROUTES_FILE` is read.
+ * The configuration of one app; an empty variable counts as one that is not set, and then has the value of the preset
+ * that `OAUTH2_PROVIDER` names. `API_ROUTES_FILE` is read.
  * @throws ConfigError naming every fault
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const faults: Fault[] = [];
   const values: Partial<Record<Variable, unknown>> = {};
+  const given = withPreset(
+    Object.fromEntries(variables.map((variable) => [variable, env[variable]?.trim() || undefined])),
+  );
   for (const variable of variables) {
-    const result = fields[variable].type.safeParse(env[variable]?.trim() || undefined);
+    const result = fields[variable].type.safeParse(given[variable]);
     if (result.success) values[variable] = result.data;
     else faults.push({ variable, problem: result.error.issues[0]?.message ?? 'is not valid' });
   }
@@ -233,12 +285,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const known = new Set(faults.map(({ variable }) => variable));
   faults.push(...crossFieldFaults(values as Partial<Values>).filter(({ variable }) => !known.has(variable)));
   const { routes, faults: routeFaults } = readRoutes(values as Partial<Values>);
-  if (!known.has('OAUTH2_API_BASE_URL')) faults.push(...routeFaults);
+  const isNews = ({ variable }: Fault) => !faults.some((each) => each.variable === variable);
+  if (!known.has('OAUTH2_API_BASE_URL')) faults.push(...routeFaults.filter(isNews));
   if (faults.length > 0) throw new ConfigError(faults);
   return shape(values as Values, routes);
 }
 
-/** The API table of `API_ROUTES_FILE`, or the one that stands without it. */
+/** The API table of `API_ROUTES_FILE`, else that of the preset, else the one that stands without either. */
 function readRoutes(values: Partial<Values>): {
   routes: readonly ResourceServer[];
   faults: readonly Fault[];
@@ -254,7 +307,8 @@ function readRoutes(values: Partial<Values>): {
     routes: [],
     faults: problems.map((problem): Fault => ({ variable: 'API_ROUTES_FILE', problem })),
   });
-  let table: unknown = defaultRouteTable;
+  const preset = values.OAUTH2_PROVIDER && presets[values.OAUTH2_PROVIDER];
+  let table: unknown = preset ? { routes: preset.routes } : defaultRouteTable;
   if (file !== undefined) {
     let text: string;
     try {
@@ -272,7 +326,7 @@ function readRoutes(values: Partial<Values>): {
   const { routes, faults } = readRouteTable(table, {
     base,
     allowHttp: (target) => isLoopback(target) || values.OAUTH2_ALLOW_HTTP === true,
-    tokenRefusedStatuses: [401],
+    tokenRefusedStatuses: values.OAUTH2_DEVIATIONS?.includes('expired-is-403') ? [401, 403] : [401],
   });
   return faults.length === 0
     ? { routes, faults: [] }
@@ -299,13 +353,17 @@ function crossFieldFaults(values: Partial<Values>): Fault[] {
   const secure = values.SESSION_COOKIE_SECURE ?? https;
 
   if (!values.OAUTH2_ISSUER) {
-    if (!values.OAUTH2_AUTHORIZATION_URL && !values.OAUTH2_TOKEN_URL)
-      fault('OAUTH2_ISSUER', 'is missing (or set both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL)');
-    else if (!values.OAUTH2_AUTHORIZATION_URL)
+    if (!values.OAUTH2_AUTHORIZATION_URL && !values.OAUTH2_TOKEN_URL) {
+      if (values.OAUTH2_PROVIDER)
+        fault('OAUTH2_API_BASE_URL', 'is missing: the addresses of this OAUTH2_PROVIDER are below it');
+      else fault('OAUTH2_ISSUER', 'is missing (or set both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL)');
+    } else if (!values.OAUTH2_AUTHORIZATION_URL)
       fault('OAUTH2_AUTHORIZATION_URL', 'is missing beside OAUTH2_TOKEN_URL (or set OAUTH2_ISSUER)');
     else if (!values.OAUTH2_TOKEN_URL)
       fault('OAUTH2_TOKEN_URL', 'is missing beside OAUTH2_AUTHORIZATION_URL (or set OAUTH2_ISSUER)');
   }
+  if (values.OAUTH2_USERINFO_CLAIMS && !values.OAUTH2_ISSUER && !values.OAUTH2_USERINFO_URL)
+    fault('OAUTH2_USERINFO_URL', 'is missing: OAUTH2_USERINFO_CLAIMS says how to read its answer');
   for (const variable of mustBeHttps) {
     const value = values[variable];
     if (value?.protocol === 'http:' && !isLoopback(value) && !values.OAUTH2_ALLOW_HTTP)
@@ -383,6 +441,12 @@ function shape(values: Values, routes: readonly ResourceServer[]) {
       clientAuth: values.OAUTH2_CLIENT_AUTH,
       redirectUri,
       scopes: values.OAUTH2_SCOPES as readonly string[],
+      /** Sent besides the protocol's own, in the authorization request and in every token request. */
+      authorizationParameters: values.OAUTH2_AUTHORIZATION_PARAMS,
+      tokenParameters: values.OAUTH2_TOKEN_PARAMS,
+      /** How to read user information that is not OpenID Connect's. */
+      userinfoClaims: values.OAUTH2_USERINFO_CLAIMS,
+      deviations: values.OAUTH2_DEVIATIONS as readonly DeviationName[],
     },
     /** What answers below `/api`, in the order in which it is looked up. */
     routes,

@@ -11,6 +11,7 @@ import {
   calculatePKCECodeChallenge,
   customFetch,
   discovery,
+  fetchProtectedResource,
   fetchUserInfo,
   refreshTokenGrant,
   type ServerMetadata,
@@ -19,8 +20,11 @@ import {
 } from 'openid-client';
 import type { Config } from '../config.ts';
 import type { Logger } from '../logger.ts';
+import type { DeviationName } from '../providers.ts';
 import type { Secret } from '../secret.ts';
 import { createCircuit } from './circuit.ts';
+import { mapClaims } from './claims.ts';
+import { asDeclared } from './deviations.ts';
 import { OAuthError, toOAuthError } from './oauth-error.ts';
 import { hasScope, readTokenResponse, type TokenSet, tidyTokenResponse } from './token-set.ts';
 
@@ -143,9 +147,11 @@ export function createOAuthClient(
     if (mayBeHttp) allowInsecureRequests(configured);
     configured.timeout = timeoutSeconds;
     configured[customFetch] = async (url, options) => {
+      if (url !== metadata.token_endpoint) return ask(url, options);
+      if (options.body instanceof URLSearchParams)
+        for (const [name, value] of provider.tokenParameters) options.body.append(name, value);
       const response = await ask(url, options);
-      if (url !== metadata.token_endpoint) return response;
-      return tidied(response, isRefresh(options.body) ? 'drop' : idToken);
+      return tidied(response, provider.deviations, isRefresh(options.body) ? 'drop' : idToken);
     };
     return configured;
   }
@@ -177,6 +183,22 @@ export function createOAuthClient(
     }
   }
 
+  /** What a userinfo endpoint that is not OpenID Connect's says, in the words of OpenID Connect. */
+  async function fetchMapped(
+    server: Configuration,
+    accessToken: string,
+    subject: string | typeof skipSubjectCheck,
+  ): Promise<Claims> {
+    const endpoint = new URL(server.serverMetadata().userinfo_endpoint ?? '');
+    const headers = new Headers({ accept: 'application/json' });
+    const response = await fetchProtectedResource(server, accessToken, endpoint, 'GET', null, headers);
+    if (response.status !== 200) throw new OAuthError('refused', `HTTP ${response.status}`);
+    const claims = mapClaims(await response.json(), provider.userinfoClaims ?? {});
+    if (subject !== skipSubjectCheck && claims.sub !== undefined && claims.sub !== subject)
+      throw new OAuthError('invalid_response', 'the claims are of another subject than the ID token');
+    return claims;
+  }
+
   /** The ID token's claims, else what the userinfo endpoint says; a login does not fail for want of a name. */
   async function userOf(server: Configuration, tokens: TokenSet, idTokenClaims: Claims): Promise<User> {
     const endpoint = server.serverMetadata().userinfo_endpoint;
@@ -186,7 +208,8 @@ export function createOAuthClient(
       return readUser(idTokenClaims);
     const { sub } = idTokenClaims;
     try {
-      const claims = await fetchUserInfo(
+      const fetchClaims = provider.userinfoClaims ? fetchMapped : fetchUserInfo;
+      const claims = await fetchClaims(
         server,
         tokens.accessToken,
         typeof sub === 'string' ? sub : skipSubjectCheck,
@@ -207,14 +230,17 @@ export function createOAuthClient(
 
     authorizationRequest: ({ state, codeVerifier, nonce, scope }) =>
       asked(async (server) =>
-        buildAuthorizationUrl(server, {
-          redirect_uri: redirectUri.href,
-          scope: scope.join(' '),
-          state,
-          code_challenge: await calculatePKCECodeChallenge(codeVerifier),
-          code_challenge_method: 'S256',
-          ...(idToken === 'use' && { nonce }),
-        }),
+        buildAuthorizationUrl(
+          server,
+          withParameters(provider.authorizationParameters, {
+            redirect_uri: redirectUri.href,
+            scope: scope.join(' '),
+            state,
+            code_challenge: await calculatePKCECodeChallenge(codeVerifier),
+            code_challenge_method: 'S256',
+            ...(idToken === 'use' && { nonce }),
+          }),
+        ),
       ),
 
     authorizationCodeGrant: (callbackQuery, { state, codeVerifier, nonce, scope }) =>
@@ -260,6 +286,16 @@ function isAbsence(error: unknown): boolean {
   return error instanceof ClientError && error.cause instanceof Response && error.cause.status < 500;
 }
 
+/** What a request says for itself wins over what is `configured` for every request. */
+function withParameters(
+  configured: Config['provider']['authorizationParameters'],
+  own: Readonly<Record<string, string>>,
+): URLSearchParams {
+  const parameters = new URLSearchParams(configured);
+  for (const [name, value] of Object.entries(own)) parameters.set(name, value);
+  return parameters;
+}
+
 type Claims = Readonly<Record<string, unknown>>;
 
 function readUser(claims: Claims): User {
@@ -273,16 +309,20 @@ function readUser(claims: Claims): User {
  * The token endpoint's answer as the protocol library can read it. `WWW-Authenticate` goes, because the library
  * then skips the body that holds the error code, although RFC 6749 5.2 has servers send both.
  */
-async function tidied(response: Response, idToken: 'use' | 'drop'): Promise<Response> {
+async function tidied(
+  response: Response,
+  deviations: readonly DeviationName[],
+  idToken: 'use' | 'drop',
+): Promise<Response> {
   const text = await response.text();
   const headers = new Headers(response.headers);
   for (const name of ['www-authenticate', 'content-encoding', 'content-length']) headers.delete(name);
-  const { status } = response;
   try {
-    return new Response(JSON.stringify(tidyTokenResponse(JSON.parse(text), idToken)), { status, headers });
+    const { status, body } = asDeclared(deviations, response.status, JSON.parse(text));
+    return new Response(JSON.stringify(tidyTokenResponse(body, idToken)), { status, headers });
   } catch {
     headers.delete('content-type'); // whatever it calls itself, it is not JSON
-    return new Response(text, { status, headers });
+    return new Response(text, { status: response.status, headers });
   }
 }
 

@@ -12,6 +12,13 @@ const tokens: TokenSet = {
   refreshToken: 'rt',
 };
 
+const nothingSpecial = {
+  authorizationParameters: [],
+  tokenParameters: [],
+  userinfoClaims: undefined,
+  deviations: [],
+};
+
 function clientAnswering(
   answer: () => Response | Promise<Response>,
   endpoints = {},
@@ -36,6 +43,7 @@ function clientAnswering(
       clientAuth: 'client_secret_basic',
       redirectUri: new URL('https://app.example.com/auth/callback'),
       scopes: ['a'],
+      ...nothingSpecial,
     },
     'https://app.example.com',
     {
@@ -269,6 +277,7 @@ test('an ID token in a refresh answer that would fail a check does not cost the 
       clientAuth: 'client_secret_basic',
       redirectUri: new URL('https://app.example.com/auth/callback'),
       scopes: ['openid'],
+      ...nothingSpecial,
     },
     'https://app.example.com',
     {

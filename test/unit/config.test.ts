@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { ConfigError, loadConfig, variables } from '../../src/config.ts';
+import { deviationNames, presets, providerNames } from '../../src/providers.ts';
 
 const good = {
   OAUTH2_ISSUER: 'https://login.example.com',
@@ -141,6 +142,23 @@ test.each([
   ['an http origin', { CORS_ORIGINS: 'http://spa.example.com' }, 'CORS_ORIGINS'],
   ['our own origin', { CORS_ORIGINS: 'http://localhost:3000' }, 'CORS_ORIGINS'],
   ['a limit below nothing', { AUTH_RATE_LIMIT: '-1' }, 'AUTH_RATE_LIMIT'],
+  ['a provider nobody knows', { OAUTH2_PROVIDER: 'myspace' }, 'OAUTH2_PROVIDER'],
+  ['a deviation nobody knows', { OAUTH2_DEVIATIONS: 'error-in-200 moody' }, 'OAUTH2_DEVIATIONS'],
+  [
+    'parameters that are no query string',
+    { OAUTH2_AUTHORIZATION_PARAMS: 'prompt' },
+    'OAUTH2_AUTHORIZATION_PARAMS',
+  ],
+  ['an unknown claim', { OAUTH2_USERINFO_CLAIMS: 'sub=id roles=groups' }, 'OAUTH2_USERINFO_CLAIMS'],
+  ['a claim without a place', { OAUTH2_USERINFO_CLAIMS: 'sub=id name=' }, 'OAUTH2_USERINFO_CLAIMS'],
+  [
+    'claims of an answer nobody asks for',
+    {
+      ...{ OAUTH2_ISSUER: '', OAUTH2_AUTHORIZATION_URL: 'https://x.example/a' },
+      ...{ OAUTH2_TOKEN_URL: 'https://x.example/t', OAUTH2_USERINFO_CLAIMS: 'sub=id' },
+    },
+    'OAUTH2_USERINFO_URL',
+  ],
   ['a password in a URL', { OAUTH2_API_BASE_URL: 'https://me:pw@api.example.com' }, 'OAUTH2_API_BASE_URL'],
 ])('%s is a fault of exactly one variable', (_what, env, variable) => {
   expect(faultsOf({ ...good, ...env })).toEqual([variable]);
@@ -207,4 +225,114 @@ test('proxies are named by how many, by address, by network or by kind', () => {
     'loopback,uniquelocal',
   ])
     expect(faultsOf({ ...good, TRUST_PROXY: value })).toEqual([]);
+});
+
+const bare = {
+  OAUTH2_CLIENT_ID: 'client',
+  OAUTH2_CLIENT_SECRET: 'hush-hush',
+  OAUTH2_REDIRECT_URI: 'http://127.0.0.1:3000/auth/callback',
+  SESSION_SECRET: 'x'.repeat(32),
+};
+const ours = { OAUTH2_API_BASE_URL: 'https://sbd.example.com/base/' };
+
+test.each(['spotify', 'github', 'google'])(
+  '%s needs only client, redirect URI and session secret',
+  (name) => {
+    const config = loadConfig({ ...bare, OAUTH2_PROVIDER: name });
+    expect(config.routes.map(({ path }) => path)).toEqual(expect.arrayContaining(['/profile']));
+    for (const { origin } of config.routes) expect(origin).toMatch(/^https:/);
+    const { issuer, endpoints } = config.provider;
+    expect(issuer ?? (endpoints.authorization_endpoint && endpoints.token_endpoint)).toBeTruthy();
+  },
+);
+
+test('a preset that lives wherever the API is needs that address, and nothing else is called missing', () => {
+  const env = { ...bare, OAUTH2_PROVIDER: 'second-brain-database' };
+  expect(faultsOf(env)).toEqual(['OAUTH2_API_BASE_URL']);
+  expect(faultsOf({ ...env, API_ROUTES_FILE: 'docs/api-routes.schema.json' })).toContain(
+    'OAUTH2_API_BASE_URL',
+  );
+  expect(loadConfig({ ...env, ...ours }).provider.endpoints).toMatchObject({
+    authorization_endpoint: 'https://sbd.example.com/base/oauth2/authorize',
+    token_endpoint: 'https://sbd.example.com/base/oauth2/token',
+    revocation_endpoint: 'https://sbd.example.com/base/oauth2/revoke',
+  });
+});
+
+test.each(providerNames)('every value of the preset %s is one an operator could have written', (name) => {
+  const { variables: preset } = presets[name];
+  expect(variables).toEqual(expect.arrayContaining(Object.keys(preset)));
+  const written = Object.entries<string>(preset).map(([variable, value]) => [
+    variable,
+    value.replace('{OAUTH2_API_BASE_URL}', 'https://sbd.example.com/base'),
+  ]);
+  const byHand = loadConfig({ ...bare, ...ours, ...Object.fromEntries(written) });
+  const own = 'OAUTH2_API_BASE_URL' in preset ? {} : ours;
+  const config = loadConfig({ ...bare, ...own, OAUTH2_PROVIDER: name });
+  expect({ ...config, routes: byHand.routes }).toEqual(byHand);
+  expect(config.routes.map(({ path }) => path)).toEqual(presets[name].routes.map(({ path }) => path));
+});
+
+test('what an operator sets wins over the preset, one by one, and an empty variable sets nothing', () => {
+  const config = loadConfig({
+    ...bare,
+    OAUTH2_PROVIDER: 'github',
+    OAUTH2_SCOPES: 'repo',
+    OAUTH2_CLIENT_AUTH: 'client_secret_basic',
+    OAUTH2_PROVIDER_NAME: 'Our GitHub',
+    OAUTH2_DEVIATIONS: 'error-in-200',
+    OAUTH2_API_BASE_URL: 'https://mirror.example.com',
+    OAUTH2_TOKEN_URL: '',
+  });
+  expect(config.provider).toMatchObject({
+    name: 'Our GitHub',
+    scopes: ['repo'],
+    clientAuth: 'client_secret_basic',
+    deviations: ['error-in-200'],
+    endpoints: { token_endpoint: 'https://github.com/login/oauth/access_token' },
+  });
+  expect(config.routes[0]?.origin).toBe('https://mirror.example.com');
+});
+
+test('who names another server gets none of the preset addresses, so that no token goes astray', () => {
+  const enterprise = {
+    ...{ ...bare, OAUTH2_PROVIDER: 'github' },
+    OAUTH2_AUTHORIZATION_URL: 'https://git.example.com/login/oauth/authorize',
+  };
+  expect(new Set(faultsOf(enterprise))).toEqual(
+    new Set(['OAUTH2_TOKEN_URL', 'OAUTH2_USERINFO_URL', 'OAUTH2_API_BASE_URL']),
+  );
+  const config = loadConfig({
+    ...enterprise,
+    OAUTH2_TOKEN_URL: 'https://git.example.com/login/oauth/access_token',
+    OAUTH2_USERINFO_URL: 'https://git.example.com/api/v3/user',
+    OAUTH2_API_BASE_URL: 'https://git.example.com/api/v3',
+  });
+  expect(inspect(config, { depth: 9 })).not.toContain('github.com');
+  expect(config.provider.deviations).toContain('error-in-200');
+});
+
+test.each([
+  ...['response_type', 'response_mode', 'client_id', 'redirect_uri', 'scope', 'state', 'nonce'],
+  ...['code_challenge', 'code_challenge_method', 'request', 'request_uri', 'client_secret'],
+  ...['grant_type', 'code', 'code_verifier', 'refresh_token', 'client_assertion', 'client_assertion_type'],
+])('no extra parameter can take the place of %s, and the fault names it', (name) => {
+  for (const variable of ['OAUTH2_AUTHORIZATION_PARAMS', 'OAUTH2_TOKEN_PARAMS']) {
+    const env = { ...good, [variable]: `audience=x&${encodeURIComponent(name).replace('_', '%5F')}=y` };
+    expect(faultsOf(env)).toEqual([variable]);
+    expect(() => loadConfig(env)).toThrow(`${variable} must not set ${name},`);
+  }
+});
+
+test('an API says that a token has ended with 401, and with 403 where that is declared', () => {
+  expect(loadConfig(good).routes[0]?.tokenRefusedStatuses).toEqual([401]);
+  const declared = loadConfig({ ...good, OAUTH2_DEVIATIONS: 'expired-is-403' });
+  expect(declared.routes[0]?.tokenRefusedStatuses).toEqual([401, 403]);
+});
+
+test('docs/providers.md tells of every preset and every deviation, and of no other', () => {
+  const page = readFileSync(new URL('../../docs/providers.md', import.meta.url), 'utf8');
+  expect([...page.matchAll(/^OAUTH2_PROVIDER=(.+)$/gm)].map(([, name]) => name)).toEqual(providerNames);
+  const table = page.slice(page.indexOf('## Deviations'), page.indexOf('These need no declaration'));
+  expect([...table.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name)).toEqual(deviationNames);
 });
