@@ -9,6 +9,7 @@ import {
   Configuration,
   type CustomFetch,
   calculatePKCECodeChallenge,
+  clientCredentialsGrant,
   customFetch,
   discovery,
   fetchProtectedResource,
@@ -61,6 +62,8 @@ export interface OAuthClient {
    * circuit breaker, as outages meet every session at once.
    */
   refreshTokenGrant(tokens: TokenSet, beforeSending?: () => Promise<void>): Promise<TokenSet>;
+  /** A token of the application's own, for no user (RFC 6749 4.4); through the same circuit breaker. */
+  clientCredentialsGrant(scope: readonly string[]): Promise<TokenSet>;
   /** RFC 7009; does nothing when the server has no revocation endpoint. */
   revokeToken(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
   /**
@@ -76,9 +79,14 @@ interface OAuthClientParts {
   readonly log: Logger;
 }
 
+/** Of the endpoints those that are needed; the rest is discovered, or not there. */
+type Provider = Omit<Config['provider'], 'name' | 'endpoints'> & {
+  readonly endpoints: Partial<Config['provider']['endpoints']>;
+};
+
 /** The `provider` part of a configuration, against the server behind `fetch`. */
 export function createOAuthClient(
-  provider: Config['provider'],
+  provider: Provider,
   publicOrigin: string,
   { fetch, now, log }: OAuthClientParts,
 ): OAuthClient {
@@ -151,7 +159,7 @@ export function createOAuthClient(
       if (options.body instanceof URLSearchParams)
         for (const [name, value] of provider.tokenParameters) options.body.append(name, value);
       const response = await ask(url, options);
-      return tidied(response, provider.deviations, isRefresh(options.body) ? 'drop' : idToken);
+      return tidied(response, provider.deviations, isLogin(options.body) ? idToken : 'drop');
     };
     return configured;
   }
@@ -172,8 +180,10 @@ export function createOAuthClient(
   async function askedAgain<T>(question: (server: Configuration) => Promise<T>, tried: number): Promise<T> {
     try {
       const answer = await question(await configuration());
+      const { clientId } = provider;
       log.warn(
-        'the provider has changed to the other client secret of OAUTH2_CLIENT_SECRET; remove the old one',
+        { clientId },
+        'the provider has changed to the other of two client secrets; remove the old one',
       );
       return answer;
     } catch (error) {
@@ -267,6 +277,17 @@ export function createOAuthClient(
         });
       }),
 
+    clientCredentialsGrant: (scope) =>
+      circuit(() =>
+        asked(async (server) => {
+          const response = await clientCredentialsGrant(
+            server,
+            scope.length > 0 ? { scope: scope.join(' ') } : {},
+          );
+          return readTokenResponse(response, now(), { asked: scope });
+        }),
+      ),
+
     revokeToken: (token, hint) =>
       asked(async (server) => {
         if (server.serverMetadata().revocation_endpoint === undefined) return;
@@ -277,9 +298,9 @@ export function createOAuthClient(
   };
 }
 
-/** Whose ID token nobody reads; one that fails a check would cost the refresh token beside it. */
-function isRefresh(body: unknown): boolean {
-  return body instanceof URLSearchParams && body.get('grant_type') === 'refresh_token';
+/** Of other grants nobody reads the ID token; one that fails a check would cost the tokens beside it. */
+function isLogin(body: unknown): boolean {
+  return body instanceof URLSearchParams && body.get('grant_type') === 'authorization_code';
 }
 
 function isAbsence(error: unknown): boolean {

@@ -27,7 +27,6 @@ function clientAnswering(
 ) {
   return createOAuthClient(
     {
-      name: 'x',
       issuer: undefined,
       endpoints: {
         authorization_endpoint: 'https://login.example.com/authorize',
@@ -238,6 +237,30 @@ test('while a client secret is replaced, the one the provider takes is found onc
   expect(asked).toHaveLength(9); // the one that was right before was tried first
 });
 
+test('an app token is asked for by scope, if any, and needs no ID token', async () => {
+  const asked: Request[] = [];
+  const answer = json(200, {
+    access_token: 'at',
+    token_type: 'Bearer',
+    expires_in: '60',
+    id_token: 'of no use',
+  });
+  const client = clientAnswering(answer, {}, asked);
+  expect(await client.clientCredentialsGrant(['a', 'b'])).toEqual({
+    accessToken: 'at',
+    tokenType: 'bearer',
+    scope: ['a', 'b'],
+    issuedAt: 1000,
+    expiresAt: 61_000,
+  });
+  await client.clientCredentialsGrant([]);
+  expect(new URLSearchParams(await asked[0]!.text()).get('scope')).toBe('a b');
+  expect(await asked[1]!.text()).toBe('grant_type=client_credentials');
+  await expect(
+    clientAnswering(json(401, { error: 'invalid_client' })).clientCredentialsGrant([]),
+  ).rejects.toMatchObject({ kind: 'client', code: 'invalid_client' });
+});
+
 test('what asks for more than five minutes gets five', async () => {
   const answer = () => new Response('', { status: 503, headers: { 'retry-after': '86400' } });
   await expect(clientAnswering(answer).refreshTokenGrant(tokens)).rejects.toMatchObject({
@@ -262,7 +285,6 @@ test('an ID token in a refresh answer that would fail a check does not cost the 
   };
   const client = createOAuthClient(
     {
-      name: 'x',
       issuer: new URL(issuer),
       endpoints: {
         authorization_endpoint: undefined,
