@@ -91,6 +91,11 @@ const clientSecrets = z
     'must be one secret, or two separated by a comma while one replaces the other',
   )
   .transform((values) => values.map((each) => new Secret(each)));
+const issuer = url.refine((value) => !value.search, 'must not hold a query (OpenID Connect Discovery 3)');
+const clientAuth = z.enum(
+  ['client_secret_basic', 'client_secret_post'],
+  'must be client_secret_basic or client_secret_post',
+);
 const trustedProxies = z
   .string()
   .refine(
@@ -134,9 +139,7 @@ const fields = {
     example: 'spotify',
   },
   OAUTH2_ISSUER: {
-    type: url
-      .refine((value) => !value.search, 'must not hold a query (OpenID Connect Discovery 3)')
-      .optional(),
+    type: issuer.optional(),
     example: 'https://login.example.com',
   },
   OAUTH2_AUTHORIZATION_URL: { type: url.optional(), example: 'https://login.example.com/authorize' },
@@ -155,12 +158,7 @@ const fields = {
     example: 'the secret the provider gave you for this client',
   },
   OAUTH2_CLIENT_AUTH: {
-    type: z
-      .enum(
-        ['client_secret_basic', 'client_secret_post'],
-        'must be client_secret_basic or client_secret_post',
-      )
-      .default('client_secret_basic'),
+    type: clientAuth.default('client_secret_basic'),
     example: 'client_secret_basic',
   },
   OAUTH2_REDIRECT_URI: {
@@ -185,6 +183,15 @@ const fields = {
     example: 'https://api.example.com',
   },
   API_ROUTES_FILE: { type: z.string().optional(), example: './api-routes.json' },
+  OAUTH2_APP_ISSUER: { type: issuer.optional(), example: 'https://login.example.org' },
+  OAUTH2_APP_TOKEN_URL: { type: url.optional(), example: 'https://login.example.org/token' },
+  OAUTH2_APP_CLIENT_ID: { type: z.string().optional(), example: 'latchkey-app' },
+  OAUTH2_APP_CLIENT_SECRET: {
+    type: z.string().pipe(clientSecrets).optional(),
+    example: 'the secret the provider gave you for that client',
+  },
+  OAUTH2_APP_CLIENT_AUTH: { type: clientAuth.optional(), example: 'client_secret_basic' },
+  OAUTH2_APP_SCOPES: { type: scopes.default([]), example: 'read:catalogue' },
   OAUTH2_PROVIDER_NAME: { type: z.string().default('your provider'), example: 'Example ID' },
   OAUTH2_ALLOW_HTTP: { type: flag.default(false), example: 'true' },
   SESSION_SECRET: {
@@ -343,6 +350,16 @@ const mustBeHttps = [
   'OAUTH2_JWKS_URL',
   'OAUTH2_REDIRECT_URI',
   'OAUTH2_API_BASE_URL',
+  'OAUTH2_APP_ISSUER',
+  'OAUTH2_APP_TOKEN_URL',
+] as const;
+/** What speaks of another client than the user's. */
+const ofAnotherClient = [
+  'OAUTH2_APP_ISSUER',
+  'OAUTH2_APP_TOKEN_URL',
+  'OAUTH2_APP_CLIENT_ID',
+  'OAUTH2_APP_CLIENT_SECRET',
+  'OAUTH2_APP_CLIENT_AUTH',
 ] as const;
 
 function crossFieldFaults(values: Partial<Values>): Fault[] {
@@ -364,6 +381,9 @@ function crossFieldFaults(values: Partial<Values>): Fault[] {
   }
   if (values.OAUTH2_USERINFO_CLAIMS && !values.OAUTH2_ISSUER && !values.OAUTH2_USERINFO_URL)
     fault('OAUTH2_USERINFO_URL', 'is missing: OAUTH2_USERINFO_CLAIMS says how to read its answer');
+  const first = ofAnotherClient.find((variable) => values[variable] !== undefined);
+  for (const variable of ['OAUTH2_APP_CLIENT_ID', 'OAUTH2_APP_CLIENT_SECRET'] as const)
+    if (first && values[variable] === undefined) fault(variable, `is missing beside ${first}`);
   for (const variable of mustBeHttps) {
     const value = values[variable];
     if (value?.protocol === 'http:' && !isLoopback(value) && !values.OAUTH2_ALLOW_HTTP)
@@ -399,7 +419,7 @@ function crossFieldFaults(values: Partial<Values>): Fault[] {
     );
   if (values.NODE_ENV === 'production' && !values.REDIS_URL)
     fault('REDIS_URL', 'is missing: in production sessions must outlive this process');
-  for (const variable of ['SESSION_SECRET', 'OAUTH2_CLIENT_SECRET'] as const) {
+  for (const variable of ['SESSION_SECRET', 'OAUTH2_CLIENT_SECRET', 'OAUTH2_APP_CLIENT_SECRET'] as const) {
     const isDemo = [values[variable] ?? []].flat().some((each) => each.reveal().startsWith('demo-only'));
     if (isDemo && redirectUri && !isLoopback(redirectUri))
       fault(variable, 'is the published demo value, which only http://localhost may use');
@@ -409,6 +429,23 @@ function crossFieldFaults(values: Partial<Values>): Fault[] {
 
 function isLoopback(value: URL): boolean {
   return loopbackHosts.test(value.hostname);
+}
+
+/** Where the application gets its own tokens, when that is not where and as whom users sign in. */
+function appProvider(values: Values) {
+  const { OAUTH2_APP_CLIENT_ID: clientId, OAUTH2_APP_CLIENT_SECRET: clientSecrets } = values;
+  if (clientId === undefined || clientSecrets === undefined) return undefined;
+  const isElsewhere = (values.OAUTH2_APP_ISSUER ?? values.OAUTH2_APP_TOKEN_URL) !== undefined;
+  const tokenUrl = isElsewhere ? values.OAUTH2_APP_TOKEN_URL : values.OAUTH2_TOKEN_URL;
+  return {
+    issuer: isElsewhere ? values.OAUTH2_APP_ISSUER : values.OAUTH2_ISSUER,
+    endpoints: { token_endpoint: tokenUrl?.href },
+    clientId,
+    clientSecrets: clientSecrets as readonly Secret[],
+    clientAuth: values.OAUTH2_APP_CLIENT_AUTH ?? values.OAUTH2_CLIENT_AUTH,
+    redirectUri: values.OAUTH2_REDIRECT_URI,
+    scopes: values.OAUTH2_APP_SCOPES as readonly string[],
+  };
 }
 
 function shape(values: Values, routes: readonly ResourceServer[]) {
@@ -450,6 +487,11 @@ function shape(values: Values, routes: readonly ResourceServer[]) {
     },
     /** What answers below `/api`, in the order in which it is looked up. */
     routes,
+    app: {
+      provider: appProvider(values),
+      /** What an app token is asked for when nobody names a scope. */
+      scopes: values.OAUTH2_APP_SCOPES as readonly string[],
+    },
     session: {
       /** The first seals and signs, all open and verify. */
       secrets: values.SESSION_SECRET as readonly Secret[],

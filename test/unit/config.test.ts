@@ -12,6 +12,7 @@ const good = {
   SESSION_SECRET: 'x'.repeat(32),
 };
 const https = { OAUTH2_REDIRECT_URI: 'https://app.example.com/auth/callback', TRUST_PROXY: '1' };
+const app = { OAUTH2_APP_CLIENT_ID: 'app', OAUTH2_APP_CLIENT_SECRET: 'app-hush' };
 
 function faultsOf(env: Record<string, string | undefined>): string[] {
   try {
@@ -159,6 +160,28 @@ test.each([
     },
     'OAUTH2_USERINFO_URL',
   ],
+  [
+    'the demo client of the app in public',
+    { ...https, ...app, OAUTH2_APP_CLIENT_SECRET: 'demo-only-x' },
+    'OAUTH2_APP_CLIENT_SECRET',
+  ],
+  [
+    'an http provider of app tokens',
+    { ...app, OAUTH2_APP_ISSUER: 'http://id.internal' },
+    'OAUTH2_APP_ISSUER',
+  ],
+  [
+    'an http token endpoint',
+    { ...app, OAUTH2_APP_TOKEN_URL: 'http://id.internal/t' },
+    'OAUTH2_APP_TOKEN_URL',
+  ],
+  ['an app client without its secret', { OAUTH2_APP_CLIENT_ID: 'app' }, 'OAUTH2_APP_CLIENT_SECRET'],
+  ['a secret of no app client', { OAUTH2_APP_CLIENT_SECRET: 'app' }, 'OAUTH2_APP_CLIENT_ID'],
+  [
+    'another provider without a client there',
+    { OAUTH2_APP_ISSUER: 'https://id.example', OAUTH2_APP_CLIENT_ID: 'app' },
+    'OAUTH2_APP_CLIENT_SECRET',
+  ],
   ['a password in a URL', { OAUTH2_API_BASE_URL: 'https://me:pw@api.example.com' }, 'OAUTH2_API_BASE_URL'],
 ])('%s is a fault of exactly one variable', (_what, env, variable) => {
   expect(faultsOf({ ...good, ...env })).toEqual([variable]);
@@ -176,6 +199,41 @@ test('origins are listed as browsers send them, and none are unless they are', (
   ).toEqual(['https://spa.example.com', 'http://localhost:5173', 'http://[::1]:8081']);
   const onPrivateNetwork = { CORS_ORIGINS: 'http://spa.internal', OAUTH2_ALLOW_HTTP: 'true' };
   expect(loadConfig({ ...good, ...onPrivateNetwork }).corsOrigins).toEqual(['http://spa.internal']);
+});
+
+test("the app's own tokens come from where and as whom users sign in, unless another client is named", () => {
+  expect(loadConfig({ ...good, OAUTH2_APP_SCOPES: 'a b' }).app).toEqual({
+    provider: undefined,
+    scopes: ['a', 'b'],
+  });
+  expect(loadConfig(good).app.scopes).toEqual([]);
+  const basis = {
+    ...good,
+    ...app,
+    OAUTH2_TOKEN_URL: 'https://login.example.com/t',
+    OAUTH2_CLIENT_AUTH: 'client_secret_post',
+  };
+  expect(loadConfig(basis).app.provider).toMatchObject({
+    issuer: new URL('https://login.example.com'),
+    endpoints: { token_endpoint: 'https://login.example.com/t' },
+    clientId: 'app',
+    clientAuth: 'client_secret_post',
+  });
+  expect(loadConfig({ ...basis, OAUTH2_APP_ISSUER: 'https://id.example' }).app.provider).toMatchObject({
+    issuer: new URL('https://id.example'),
+    endpoints: { token_endpoint: undefined },
+  });
+  const elsewhere = {
+    OAUTH2_APP_TOKEN_URL: 'https://id.example/t',
+    OAUTH2_APP_CLIENT_AUTH: 'client_secret_basic',
+  };
+  expect(loadConfig({ ...basis, ...elsewhere }).app.provider).toMatchObject({
+    issuer: undefined,
+    endpoints: { token_endpoint: 'https://id.example/t' },
+    clientAuth: 'client_secret_basic',
+  });
+  for (const variable of ['OAUTH2_APP_ISSUER', 'OAUTH2_APP_TOKEN_URL'])
+    expect(faultsOf({ ...good, [variable]: 'https://id.example' })).toEqual(Object.keys(app));
 });
 
 test('loopback may be http by every name it has', () => {
