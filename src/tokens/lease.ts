@@ -34,14 +34,15 @@ type InLease = <T>(id: string, work: (lease: Lease) => Promise<T>) => Promise<T>
  * `inLease(id, work)`: as `inTurn`, across every instance on the same Redis. The lease is renewed while `work` runs
  * and lapses by itself when its process dies, so `work` must still write by compare-and-set: a process that was
  * held up may outlive its lease. Whoever waits looks again at growing, random intervals, for 30 s at most.
+ * @param keyOf the Redis key of an id's lease
  */
-export function createLeases(redis: RedisConnection): InLease {
+export function createLeases(redis: RedisConnection, keyOf: (id: string) => string): InLease {
   const inTurn = createTurns(); // instances contend for the lease, the requests of one instance do not
 
   async function acquire(key: string, owner: string): Promise<void> {
     const deadline = Date.now() + longestWaitMs;
     for (let pauseMs = 20; (await redis.set(key, owner, 'PX', leaseMs, 'NX')) === null; ) {
-      if (Date.now() > deadline) throw new Error('the lease of a session was not to be had in time');
+      if (Date.now() > deadline) throw new Error('a lease was not to be had in time');
       await delay(pauseMs * (0.5 + Math.random()));
       pauseMs = Math.min(pauseMs * 1.5, longestPauseMs);
     }
@@ -49,7 +50,7 @@ export function createLeases(redis: RedisConnection): InLease {
 
   return function inLease(id, work) {
     return inTurn(id, async () => {
-      const key = `{sess:${id}}:lease`;
+      const key = keyOf(id);
       const owner = randomUUID();
       await acquire(key, owner);
       let lengthMs = leaseMs;
@@ -62,7 +63,7 @@ export function createLeases(redis: RedisConnection): InLease {
         const isOurs = await extend().catch((error: unknown) => {
           throw storeUnavailable(error);
         });
-        if (!isOurs) throw new LeaseLapsed('the lease of a session has lapsed');
+        if (!isOurs) throw new LeaseLapsed('a lease has lapsed');
       }
       try {
         return await work({ holdOn });

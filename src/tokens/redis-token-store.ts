@@ -55,7 +55,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   const keys = options.secrets.map((secret) => deriveKey(secret, 'tokens'));
   const idleMs = lifetime.idleSeconds * 1000;
   const endedMs = Math.min(lifetime.absoluteSeconds * 1000, longestRememberedEndMs);
-  const inLease = createLeases(redis);
+  const inLease = createLeases(redis, leaseKey);
   const isSettling = createSettling(redis);
   const slides = new Map<string, number>();
   /** Sessions whose newest tokens this process could not write yet. */
@@ -189,6 +189,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
 
 const tokenKey = (id: string) => `{${sessionKeyPrefix}${id}}:tokens`;
 const endedKey = (id: string) => `{${sessionKeyPrefix}${id}}:ended`;
+const leaseKey = (id: string) => `{${sessionKeyPrefix}${id}}:lease`;
 const failureKey = (id: string) => `{${sessionKeyPrefix}${id}}:failure`;
 
 /** Carries an answer to the caller past the rule that failures here are the store's. */
