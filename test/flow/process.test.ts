@@ -1,27 +1,16 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Browser } from '../support/browser.ts';
+import { buildApp, root } from '../support/build.ts';
 import { openPort } from '../support/latchkey.ts';
 import { finishSignIn } from '../support/world.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const cache = join(root, 'node_modules', '.cache');
 let built: string;
-
 beforeAll(() => {
-  mkdirSync(cache, { recursive: true });
-  built = mkdtempSync(join(cache, 'latchkey-'));
-  execFileSync(
-    process.execPath,
-    [join(root, 'node_modules/.bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', built],
-    {
-      cwd: root,
-    },
-  );
+  built = buildApp();
 }, 60_000);
 afterAll(() => rmSync(built, { recursive: true, force: true }));
 
