@@ -8,6 +8,7 @@ import { createApiRoutes } from './routes/api.ts';
 import { createAuthRoutes } from './routes/auth.ts';
 import { createOpsRoutes } from './routes/ops.ts';
 import { createPageRoutes } from './routes/pages.ts';
+import { createClientCredentialsManager } from './tokens/client-credentials.ts';
 import { createAttempt } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
 import { createCors } from './web/cors.ts';
@@ -41,6 +42,16 @@ export function createApp(config: Config, deps: Deps): App {
   const outbox = deps.revocationOutbox(createAttempt(oauth, now, log));
   measureRevocations(deps.metrics, outbox.pending);
   const tokens = createTokenManager({ store: deps.tokenStore, oauth, outbox, now, log });
+  const appOAuth = config.app.provider
+    ? createOAuthClient(config.app.provider, config.publicOrigin, deps)
+    : oauth;
+  const appTokens = createClientCredentialsManager({
+    store: deps.appTokenStore,
+    oauth: appOAuth,
+    scopes: config.app.scopes,
+    now,
+    log,
+  });
   const sessions = createSessions(config.session, deps.sessionStore, now);
   const transactions = createLoginTransactions(config.session, now);
   const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
@@ -69,7 +80,7 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createPageRoutes(shared));
   handler.use(createErrorResponse(config.publicOrigin, pageHeaders, config.corsOrigins));
   async function settled(): Promise<void> {
-    await tokens.settled();
+    await Promise.all([tokens.settled(), appTokens.settled()]);
     outbox.close();
   }
   return { handler, ready: oauth.ready, settled };

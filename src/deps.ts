@@ -5,6 +5,8 @@ import { Registry } from 'prom-client';
 import { Agent, type Dispatcher } from 'undici';
 import type { Config } from './config.ts';
 import { createLogger, type Logger } from './logger.ts';
+import { type AppTokenStore, createMemoryAppTokenStore } from './tokens/app-token-store.ts';
+import { createRedisAppTokenStore } from './tokens/redis-app-token-store.ts';
 import { connectRedis, createConfirmation, untilReady } from './tokens/redis-connection.ts';
 import { createRedisRevocationOutbox } from './tokens/redis-revocation-outbox.ts';
 import { createRedisTokenStore, sessionKeyPrefix } from './tokens/redis-token-store.ts';
@@ -26,6 +28,7 @@ export interface Deps {
   /** The way to the APIs. */
   readonly upstream: Dispatcher;
   readonly tokenStore: TokenStore;
+  readonly appTokenStore: AppTokenStore;
   readonly spentStates: SpentStates;
   readonly sessionStore: Store;
   /** The outbox whose revocations are tried by `attempt`. */
@@ -52,6 +55,7 @@ export function createDeps(
     return {
       ...shared,
       tokenStore: createMemoryTokenStore(config.session, now),
+      appTokenStore: createMemoryAppTokenStore(now),
       spentStates: createMemorySpentStates(now),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
@@ -64,11 +68,12 @@ export function createDeps(
   const redis = connectRedis(url, log);
   const confirmed = createConfirmation(redis, waitReplicas, log);
   const { secrets, idleSeconds } = config.session;
-  const { clientId, issuer, endpoints } = config.provider;
-  const client = `${clientId} ${issuer?.href ?? endpoints.token_endpoint}`;
+  const client = nameOf(config.provider);
+  const appClient = nameOf(config.app.provider ?? config.provider);
   return {
     ...shared,
     tokenStore: createRedisTokenStore({ redis, confirmed, secrets, lifetime: config.session, now, log }),
+    appTokenStore: createRedisAppTokenStore({ redis, client: appClient, secrets, now }),
     spentStates: createRedisSpentStates(redis),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ redis, client, secrets, attempt, now }),
     // The token store slides both keys of a session together; here nothing is touched.
@@ -85,4 +90,13 @@ export function createDeps(
       await upstream.close();
     },
   };
+}
+
+/** Tells a client at its provider from others on the same Redis. */
+function nameOf({
+  clientId,
+  issuer,
+  endpoints,
+}: NonNullable<Config['app']['provider'] | Config['provider']>): string {
+  return `${clientId} ${issuer?.href ?? endpoints.token_endpoint}`;
 }

@@ -1,0 +1,120 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { type DemoProvider, startDemoProvider } from '../../demo/provider.ts';
+import { createOAuthClient } from '../../src/oauth/client.ts';
+import { Secret } from '../../src/secret.ts';
+import { type AppTokenStore, createMemoryAppTokenStore } from '../../src/tokens/app-token-store.ts';
+import {
+  type ClientCredentialsManager,
+  createClientCredentialsManager,
+} from '../../src/tokens/client-credentials.ts';
+import { createRedisAppTokenStore } from '../../src/tokens/redis-app-token-store.ts';
+import type { RedisConnection } from '../../src/tokens/redis-connection.ts';
+import { type Faults, injectFaults } from './faults.ts';
+
+export interface Instance {
+  readonly tokens: ClientCredentialsManager;
+  /** What it logged, by level. */
+  readonly logged: { readonly warn: string[]; readonly error: string[] };
+}
+
+export interface InstanceOptions {
+  readonly store?: AppTokenStore;
+  readonly scopes?: readonly string[];
+  readonly clientSecret?: string;
+  readonly fetch?: typeof globalThis.fetch;
+}
+
+/** A real provider, a clock that can be moved, and as many instances as a test wants that share a store. */
+export interface AppTokenWorld {
+  readonly provider: DemoProvider;
+  readonly faults: Faults;
+  readonly redis: Redis;
+  readonly client: { readonly clientId: string; readonly clientSecret: string };
+  readonly secrets: readonly Secret[];
+  /** Requests that reached the token endpoint since the last `begin`. */
+  asked(): number;
+  /** Everything as it was at first, and nothing shared with the test before. */
+  begin(): void;
+  advance(seconds: number): void;
+  now(): number;
+  memoryStore(): AppTokenStore;
+  /** On the Redis of the tests, unless another is given; one `client` per test, unless another is given. */
+  redisStore(options?: {
+    redis?: RedisConnection;
+    client?: string;
+    secrets?: readonly Secret[];
+  }): AppTokenStore;
+  instance(options?: InstanceOptions): Instance;
+  close(): Promise<void>;
+}
+
+export const accessTokenSeconds = 300;
+
+export async function createAppTokenWorld(): Promise<AppTokenWorld> {
+  const client = { clientId: 'latchkey-test', clientSecret: randomBytes(16).toString('hex') };
+  const provider = await startDemoProvider({
+    port: 0,
+    ...client,
+    redirectUris: ['http://localhost/auth/callback'],
+    postLogoutRedirectUris: [],
+    resourceServer: { clientId: 'the-api', clientSecret: 'only-of-this-test' },
+    accessTokenSeconds,
+  });
+  const faults = injectFaults(provider.server);
+  const redis = new Redis(process.env.TEST_REDIS_URL!, { enableAutoPipelining: true });
+  const secrets = [new Secret('a-secret-of-these-tests-0123456789')];
+  let offsetMs = 0;
+  let clientOfTest = randomUUID();
+  const now = () => Date.now() + offsetMs;
+
+  return {
+    provider,
+    faults,
+    redis,
+    client,
+    secrets,
+    now,
+    asked: () => faults.count(/^\/token$/),
+    begin() {
+      offsetMs = 0;
+      clientOfTest = randomUUID();
+      faults.set(undefined);
+      faults.seen.length = 0;
+    },
+    advance(seconds) {
+      offsetMs += seconds * 1000;
+    },
+    memoryStore: () => createMemoryAppTokenStore(now),
+    redisStore: (options = {}) =>
+      createRedisAppTokenStore({ redis, client: clientOfTest, secrets, now, ...options }),
+    instance({ store = createMemoryAppTokenStore(now), scopes = [], ...options } = {}) {
+      const logged = { warn: [] as string[], error: [] as string[] };
+      const log = pino(
+        { level: 'warn' },
+        {
+          write: (line: string) => void logged[line.includes('"level":50') ? 'error' : 'warn'].push(line),
+        },
+      );
+      const oauth = createOAuthClient(
+        {
+          issuer: undefined,
+          endpoints: { token_endpoint: `${provider.issuer}/token` },
+          clientId: client.clientId,
+          clientSecrets: [new Secret(options.clientSecret ?? client.clientSecret)],
+          clientAuth: 'client_secret_basic',
+          redirectUri: new URL('http://localhost/auth/callback'),
+          scopes: ['openid'],
+        },
+        'http://localhost',
+        { fetch: options.fetch ?? globalThis.fetch, now, log },
+      );
+      return { tokens: createClientCredentialsManager({ store, oauth, scopes, now, log }), logged };
+    },
+    async close() {
+      redis.disconnect();
+      await provider.close();
+    },
+  };
+}
