@@ -172,10 +172,9 @@ export function createClientCredentialsManager(
     renewed(scope, refused) {
       const entry = entryOf(scope);
       const { tokens, isReplacement } = entry.record;
-      if (tokens?.accessToken === refused.accessToken) {
-        const isNew = isReplacement && now() < tokens.issuedAt + replacementPauseMs;
-        if (!isNew) entry.refused = refused.accessToken;
-      }
+      const isHeld = !tokens || tokens.accessToken === refused.accessToken; // else there is a newer one already
+      const isNew = isReplacement && tokens && now() < tokens.issuedAt + replacementPauseMs;
+      if (isHeld && !isNew) entry.refused = refused.accessToken;
       return current(scope);
     },
 

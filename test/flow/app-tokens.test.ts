@@ -172,6 +172,8 @@ describe.each([
     expect(distinct([old, ...renewed])).toBe(2);
     expect(world.asked()).toBe(2);
     expect(distinct([await world.instance({ store }).tokens.current(read), ...renewed])).toBe(1);
+    const newcomer = world.instance({ store });
+    expect(distinct([renewed[0]!, await newcomer.tokens.renewed(read, renewed[0]!)])).toBe(2);
   });
 
   test('a token that the API refuses while it is renewed ahead of time is not used again', async () => {
@@ -203,7 +205,8 @@ describe.each([
   });
 
   test('an API that refuses every token does not make every request ask for another', async () => {
-    let tokens = await one.tokens.current(read);
+    let tokens = await one.tokens.renewed(read, await one.tokens.current(read));
+    expect(distinct([tokens, await two.tokens.current(read)])).toBe(1);
     for (let each = 0; each < 20; each += 1) tokens = await either(each).renewed(read, tokens);
     expect(world.asked()).toBe(2);
     world.advance(1.001);
@@ -369,12 +372,20 @@ describe('app tokens while Redis is away', () => {
     expect(world.asked()).toBe(3);
   });
 
-  test('failures are remembered in the process', async () => {
+  test('failures are remembered in the process, ahead of time as well', async () => {
     const { tokens } = world.instance({ store: world.redisStore({ redis: broken('getBuffer') }) });
+    await tokens.current(['write:data']);
+    world.advance(accessTokenSeconds * 0.91);
+    answering(400);
+    for (let each = 0; each < 5; each += 1) {
+      await tokens.current(['write:data']);
+      await tokens.settled();
+    }
+    expect(world.asked()).toBe(2);
     answering(500);
     await many(50, () => failureOf(tokens.current(read)));
     await many(50, () => failureOf(tokens.current(read)));
-    expect(world.asked()).toBe(1);
+    expect(world.asked()).toBe(3);
   });
 
   test('what was granted before Redis went away is not asked for again', async () => {
