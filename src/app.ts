@@ -55,7 +55,7 @@ export function createApp(config: Config, deps: Deps): App {
   const sessions = createSessions(config.session, deps.sessionStore, now);
   const transactions = createLoginTransactions(config.session, now);
   const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
-  const guards = createGuards({ tokens, appTokens: undefined as never, idOf: sessions.idOf });
+  const guards = createGuards({ tokens, appTokens, idOf: sessions.idOf });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwardTo(callUpstream, { open: () => () => {} });
   const limit = createRateLimits({ ...deps, idOf: sessions.idOf });
