@@ -445,6 +445,10 @@ function appProvider(values: Values) {
     clientAuth: values.OAUTH2_APP_CLIENT_AUTH ?? values.OAUTH2_CLIENT_AUTH,
     redirectUri: values.OAUTH2_REDIRECT_URI,
     scopes: values.OAUTH2_APP_SCOPES as readonly string[],
+    authorizationParameters: [],
+    tokenParameters: isElsewhere ? [] : values.OAUTH2_TOKEN_PARAMS,
+    userinfoClaims: undefined,
+    deviations: isElsewhere ? [] : (values.OAUTH2_DEVIATIONS as readonly DeviationName[]),
   };
 }
 
