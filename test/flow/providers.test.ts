@@ -132,6 +132,56 @@ test('Spotify gives no new refresh token at a refresh, and the one it gave serve
   expect(await session()).toEqual({ authenticated: false });
 });
 
+const artist = '0TnOYISbd1XYRBk9myaseg';
+const appGrants = () =>
+  standIn.tokenRequests.filter((form) => form.get('grant_type') === 'client_credentials').length;
+
+test('Spotify answers searches and artists to anybody, by a token of the application that is asked for once', async () => {
+  await start(spotify, spotifyEnv);
+  const searched = await browser.fetch('/api/search?q=x&type=track&limit=1');
+  expect(searched.status).toBe(200);
+  expect(searched.json()).toMatchObject({ tracks: { items: [{ type: 'track', name: 'x 0' }], limit: 1 } });
+  const found = await browser.fetch(`/api/artists/${artist}`);
+  expect(found.json()).toMatchObject({ type: 'artist', id: artist });
+  expect((await browser.fetch('/api/search?q=x')).json()).toEqual({
+    error: { status: 400, message: 'Missing parameter type' },
+  });
+  expect((await browser.fetch('/api/profile')).json()).toMatchObject({ error: 'login_required' });
+  expect((await browser.fetch('/api/search', { method: 'POST' })).status).toBe(405);
+  expect(appGrants()).toBe(1);
+});
+
+test('Spotify ends the token of the application early, and nobody notices: 50 calls, one more grant', async () => {
+  await start(spotify, spotifyEnv);
+  await browser.fetch(`/api/artists/${artist}`);
+  standIn.expireAccess();
+  const calls = Array.from({ length: 50 }, () => browser.fetch(`/api/artists/${artist}`));
+  expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(50).fill(200));
+  expect(appGrants()).toBe(2);
+});
+
+test('Spotify says 429, and when to come back is passed on', async () => {
+  await start(spotify, spotifyEnv);
+  standIn.faults.set({ path: /^\/v1\/search$/, answer: spotifyTooManyRequests });
+  const refused = await browser.fetch('/api/search?q=x&type=track');
+  expect([refused.status, refused.headers['retry-after']]).toEqual([429, '7']);
+  expect(standIn.faults.count(/search/)).toBe(1);
+});
+
+test('Spotify does not know the application: 502 for its callers, and the log says what to set', async () => {
+  await start(spotify, (url) => ({ ...spotifyEnv(url), OAUTH2_CLIENT_SECRET: 'wrong' }));
+  for (let call = 0; call < 3; call += 1) {
+    const refused = await browser.fetch(`/api/artists/${artist}`);
+    expect(refused.status).toBe(502);
+    expect(refused.json()).toMatchObject({ error: 'app_token_refused' });
+  }
+  expect(standIn.tokenRequests).toHaveLength(1);
+  const errors = latchkey.logLines.filter(
+    (line) => line.includes('"level":50') && line.includes('check OAUTH2_APP_CLIENT_ID'),
+  );
+  expect(errors).toHaveLength(1);
+});
+
 test('Spotify is asked with Basic authentication, and an app that sends the secret otherwise is refused', async () => {
   await start(spotify, (url) => ({ ...spotifyEnv(url), OAUTH2_CLIENT_AUTH: 'client_secret_post' }));
   const page = await browser.go('/auth/login');
