@@ -21,6 +21,8 @@ import { createRequestLog } from './web/request-log.ts';
 import { createSameOrigin } from './web/same-origin.ts';
 import { apiHeaders, createPageHeaders, privateAnswer } from './web/security-headers.ts';
 import { createSessions } from './web/session.ts';
+import { createSessionStreams } from './web/session-streams.ts';
+import { refuseWebSocket } from './web/upgrade.ts';
 import { createCallUpstream } from './web/upstream.ts';
 
 /** What a page of another origin may call, when CORS_ORIGINS lists it. */
@@ -31,6 +33,8 @@ export interface App {
   readonly handler: Express;
   /** Settles when the provider's metadata is known; rejects when it cannot be had now (it is asked again later). */
   ready(): Promise<{ readonly canRevoke: boolean }>;
+  /** Ends the streams that are open, and those to come: no answer goes on for ever from now on. */
+  leave(): void;
   /** Settles when nothing is under way behind the answers that went out, and nothing more begins by itself. */
   settled(): Promise<void>;
 }
@@ -53,11 +57,12 @@ export function createApp(config: Config, deps: Deps): App {
     log,
   });
   const sessions = createSessions(config.session, deps.sessionStore, now);
+  const streams = createSessionStreams({ ends: deps.sessionEnds, endsAt: tokens.endsAt, now, log });
   const transactions = createLoginTransactions(config.session, now);
   const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
   const guards = createGuards({ tokens, appTokens, idOf: sessions.idOf });
   const callUpstream = createCallUpstream(deps.upstream);
-  const forwardTo = createForwardTo(callUpstream, { open: () => () => {} });
+  const forwardTo = createForwardTo(callUpstream, streams);
   const limit = createRateLimits({ ...deps, idOf: sessions.idOf });
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
   const shared = { config, oauth, tokens, sessions, transactions, callUpstream, ...guards, ...deps };
@@ -71,7 +76,7 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createOpsRoutes(), createRequestLog(log));
   if (config.corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(config.corsOrigins));
   handler.use('/api', apiHeaders, createApiRoutes({ ...config, ...sameOrigin, ...guards, limit, forwardTo }));
-  handler.use(pageHeaders, sameOrigin.requireSameOriginToChange);
+  handler.use(refuseWebSocket, pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);
   if (config.authRateLimit > 0)
@@ -83,5 +88,5 @@ export function createApp(config: Config, deps: Deps): App {
     await Promise.all([tokens.settled(), appTokens.settled()]);
     outbox.close();
   }
-  return { handler, ready: oauth.ready, settled };
+  return { handler, ready: oauth.ready, leave: streams.closeAll, settled };
 }

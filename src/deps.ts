@@ -9,12 +9,14 @@ import { type AppTokenStore, createMemoryAppTokenStore } from './tokens/app-toke
 import { createRedisAppTokenStore } from './tokens/redis-app-token-store.ts';
 import { connectRedis, createConfirmation, untilReady } from './tokens/redis-connection.ts';
 import { createRedisRevocationOutbox } from './tokens/redis-revocation-outbox.ts';
+import { createRedisSessionEnds } from './tokens/redis-session-ends.ts';
 import { createRedisTokenStore, sessionKeyPrefix } from './tokens/redis-token-store.ts';
 import {
   createMemoryRevocationOutbox,
   type Revocation,
   type RevocationOutbox,
 } from './tokens/revocation-outbox.ts';
+import { createMemorySessionEnds, type SessionEnds } from './tokens/session-ends.ts';
 import { createMemorySpentStates, createRedisSpentStates, type SpentStates } from './tokens/spent-states.ts';
 import { createMemoryTokenStore, type TokenStore } from './tokens/token-store.ts';
 import { createRedisRateLimitStore } from './web/redis-rate-limit-store.ts';
@@ -29,6 +31,7 @@ export interface Deps {
   readonly upstream: Dispatcher;
   readonly tokenStore: TokenStore;
   readonly appTokenStore: AppTokenStore;
+  readonly sessionEnds: SessionEnds;
   readonly spentStates: SpentStates;
   readonly sessionStore: Store;
   /** The outbox whose revocations are tried by `attempt`. */
@@ -52,10 +55,12 @@ export function createDeps(
   const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
   if (!config.redis) {
     log.info('REDIS_URL is not set: sessions are kept in memory and end with this process');
+    const sessionEnds = createMemorySessionEnds();
     return {
       ...shared,
-      tokenStore: createMemoryTokenStore(config.session, now),
       appTokenStore: createMemoryAppTokenStore(now),
+      sessionEnds,
+      tokenStore: createMemoryTokenStore(config.session, now, sessionEnds),
       spentStates: createMemorySpentStates(now),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
@@ -67,13 +72,23 @@ export function createDeps(
   const { url, waitReplicas } = config.redis;
   const redis = connectRedis(url, log);
   const confirmed = createConfirmation(redis, waitReplicas, log);
+  const sessionEnds = createRedisSessionEnds(redis, log);
   const { secrets, idleSeconds } = config.session;
   const client = nameOf(config.provider);
   const appClient = nameOf(config.app.provider ?? config.provider);
   return {
     ...shared,
-    tokenStore: createRedisTokenStore({ redis, confirmed, secrets, lifetime: config.session, now, log }),
     appTokenStore: createRedisAppTokenStore({ redis, client: appClient, secrets, now }),
+    sessionEnds,
+    tokenStore: createRedisTokenStore({
+      redis,
+      confirmed,
+      secrets,
+      lifetime: config.session,
+      ends: sessionEnds,
+      now,
+      log,
+    }),
     spentStates: createRedisSpentStates(redis),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ redis, client, secrets, attempt, now }),
     // The token store slides both keys of a session together; here nothing is touched.
@@ -86,6 +101,7 @@ export function createDeps(
     rateLimitStore: (name) => createRedisRateLimitStore(redis, name),
     connected: () => untilReady(redis),
     async close() {
+      sessionEnds.close();
       redis.disconnect();
       await upstream.close();
     },

@@ -3,6 +3,7 @@ import { config as readEnvFile } from 'dotenv';
 import { createApp } from './app.ts';
 import { ConfigError, loadConfig } from './config.ts';
 import { createDeps, type Deps } from './deps.ts';
+import { listenForUpgrades } from './web/upgrade.ts';
 
 /** sysexits.h EX_CONFIG: starting again without changing the configuration is of no use. */
 const exitConfig = 78;
@@ -45,6 +46,7 @@ async function start(): Promise<void> {
 
   await deps.connected();
   const server = createServer({ keepAliveTimeout, requestTimeout }, app.handler);
+  listenForUpgrades(server, app.handler);
   server.on('error', (error: NodeJS.ErrnoException) => {
     console.error(
       error.code === 'EADDRINUSE'
@@ -62,7 +64,9 @@ async function start(): Promise<void> {
   async function stop(): Promise<void> {
     const goodbye = setTimeout(() => process.exit(1), longestGoodbyeMs);
     const leaving = setInterval(() => server.closeIdleConnections(), 100); // as each ends its last request
-    await new Promise((done) => server.close(done));
+    const closed = new Promise((done) => server.close(done));
+    app.leave();
+    await closed;
     clearInterval(leaving);
     metricsServer?.close();
     await app.settled();

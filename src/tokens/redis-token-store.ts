@@ -5,6 +5,7 @@ import { deriveKey, open, seal, sealingVersion } from '../sealing.ts';
 import type { Secret } from '../secret.ts';
 import { createLeases } from './lease.ts';
 import { createSettling, type RedisConnection } from './redis-connection.ts';
+import type { SessionEnds } from './session-ends.ts';
 import {
   isOver,
   type Lifetime,
@@ -45,13 +46,15 @@ interface RedisTokenStoreOptions {
   /** The first seals, all open. */
   readonly secrets: readonly Secret[];
   readonly lifetime: Lifetime;
+  /** Is told of each session this store ends; one that ends by its time is not told. */
+  readonly ends: Pick<SessionEnds, 'tell'>;
   readonly now: () => number;
   readonly log: Logger;
 }
 
 /** The store many instances share: records sealed under `{sess:<id>}:tokens`, ending with their session. */
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
-  const { redis, confirmed, lifetime, now, log } = options;
+  const { redis, confirmed, lifetime, ends, now, log } = options;
   const keys = options.secrets.map((secret) => deriveKey(secret, 'tokens'));
   const idleMs = lifetime.idleSeconds * 1000;
   const endedMs = Math.min(lifetime.absoluteSeconds * 1000, longestRememberedEndMs);
@@ -147,6 +150,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
                 ? await redis.eval(replaceIfUnchanged, 1, key, version, after)
                 : await redis.eval(deleteIfUnchanged, 1, key, version);
               if (isKept && after) await confirmed();
+              else if (isKept) ends.tell(id);
               return isKept;
             };
             // Whoever asked hears at once that the store is away; the write goes on, and keeps lease and turn.
@@ -173,6 +177,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         const results = await redis.multi().set(endedKey(id), '', 'PX', endedMs).getdelBuffer(key).exec();
         const [failure, taken] = results?.[1] ?? [new Error('Redis dropped a transaction')];
         if (failure) throw failure;
+        ends.tell(id);
         await confirmed();
         return unseal(key, Buffer.isBuffer(taken) ? taken : null);
       }),

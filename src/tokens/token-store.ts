@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts';
 import type { User } from '../oauth/client.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
+import type { SessionEnds } from './session-ends.ts';
 import { createTurns, untilQuiet } from './turns.ts';
 
 /** What a session that is logged in is logged in with. */
@@ -75,8 +76,12 @@ interface Entry {
   failure?: { readonly error: AppError; readonly until: number };
 }
 
-/** A store that lives and ends with this process. */
-export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): TokenStore {
+/** A store that lives and ends with this process; `ends` is told of each session it ends before its time. */
+export function createMemoryTokenStore(
+  lifetime: Lifetime,
+  now: () => number,
+  ends: Pick<SessionEnds, 'tell'>,
+): TokenStore {
   const entries = new Map<string, Entry>();
   const ended = new Map<string, number>(); // the ends of sessions, oldest first, until nothing of them can come back
   const inTurn = createTurns();
@@ -134,7 +139,10 @@ export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): T
           return undefined; // ended meanwhile
         }
         if (changed) entry.record = changed;
-        else entries.delete(id);
+        else {
+          entries.delete(id);
+          ends.tell(id);
+        }
         return changed;
       }),
 
@@ -143,6 +151,7 @@ export function createMemoryTokenStore(lifetime: Lifetime, now: () => number): T
       const entry = live(id);
       entries.delete(id);
       ended.set(id, now());
+      ends.tell(id);
       return entry?.record;
     },
 

@@ -7,6 +7,7 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
  * Refuses what another site made the browser send: `requireSameOrigin` whatever the method,
  * `requireSameOriginToChange` unsafe methods only (Fetch Metadata, else `Origin`). A request whose `Origin` is one of
  * `corsOrigins` counts as ours: browsers let no page say that of another.
+ * Browsers send `Origin` with every WebSocket, which `requireSameOrigin` insists on.
  * @throws AppError `cross_site_request`
  */
 export function createSameOrigin(publicOrigin: string, corsOrigins: readonly string[] = []) {
@@ -20,8 +21,17 @@ export function createSameOrigin(publicOrigin: string, corsOrigins: readonly str
     return origin !== undefined && origin !== publicOrigin;
   }
 
+  /** A WebSocket changes things and its answers can be read: only who sends no trace of a browser goes without. */
+  function isWebSocketFromElsewhere({ headers }: Request): boolean {
+    const { origin, 'sec-fetch-site': site } = headers;
+    if (origin === undefined) return site !== undefined;
+    if (admitted.has(origin)) return false;
+    return origin !== publicOrigin || (site !== undefined && site !== 'same-origin');
+  }
+
   const requireSameOrigin: RequestHandler = function requireSameOrigin(req, _res, next) {
-    if (isFromElsewhere(req)) throw new AppError('cross_site_request');
+    const isForeign = req.webSocketHandshake ? isWebSocketFromElsewhere(req) : isFromElsewhere(req);
+    if (isForeign) throw new AppError('cross_site_request');
     next();
   };
   const requireSameOriginToChange: RequestHandler = function requireSameOriginToChange(req, _res, next) {

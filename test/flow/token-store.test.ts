@@ -18,6 +18,8 @@ import {
 import { createGate } from '../support/gate.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
+const ended: string[] = [];
+const ends = { tell: (id: string) => void ended.push(id) };
 const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
 let offsetMs = 0;
 const now = () => Date.now() + offsetMs;
@@ -34,6 +36,7 @@ const connections: Redis[] = [];
 beforeEach(() => {
   offsetMs = 0;
   logged.length = 0;
+  ended.length = 0;
 });
 afterEach(() => {
   for (const each of connections.splice(0)) each.disconnect();
@@ -60,10 +63,10 @@ const renamed = (accessToken: string) => async (newest: TokenRecord) => ({
 const accessOf = (found: TokenRecord | undefined) => found?.tokens.accessToken;
 
 const redisStore = (options: { secrets?: Secret[]; redis?: Redis; lifetime?: Lifetime } = {}) =>
-  createRedisTokenStore({ redis, confirmed: async () => {}, secrets, lifetime, now, log, ...options });
+  createRedisTokenStore({ redis, confirmed: async () => {}, secrets, lifetime, ends, now, log, ...options });
 
 describe.each([
-  ['memory', () => createMemoryTokenStore(lifetime, now)],
+  ['memory', () => createMemoryTokenStore(lifetime, now, ends)],
   ['Redis', () => redisStore()],
 ])('the token store in %s', (_name, create) => {
   let store: TokenStore;
@@ -110,6 +113,19 @@ describe.each([
     await store.put(id, record('a'));
     expect(await store.update(id, async () => undefined)).toBeUndefined();
     expect(await store.get(id)).toBeUndefined();
+  });
+
+  test('tells of each session that it ends, and of no other', async () => {
+    await store.put(id, record('a'));
+    await store.update(id, renamed('b'));
+    await store.update(id, () => Promise.reject(new Error('the provider is away'))).catch(() => undefined);
+    expect(ended).toEqual([]);
+    await store.update(id, async () => undefined);
+    expect(ended).toEqual([id]);
+    const another = randomUUID();
+    await store.put(another, record('a'));
+    await store.take(another);
+    expect(ended).toEqual([id, another]);
   });
 
   test('an update that fails changes nothing, and the failure arrives as it was', async () => {
@@ -237,7 +253,7 @@ describe.each([
 
 describe('the token store in memory', () => {
   test('a session that is not used ends; use puts its end off, at most once a minute; looking does not', async () => {
-    const store = createMemoryTokenStore(lifetime, now);
+    const store = createMemoryTokenStore(lifetime, now, ends);
     await store.put('s', record('a'));
     offsetMs = 70_000;
     await store.get('s');

@@ -5,6 +5,7 @@ import { createApp } from '../../src/app.ts';
 import { loadConfig } from '../../src/config.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
+import { listenForUpgrades } from '../../src/web/upgrade.ts';
 
 export interface LatchkeyOptions {
   readonly issuer?: string | undefined;
@@ -72,12 +73,14 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   const app = createApp(config, deps);
   await Promise.all([app.ready().catch(() => undefined), deps.connected()]);
   server.on('request', app.handler);
+  listenForUpgrades(server, app.handler);
   return {
     origin,
     deps,
     logLines,
     settled: app.settled,
     async close() {
+      app.leave(); // the server does not count WebSockets among its connections
       server.closeAllConnections();
       await new Promise((done) => server.close(done));
       await app.settled();

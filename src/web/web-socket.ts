@@ -1,0 +1,137 @@
+import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { Request, Response } from 'express';
+import { WebSocket, WebSocketServer } from 'ws';
+import { AppError } from '../errors.ts';
+import { browserHeaders } from './proxy-headers.ts';
+import type { StreamEnd } from './session-streams.ts';
+import { joinWebSockets } from './web-socket-relay.ts';
+
+// Compression would cost memory for every connection, and is the two ends' affair.
+const options = { perMessageDeflate: false, maxPayload: 16 * 1024 * 1024 } as const;
+const handshakeKey = /^[+/0-9A-Za-z]{22}==$/;
+
+interface Forwarding {
+  /** `http:` or `https:`, with the caller's query. */
+  readonly url: URL;
+  /** As `upstreamHeaders` makes them. */
+  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  /** How long the API may take for its part of the handshake. */
+  readonly timeoutMs: number;
+}
+
+interface ForwardingInSession extends Forwarding {
+  /** As `SessionStreams.open`, for the session of this request. */
+  readonly open: (end: (why: StreamEnd) => void) => () => void;
+}
+
+/**
+ * Answers a request that has a `webSocketHandshake`: with the API's WebSocket, or with the API's refusal. The access token
+ * is looked at by the API in the handshake and not again; the WebSocket ends with the session.
+ * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`
+ */
+export async function forwardWebSocket(
+  req: Request,
+  res: Response,
+  { open, ...forwarding }: ForwardingInSession,
+): Promise<void> {
+  const answer = await connectWebSocket(req, res, forwarding).catch((error: unknown) => {
+    if (!res.closed) throw error; // else nobody is there to be told
+  });
+  if (!answer) return;
+  if (answer instanceof WebSocket) acceptWebSocket(req, res, answer, open);
+  else passRefusal(answer, res, forwarding.timeoutMs);
+}
+
+/**
+ * The API's WebSocket, which says nothing before it is resumed, or the API's answer if that is another one; given up when
+ * the caller leaves.
+ * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`
+ */
+export function connectWebSocket(
+  req: Request,
+  res: Response,
+  { url, headers, timeoutMs }: Forwarding,
+): Promise<WebSocket | IncomingMessage> {
+  const upstream = begin(req, res, url, headers);
+  return new Promise((resolve, reject) => {
+    let failure: AppError | undefined;
+    const giveUp = () => upstream.terminate();
+    const timer = setTimeout(() => {
+      failure = new AppError('upstream_timeout');
+      giveUp();
+    }, timeoutMs);
+    function settled(): void {
+      clearTimeout(timer);
+      res.off('close', giveUp);
+    }
+    res.once('close', giveUp);
+    upstream.on('error', (error) => {
+      settled();
+      reject(failure ?? new AppError('upstream_unreachable', { cause: error }));
+    });
+    upstream.once('open', () => {
+      upstream.pause();
+      settled();
+      resolve(upstream);
+    });
+    upstream.once('unexpected-response', (_request, answer) => {
+      settled();
+      resolve(answer);
+    });
+  });
+}
+
+function begin(req: Request, res: Response, url: URL, headers: Forwarding['headers']): WebSocket {
+  const { 'sec-websocket-key': key, 'sec-websocket-version': version } = req.headers;
+  const protocols = req.headers['sec-websocket-protocol']?.split(',').map((each) => each.trim());
+  function finishRequest(request: ClientRequest): void {
+    for (const [name, value] of Object.entries(headers)) request.setHeader(name, value);
+    request.end();
+  }
+  try {
+    if (version !== '13' || !handshakeKey.test(key ?? '')) throw new Error('not a handshake of RFC 6455');
+    return new WebSocket(url, protocols ?? [], { ...options, finishRequest });
+  } catch (error) {
+    res.setHeader('Sec-WebSocket-Version', '13'); // RFC 6455 4.4
+    throw new AppError('invalid_request', { cause: error });
+  }
+}
+
+/** Finishes the caller's handshake and joins the two; `upstream` ends with the session, or with the caller. */
+export function acceptWebSocket(
+  req: Request,
+  res: Response,
+  upstream: WebSocket,
+  open: ForwardingInSession['open'],
+): void {
+  if (!req.webSocketHandshake || res.closed) {
+    upstream.terminate();
+    return;
+  }
+  const { socket, head } = req.webSocketHandshake.take();
+  const abandon = () => upstream.terminate();
+  socket.once('close', abandon);
+  res.statusCode = 101; // for the log
+  const handProtocolOn = () => upstream.protocol || false;
+  const server = new WebSocketServer({
+    ...options,
+    noServer: true,
+    clientTracking: false,
+    handleProtocols: handProtocolOn,
+  });
+  server.once('headers', (headers) => headers.push(`X-Request-Id: ${req.id}`));
+  server.handleUpgrade(req, socket, head, (client) => {
+    socket.off('close', abandon);
+    const forget = open(joinWebSockets(client, upstream));
+    client.once('close', forget);
+    upstream.resume();
+  });
+}
+
+function passRefusal(answer: IncomingMessage, res: Response, timeoutMs: number): void {
+  res.on('close', () => answer.destroy());
+  answer.on('error', () => res.destroy());
+  answer.setTimeout(timeoutMs, () => answer.destroy(new Error('the API was silent for too long')));
+  res.writeHead(answer.statusCode ?? 502, browserHeaders(answer.headers));
+  answer.pipe(res);
+}
