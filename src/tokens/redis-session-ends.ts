@@ -36,7 +36,7 @@ export function createRedisSessionEnds(redis: RedisConnection, log: Logger): Ses
       await lost;
     } finally {
       clearInterval(pinging);
-      subscriber.disconnect();
+      if (subscriber.status !== 'end') subscriber.disconnect();
     }
   }
 

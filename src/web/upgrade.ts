@@ -79,7 +79,7 @@ function handshakeOn(socket: Socket, res: ServerResponse, head: Buffer): WebSock
       socket.off('drain', goOn).off('end', leave).off('readable', noticeEnd);
       res.off('finish', finish);
       res.detachSocket(socket);
-      socket.once('close', () => res.emit('close'));
+      socket.once('close', () => res.end().emit('close'));
       return { socket, head };
     },
   };
