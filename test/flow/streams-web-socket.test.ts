@@ -8,7 +8,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { createLogger } from '../../src/logger.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
 import { createErrorResponse } from '../../src/web/error-response.ts';
-import { createRequireToken, requireScope } from '../../src/web/guards.ts';
+import { createGuards, requireScope } from '../../src/web/guards.ts';
 import { upstreamHeaders } from '../../src/web/proxy-headers.ts';
 import { createRequestLog } from '../../src/web/request-log.ts';
 import { createSameOrigin } from '../../src/web/same-origin.ts';
@@ -74,10 +74,12 @@ beforeEach(async () => {
     log,
   });
   const idOf = (req: { headers: http.IncomingHttpHeaders }) => req.headers.cookie?.slice('session='.length);
-  const requireToken = createRequireToken(
-    { current: async (id) => (id === 'alice' ? record : undefined) },
-    idOf,
-  );
+  const tokens = {
+    current: async (id: string) => (id === 'alice' ? record : undefined),
+    renewed: async () => undefined,
+  };
+  const appTokens = { current: async () => record.tokens, renewed: async () => record.tokens };
+  const { requireToken } = createGuards({ tokens, appTokens, idOf });
   const app = express().disable('x-powered-by');
   app.use(createRequestLog(log));
   const routes = express.Router();
@@ -88,9 +90,9 @@ beforeEach(async () => {
     if (!req.webSocketHandshake) return next();
     await forwardWebSocket(req, res, {
       url: new URL(`${target}/upstream?room=1`),
-      headers: upstreamHeaders(req, req.login!.tokens.accessToken, false),
+      headers: { ...upstreamHeaders(req, false), authorization: `Bearer ${req.bearer!.accessToken}` },
       timeoutMs,
-      open: (end) => streams.open(idOf(req), end),
+      open: (end) => streams.open(req.bearer?.sessionId, end),
     });
   });
   routes.use(refuseWebSocket);

@@ -48,6 +48,9 @@ function instance({ name, world, env }) {
     name,
     port: undefined,
     isUp: false,
+    get pid() {
+      return child.pid;
+    },
     /** What was done to it: `{ at, act }`, epoch milliseconds. */
     history: [],
     async start() {
