@@ -1,7 +1,7 @@
 // node bench/streams/run.mjs [--streams 1000] [--bytes 1073741824] [--build FOLDER] [--logs FOLDER]
 // Two real processes of the app behind one Redis: event streams on the first end when people sign out on the second,
 // and a large file goes up and down while the memory of the process is watched. Exits with 1 when a bound is broken.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +70,7 @@ const world = await openWorld(latchkey, {
 try {
   await eventStreams();
   await largeFiles();
+  await shutdown();
 } finally {
   await world.close();
   await api.close();
@@ -146,6 +147,20 @@ async function largeFiles() {
     const figures = `${growth.toFixed(1)} MB, from ${before.toFixed(0)} to ${highest.toFixed(0)} MB`;
     check(`resident memory grows by less than ${mostGrowthMb} MB (${way})`, growth < mostGrowthMb, figures);
   }
+}
+
+async function shutdown() {
+  const [here] = world.instances;
+  const person = world.browser('last');
+  await person.signIn(here);
+  const stream = await openEvents(person, here);
+  console.log('\nSIGTERM while an event stream is open');
+  const begun = performance.now();
+  process.kill(here.pid, 'SIGTERM');
+  await stream.ended;
+  const isGone = await until(() => !existsSync(`/proc/${here.pid}`), 5_000, 20);
+  const ms = performance.now() - begun;
+  check('the process goes within 2 s', isGone && ms < 2_000, `${ms.toFixed(0)} ms`);
 }
 
 /** Linux only, as the process is asked about from outside. */

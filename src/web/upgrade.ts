@@ -63,20 +63,16 @@ function isWebSocket({ method, httpVersion, headers }: IncomingMessage): boolean
 function handshakeOn(socket: Socket, res: ServerResponse, head: Buffer): WebSocketHandshake {
   const goOn = () => res.emit('drain');
   const leave = () => socket.destroy();
-  // What the client sends before it is answered stays where it is; that it went away shows only by reading.
-  const noticeEnd = () => {
-    if (socket.readableLength === 0) socket.read();
-  };
   const finish = () => {
     res.detachSocket(socket);
     socket.destroySoon();
   };
-  socket.on('drain', goOn).on('error', leave).on('end', leave).on('readable', noticeEnd);
+  socket.on('drain', goOn).on('error', leave).on('end', leave);
   res.shouldKeepAlive = false;
   res.on('finish', finish);
   return {
     take() {
-      socket.off('drain', goOn).off('end', leave).off('readable', noticeEnd);
+      socket.off('drain', goOn).off('end', leave);
       res.off('finish', finish);
       res.detachSocket(socket);
       socket.once('close', () => res.end().emit('close'));

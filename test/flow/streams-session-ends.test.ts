@@ -9,7 +9,7 @@ import { eventually } from '../hostile/support/wire.ts';
 
 const lines: string[] = [];
 const log = createLogger('trace', { write: (line: string) => void lines.push(line) });
-const opened: (() => void)[] = [];
+const opened: (() => unknown)[] = [];
 afterEach(() => {
   for (const close of opened.splice(0)) close();
   lines.length = 0;
@@ -33,7 +33,7 @@ function listening(ends: SessionEnds): Instance {
 
 async function onRedis(url = process.env.TEST_REDIS_URL!): Promise<Instance & { readonly redis: Redis }> {
   const redis = connectRedis(new Secret(url), log) as Redis;
-  opened.push(() => redis.disconnect());
+  opened.push(() => redis.status !== 'end' && redis.disconnect());
   await untilReady(redis);
   const instance = listening(createRedisSessionEnds(redis, log));
   await eventually(() => instance.missed.length === 1);

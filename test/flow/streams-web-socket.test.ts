@@ -78,12 +78,16 @@ beforeEach(async () => {
     current: async (id: string) => (id === 'alice' ? record : undefined),
     renewed: async () => undefined,
   };
-  const appTokens = { current: async () => record.tokens, renewed: async () => record.tokens };
+  const appTokens = {
+    current: async () => record.tokens,
+    renewed: async () => record.tokens,
+    settled: async () => {},
+  };
   const { requireToken } = createGuards({ tokens, appTokens, idOf });
   const app = express().disable('x-powered-by');
   app.use(createRequestLog(log));
   const routes = express.Router();
-  routes.use(createSameOrigin(publicOrigin).requireSameOrigin);
+  routes.use(createSameOrigin(publicOrigin, ['https://sibling.example.com']).requireSameOrigin);
   routes.get(['/echo', '/secret'], requireToken);
   routes.get('/secret', requireScope('admin'));
   routes.get(['/echo', '/secret'], async (req, res, next) => {
@@ -203,6 +207,7 @@ describe('the handshake of a WebSocket', () => {
     [publicOrigin, 'same-origin', 101],
     [publicOrigin, undefined, 101],
     [undefined, undefined, 101],
+    ['https://sibling.example.com', 'same-site', 101],
     [publicOrigin, 'none', 403],
     [publicOrigin, 'same-site', 403],
     [publicOrigin, 'cross-site', 403],
