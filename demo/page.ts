@@ -33,6 +33,7 @@ export function page(title: string, body: Html): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title} - Demo provider</title>
+<link rel="icon" href="data:,">
 ${style}
 </head>
 <body>
