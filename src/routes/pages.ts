@@ -50,7 +50,10 @@ export function createPageRoutes(parts: PageParts) {
   async function profile(req: Request, res: Response): Promise<void> {
     const id = sessions.idOf(req);
     const login = id === undefined ? undefined : await tokens.current(id);
-    if (id === undefined || !login) return res.redirect(303, `${publicOrigin}/login?return_to=/profile`);
+    if (id === undefined || !login) {
+      const signIn = new URLSearchParams({ return_to: req.originalUrl });
+      return res.redirect(303, `${publicOrigin}/login?${signIn}`);
+    }
     const [endsAt, facts] = await Promise.all([tokens.endsAt(id), profileOf(bearerOf(id, login), req)]);
     const { flash } = req.session;
     if (flash !== undefined) {

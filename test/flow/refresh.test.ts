@@ -134,7 +134,7 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
     expect(answer.json()).toMatchObject({ error: 'login_required' });
     expect((answer.json() as { login_url: string }).login_url).toContain('/auth/login?return_to=');
     expect(await isLoggedIn(browser)).toBe(false);
-    expect((await browser.step('/profile')).headers.location).toContain('/login?return_to=/profile');
+    expect((await browser.step('/profile')).headers.location).toContain('/login?return_to=%2Fprofile');
     expect((await browser.fetch('/api/profile')).status).toBe(401);
     expect(asked(world)).toBe(2); // nobody asks for a dead login again
   });

@@ -41,7 +41,7 @@ describe('behind a proxy that ends TLS', () => {
       `${publicOrigin}/auth/callback`,
     );
     expect((await browser.step('/profile')).headers.location).toBe(
-      `${publicOrigin}/login?return_to=/profile`,
+      `${publicOrigin}/login?return_to=%2Fprofile`,
     );
     expect((await browser.fetch('/api/profile')).text).not.toContain('evil.example');
   });

@@ -110,7 +110,7 @@ describe('signing in', () => {
   test('a page that needs a login leads to the sign-in page and back', async () => {
     const browser = world.browser();
     const login = await browser.go('/profile');
-    expect(login.url).toBe(`${world.origin}/login?return_to=/profile`);
+    expect(login.url).toBe(`${world.origin}/login?return_to=%2Fprofile`);
     const link = /href="(\/auth\/login[^"]*)"/.exec(login.text)![1]!.replaceAll('&amp;', '&');
     expect((await world.signIn(browser, 'alice', link)).url).toBe(`${world.origin}/profile`);
     expect((await browser.step('/login')).headers.location).toBe(`${world.origin}/profile`);
