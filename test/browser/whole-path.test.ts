@@ -1,56 +1,92 @@
-import type { Page } from 'playwright-core';
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { signInAtProvider } from './support/sign-in.ts';
+import { profileOf, signInAtProvider } from './support/sign-in.ts';
 
 const scopes = 'openid profile email read:profile read:data write:data';
 
-let world: World;
-beforeAll(async () => {
-  world = await createWorld({ env: { OAUTH2_SCOPES: scopes } });
-});
-afterAll(() => world.close());
-
-/** What a script of our page gets from an address of ours. */
-function fetchFrom(page: Page, path: string) {
-  return page.evaluate(async (address) => {
-    const answer = await fetch(address, { headers: { accept: 'application/json' } });
-    return { status: answer.status, body: await answer.text() };
-  }, path);
-}
-
-test('a person signs in, sees their profile, renews access, calls the API and signs out', async () => {
-  const alice = await visit(world);
-  const page = await alice.tab('/');
-  await page.getByRole('link', { name: 'Sign in' }).click();
-  await page.getByRole('link', { name: /Sign in with/ }).click();
-  expect(new URL(page.url()).origin).toBe(world.provider.issuer);
-  await signInAtProvider(page);
-  await page.getByRole('button', { name: 'Allow' }).click();
-
-  await page.getByRole('heading', { name: 'Hello, Alice Liddell' }).waitFor();
-  expect(page.url()).toBe(`${world.origin}/profile`);
-
-  await page.getByRole('button', { name: 'Renew access' }).click();
-  await page.getByRole('status').filter({ hasText: 'Your access was renewed.' }).waitFor();
-  expect(world.grants.filter((each) => each === 'refresh_token')).toHaveLength(1);
-
-  await page.getByRole('button', { name: 'Call the API' }).click();
-  await page.getByText('Paint the roses red').waitFor();
-  expect(await fetchFrom(page, '/api/profile')).toMatchObject({
-    status: 200,
-    body: expect.stringContaining('Alice'),
+describe.each([
+  ['in a browser as it comes', {}, {}],
+  ['without JavaScript', { javaScriptEnabled: false }, {}],
+  ['with a Strict session cookie', {}, { SESSION_COOKIE_SAMESITE: 'strict' }],
+  [
+    'with a Strict session cookie and no JavaScript',
+    { javaScriptEnabled: false },
+    { SESSION_COOKIE_SAMESITE: 'strict' },
+  ],
+])('the whole path %s', (_way, browser, env) => {
+  let world: World;
+  beforeAll(async () => {
+    world = await createWorld({ env: { OAUTH2_SCOPES: scopes, ...env } });
   });
+  afterAll(() => world.close());
 
-  const cookies = await alice.context.cookies(world.origin);
-  await page.getByRole('button', { name: 'Sign out' }).click();
-  await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
-  expect(new URL(page.url()).origin).toBe(world.provider.issuer);
-  await page.getByRole('button', { name: 'Sign out' }).click();
-  await page.getByRole('link', { name: 'Sign in' }).waitFor();
-  expect(page.url()).toBe(`${world.origin}/`);
+  test('a person signs in, sees their profile, renews access, calls the API and signs out', async () => {
+    const alice = await visit(world, browser);
+    const page = await alice.tab('/');
+    await page.getByRole('link', { name: 'Sign in' }).click();
+    await page.getByRole('link', { name: /Sign in with/ }).click();
+    await signInAtProvider(page);
+    await page.getByRole('button', { name: 'Allow' }).click();
+    await profileOf(page);
+    expect(page.url()).toBe(`${world.origin}/profile`);
 
-  await alice.context.addCookies(cookies);
-  alice.expectStatus(401);
-  expect(await fetchFrom(page, '/api/profile')).toMatchObject({ status: 401 });
+    await page.getByRole('button', { name: 'Renew access' }).click();
+    await page.getByRole('status').filter({ hasText: 'Your access was renewed.' }).waitFor();
+    expect(world.grants.filter((each) => each === 'refresh_token')).toHaveLength(1);
+
+    await page.getByRole('button', { name: 'Call the API' }).click();
+    await page.getByText('Paint the roses red').waitFor();
+    await page.goto('/profile');
+
+    const cookies = await alice.context.cookies(world.origin);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
+    expect(new URL(page.url()).origin).toBe(world.provider.issuer);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('link', { name: 'Sign in' }).waitFor();
+    expect(page.url()).toBe(`${world.origin}/`);
+
+    await alice.context.addCookies(cookies);
+    expect((await alice.context.request.get('/api/profile')).status()).toBe(401);
+    await page.goto('/profile');
+    await page.getByRole('link', { name: /Sign in with/ }).waitFor();
+  });
+});
+
+describe('a script of the page', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await createWorld();
+  });
+  afterAll(() => world.close());
+
+  test('calls the API without ever seeing a token, and is told where to sign in when the session is over', async () => {
+    const alice = await visit(world);
+    const page = await alice.tab('/auth/login?return_to=/');
+    await signInAtProvider(page);
+    await page.getByRole('button', { name: 'Allow' }).click();
+    await page.waitForURL(`${world.origin}/`);
+
+    const call = (path: string, body?: object) =>
+      page.evaluate(
+        async ({ path, body }) => {
+          const headers = { 'content-type': 'application/json' };
+          const answer = await (body ? fetch(path, { method: 'POST', headers, body }) : fetch(path));
+          return { status: answer.status, body: await answer.json() };
+        },
+        { path, body: body && JSON.stringify(body) },
+      );
+    expect(await call('/api/profile')).toMatchObject({ status: 200, body: { sub: 'alice' } });
+    expect(await call('/api/data', { title: 'Ask the caterpillar' })).toMatchObject({ status: 201 });
+    expect(
+      await page.evaluate('document.cookie + JSON.stringify([{ ...localStorage }, { ...sessionStorage }])'),
+    ).toBe('[{},{}]');
+
+    await page.evaluate(() => fetch('/auth/logout', { method: 'POST' }));
+    alice.expectStatus(401);
+    expect(await call('/api/profile')).toMatchObject({
+      status: 401,
+      body: { error: 'login_required', login_url: `${world.origin}/auth/login?return_to=%2F` },
+    });
+  });
 });

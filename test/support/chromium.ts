@@ -27,8 +27,8 @@ const flags = [
   '--disable-sync',
 ];
 
-import.meta.jest.setTimeout(60_000); // a walk through many pages, on a busy machine
-const stepTimeoutMs = 20_000; // so that the step that failed is named
+import.meta.jest.setTimeout(120_000); // a walk through many pages, on a busy machine
+const stepTimeoutMs = 30_000; // so that the step that failed is named
 
 let launched: Promise<Browser> | undefined;
 const visitors: { readonly context: BrowserContext; faults(): readonly string[] }[] = [];

@@ -4,13 +4,18 @@ import type { Page } from 'playwright-core';
 export async function signInAtProvider(page: Page, person = 'alice'): Promise<void> {
   await page.getByLabel('Name').fill(person);
   await page.getByLabel('Password').fill('any');
-  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: 'Sign in' }).click({ noWaitAfter: true });
 }
 
-/** From wherever a login leads to first, to the page it leads back to, as a person walks it. */
-export async function signIn(page: Page, loginPath = '/auth/login', person = 'alice'): Promise<void> {
-  await page.goto(loginPath);
+/** From a login's first step to the profile, as a person walks it. */
+export async function signIn(page: Page, person = 'alice'): Promise<void> {
+  await page.goto('/auth/login');
   await signInAtProvider(page, person);
   await page.getByRole('button', { name: 'Allow' }).click();
-  await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  await profileOf(page, person);
+}
+
+/** Settles when the page in this tab is this person's profile. */
+export async function profileOf(page: Page, person = 'alice'): Promise<void> {
+  await page.getByRole('heading', { name: new RegExp(person, 'i') }).waitFor();
 }
