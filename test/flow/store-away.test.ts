@@ -1,25 +1,9 @@
-import { storeUnavailable } from '../../src/errors.ts';
 import type { TokenStore } from '../../src/tokens/token-store.ts';
 import type { Browser, Page } from '../support/browser.ts';
+import { failing } from '../support/failing.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const isCallback = (url: string) => url.includes('/auth/callback?');
-
-/** Makes one step of the stores fail once it is reached, as a Redis that goes away in that very moment would. */
-function failing<T extends object>(target: T, step: { name: string | undefined }): T {
-  return new Proxy(target, {
-    get(_target, name) {
-      const value = Reflect.get(target, name);
-      if (typeof value !== 'function') return value;
-      if (name !== step.name) return value.bind(target);
-      return (...args: unknown[]) => {
-        const done = args.at(-1);
-        if (typeof done === 'function') return done(new Error('Redis is away'));
-        return Promise.reject(storeUnavailable(new Error('Redis is away')));
-      };
-    },
-  });
-}
 
 describe('a store that goes away in the middle of a login', () => {
   let world: World;

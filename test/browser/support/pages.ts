@@ -1,0 +1,183 @@
+import type { Page } from 'playwright-core';
+import { failing } from '../../support/failing.ts';
+import { createWorld, type World } from '../../support/world.ts';
+import { signInAtProvider } from './sign-in.ts';
+
+/** A world of which parts can be taken away. */
+export interface PagesWorld extends World {
+  /** Whether the store can be asked who is signed in. */
+  setStoreAway(isAway: boolean): void;
+}
+
+export async function createPagesWorld(): Promise<PagesWorld> {
+  const step: { name: string | undefined } = { name: undefined };
+  const world = await createWorld({
+    env: {
+      OAUTH2_SCOPES: 'openid profile email read:profile read:data write:data',
+      OAUTH2_PROVIDER_NAME: 'Garden House',
+    },
+    wrap: ({ tokenStore }) => ({ tokenStore: failing(tokenStore, step) }),
+  });
+  return {
+    ...world,
+    setStoreAway(isAway) {
+      step.name = isAway ? 'get' : undefined;
+    },
+  };
+}
+
+/** A page a person can meet: one row here is a page that is checked, and its screenshots. */
+export interface Sight {
+  readonly name: string;
+  /** The status of its answer. */
+  readonly status: number;
+  readonly as: 'nobody' | 'alice';
+  /** From an empty tab to the page. */
+  readonly reach: (page: Page, world: PagesWorld) => Promise<unknown>;
+}
+
+const press = (page: Page, name: string) => page.getByRole('button', { name }).click();
+
+export const sights: readonly Sight[] = [
+  { name: 'home', status: 200, as: 'nobody', reach: (page) => page.goto('/') },
+  { name: 'home-signed-in', status: 200, as: 'alice', reach: (page) => page.goto('/') },
+  { name: 'sign-in', status: 200, as: 'nobody', reach: (page) => page.goto('/login') },
+  {
+    name: 'declined',
+    status: 403,
+    as: 'nobody',
+    async reach(page) {
+      await page.goto('/auth/login');
+      await press(page, 'Cancel');
+    },
+  },
+  { name: 'profile', status: 200, as: 'alice', reach: (page) => page.goto('/profile') },
+  {
+    name: 'profile-renewed',
+    status: 200,
+    as: 'alice',
+    async reach(page) {
+      await page.goto('/profile');
+      await press(page, 'Renew access');
+      await page.getByRole('status').waitFor();
+    },
+  },
+  {
+    name: 'profile-with-an-answer',
+    status: 200,
+    as: 'alice',
+    async reach(page) {
+      await page.goto('/profile');
+      await press(page, 'Call the API');
+      await page.getByText('Paint the roses red').waitFor();
+    },
+  },
+  {
+    name: 'profile-without-the-api',
+    status: 200,
+    as: 'alice',
+    async reach(page, world) {
+      world.apiFaults.set({ answer: 'reset' });
+      await page.goto('/profile');
+    },
+  },
+  {
+    name: 'profile-renewal-put-off',
+    status: 200,
+    as: 'alice',
+    async reach(page, world) {
+      await page.goto('/profile');
+      world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+      await press(page, 'Renew access');
+      await page.getByRole('status').waitFor();
+    },
+  },
+  { name: 'sign-out', status: 200, as: 'alice', reach: (page) => page.goto('/auth/logout') },
+  {
+    name: 'sign-in-expired',
+    status: 400,
+    as: 'nobody',
+    reach: (page) => page.goto('/auth/callback?code=x&state=x'),
+  },
+  {
+    name: 'session-over',
+    status: 401,
+    as: 'alice',
+    async reach(page) {
+      await page.goto('/profile');
+      await page.context().clearCookies({ name: 'latchkey' });
+      await press(page, 'Renew access');
+    },
+  },
+  {
+    name: 'permission-missing',
+    status: 403,
+    as: 'nobody',
+    async reach(page) {
+      await page.goto('/auth/login');
+      await signInAtProvider(page, 'bob');
+      await page.getByRole('listitem').filter({ hasText: 'read:data' }).getByRole('checkbox').check();
+      await press(page, 'Allow');
+      await page.waitForURL('/profile');
+      await page.goto('/api/data');
+    },
+  },
+  {
+    name: 'refused',
+    status: 403,
+    as: 'alice',
+    async reach(page, world) {
+      await page.goto(`${world.provider.issuer}/session/end`); // another origin
+      await page.evaluate(`location.assign('${world.origin}/api/profile')`);
+      await page.waitForURL('/api/profile');
+    },
+  },
+  { name: 'not-found', status: 404, as: 'nobody', reach: (page) => page.goto('/nothing/here') },
+  { name: 'method-not-allowed', status: 405, as: 'nobody', reach: (page) => page.goto('/auth/refresh') },
+  {
+    name: 'api-away',
+    status: 502,
+    as: 'alice',
+    async reach(page, world) {
+      world.apiFaults.set({ answer: 'reset' });
+      await page.goto('/api/profile');
+    },
+  },
+  {
+    name: 'provider-away',
+    status: 503,
+    as: 'nobody',
+    async reach(page, world) {
+      await page.goto('/auth/login');
+      world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+      await signInAtProvider(page);
+      await press(page, 'Allow');
+    },
+  },
+  {
+    name: 'store-away',
+    status: 503,
+    as: 'alice',
+    async reach(page, world) {
+      world.setStoreAway(true);
+      await page.goto('/profile');
+    },
+  },
+  { name: 'provider-sign-in', status: 200, as: 'nobody', reach: (page) => page.goto('/auth/login') },
+  {
+    name: 'provider-consent',
+    status: 200,
+    as: 'nobody',
+    async reach(page) {
+      await page.goto('/auth/login');
+      await signInAtProvider(page, 'bob');
+      await page.getByRole('button', { name: 'Allow' }).waitFor();
+    },
+  },
+  {
+    name: 'provider-sign-out',
+    status: 200,
+    as: 'nobody',
+    reach: (page, world) => page.goto(`${world.provider.issuer}/session/end`),
+  },
+];
