@@ -30,6 +30,14 @@ const flags = [
 import.meta.jest.setTimeout(120_000); // a walk through many pages, on a busy machine
 const stepTimeoutMs = 30_000; // so that the step that failed is named
 
+function launch(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: process.env.TEST_CHROMIUM!,
+    args: flags,
+    ignoreDefaultArgs: ['--disable-back-forward-cache'], // a page must not come back from there that has ended
+  });
+}
+
 let launched: Promise<Browser> | undefined;
 const visitors: { readonly context: BrowserContext; faults(): readonly string[] }[] = [];
 
@@ -38,7 +46,7 @@ const visitors: { readonly context: BrowserContext; faults(): readonly string[] 
  * unseen (an error on the console, a violation of the CSP, a request to another origin), fails the test.
  */
 export async function visit(world: World, options: BrowserContextOptions = {}): Promise<Visitor> {
-  launched ??= chromium.launch({ executablePath: process.env.TEST_CHROMIUM!, args: flags });
+  launched ??= launch();
   const context = await (await launched).newContext({ baseURL: world.origin, ...options });
   context.setDefaultTimeout(stepTimeoutMs);
   const watch = watchFor(context, world);
