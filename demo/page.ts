@@ -16,8 +16,8 @@ const style = html`<style>
   label { display: block; margin-top: 1rem; font-weight: 600; }
   input[type=text], input[type=password] { width: 100%; margin-top: .25rem; padding: .6rem .75rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--ground); color: inherit; font: inherit; }
   ul { margin: 0 0 1rem; padding: 0; list-style: none; }
-  li { padding: .4rem 0; border-bottom: 1px solid var(--line); }
-  li label { display: inline; float: right; margin: 0; font-weight: 400; }
+  li { display: flex; flex-wrap: wrap; gap: 0 .5rem; align-items: baseline; padding: .4rem 0; border-bottom: 1px solid var(--line); }
+  li label { margin: 0 0 0 auto; font-weight: 400; }
   code { color: var(--soft); font-size: .8125rem; }
   .actions { display: flex; gap: .75rem; margin-top: 1.5rem; }
   button { flex: 1; padding: .65rem 1rem; border: 1px solid var(--leaf); border-radius: .4rem; background: none; color: var(--leaf); font: inherit; font-weight: 600; cursor: pointer; }
