@@ -26,6 +26,7 @@ import type { Secret } from '../secret.ts';
 import { createCircuit } from './circuit.ts';
 import { mapClaims } from './claims.ts';
 import { asDeclared } from './deviations.ts';
+import type { LoginRequirements } from './login-requirements.ts';
 import { OAuthError, toOAuthError } from './oauth-error.ts';
 import { hasScope, readTokenResponse, type TokenSet, tidyTokenResponse } from './token-set.ts';
 
@@ -39,11 +40,10 @@ export interface User {
   readonly picture?: string;
 }
 
-export interface AuthorizationRequest {
+export interface AuthorizationRequest extends LoginRequirements {
   readonly state: string;
   readonly codeVerifier: string;
   readonly nonce: string;
-  readonly scope: readonly string[];
 }
 
 /** The authorization server, in the words of RFC 6749. Everything rejects with `OAuthError`. */
@@ -52,7 +52,10 @@ export interface OAuthClient {
   ready(): Promise<{ readonly canRevoke: boolean }>;
   /** The authorization endpoint's address with code, PKCE S256 and state; a nonce with `openid`. */
   authorizationRequest(request: AuthorizationRequest): Promise<URL>;
-  /** Checks state, `iss` (RFC 9207) and error of the callback, and only then spends the code. */
+  /**
+   * Checks state, `iss` (RFC 9207) and error of the callback, and only then spends the code; an ID token is held
+   * against the `maxAge` that was asked for.
+   */
   authorizationCodeGrant(
     callbackQuery: URLSearchParams,
     request: AuthorizationRequest,
@@ -238,7 +241,7 @@ export function createOAuthClient(
     ready: () =>
       asked(async (server) => ({ canRevoke: server.serverMetadata().revocation_endpoint !== undefined })),
 
-    authorizationRequest: ({ state, codeVerifier, nonce, scope }) =>
+    authorizationRequest: ({ state, codeVerifier, nonce, scope, acrValues, maxAge }) =>
       asked(async (server) =>
         buildAuthorizationUrl(
           server,
@@ -249,11 +252,13 @@ export function createOAuthClient(
             code_challenge: await calculatePKCECodeChallenge(codeVerifier),
             code_challenge_method: 'S256',
             ...(idToken === 'use' && { nonce }),
+            ...(acrValues !== undefined && { acr_values: acrValues }),
+            ...(maxAge !== undefined && { max_age: String(maxAge) }),
           }),
         ),
       ),
 
-    authorizationCodeGrant: (callbackQuery, { state, codeVerifier, nonce, scope }) =>
+    authorizationCodeGrant: (callbackQuery, { state, codeVerifier, nonce, scope, maxAge }) =>
       asked(async (server) => {
         const callbackUrl = new URL(redirectUri);
         callbackUrl.search = callbackQuery.toString();
@@ -261,7 +266,7 @@ export function createOAuthClient(
         const response = await authorizationCodeGrant(server, callbackUrl, {
           expectedState: state,
           pkceCodeVerifier: codeVerifier,
-          ...(idToken === 'use' && { expectedNonce: nonce }),
+          ...(idToken === 'use' && { expectedNonce: nonce, ...(maxAge !== undefined && { maxAge }) }),
         });
         const tokens = readTokenResponse(response, now(), { asked: scope });
         return { tokens, user: await userOf(server, tokens, response.claims() ?? {}) };
