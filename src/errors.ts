@@ -35,6 +35,12 @@ export interface AppErrorOptions {
   readonly retryAfterSeconds?: number;
   /** The scopes an `insufficient_scope` asks for. */
   readonly scope?: readonly string[];
+  /** How the person has to sign in, in the words of `acr_values` (RFC 9470 3). */
+  readonly acrValues?: string;
+  /** How many seconds ago the person may have signed in (RFC 9470 3). */
+  readonly maxAge?: number;
+  /** True when signing in once more would not help: what is missing has just been asked for, and was not given. */
+  readonly declined?: boolean;
   /** The methods a `method_not_allowed` would take. */
   readonly allow?: readonly string[];
 }
@@ -45,6 +51,9 @@ export class AppError extends Error {
   readonly status: number;
   readonly retryAfterSeconds: number | undefined;
   readonly scope: readonly string[] | undefined;
+  readonly acrValues: string | undefined;
+  readonly maxAge: number | undefined;
+  readonly declined: boolean;
   readonly allow: readonly string[] | undefined;
 
   constructor(
@@ -55,6 +64,9 @@ export class AppError extends Error {
     this.status = publicErrors[code][0];
     this.retryAfterSeconds = options.retryAfterSeconds;
     this.scope = options.scope;
+    this.acrValues = options.acrValues;
+    this.maxAge = options.maxAge;
+    this.declined = options.declined ?? false;
     this.allow = options.allow;
   }
 }

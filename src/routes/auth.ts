@@ -2,10 +2,12 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { OAuthClient } from '../oauth/client.ts';
+import { readLoginRequirements } from '../oauth/login-requirements.ts';
 import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { SpentStates } from '../tokens/spent-states.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { LoginTransaction, LoginTransactions } from '../web/login-transaction.ts';
+import type { TokenRecord } from '../tokens/token-store.ts';
+import type { LoginTransaction, LoginTransactions, LoginWish } from '../web/login-transaction.ts';
 import { allowOnly } from '../web/methods.ts';
 import { isNavigation, isPrefetch } from '../web/navigation.ts';
 import { safeReturnTo } from '../web/return-to.ts';
@@ -23,9 +25,6 @@ interface AuthParts {
 
 type Grant = Awaited<ReturnType<OAuthClient['authorizationCodeGrant']>>;
 
-const longestScope = 1_000;
-const scopeToken = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
-
 /** `/auth/*`: sign in with PKCE, come back, refresh, sign out, and who is signed in. */
 export function createAuthRoutes(parts: AuthParts): RequestHandler {
   const { config, oauth, tokens, sessions, transactions, spentStates } = parts;
@@ -35,25 +34,16 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     if (isPrefetch(req) || (req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req)))
       throw new AppError('login_required'); // only a person's own navigation starts a login
     const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
-    await toProvider(req, res, { returnTo, scope: await wantedScope(req), restarts: 0 });
-  }
-
-  /** What is configured, what is held already, and what this login is for (step-up). */
-  async function wantedScope(req: Request): Promise<readonly string[]> {
-    const { scope } = req.query;
-    const isSound = typeof scope === 'string' && scope.length <= longestScope;
-    const extra = isSound ? scope.split(' ').filter((each) => scopeToken.test(each)) : [];
-    const id = extra.length > 0 ? sessions.idOf(req) : undefined;
+    const extra = readLoginRequirements(req.query);
+    const isStepUp = extra.scope.length > 0 || extra.acrValues !== undefined || extra.maxAge !== undefined;
+    const id = isStepUp ? sessions.idOf(req) : undefined;
     const held = id === undefined ? undefined : await tokens.peek(id);
-    return [...new Set([...provider.scopes, ...(held?.tokens.scope ?? []), ...extra])];
+    const scope = [...new Set([...provider.scopes, ...(held?.tokens.scope ?? []), ...extra.scope])];
+    await toProvider(req, res, { ...extra, scope, returnTo, restarts: 0 });
   }
 
-  async function toProvider(
-    req: Request,
-    res: Response,
-    wanted: Pick<LoginTransaction, 'returnTo' | 'scope' | 'restarts'>,
-  ): Promise<void> {
-    const transaction = transactions.begin(req, res, wanted);
+  async function toProvider(req: Request, res: Response, wish: LoginWish): Promise<void> {
+    const transaction = transactions.begin(req, res, wish);
     const address = await oauth.authorizationRequest(transaction).catch((error) => {
       throw loginFailure(toOAuthError(error));
     });
@@ -62,6 +52,8 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
 
   async function callback(req: Request, res: Response): Promise<void> {
     const transaction = transactions.accept(req, req.query.state);
+    const oldId = sessions.idOf(req);
+    const old = oldId === undefined ? undefined : await tokens.peek(oldId); // before anything is spent
     const isFirst = req.query.code === undefined || (await spentStates.spend(transaction.nonce));
     if (!isFirst) return cameBackAgain(req, res, transaction);
 
@@ -72,8 +64,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
       throw loginFailure(failure);
     });
 
-    const oldId = sessions.idOf(req);
-    await enter(req, grant, oldId === undefined);
+    await enter(req, grant, transaction, old);
     // Only now: until here the old login stands, whatever goes wrong.
     if (oldId !== undefined)
       await tokens.supersede(oldId, grant.user).catch((error) => {
@@ -82,16 +73,33 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     returnTo(res, transaction.returnTo);
   }
 
-  /** The person is signed in under a new session id; or, when the store goes away, everything is as it was. */
-  async function enter(req: Request, { tokens: granted, user }: Grant, mayRevoke: boolean): Promise<void> {
-    const id = await sessions.start(req);
+  /**
+   * The person is signed in under a new session id, with what the session held if `old` is a login of theirs; or, when
+   * the store goes away, everything is as it was.
+   */
+  async function enter(
+    req: Request,
+    { tokens: granted, user }: Grant,
+    { scope, acrValues, maxAge }: LoginTransaction,
+    old: TokenRecord | undefined,
+  ): Promise<void> {
+    const oldId = sessions.idOf(req);
+    const isSamePerson = user.sub !== undefined && user.sub === old?.user.sub;
+    const id = await sessions.start(req, {
+      sub: user.sub,
+      keepsData: isSamePerson && req.sessionID === oldId, // express-session may have lost what it held under that id
+    });
     try {
-      await tokens.establish(id, granted, user);
+      await tokens.establish(id, granted, user, {
+        scope,
+        ...(acrValues !== undefined && { acrValues }),
+        ...(maxAge !== undefined && { maxAge }),
+      });
       await sessions.save(req);
     } catch (error) {
       sessions.abandon(req);
       // Beside a login that stands, revoking could end that one too (decision 3).
-      await tokens.discard(id, mayRevoke ? granted : undefined);
+      await tokens.discard(id, oldId === undefined ? granted : undefined);
       throw error;
     }
   }

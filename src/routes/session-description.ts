@@ -9,6 +9,7 @@ export async function describeSession(tokens: Pick<TokenManager, 'peek' | 'endsA
     authenticated: true,
     user: record.user,
     scope,
+    requested_scope: record.requested?.scope,
     token_type: tokenType,
     access_token_expires_at: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
     session_expires_at: new Date(endsAt).toISOString(),

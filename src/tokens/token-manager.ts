@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { OAuthClient, User } from '../oauth/client.ts';
+import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
 import { isExpired, isFresh, leewayMs, type TokenSet } from '../oauth/token-set.ts';
 import { LeaseLapsed } from './lease.ts';
@@ -10,8 +11,8 @@ import type { Change, TokenRecord, TokenStore } from './token-store.ts';
 
 /** A user's tokens from login to logout. Rejects with `AppError` only. */
 export interface TokenManager {
-  /** The session `id` is logged in with these tokens. */
-  establish(id: string, tokens: TokenSet, user: User): Promise<void>;
+  /** The session `id` is logged in with these tokens, which a login that `requested` this has brought. */
+  establish(id: string, tokens: TokenSet, user: User, requested: LoginRequirements): Promise<void>;
   /** What `current` would start from; asks nobody and does not count as use of the session. */
   peek(id: string): Promise<TokenRecord | undefined>;
   /** When the session ends unless it is used, epoch milliseconds. */
@@ -158,7 +159,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   }
 
   return {
-    establish: (id, tokens, user) => store.put(id, { tokens, user, signedInAt: now() }),
+    establish: (id, tokens, user, requested) => store.put(id, { tokens, user, signedInAt: now(), requested }),
 
     async peek(id) {
       const record = await store.get(id);

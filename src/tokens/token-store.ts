@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts';
 import type { User } from '../oauth/client.ts';
+import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 import type { SessionEnds } from './session-ends.ts';
 import { createTurns, untilQuiet } from './turns.ts';
@@ -10,6 +11,8 @@ export interface TokenRecord {
   readonly user: User;
   /** Epoch milliseconds of the login; the session's absolute limit counts from here. */
   readonly signedInAt: number;
+  /** What the login asked for, beside what `tokens` were granted; absent in records of older versions. */
+  readonly requested?: LoginRequirements;
 }
 
 /** How long a session lives: `idleSeconds` after its last use, `absoluteSeconds` after its login. */

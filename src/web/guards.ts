@@ -5,6 +5,7 @@ import type { ClientCredentialsManager } from '../tokens/client-credentials.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { Bearer } from './bearer.ts';
+import { insufficientScope } from './step-up.ts';
 
 declare global {
   namespace Express {
@@ -85,21 +86,20 @@ export function createGuards({ tokens, appTokens, idOf }: GuardParts) {
 export function requireScope(...scopes: readonly string[]): RequestHandler {
   return function requireScope(req, _res, next) {
     if (!req.login) throw new AppError('login_required');
-    if (!hasScope(req.login.tokens, ...scopes)) throw new AppError('insufficient_scope', { scope: scopes });
+    if (!hasScope(req.login.tokens, ...scopes)) throw insufficientScope(scopes, req.login);
     next();
   };
 }
 
 /**
  * Goes on when at least one of `scopes` was granted; stands behind `requireToken`.
- * @throws AppError `insufficient_scope` (RFC 6750 3.1)
+ * @throws AppError `insufficient_scope` (RFC 6750 3.1), naming them all
  */
 export function requireAnyScope(...scopes: readonly string[]): RequestHandler {
   return function requireAnyScope(req, _res, next) {
     const { login } = req;
     if (!login) throw new AppError('login_required');
-    if (!scopes.some((each) => hasScope(login.tokens, each)))
-      throw new AppError('insufficient_scope', { scope: scopes });
+    if (!scopes.some((each) => hasScope(login.tokens, each))) throw insufficientScope(scopes, login);
     next();
   };
 }

@@ -17,13 +17,12 @@ export interface LoginTransaction extends AuthorizationRequest {
   readonly restarts: number;
 }
 
+/** What a login attempt is for: everything of a transaction that is not made for it. */
+export type LoginWish = Omit<LoginTransaction, 'state' | 'codeVerifier' | 'nonce'>;
+
 export interface LoginTransactions {
   /** A new transaction, bound to this browser by a cookie that all its tabs share. */
-  begin(
-    req: Request,
-    res: Response,
-    wanted: Pick<LoginTransaction, 'returnTo' | 'scope' | 'restarts'>,
-  ): LoginTransaction;
+  begin(req: Request, res: Response, wish: LoginWish): LoginTransaction;
   /**
    * The transaction this browser began.
    * @throws AppError `invalid_state`: forged, begun in another browser, or more than ten minutes ago
@@ -31,11 +30,9 @@ export interface LoginTransactions {
   accept(req: Request, state: unknown): LoginTransaction;
 }
 
-interface Sealed {
+interface Sealed extends Omit<LoginWish, 'scope'> {
   readonly nonce: string;
-  readonly returnTo: string;
   readonly scope: string;
-  readonly restarts: number;
   readonly at: number;
 }
 
@@ -60,7 +57,7 @@ export function createLoginTransactions(
   }
 
   return {
-    begin(req, res, { returnTo, scope, restarts }) {
+    begin(req, res, { returnTo, scope, acrValues, maxAge, restarts }) {
       const binding = bindingOf(req) ?? randomBytes(32).toString('base64url');
       res.cookie(name, binding, {
         httpOnly: true,
@@ -71,14 +68,19 @@ export function createLoginTransactions(
       });
       const nonce = randomBytes(24).toString('base64url');
       const [key] = keys;
-      const sealed: Sealed = { nonce, returnTo, scope: scope.join(' '), restarts, at: now() };
+      const wish = {
+        returnTo,
+        restarts,
+        ...(acrValues !== undefined && { acrValues }),
+        ...(maxAge !== undefined && { maxAge }),
+      };
+      const sealed: Sealed = { ...wish, nonce, scope: scope.join(' '), at: now() };
       return {
         state: seal(key!.state, JSON.stringify(sealed), binding).toString('base64url'),
         codeVerifier: codeVerifier(key!.verifier, binding, nonce),
         nonce,
         scope,
-        returnTo,
-        restarts,
+        ...wish,
       };
     },
 
@@ -91,11 +93,11 @@ export function createLoginTransactions(
       for (const key of keys) {
         const text = open(key.state, Buffer.from(state, 'base64url'), binding);
         if (text === undefined) continue;
-        const { nonce, returnTo, scope, restarts, at } = JSON.parse(text) as Sealed; // only we can have sealed it
+        const { nonce, scope, at, ...wish } = JSON.parse(text) as Sealed; // only we can have sealed it
         if (now() - at > validForMs)
           throw new AppError('invalid_state', { cause: new Error('the login began too long ago') });
         const verifier = codeVerifier(key.verifier, binding, nonce);
-        return { state, codeVerifier: verifier, nonce, scope: scope.split(' '), returnTo, restarts };
+        return { state, codeVerifier: verifier, nonce, scope: scope.split(' '), ...wish };
       }
       throw new AppError('invalid_state', { cause: new Error('the state was not sealed for this browser') });
     },

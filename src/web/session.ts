@@ -5,6 +5,7 @@ import session, { type Store } from 'express-session';
 import type { Config } from '../config.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
 import { readCookie } from './cookies.ts';
+import { createSessionIds, type SessionIds } from './session-id.ts';
 
 declare module 'express-session' {
   interface SessionData {
@@ -21,8 +22,13 @@ export interface Sessions {
   readonly load: RequestHandler;
   /** The id in the browser's cookie if we signed it; whether anyone is logged in under it, the token store knows. */
   idOf(req: Request): string | undefined;
-  /** The browser has a session under a new id, and the old one is gone (no fixation). Needs `load`. */
-  start(req: Request): Promise<string>;
+  /**
+   * The browser has a session of the person `sub` under a new id, and the old one is gone (no fixation); with
+   * `keepsData` its data is in the new one. Needs `load`.
+   */
+  start(req: Request, as: { readonly sub: string | undefined; readonly keepsData: boolean }): Promise<string>;
+  /** Tells of the id of a session that is over whose it was. */
+  readonly ids: SessionIds;
   /** `req.session` is stored before the answer goes out, so that the next request finds it. Needs `load`. */
   save(req: Request): Promise<void>;
   /** This answer sets no cookie and stores no session: what the browser had before, it keeps. */
@@ -44,7 +50,10 @@ export function createSessions(
   const attributes = { httpOnly: true, path: '/', secure: cookie.secure, sameSite: cookie.sameSite } as const;
   const keys = secrets.map((each) => each.reveal());
   const verifyingKeys = keys.map((each) => createSecretKey(each, 'utf8')); // made once: see sealing.ts
+  const ids = createSessionIds(secrets);
+  const owners = new WeakMap<Request, string>(); // for `genid`, which is told the request and nothing else
   const expressSession = session({
+    genid: (req) => ids.create(owners.get(req)),
     name,
     store,
     secret: keys,
@@ -54,6 +63,8 @@ export function createSessions(
   });
 
   return {
+    ids,
+
     load(req, res, next) {
       if (cookie.secure && !req.secure) throw new AppError('internal_error', { cause: new Error(notSecure) });
       let isLoaded = false;
@@ -80,12 +91,14 @@ export function createSessions(
       return undefined;
     },
 
-    async start(req) {
+    async start(req, { sub, keepsData }) {
+      const { cookie: _, startedAt: _before, ...data } = req.session;
+      if (sub !== undefined) owners.set(req, sub);
       await settled((done) => req.session.regenerate(done)).catch((error) => {
         abandon(req);
         throw error;
       });
-      req.session.startedAt = now();
+      Object.assign(req.session, keepsData ? data : {}, { startedAt: now() });
       return req.sessionID;
     },
 
