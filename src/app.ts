@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import express, { type Express } from 'express';
+import express, { type Express, Router } from 'express';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
 import { measureRevocations } from './metrics.ts';
@@ -8,12 +8,14 @@ import { createApiRoutes } from './routes/api.ts';
 import { createAuthRoutes } from './routes/auth.ts';
 import { createOpsRoutes } from './routes/ops.ts';
 import { createPageRoutes } from './routes/pages.ts';
+import { createResumeRoutes } from './routes/resume.ts';
 import { createClientCredentialsManager } from './tokens/client-credentials.ts';
 import { createAttempt } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
 import { createCors } from './web/cors.ts';
 import { createErrorResponse } from './web/error-response.ts';
 import { createGuards } from './web/guards.ts';
+import { createKeepForm } from './web/kept-form.ts';
 import { createLoginTransactions } from './web/login-transaction.ts';
 import { createForwardTo } from './web/proxy.ts';
 import { createRateLimits } from './web/rate-limit.ts';
@@ -67,6 +69,12 @@ export function createApp(config: Config, deps: Deps): App {
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
   const shared = { config, oauth, tokens, sessions, transactions, callUpstream, ...guards, ...deps };
 
+  const api = Router({ caseSensitive: true }).use(
+    '/api',
+    apiHeaders,
+    createApiRoutes({ ...config, ...sameOrigin, ...guards, limit, forwardTo }),
+  );
+
   const handler = express();
   handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   handler.set('trust proxy', config.trustProxy).set('case sensitive routing', true);
@@ -75,14 +83,14 @@ export function createApp(config: Config, deps: Deps): App {
 
   handler.use(createOpsRoutes(), createRequestLog(log));
   if (config.corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(config.corsOrigins));
-  handler.use('/api', apiHeaders, createApiRoutes({ ...config, ...sameOrigin, ...guards, limit, forwardTo }));
+  handler.use(api, createKeepForm(shared));
   handler.use(refuseWebSocket, pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
   handler.use(privateAnswer);
   if (config.authRateLimit > 0)
     handler.use('/auth', limit('auth', { limit: config.authRateLimit, windowSeconds: 60 }));
   handler.use('/auth', createAuthRoutes(shared));
-  handler.use(createPageRoutes(shared));
+  handler.use(createResumeRoutes(shared, api), createPageRoutes(shared));
   handler.use(createErrorResponse(config.publicOrigin, pageHeaders, config.corsOrigins));
   async function settled(): Promise<void> {
     await Promise.all([tokens.settled(), appTokens.settled()]);

@@ -7,6 +7,7 @@ import type { Config } from './config.ts';
 import { createLogger, type Logger } from './logger.ts';
 import { type AppTokenStore, createMemoryAppTokenStore } from './tokens/app-token-store.ts';
 import { createRedisAppTokenStore } from './tokens/redis-app-token-store.ts';
+import { createMemoryKeptForms, createRedisKeptForms, type KeptForms } from './tokens/kept-forms.ts';
 import { connectRedis, createConfirmation, untilReady } from './tokens/redis-connection.ts';
 import { createRedisRevocationOutbox } from './tokens/redis-revocation-outbox.ts';
 import { createRedisSessionEnds } from './tokens/redis-session-ends.ts';
@@ -33,6 +34,7 @@ export interface Deps {
   readonly appTokenStore: AppTokenStore;
   readonly sessionEnds: SessionEnds;
   readonly spentStates: SpentStates;
+  readonly keptForms: KeptForms;
   readonly sessionStore: Store;
   /** The outbox whose revocations are tried by `attempt`. */
   readonly revocationOutbox: (attempt: (revocation: Revocation) => Promise<boolean>) => RevocationOutbox;
@@ -62,6 +64,7 @@ export function createDeps(
       sessionEnds,
       tokenStore: createMemoryTokenStore(config.session, now, sessionEnds),
       spentStates: createMemorySpentStates(now),
+      keptForms: createMemoryKeptForms(now),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
       rateLimitStore: () => new MemoryRateLimitStore(),
@@ -90,6 +93,7 @@ export function createDeps(
       log,
     }),
     spentStates: createRedisSpentStates(redis),
+    keptForms: createRedisKeptForms({ redis, secrets, now }),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ redis, client, secrets, attempt, now }),
     // The token store slides both keys of a session together; here nothing is touched.
     sessionStore: new RedisStore({

@@ -1,11 +1,13 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
-import { AppError, publicErrors } from '../errors.ts';
+import { AppError, type ErrorCode, publicErrors } from '../errors.ts';
+import { bringsAForm } from './kept-form.ts';
 import { isNavigation } from './navigation.ts';
 import { returnToParameter, safeReturnTo } from './return-to.ts';
 
 /**
- * The one place where a failure becomes an answer: a page for a person, else JSON
- * `{ error, message, request_id }`, with `login_url` (and `scope`) where signing in helps.
+ * The one place where a failure becomes an answer: a page for a person, else JSON `{ error, message, request_id }`.
+ * Where signing in helps, with `login_url` and what it asks for (`scope`, `acr_values`, `max_age`); where it was asked
+ * for just now and not given, with `declined: true` instead, so that no script can go round in a circle.
  */
 export function createErrorResponse(
   publicOrigin: string,
@@ -30,7 +32,10 @@ export function createErrorResponse(
     if (error.status === 413 || error.status === 408) res.set('Connection', 'close'); // the rest is not read
 
     if (isNavigation(req)) {
-      const shown = { code: error.code, status: error.status, message, loginUrl, requestId: req.id };
+      const { code, status, declined } = error;
+      const isForm = bringsAForm(req) && req.originalUrl.startsWith('/api/');
+      const { resumeAt, id: requestId } = req;
+      const shown = { code, status, declined, message, loginUrl, resumeAt, isForm, requestId };
       pageHeaders(req, res, () => res.render('error', shown)); // under /api the headers so far are for data
     } else {
       res.json({
@@ -38,8 +43,10 @@ export function createErrorResponse(
         message,
         request_id: req.id,
         ...(error.scope && { scope: error.scope.join(' ') }),
-        ...(loginUrl && { login_url: loginUrl }),
+        ...(error.acrValues !== undefined && { acr_values: error.acrValues }),
+        ...(error.maxAge !== undefined && { max_age: error.maxAge }),
         ...(error.code === 'token_renewed' && { retryable: true }),
+        ...(error.declined ? { declined: true } : loginUrl && { login_url: loginUrl }),
       });
     }
   };
@@ -54,20 +61,28 @@ function fromExpress(thrown: unknown): AppError {
   return new AppError('internal_error', { cause: thrown });
 }
 
+const helpedBySigningIn: ReadonlySet<ErrorCode> = new Set([
+  'login_required',
+  'insufficient_scope',
+  'insufficient_user_authentication',
+]);
+
 function loginUrlFor(
   error: AppError,
   req: Request,
   publicOrigin: string,
   corsOrigins: readonly string[],
 ): string | undefined {
-  if (error.code !== 'login_required' && error.code !== 'insufficient_scope') return undefined;
+  if (!helpedBySigningIn.has(error.code)) return undefined;
   const url = new URL('/auth/login', publicOrigin);
   // A page that called the API is where its reader wants to be back; a navigation wants what it asked for.
   // Not under /api: browsers would arrive there from the provider's site, which is refused.
   const isPage = !req.originalUrl.startsWith('/api/');
-  const wanted = isNavigation(req) && isPage ? req.originalUrl : req.headers.referer;
+  const wanted = req.resumeAt ?? (isNavigation(req) && isPage ? req.originalUrl : req.headers.referer);
   const back = safeReturnTo(wanted, publicOrigin, corsOrigins);
   url.searchParams.set('return_to', returnToParameter(back, publicOrigin));
   if (error.scope) url.searchParams.set('scope', error.scope.join(' '));
+  if (error.acrValues !== undefined) url.searchParams.set('acr_values', error.acrValues);
+  if (error.maxAge !== undefined) url.searchParams.set('max_age', String(error.maxAge));
   return url.href;
 }
