@@ -64,7 +64,7 @@ export function createApp(config: Config, deps: Deps): App {
   const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
   const guards = createGuards({ tokens, appTokens, idOf: sessions.idOf });
   const callUpstream = createCallUpstream(deps.upstream);
-  const forwardTo = createForwardTo(callUpstream, streams);
+  const forwardTo = createForwardTo(callUpstream, streams, now);
   const limit = createRateLimits({ ...deps, idOf: sessions.idOf });
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
   const shared = { config, oauth, tokens, sessions, transactions, callUpstream, ...guards, ...deps };

@@ -6,6 +6,7 @@ import type { Bearer } from './bearer.ts';
 import { browserHeaders, upstreamHeaders } from './proxy-headers.ts';
 import { bodyOf } from './request-body.ts';
 import type { SessionStreams } from './session-streams.ts';
+import { readStepUp, stepUpError } from './step-up.ts';
 import { createTargetPath, createTargetQuery } from './target-path.ts';
 import type { CallUpstream } from './upstream.ts';
 
@@ -23,6 +24,7 @@ const sessionEnded = `event: session_ended\ndata: ${JSON.stringify({ error: 'log
 export function createForwardTo(
   callUpstream: CallUpstream,
   streams: SessionStreams,
+  now: () => number,
 ): (destination: Destination) => RequestHandler {
   return function forwardTo(destination) {
     const server = { ...routeDefaults, ...destination };
@@ -55,6 +57,11 @@ export function createForwardTo(
           signal: hangUp.signal,
         });
         if (!Buffer.isBuffer(sent)) sent?.answered();
+        const challenge = req.login && (await readStepUp(answer));
+        if (req.login && challenge) {
+          await answer.body.dump();
+          throw stepUpError(challenge, req.login, now());
+        }
         pass(answer, res);
         if (server.stream || isEventStream(answer)) endWithSession(answer, res, bearer, streams);
       } catch (error) {

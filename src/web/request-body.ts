@@ -31,7 +31,10 @@ export async function bodyOf(req: Request, options: BodyOptions): Promise<null |
   const length = Number(req.headers['content-length'] ?? 0);
   if (bodilessMethods.has(req.method) || (!isChunked && length === 0)) return null;
   if (length > options.limitBytes) throw new AppError('payload_too_large');
-  return !isChunked && length <= longestHeldBytes ? readWhole(req, options.timeoutMs) : upload(req, options);
+  if (req.keptBody) return req.keptBody;
+  if (isChunked || length > longestHeldBytes) return upload(req, options);
+  req.keptBody = await readWhole(req, options.timeoutMs);
+  return req.keptBody;
 }
 
 /** Everything that comes of a request whose length is known. */

@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici';
 import { AppError } from '../errors.ts';
 import type { ResourceServer } from '../route-table.ts';
 import type { Bearer } from './bearer.ts';
+import { readStepUp } from './step-up.ts';
 import { createUpstreamCircuit } from './upstream-circuit.ts';
 import { isDisconnected, unavailableStatuses, upstreamFailure } from './upstream-failure.ts';
 
@@ -104,6 +105,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
     try {
       const answer = await tried(call, bearer);
       if (!bearer || !isRefused(answer)) return answer;
+      if (await readStepUp(answer)) return answer; // the token is good, and its login is not enough
       if ((hopeless.get(bearer.accessToken) ?? 0) > Date.now()) return answer;
       await answer.body.dump();
       const renewed = await bearer.renewed();
