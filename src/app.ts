@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import compression from 'compression';
 import express, { type Express, Router } from 'express';
 import type { Config } from './config.ts';
 import type { Deps } from './deps.ts';
@@ -21,7 +22,7 @@ import { createForwardTo } from './web/proxy.ts';
 import { createRateLimits } from './web/rate-limit.ts';
 import { createRequestLog } from './web/request-log.ts';
 import { createSameOrigin } from './web/same-origin.ts';
-import { apiHeaders, createPageHeaders, privateAnswer } from './web/security-headers.ts';
+import { apiHeaders, createPageHeaders, privateAnswer, revalidated } from './web/security-headers.ts';
 import { createSessions } from './web/session.ts';
 import { createSessionStreams } from './web/session-streams.ts';
 import { refuseWebSocket } from './web/upgrade.ts';
@@ -64,7 +65,7 @@ export function createApp(config: Config, deps: Deps): App {
   const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
   const guards = createGuards({ tokens, appTokens, idOf: sessions.idOf });
   const callUpstream = createCallUpstream(deps.upstream);
-  const forwardTo = createForwardTo(callUpstream, streams, now);
+  const forwardTo = createForwardTo({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, idOf: sessions.idOf });
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
   const shared = { config, oauth, tokens, sessions, transactions, callUpstream, ...guards, ...deps };
@@ -85,7 +86,7 @@ export function createApp(config: Config, deps: Deps): App {
   if (config.corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(config.corsOrigins));
   handler.use(api, createKeepForm(shared));
   handler.use(refuseWebSocket, pageHeaders, sameOrigin.requireSameOriginToChange);
-  handler.use('/assets', express.static(here('../public'), { cacheControl: false }));
+  handler.use('/assets', compression(), express.static(here('../public'), { setHeaders: revalidated }));
   handler.use(privateAnswer);
   if (config.authRateLimit > 0)
     handler.use('/auth', limit('auth', { limit: config.authRateLimit, windowSeconds: 60 }));

@@ -60,7 +60,7 @@ const pathPattern = new RegExp(`^(/${segment})*(/\\*[A-Za-z_]\\w*)?$`);
 const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope, without spaces');
 const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 const notOurs =
-  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|expect|cookie)$/i;
+  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|expect|cookie|sec-websocket-.*)$/i;
 /** As long as a timer can be. */
 const longestSeconds = 2_147_483;
 const seconds = z.number().positive().max(longestSeconds);

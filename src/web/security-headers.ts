@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { RequestHandler } from 'express';
 import helmet from 'helmet';
 
@@ -45,3 +46,8 @@ export const privateAnswer: RequestHandler = function privateAnswer(_req, res, n
   res.vary('Cookie');
   next();
 };
+
+/** Files of ours are asked after each time (`ETag`), so that a new release is seen at once. */
+export function revalidated(res: ServerResponse): void {
+  res.setHeader('Cache-Control', 'no-cache');
+}

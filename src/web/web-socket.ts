@@ -2,6 +2,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Request, Response } from 'express';
 import { WebSocket, WebSocketServer } from 'ws';
 import { AppError } from '../errors.ts';
+import type { Bearer } from './bearer.ts';
 import { browserHeaders } from './proxy-headers.ts';
 import type { StreamEnd } from './session-streams.ts';
 import { joinWebSockets } from './web-socket-relay.ts';
@@ -17,29 +18,41 @@ interface Forwarding {
   readonly headers: Readonly<Record<string, string | readonly string[]>>;
   /** How long the API may take for its part of the handshake. */
   readonly timeoutMs: number;
+  readonly bearer?: Bearer | undefined;
 }
 
 interface ForwardingInSession extends Forwarding {
+  readonly tokenRefusedStatuses: readonly number[];
   /** As `SessionStreams.open`, for the session of this request. */
   readonly open: (end: (why: StreamEnd) => void) => () => void;
 }
 
 /**
- * Answers a request that has a `webSocketHandshake`: with the API's WebSocket, or with the API's refusal. The access token
- * is looked at by the API in the handshake and not again; the WebSocket ends with the session.
- * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`
+ * Answers a request that has a `webSocketHandshake`: with the API's WebSocket, or with the API's refusal; when it refuses
+ * the access token, that is renewed and the API asked once more. The token is looked at by the API in the handshake and
+ * not again; the WebSocket ends with the session.
+ * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`, and what renewing a token throws
  */
 export async function forwardWebSocket(
   req: Request,
   res: Response,
-  { open, ...forwarding }: ForwardingInSession,
+  { open, tokenRefusedStatuses, ...forwarding }: ForwardingInSession,
 ): Promise<void> {
-  const answer = await connectWebSocket(req, res, forwarding).catch((error: unknown) => {
+  const { bearer } = forwarding;
+  try {
+    let answer = await connectWebSocket(req, res, forwarding);
+    if (bearer && !(answer instanceof WebSocket) && tokenRefusedStatuses.includes(answer.statusCode ?? 0)) {
+      const renewed = await bearer.renewed();
+      if (renewed) {
+        answer.destroy();
+        answer = await connectWebSocket(req, res, { ...forwarding, bearer: renewed });
+      }
+    }
+    if (answer instanceof WebSocket) acceptWebSocket(req, res, answer, open);
+    else passRefusal(answer, res, forwarding.timeoutMs);
+  } catch (error) {
     if (!res.closed) throw error; // else nobody is there to be told
-  });
-  if (!answer) return;
-  if (answer instanceof WebSocket) acceptWebSocket(req, res, answer, open);
-  else passRefusal(answer, res, forwarding.timeoutMs);
+  }
 }
 
 /**
@@ -47,12 +60,13 @@ export async function forwardWebSocket(
  * the caller leaves.
  * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`
  */
-export function connectWebSocket(
+function connectWebSocket(
   req: Request,
   res: Response,
-  { url, headers, timeoutMs }: Forwarding,
+  { url, headers, timeoutMs, bearer }: Forwarding,
 ): Promise<WebSocket | IncomingMessage> {
-  const upstream = begin(req, res, url, headers);
+  const credential = bearer && { authorization: `Bearer ${bearer.accessToken}` };
+  const upstream = begin(req, res, url, { ...headers, ...credential });
   return new Promise((resolve, reject) => {
     let failure: AppError | undefined;
     const giveUp = () => upstream.terminate();
@@ -98,7 +112,7 @@ function begin(req: Request, res: Response, url: URL, headers: Forwarding['heade
 }
 
 /** Finishes the caller's handshake and joins the two; `upstream` ends with the session, or with the caller. */
-export function acceptWebSocket(
+function acceptWebSocket(
   req: Request,
   res: Response,
   upstream: WebSocket,

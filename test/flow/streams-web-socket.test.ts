@@ -4,21 +4,23 @@ import { type AddressInfo, connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import express from 'express';
+import { Agent } from 'undici';
 import { WebSocket, WebSocketServer } from 'ws';
 import { createLogger } from '../../src/logger.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
 import { createErrorResponse } from '../../src/web/error-response.ts';
 import { createGuards, requireScope } from '../../src/web/guards.ts';
-import { upstreamHeaders } from '../../src/web/proxy-headers.ts';
+import { createForwardTo } from '../../src/web/proxy.ts';
 import { createRequestLog } from '../../src/web/request-log.ts';
 import { createSameOrigin } from '../../src/web/same-origin.ts';
 import { createSessionStreams } from '../../src/web/session-streams.ts';
 import { listenForUpgrades, refuseWebSocket } from '../../src/web/upgrade.ts';
-import { forwardWebSocket } from '../../src/web/web-socket.ts';
+import { createCallUpstream } from '../../src/web/upstream.ts';
 import { eventually } from '../hostile/support/wire.ts';
 
 const publicOrigin = 'https://app.example.com';
 const timeoutMs = 300;
+const agent = new Agent();
 const lines: string[] = [];
 const log = createLogger('info', { write: (line: string) => void lines.push(line) });
 const record: TokenRecord = {
@@ -76,7 +78,7 @@ beforeEach(async () => {
   const idOf = (req: { headers: http.IncomingHttpHeaders }) => req.headers.cookie?.slice('session='.length);
   const tokens = {
     current: async (id: string) => (id === 'alice' ? record : undefined),
-    renewed: async () => undefined,
+    renewed: async () => ({ ...record, tokens: { ...record.tokens, accessToken: 'a-renewed-token' } }),
   };
   const appTokens = {
     current: async () => record.tokens,
@@ -90,15 +92,12 @@ beforeEach(async () => {
   routes.use(createSameOrigin(publicOrigin, ['https://sibling.example.com']).requireSameOrigin);
   routes.get(['/echo', '/secret'], requireToken);
   routes.get('/secret', requireScope('admin'));
-  routes.get(['/echo', '/secret'], async (req, res, next) => {
-    if (!req.webSocketHandshake) return next();
-    await forwardWebSocket(req, res, {
-      url: new URL(`${target}/upstream?room=1`),
-      headers: { ...upstreamHeaders(req, false), authorization: `Bearer ${req.bearer!.accessToken}` },
-      timeoutMs,
-      open: (end) => streams.open(req.bearer?.sessionId, end),
-    });
-  });
+  const forwardTo = createForwardTo({ callUpstream: createCallUpstream(agent), streams, now: Date.now });
+  const destination = { origin: target, targetPath: '/upstream', webSocket: true };
+  routes.get(['/echo', '/secret'], (req, res, next) =>
+    forwardTo({ ...destination, timeoutMs })(req, res, next),
+  );
+  routes.get('/unlisted', requireToken, forwardTo({ ...destination, webSocket: false }));
   routes.use(refuseWebSocket);
   routes.all('/plain', express.text({ type: () => true }), (req, res) => {
     res.send(`${req.method} ${req.body ?? ''}`);
@@ -132,7 +131,11 @@ const portOf = (server: Server) => (server.address() as AddressInfo).port;
 const signedIn = { cookie: 'session=alice' };
 const fromOurPage = { ...signedIn, origin: publicOrigin, 'sec-fetch-site': 'same-origin' };
 
-function dial(path = '/api/echo', headers: Record<string, string> = fromOurPage, protocols: string[] = []) {
+function dial(
+  path = '/api/echo?room=1',
+  headers: Record<string, string> = fromOurPage,
+  protocols: string[] = [],
+) {
   const client = new WebSocket(`ws://127.0.0.1:${portOf(gateway)}${path}`, protocols, { headers });
   clients.push(client);
   client.on('error', () => undefined); // tests look at what comes of it
@@ -173,7 +176,7 @@ const closing = async (socket: WebSocket) => {
 describe('the handshake of a WebSocket', () => {
   test("reaches the API with the bearer token and without what is the browser's", async () => {
     const client = await opened(
-      '/api/echo',
+      '/api/echo?room=1',
       { ...fromOurPage, authorization: 'Basic eDp5', 'x-color': 'red' },
       ['a', 'b'],
     );
@@ -234,6 +237,7 @@ describe('the handshake of a WebSocket', () => {
     ['without a session', '/api/echo', {}, 401, 'login_required'],
     ['without the scope', '/api/secret', signedIn, 403, 'insufficient_scope'],
     ['at a path that is not listed', '/api/other', signedIn, 404, 'not_found'],
+    ['at a row of the API table that takes none', '/api/unlisted', signedIn, 404, 'not_found'],
     ['at a path that answers no WebSocket', '/api/plain', signedIn, 404, 'not_found'],
     ['at a page', '/', signedIn, 404, 'not_found'],
   ])(
@@ -278,6 +282,22 @@ describe('the handshake of a WebSocket', () => {
       undefined,
       'late',
     ]);
+  });
+
+  test('whose token the API refuses is made again with a renewed one, once', async () => {
+    const answered = 'HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nlate';
+    refuse = (_req, socket) => {
+      refuse = undefined;
+      socket.end(answered);
+    };
+    await opened();
+    expect(arrived.map(({ headers }) => headers.authorization)).toEqual([
+      'Bearer the-token',
+      'Bearer a-renewed-token',
+    ]);
+    refuse = (_req, socket) => void socket.end(answered);
+    expect(await answerTo(dial())).toMatchObject({ status: 401, text: 'late' });
+    expect(arrived).toHaveLength(4);
   });
 
   test('is 502 when the API is down, hangs up, or agrees to what it was not asked', async () => {
