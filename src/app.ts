@@ -24,6 +24,7 @@ import { createRequestLog } from './web/request-log.ts';
 import { createSameOrigin } from './web/same-origin.ts';
 import { apiHeaders, createPageHeaders, privateAnswer, revalidated } from './web/security-headers.ts';
 import { createSessions } from './web/session.ts';
+import { createSessionMarks } from './web/session-mark.ts';
 import { createSessionStreams } from './web/session-streams.ts';
 import { refuseWebSocket } from './web/upgrade.ts';
 import { createCallUpstream } from './web/upstream.ts';
@@ -63,12 +64,13 @@ export function createApp(config: Config, deps: Deps): App {
   const streams = createSessionStreams({ ends: deps.sessionEnds, endsAt: tokens.endsAt, now, log });
   const transactions = createLoginTransactions(config.session, now);
   const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
-  const guards = createGuards({ tokens, appTokens, idOf: sessions.idOf });
+  const marks = createSessionMarks(config.session.secrets);
+  const guards = createGuards({ tokens, appTokens, marks, idOf: sessions.idOf });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwardTo({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, idOf: sessions.idOf });
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
-  const shared = { config, oauth, tokens, sessions, transactions, callUpstream, ...guards, ...deps };
+  const shared = { config, oauth, tokens, sessions, marks, transactions, callUpstream, ...guards, ...deps };
 
   const api = Router({ caseSensitive: true }).use(
     '/api',

@@ -14,6 +14,7 @@ export const publicErrors = {
   not_found: [404, 'There is nothing at this address.'],
   method_not_allowed: [405, 'This address does not answer to that method.'],
   request_timeout: [408, 'What you sent did not arrive in time.'],
+  session_changed: [409, 'Somebody else has signed in here since this page was opened. Please reload it.'],
   no_refresh_token: [409, 'The provider gave no way to renew this access. Sign in again to renew it.'],
   payload_too_large: [413, 'What you sent is larger than this address takes.'],
   too_many_requests: [429, 'That was a little too often. Please wait a moment and try again.'],

@@ -12,6 +12,7 @@ import { allowOnly } from '../web/methods.ts';
 import { isNavigation, isPrefetch } from '../web/navigation.ts';
 import { safeReturnTo } from '../web/return-to.ts';
 import type { Sessions } from '../web/session.ts';
+import { type SessionMarks, takeMarkFromAddress } from '../web/session-mark.ts';
 import { describeSession } from './session-description.ts';
 
 interface AuthParts {
@@ -19,6 +20,7 @@ interface AuthParts {
   readonly oauth: OAuthClient;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
+  readonly marks: SessionMarks;
   readonly transactions: LoginTransactions;
   readonly spentStates: SpentStates;
 }
@@ -27,7 +29,7 @@ type Grant = Awaited<ReturnType<OAuthClient['authorizationCodeGrant']>>;
 
 /** `/auth/*`: sign in with PKCE, come back, refresh, sign out, and who is signed in. */
 export function createAuthRoutes(parts: AuthParts): RequestHandler {
-  const { config, oauth, tokens, sessions, transactions, spentStates } = parts;
+  const { config, oauth, tokens, sessions, marks, transactions, spentStates } = parts;
   const { publicOrigin, corsOrigins, provider } = config;
 
   async function login(req: Request, res: Response): Promise<void> {
@@ -121,6 +123,14 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     else res.render('continue', { address });
   }
 
+  /** A page of one person does nothing to the session of another, who signed in after it was opened. */
+  const requireSamePerson: RequestHandler = async function requireSamePerson(req, _res, next) {
+    const id = sessions.idOf(req);
+    const login = id === undefined ? undefined : await tokens.peek(id);
+    if (login) marks.check(req, id, login);
+    next();
+  };
+
   async function refresh(req: Request, res: Response): Promise<void> {
     const id = sessions.idOf(req);
     const wantsJson = prefersJson(req);
@@ -129,7 +139,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     if (outcome instanceof AppError && (wantsJson || outcome.code !== 'temporarily_unavailable'))
       throw outcome;
     if (wantsJson) {
-      res.json(await describeSession(tokens, id));
+      res.json(await describeSession(tokens, marks, id));
       return;
     }
     // A session that express-session has lost is still logged in, but a new one must not take its place.
@@ -157,7 +167,8 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
   async function confirmLogout(req: Request, res: Response): Promise<void> {
     const id = sessions.idOf(req);
     const record = id === undefined ? undefined : await tokens.peek(id);
-    if (record) res.render('logout', { user: record.user });
+    if (id !== undefined && record)
+      res.render('logout', { user: record.user, sessionMark: marks.of(id, record) });
     else res.redirect(303, `${publicOrigin}/`);
   }
 
@@ -165,17 +176,18 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
   const getOnly = allowOnly('GET'); // a HEAD must neither begin a login nor spend a code
   auth.route('/login').head(getOnly).get(login).all(getOnly);
   auth.route('/callback').head(getOnly).get(sessions.load, callback).all(getOnly);
-  auth.route('/refresh').post(sessions.load, refresh).all(allowOnly('POST'));
+  auth.use(takeMarkFromAddress);
+  auth.route('/refresh').post(requireSamePerson, sessions.load, refresh).all(allowOnly('POST'));
   auth
     .route('/logout')
     .get(confirmLogout)
-    .post(sessions.load, logout)
+    .post(requireSamePerson, sessions.load, logout)
     .all(allowOnly('GET', 'HEAD', 'POST'));
   auth
     .route('/session')
     .get(async (req, res) => {
       const id = sessions.idOf(req);
-      res.json(id === undefined ? { authenticated: false } : await describeSession(tokens, id));
+      res.json(id === undefined ? { authenticated: false } : await describeSession(tokens, marks, id));
     })
     .all(allowOnly('GET', 'HEAD'));
   return auth;

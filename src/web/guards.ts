@@ -5,6 +5,7 @@ import type { ClientCredentialsManager } from '../tokens/client-credentials.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { Bearer } from './bearer.ts';
+import type { SessionMarks } from './session-mark.ts';
 import { insufficientScope } from './step-up.ts';
 
 declare global {
@@ -21,6 +22,7 @@ declare global {
 interface GuardParts {
   readonly tokens: Pick<TokenManager, 'current' | 'renewed'>;
   readonly appTokens: ClientCredentialsManager;
+  readonly marks: SessionMarks;
   readonly idOf: (req: Request) => string | undefined;
 }
 
@@ -28,12 +30,13 @@ interface GuardParts {
  * - `requireToken`: goes on with the signed-in person's access token, refreshed when need be.
  * - `requireAppToken(...scope)`: goes on with the application's own (RFC 6749 4.4), whoever asks.
  * - `requireUserOrAppToken(...scope)`: the person's when somebody is signed in, else the application's own.
- * @throws AppError `login_required`, `temporarily_unavailable`, `app_token_refused`
+ * @throws AppError `login_required`, `session_changed`, `temporarily_unavailable`, `app_token_refused`
  */
-export function createGuards({ tokens, appTokens, idOf }: GuardParts) {
+export function createGuards({ tokens, appTokens, marks, idOf }: GuardParts) {
   async function signIn(req: Request): Promise<boolean> {
     const id = idOf(req);
     const login = id === undefined ? undefined : await tokens.current(id);
+    marks.check(req, id, login);
     if (id === undefined || !login) return false;
     req.login = login;
     req.bearer = bearerOf(id, login);

@@ -25,6 +25,7 @@ const notForUpstream = new Set([
   'cookie2',
   'origin',
   'referer',
+  'latchkey-session',
   'purpose',
   // what would make another request of this one
   'x-http-method',

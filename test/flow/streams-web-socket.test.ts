@@ -7,12 +7,14 @@ import express from 'express';
 import { Agent } from 'undici';
 import { WebSocket, WebSocketServer } from 'ws';
 import { createLogger } from '../../src/logger.ts';
+import { Secret } from '../../src/secret.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
 import { createErrorResponse } from '../../src/web/error-response.ts';
 import { createGuards, requireScope } from '../../src/web/guards.ts';
 import { createForwardTo } from '../../src/web/proxy.ts';
 import { createRequestLog } from '../../src/web/request-log.ts';
 import { createSameOrigin } from '../../src/web/same-origin.ts';
+import { createSessionMarks } from '../../src/web/session-mark.ts';
 import { createSessionStreams } from '../../src/web/session-streams.ts';
 import { listenForUpgrades, refuseWebSocket } from '../../src/web/upgrade.ts';
 import { createCallUpstream } from '../../src/web/upstream.ts';
@@ -85,7 +87,8 @@ beforeEach(async () => {
     renewed: async () => record.tokens,
     settled: async () => {},
   };
-  const { requireToken } = createGuards({ tokens, appTokens, idOf });
+  const marks = createSessionMarks([new Secret('a-secret-for-tests-that-is-long-enough')]);
+  const { requireToken } = createGuards({ tokens, appTokens, marks, idOf });
   const app = express().disable('x-powered-by');
   app.use(createRequestLog(log));
   const routes = express.Router();
