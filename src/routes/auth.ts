@@ -53,11 +53,12 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
   }
 
   async function callback(req: Request, res: Response): Promise<void> {
-    const transaction = transactions.accept(req, req.query.state);
+    const { wish, transaction } = transactions.accept(req, req.query.state);
+    if (!transaction) return cameElsewhere(req, res, wish);
     const oldId = sessions.idOf(req);
     const old = oldId === undefined ? undefined : await tokens.peek(oldId); // before anything is spent
     const isFirst = req.query.code === undefined || (await spentStates.spend(transaction.nonce));
-    if (!isFirst) return cameBackAgain(req, res, transaction);
+    if (!isFirst) return cameBackAgain(req, res, wish);
 
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
     const grant = await oauth.authorizationCodeGrant(query, transaction).catch(async (error) => {
@@ -107,14 +108,21 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
   }
 
   /** The back button, a reload, or a callback sent twice: its code is spent, so there is nothing more to gain. */
-  async function cameBackAgain(req: Request, res: Response, transaction: LoginTransaction): Promise<void> {
+  async function cameBackAgain(req: Request, res: Response, wish: LoginWish): Promise<void> {
     const id = sessions.idOf(req);
-    if (id !== undefined && (await tokens.peek(id))) return returnTo(res, transaction.returnTo);
-    if (transaction.restarts > 0)
+    if (id !== undefined && (await tokens.peek(id))) return returnTo(res, wish.returnTo);
+    if (wish.restarts > 0)
       throw new AppError('login_failed', {
         cause: new Error('a login came back twice without a session: does the browser keep our cookies?'),
       });
-    await toProvider(req, res, { ...transaction, restarts: transaction.restarts + 1 });
+    await toProvider(req, res, { ...wish, restarts: wish.restarts + 1 });
+  }
+
+  /** Somebody's code may be in the address, so nothing of it is used; a login of this browser's own does no harm. */
+  async function cameElsewhere(req: Request, res: Response, wish: LoginWish): Promise<void> {
+    if (typeof req.query.code !== 'string')
+      throw new AppError('invalid_state', { cause: new Error('the state is of another browser') });
+    await cameBackAgain(req, res, wish);
   }
 
   function returnTo(res: Response, address: string): void {

@@ -8,6 +8,7 @@ import { readCookie } from './cookies.ts';
 
 const validForMs = 600_000;
 const bindingFormat = /^[\w-]{43}$/;
+const context = 'state';
 
 /** One login attempt. It travels sealed in its own `state`; the server keeps nothing of it. */
 export interface LoginTransaction extends AuthorizationRequest {
@@ -24,13 +25,15 @@ export interface LoginTransactions {
   /** A new transaction, bound to this browser by a cookie that all its tabs share. */
   begin(req: Request, res: Response, wish: LoginWish): LoginTransaction;
   /**
-   * The transaction this browser began.
-   * @throws AppError `invalid_state`: forged, begun in another browser, or more than ten minutes ago
+   * The transaction of a callback; without `transaction` when it is bound to another cookie than this browser has now, as
+   * when several of its tabs began before any had one. Nothing may be spent on that: all it is good for is a new login.
+   * @throws AppError `invalid_state`: forged, or begun more than ten minutes ago
    */
-  accept(req: Request, state: unknown): LoginTransaction;
+  accept(req: Request, state: unknown): { readonly wish: LoginWish; readonly transaction?: LoginTransaction };
 }
 
 interface Sealed extends Omit<LoginWish, 'scope'> {
+  readonly binding: string;
   readonly nonce: string;
   readonly scope: string;
   readonly at: number;
@@ -74,9 +77,9 @@ export function createLoginTransactions(
         ...(acrValues !== undefined && { acrValues }),
         ...(maxAge !== undefined && { maxAge }),
       };
-      const sealed: Sealed = { ...wish, nonce, scope: scope.join(' '), at: now() };
+      const sealed: Sealed = { ...wish, binding, nonce, scope: scope.join(' '), at: now() };
       return {
-        state: seal(key!.state, JSON.stringify(sealed), binding).toString('base64url'),
+        state: seal(key!.state, JSON.stringify(sealed), context).toString('base64url'),
         codeVerifier: codeVerifier(key!.verifier, binding, nonce),
         nonce,
         scope,
@@ -85,21 +88,22 @@ export function createLoginTransactions(
     },
 
     accept(req, state) {
-      const binding = bindingOf(req);
-      if (binding === undefined)
-        throw new AppError('invalid_state', { cause: new Error(`the browser sent no ${name} cookie`) });
       if (typeof state !== 'string')
         throw new AppError('invalid_state', { cause: new Error('the callback has no state, or several') });
       for (const key of keys) {
-        const text = open(key.state, Buffer.from(state, 'base64url'), binding);
+        const text = open(key.state, Buffer.from(state, 'base64url'), context);
         if (text === undefined) continue;
-        const { nonce, scope, at, ...wish } = JSON.parse(text) as Sealed; // only we can have sealed it
+        const { binding, nonce, scope, at, ...rest } = JSON.parse(text) as Sealed; // only we can have sealed it
         if (now() - at > validForMs)
           throw new AppError('invalid_state', { cause: new Error('the login began too long ago') });
-        const verifier = codeVerifier(key.verifier, binding, nonce);
-        return { state, codeVerifier: verifier, nonce, scope: scope.split(' '), ...wish };
+        const wish = { ...rest, scope: scope.split(' ') };
+        if (binding !== bindingOf(req)) return { wish };
+        return {
+          wish,
+          transaction: { ...wish, state, codeVerifier: codeVerifier(key.verifier, binding, nonce), nonce },
+        };
       }
-      throw new AppError('invalid_state', { cause: new Error('the state was not sealed for this browser') });
+      throw new AppError('invalid_state', { cause: new Error('the state was not sealed here') });
     },
   };
 }

@@ -90,19 +90,17 @@ describe('the callback', () => {
     ['beyond ASCII', () => 'żółw'.repeat(50)],
     ['sealed with another secret', ({ binding }) => sealed(otherSecret, binding)],
     ['sealed for another purpose', ({ binding }) => sealed(sessionSecret, binding, { purpose: 'tokens' })],
-    ['sealed for another browser', () => sealed(sessionSecret, textOf(randomBytes(32)))],
-    ['sealed for no browser', () => sealed(sessionSecret, '')],
     [
       'sealed eleven minutes ago',
       ({ binding }) => sealed(sessionSecret, binding, { at: Date.now() - 660_000 }),
     ],
   ];
 
-  function sealed(secret: string, context: string, { purpose = 'state', at = Date.now() } = {}): string {
+  function sealed(secret: string, binding: string, { purpose = 'state', at = Date.now() } = {}): string {
     const nonce = textOf(randomBytes(24));
     const returnTo = `${world.origin}/profile`;
-    const plaintext = JSON.stringify({ nonce, returnTo, scope: 'read:profile', restarts: 0, at });
-    return textOf(seal(key(secret, purpose), plaintext, context));
+    const plaintext = JSON.stringify({ binding, nonce, returnTo, scope: 'read:profile', restarts: 0, at });
+    return textOf(seal(key(secret, purpose), plaintext, 'state'));
   }
 
   test('would take what these tests seal, were it sealed as we seal', async () => {
@@ -111,7 +109,7 @@ describe('the callback', () => {
     const state = sealed(sessionSecret, binding);
     await browser.step(query({ code, state, iss }), { from: world.provider.issuer });
     expect(tokenRequests()).toBe(before + 1);
-    expect(open(key(sessionSecret), bytesOf(state), binding)).toContain('"nonce"');
+    expect(open(key(sessionSecret), bytesOf(state), 'state')).toContain('"nonce"');
   });
 
   test.each(forgeries)('refuses a state that is %s, and the code stays unspent', async (_how, forge) => {
@@ -151,17 +149,43 @@ describe('the callback', () => {
     await expectRefusal(real.browser, `${query({ code: real.code, iss: real.iss })}&${search(real)}`);
   });
 
-  test('refuses a state in every browser but the one that began', async () => {
+  /** The browser is sent to the provider for a login of its own, once; of the address nothing is used. */
+  async function expectNewLogin(browser: Browser, address: string): Promise<void> {
+    const before = tokenRequests();
+    const page = await browser.step(address, { from: `${world.provider.issuer}/auth` });
+    expect([page.status, page.headers.location]).toEqual([
+      303,
+      expect.stringContaining(`${world.provider.issuer}/auth?`),
+    ]);
+    const asked = new URL(page.headers.location!).searchParams;
+    expect(address).not.toContain(asked.get('state'));
+    expect(tokenRequests()).toBe(before);
+    expect(await browser.cookie('latchkey')).toBeUndefined();
+  }
+
+  test('uses nothing of a state in another browser than the one that began', async () => {
     const { code, state, iss } = await waiting();
     const stranger = world.browser();
-    await expectRefusal(stranger, query({ code, state, iss })); // has never been here
+    await expectNewLogin(stranger, query({ code, state, iss })); // has never been here
     const other = await waiting();
-    await expectRefusal(other.browser, query({ code, state, iss })); // has a login of its own under way
+    await expectNewLogin(other.browser, query({ code, state, iss })); // has a login of its own under way
     for (const binding of ['', 'x', 'A'.repeat(43), `${other.binding}=`, other.binding.slice(1)]) {
       const forger = world.browser();
       await forger.jar.setCookie(`latchkey-login=${binding}; Path=/`, world.origin);
-      await expectRefusal(forger, query({ code, state, iss }));
+      await expectNewLogin(forger, query({ code, state, iss }));
     }
+    await expectRefusal(stranger, query({ error: 'access_denied', state, iss })); // nobody here has said no
+  });
+
+  test('leaves who is signed in as they are, whatever the state of another browser says', async () => {
+    const { code, state, iss } = await waiting();
+    const bob = world.browser();
+    await world.signIn(bob, 'bob');
+    const session = await bob.cookie('latchkey');
+    const before = tokenRequests();
+    const page = await bob.step(query({ code, state, iss }), { from: `${world.provider.issuer}/auth` });
+    expect([page.status, page.headers.location]).toEqual([303, `${world.origin}/profile`]);
+    expect([tokenRequests(), await bob.cookie('latchkey')]).toEqual([before, session]);
   });
 
   test('refuses a state after ten minutes, and takes it until then', async () => {
