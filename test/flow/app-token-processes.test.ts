@@ -1,10 +1,14 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type AppTokenWorld, createAppTokenWorld } from '../support/app-tokens.ts';
 import { buildApp, root } from '../support/build.ts';
 import { openPort } from '../support/latchkey.ts';
+import { routesFile } from '../support/routes-file.ts';
 
 let built: string;
 let world: AppTokenWorld;
@@ -20,24 +24,26 @@ afterAll(async () => {
   rmSync(built, { recursive: true, force: true });
 });
 
+const environment = (issuer: string) => ({
+  PATH: process.env.PATH,
+  OAUTH2_ISSUER: 'http://localhost:1', // users sign in elsewhere
+  OAUTH2_CLIENT_ID: 'of-the-users',
+  OAUTH2_CLIENT_SECRET: 'of-the-users',
+  OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
+  OAUTH2_API_BASE_URL: 'http://localhost:2',
+  OAUTH2_APP_ISSUER: issuer,
+  OAUTH2_APP_CLIENT_ID: world.client.clientId,
+  OAUTH2_APP_CLIENT_SECRET: world.client.clientSecret,
+  SESSION_SECRET: 'x'.repeat(32),
+  REDIS_URL: process.env.TEST_REDIS_URL,
+  LOG_LEVEL: 'warn',
+});
+
 /** A process that has its configuration and its Redis, and has asked nobody anything. */
 async function startWorker(issuer = world.provider.issuer): Promise<ChildProcess> {
   const worker = fork(join(root, 'test/support/app-token-worker.mjs'), [built], {
     execArgv: [],
-    env: {
-      PATH: process.env.PATH,
-      OAUTH2_ISSUER: 'http://localhost:1', // users sign in elsewhere
-      OAUTH2_CLIENT_ID: 'of-the-users',
-      OAUTH2_CLIENT_SECRET: 'of-the-users',
-      OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
-      OAUTH2_API_BASE_URL: 'http://localhost:2',
-      OAUTH2_APP_ISSUER: issuer,
-      OAUTH2_APP_CLIENT_ID: world.client.clientId,
-      OAUTH2_APP_CLIENT_SECRET: world.client.clientSecret,
-      SESSION_SECRET: 'x'.repeat(32),
-      REDIS_URL: process.env.TEST_REDIS_URL,
-      LOG_LEVEL: 'warn',
-    },
+    env: environment(issuer),
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
   workers.push(worker);
@@ -66,6 +72,44 @@ test('500 parallel calls on 4 processes with nothing cached ask a slow provider 
   expect(await callsIn(late, 1, ['read:data'])).toEqual([got[0]![0]]);
   expect(new Set([...got.flat(), ...all.flat()]).size).toBe(1);
   expect(world.asked()).toBe(1);
+}, 60_000);
+
+test('500 parallel API calls through 4 instances need one token, and every call arrives with it', async () => {
+  const seen: (string | undefined)[] = [];
+  const api = createServer((req, res) => {
+    seen.push(req.headers.authorization);
+    res.end('{}');
+  }).listen(0, '127.0.0.1');
+  await once(api, 'listening');
+  const target = `http://127.0.0.1:${(api.address() as AddressInfo).port}/things`;
+  const routes = routesFile([
+    { path: '/things', target, token: 'app', methods: { GET: { allOf: ['write:data'] } } },
+  ]);
+  const origins = await Promise.all(
+    [1, 2, 3, 4].map(async () => {
+      const { server, origin } = await openPort();
+      await new Promise((closed) => server.close(closed));
+      const { port } = new URL(origin);
+      const env = { ...environment(world.provider.issuer), PORT: port, API_ROUTES_FILE: routes };
+      const child = fork(join(built, 'main.js'), {
+        execArgv: [],
+        env,
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      });
+      workers.push(child);
+      while (!(await fetch(`${origin}/healthz`).catch(() => undefined))) await delay(20);
+      return origin;
+    }),
+  );
+  world.begin();
+  world.faults.set({ delayMs: 200 });
+  const calls = origins.flatMap((origin) => Array.from({ length: 125 }, () => fetch(`${origin}/api/things`)));
+  const statuses = (await Promise.all(calls)).map(({ status }) => status);
+  expect(statuses).toEqual(Array(500).fill(200));
+  expect([seen.length, new Set(seen).size]).toEqual([500, 1]);
+  expect(world.asked()).toBe(1);
+  api.closeAllConnections();
+  api.close();
 }, 60_000);
 
 test('a provider that refuses connections is 503 for everybody, and told once', async () => {
