@@ -66,7 +66,8 @@ describe('calling the API', () => {
   });
 
   test('a path that is not listed is 404, a method that is not listed 405 with Allow', async () => {
-    expect((await browser.fetch('/api/admin')).json()).toMatchObject({ error: 'not_found' });
+    for (const path of ['/api/admin', '/API/profile', '/api/Profile'])
+      expect((await browser.fetch(path)).json()).toMatchObject({ error: 'not_found' });
     const answer = await browser.fetch('/api/data', { method: 'DELETE' });
     expect(answer.status).toBe(405);
     expect(answer.headers.allow).toBe('GET, HEAD, POST, OPTIONS');

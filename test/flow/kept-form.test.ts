@@ -301,8 +301,16 @@ describe.each(['memory', 'redis'] as const)(
       ['plain text', 'text/plain'],
       ['something without a type', ''],
     ])('is not kept when it is %s', async (_what, type) => {
-      world.clock.advance(week);
-      expectNothingKept(await send('--x--', type));
+      recorder.answerWith((req, res) => {
+        req.resume();
+        res.writeHead(401).end();
+      });
+      const { id } = await sessionOf(browser);
+      const { refreshToken } = (await recordOf(world, id))!.tokens;
+      await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
+      expectNothingKept(await send('--x--', type)); // when it was read already, as the API refused it
+      expectNothingKept(await send('--x--', type)); // and when it was not
+      expect(recorder.arrived).toHaveLength(1);
     });
 
     test('is not kept for a script, which still has it', async () => {
@@ -389,6 +397,24 @@ describe.each(['memory', 'redis'] as const)(
     });
   },
 );
+
+test('a form of somebody whom the provider does not name is not kept: nobody could prove that it is theirs', async () => {
+  const world = await createWorld({ store: 'memory', env: { OAUTH2_SCOPES: 'read:data write:data' } });
+  const browser = world.browser();
+  await world.signIn(browser);
+  world.clock.advance(week);
+  const headers = { 'content-type': urlencoded };
+  const refused = await browser.step('/api/data', {
+    method: 'POST',
+    from: world.origin,
+    headers,
+    body: 'a=1',
+  });
+  expect(refused.status).toBe(401);
+  expect(refused.text).not.toContain('resume');
+  expect(refused.text).toContain('your browser still has it');
+  await world.close();
+});
 
 test('a form kept by one instance is shown and sent by another', async () => {
   const recorder = await startRecorder();
