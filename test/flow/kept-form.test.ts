@@ -111,10 +111,10 @@ describe.each(['memory', 'redis'] as const)(
       await recorder.close();
     });
     beforeEach(async () => {
+      recorder.answerWith(undefined); // also for the profile page, at which a login arrives
       browser = world.browser();
       await world.signIn(browser);
       recorder.arrived.length = 0;
-      recorder.answerWith(undefined);
     });
 
     const send = (body = 'title=Paint+it+red&note=%3Cb%3E', type = urlencoded, by = browser) =>
