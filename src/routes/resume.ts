@@ -16,6 +16,7 @@ interface ResumeParts {
 }
 
 const idFormat = /^[\w-]{43}$/;
+const requestId = 'x-request-id';
 /** After these nobody can tell whether the API has done what was asked, so it must not be asked again. */
 const mayHaveArrived: ReadonlySet<ErrorCode> = new Set([
   'upstream_unreachable',
@@ -60,6 +61,7 @@ export function createResumeRoutes(
     const form = await keptForms.take(id);
     if (!form) return nothing(res, login); // the button was pressed twice
     become(req, form);
+    for (const name of res.getHeaderNames()) if (name !== requestId) res.removeHeader(name); // those of a page
     api(req, res, (error: unknown = new AppError('not_found')) => {
       putBack(id, form, error, req, res).finally(() => next(error));
     });

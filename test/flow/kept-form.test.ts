@@ -163,6 +163,12 @@ describe.each(['memory', 'redis'] as const)(
 
       const sent = await browser.submit(page, {}, { action: '/resume/' });
       expect([sent.status, sent.text]).toEqual([201, '{"recorded":true}']);
+      const straight = await browser.fetch('/api/data'); // what the API says is data here as well, and no page
+      const forMe = ['date', 'x-request-id', 'connection', 'keep-alive'];
+      const names = (headers: object) => Object.keys(headers).filter((each) => !forMe.includes(each));
+      expect(names(sent.headers).sort()).toEqual(names(straight.headers).sort());
+      expect(sent.headers['content-security-policy']).toBe(straight.headers['content-security-policy']);
+      recorder.arrived.pop();
       const [arrived] = recorder.arrived;
       expect([arrived!.method, arrived!.target]).toEqual(['POST', '/api/user/data?list=2']);
       expect(await wasSent()).toEqual(['title=Paint+it+red&note=%3Cb%3E']);

@@ -1,0 +1,52 @@
+import { expectAccessible } from '../support/accessibility.ts';
+import { visit } from '../support/chromium.ts';
+import { createWorld, type World } from '../support/world.ts';
+import { profileOf, signIn, signInAtProvider } from './support/sign-in.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld({ env: { OAUTH2_SCOPES: 'openid profile read:profile' } });
+});
+afterAll(() => world.close());
+afterEach(() => world.apiFaults.set(undefined));
+
+test('who leaves a permission out is told so, goes round in no circle, and may still change their mind', async () => {
+  const alice = await visit(world);
+  const page = await alice.tab();
+  await signIn(page);
+  alice.expectStatus(403);
+  await page.goto('/api/data');
+  await page.getByRole('link', { name: 'Give this permission' }).click();
+  await page.getByRole('checkbox').check(); // "leave out"
+  await page.getByRole('button', { name: 'Allow' }).click();
+  await profileOf(page);
+
+  await page.goto('/api/data');
+  await page.getByText('the provider did not give it').waitFor();
+  await expectAccessible(page);
+  await page.getByRole('link', { name: 'Ask once more' }).click();
+  await page.getByRole('button', { name: 'Allow' }).click();
+  await profileOf(page);
+  await page.goto('/api/data');
+  await page.getByText('Paint the roses red').waitFor();
+});
+
+test('an API that wants a login of just now gets one, and the person is back where they were', async () => {
+  const alice = await visit(world);
+  const page = await alice.tab();
+  await signIn(page);
+  const challenge = 'Bearer error="insufficient_user_authentication", max_age="0"';
+  const answer = { status: 401, headers: { 'www-authenticate': challenge } };
+  world.apiFaults.set({ path: /profile/, answer });
+  alice.expectStatus(401);
+  await page.goto('/?from=here');
+  const { login_url } = await page.evaluate<{ login_url: string }>(
+    "fetch('/api/profile').then((refused) => refused.json())",
+  );
+  await page.goto(login_url);
+  await signInAtProvider(page); // although the provider knows who is there
+  await page.waitForURL(`${world.origin}/?from=here`);
+  const again = await page.evaluate("fetch('/api/profile').then((refused) => refused.json())");
+  expect(again).toMatchObject({ error: 'insufficient_user_authentication', max_age: 0, declined: true });
+  expect(again).not.toHaveProperty('login_url');
+});
