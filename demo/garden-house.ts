@@ -32,7 +32,7 @@ export async function openGardenHouse(options: GardenHouseOptions, lifetime: Lif
       port,
       host,
       redirectUris: [`${appOrigin}/auth/callback`],
-      postLogoutRedirectUris: [`${appOrigin}/`],
+      postLogoutRedirectUris: [`${appOrigin}/signed-out`],
       resourceServer,
     }),
   );

@@ -2,8 +2,11 @@
 import { ApiError, api } from './latchkey.js';
 
 for (const time of document.querySelectorAll('time[data-left-ms]')) countDown(time);
-for (const time of document.querySelectorAll('time:not([data-left-ms])')) {
-  time.textContent = new Date(time.dateTime).toLocaleString();
+for (const time of document.querySelectorAll('time[data-local]')) {
+  time.textContent = new Date(time.dateTime).toLocaleString(document.documentElement.lang, {
+    dateStyle: 'long',
+    timeStyle: 'short',
+  });
 }
 document.querySelector('form[data-call]')?.addEventListener('submit', callApi);
 

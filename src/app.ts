@@ -26,6 +26,7 @@ import { apiHeaders, createPageHeaders, privateAnswer, revalidated } from './web
 import { createSessions } from './web/session.ts';
 import { createSessionMarks } from './web/session-mark.ts';
 import { createSessionStreams } from './web/session-streams.ts';
+import { createTexts } from './web/texts.ts';
 import { refuseWebSocket } from './web/upgrade.ts';
 import { createCallUpstream } from './web/upstream.ts';
 
@@ -70,6 +71,10 @@ export function createApp(config: Config, deps: Deps): App {
   const forwardTo = createForwardTo({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, idOf: sessions.idOf });
   const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
+  const texts = createTexts(here('../views/texts'), {
+    app: config.brand.name,
+    provider: config.provider.name,
+  });
   const shared = { config, oauth, tokens, sessions, marks, transactions, callUpstream, ...guards, ...deps };
 
   const api = Router({ caseSensitive: true }).use(
@@ -82,19 +87,20 @@ export function createApp(config: Config, deps: Deps): App {
   handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   handler.set('trust proxy', config.trustProxy).set('case sensitive routing', true);
   handler.set('view engine', 'ejs').set('views', here('../views')).set('view cache', config.production);
-  handler.locals.providerName = config.provider.name;
+  handler.locals.appName = config.brand.name;
+  handler.locals.appLogo = config.brand.logoUrl;
 
   handler.use(createOpsRoutes(), createRequestLog(log));
   if (config.corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(config.corsOrigins));
   handler.use(api, createKeepForm(shared));
   handler.use(refuseWebSocket, pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', compression(), express.static(here('../public'), { setHeaders: revalidated }));
-  handler.use(privateAnswer);
+  handler.use(privateAnswer, texts);
   if (config.authRateLimit > 0)
     handler.use('/auth', limit('auth', { limit: config.authRateLimit, windowSeconds: 60 }));
   handler.use('/auth', createAuthRoutes(shared));
   handler.use(createResumeRoutes(shared, api), createPageRoutes(shared));
-  handler.use(createErrorResponse(config.publicOrigin, pageHeaders, config.corsOrigins));
+  handler.use(createErrorResponse(config.publicOrigin, Router().use(pageHeaders, texts), config.corsOrigins));
   async function settled(): Promise<void> {
     await Promise.all([tokens.settled(), appTokens.settled()]);
     outbox.close();

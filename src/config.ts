@@ -30,6 +30,13 @@ const seconds = z.coerce
 const count = z.coerce.number('must be a number').int('must be a whole number').min(0, 'must not be below 0');
 const port = z.coerce.number('must be a port number').int().min(0).max(65535);
 const secret = z.string().transform((value) => new Secret(value));
+/** What a page may show as its logo: nothing that the CSP, or https, would keep out. */
+const logo = z
+  .string()
+  .refine(
+    (value) => /^\/(?![/\\])/.test(value) || (URL.canParse(value) && new URL(value).protocol === 'https:'),
+    'must be a URL beginning with https://, or a path of this app beginning with one /',
+  );
 const origins = z
   .string()
   .transform((value) => value.split(',').map((each) => each.trim()))
@@ -192,7 +199,7 @@ const fields = {
   },
   OAUTH2_APP_CLIENT_AUTH: { type: clientAuth.optional(), example: 'client_secret_basic' },
   OAUTH2_APP_SCOPES: { type: scopes.default([]), example: 'read:catalogue' },
-  OAUTH2_PROVIDER_NAME: { type: z.string().default('your provider'), example: 'Example ID' },
+  OAUTH2_PROVIDER_NAME: { type: z.string().optional(), example: 'Example ID' },
   OAUTH2_ALLOW_HTTP: { type: flag.default(false), example: 'true' },
   SESSION_SECRET: {
     type: z.string('is missing').pipe(sessionSecrets),
@@ -206,6 +213,8 @@ const fields = {
   SESSION_IDLE_SECONDS: { type: seconds.default(86_400), example: '86400' },
   SESSION_ABSOLUTE_SECONDS: { type: seconds.default(604_800), example: '604800' },
   CORS_ORIGINS: { type: origins.default([]), example: 'https://spa.example.com' },
+  APP_NAME: { type: z.string().default('Latchkey'), example: 'Garden House' },
+  APP_LOGO_URL: { type: logo.default('/assets/icon.svg'), example: '/assets/logo.svg' },
   AUTH_RATE_LIMIT: { type: count.default(600), example: '600' },
   REDIS_URL: {
     type: z
@@ -465,7 +474,10 @@ function shape(values: Values, routes: readonly ResourceServer[]) {
     logLevel: values.LOG_LEVEL,
     /** Where browsers reach this app; never taken from a request. */
     publicOrigin: redirectUri.origin,
+    /** How pages call and show this app. */
+    brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL },
     provider: {
+      /** How pages call the provider; in each language another way when it has no name. */
       name: values.OAUTH2_PROVIDER_NAME,
       issuer: values.OAUTH2_ISSUER,
       endpoints: {

@@ -124,7 +124,7 @@ export function createOAuthClient(
       .then((found) => {
         known = found;
         if (found.serverMetadata().end_session_endpoint !== undefined)
-          endSession = buildEndSessionUrl(found, { post_logout_redirect_uri: `${publicOrigin}/` });
+          endSession = buildEndSessionUrl(found, { post_logout_redirect_uri: `${publicOrigin}/signed-out` });
         return found;
       })
       .finally(() => {

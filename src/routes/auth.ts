@@ -169,7 +169,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
       return;
     }
     const endSession = ended && !isScript ? oauth.endSessionUrl() : undefined;
-    res.redirect(303, endSession?.href ?? `${publicOrigin}/`);
+    res.redirect(303, endSession?.href ?? `${publicOrigin}/signed-out`);
   }
 
   async function confirmLogout(req: Request, res: Response): Promise<void> {
@@ -177,7 +177,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     const record = id === undefined ? undefined : await tokens.peek(id);
     if (id !== undefined && record)
       res.render('logout', { user: record.user, sessionMark: marks.of(id, record) });
-    else res.redirect(303, `${publicOrigin}/`);
+    else res.redirect(303, `${publicOrigin}/signed-out`);
   }
 
   const auth = Router({ caseSensitive: true });

@@ -4,6 +4,7 @@ import { AppError } from '../errors.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { Bearer } from '../web/bearer.ts';
+import { factsOf } from '../web/facts.ts';
 import { allowOnly } from '../web/methods.ts';
 import { returnToParameter, safeReturnTo } from '../web/return-to.ts';
 import type { Sessions } from '../web/session.ts';
@@ -18,7 +19,9 @@ interface PageParts {
   readonly now: () => number;
 }
 
-/** The pages a person meets: home, sign-in, profile. */
+const shownAbove = new Set(['name', 'email', 'picture']);
+
+/** The pages a person meets: home, sign-in, profile, signed out. */
 export function createPageRoutes(parts: PageParts) {
   const { config, tokens, sessions, bearerOf, callUpstream, now } = parts;
   const { publicOrigin, corsOrigins } = config;
@@ -47,6 +50,13 @@ export function createPageRoutes(parts: PageParts) {
     res.render('login', { loginUrl: `/auth/login?${new URLSearchParams({ return_to })}` });
   }
 
+  async function signedOut(req: Request, res: Response): Promise<void> {
+    const id = sessions.idOf(req);
+    const isSignedIn = id !== undefined && (await tokens.peek(id)) !== undefined; // else it might not be true
+    if (isSignedIn) res.redirect(303, `${publicOrigin}/`);
+    else res.render('signed-out');
+  }
+
   async function profile(req: Request, res: Response): Promise<void> {
     const id = sessions.idOf(req);
     const login = id === undefined ? undefined : await tokens.current(id);
@@ -54,21 +64,25 @@ export function createPageRoutes(parts: PageParts) {
       const signIn = new URLSearchParams({ return_to: req.originalUrl });
       return res.redirect(303, `${publicOrigin}/login?${signIn}`);
     }
-    const [endsAt, facts] = await Promise.all([tokens.endsAt(id), profileOf(bearerOf(id, login), req)]);
+    const [endsAt, told] = await Promise.all([tokens.endsAt(id), profileOf(bearerOf(id, login), req)]);
     const { flash } = req.session;
     if (flash !== undefined) {
       delete req.session.flash;
       await sessions.save(req);
     }
-    res.render('profile', { flash, user: login.user, tokens: login.tokens, endsAt, facts, now: now() });
+    const { user } = login;
+    const name = user.name ?? (typeof told?.name === 'string' ? told.name : undefined);
+    const facts = factsOf({ ...user, ...told }).filter(({ key }) => !shownAbove.has(key));
+    const isWhole = told !== undefined;
+    res.render('profile', { flash, user, name, facts, isWhole, tokens: login.tokens, endsAt, now: now() });
   }
 
-  /** What the API behind `/api/profile` says of this person; the page is of use without it. */
+  /** What the API behind `/api/profile` says of this person, if there is one; the page is of use without it. */
   async function profileOf(
     bearer: Bearer,
     req: Request,
   ): Promise<Readonly<Record<string, unknown>> | undefined> {
-    if (!profileServer) return undefined;
+    if (!profileServer) return {};
     try {
       const answer = await callUpstream({
         server: profileServer,
@@ -93,6 +107,7 @@ export function createPageRoutes(parts: PageParts) {
   const readOnly = allowOnly('GET', 'HEAD');
   pages.route('/').get(home).all(readOnly);
   pages.route('/login').get(login).all(readOnly);
+  pages.route('/signed-out').get(signedOut).all(readOnly);
   pages.route('/profile').get(sessions.load, profile).all(readOnly);
   pages.use(() => {
     throw new AppError('not_found');

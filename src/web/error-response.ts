@@ -1,5 +1,6 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { AppError, type ErrorCode, publicErrors } from '../errors.ts';
+import { OAuthError } from '../oauth/oauth-error.ts';
 import { bringsAForm } from './kept-form.ts';
 import { isNavigation } from './navigation.ts';
 import { returnToParameter, safeReturnTo } from './return-to.ts';
@@ -8,10 +9,11 @@ import { returnToParameter, safeReturnTo } from './return-to.ts';
  * The one place where a failure becomes an answer: a page for a person, else JSON `{ error, message, request_id }`.
  * Where signing in helps, with `login_url` and what it asks for (`scope`, `acr_values`, `max_age`); where it was asked
  * for just now and not given, with `declined: true` instead, so that no script can go round in a circle.
+ * @param forPages what a page needs before it is rendered: under /api the headers so far are for data
  */
 export function createErrorResponse(
   publicOrigin: string,
-  pageHeaders: RequestHandler,
+  forPages: RequestHandler,
   corsOrigins: readonly string[] = [],
 ): ErrorRequestHandler {
   return function errorResponse(thrown: unknown, req, res, _next) {
@@ -32,11 +34,18 @@ export function createErrorResponse(
     if (error.status === 413 || error.status === 408) res.set('Connection', 'close'); // the rest is not read
 
     if (isNavigation(req)) {
-      const { code, status, declined } = error;
-      const isForm = bringsAForm(req) && req.originalUrl.startsWith('/api/');
-      const { resumeAt, id: requestId } = req;
-      const shown = { code, status, declined, message, loginUrl, resumeAt, isForm, requestId };
-      pageHeaders(req, res, () => res.render('error', shown)); // under /api the headers so far are for data
+      const shown = {
+        ...{ code: error.code, status: error.status, declined: error.declined, loginUrl },
+        /** Which of its texts: a provider that does not answer is not we who do not. */
+        what: error.status === 503 && error.cause instanceof OAuthError ? 'provider_away' : error.code,
+        retryAfterSeconds: error.retryAfterSeconds,
+        canRetry: req.method === 'GET',
+        isForm: bringsAForm(req) && req.originalUrl.startsWith('/api/'),
+        resumeAt: req.resumeAt,
+        backUrl: safeReturnTo(req.headers.referer, publicOrigin),
+        requestId: req.id,
+      };
+      forPages(req, res, () => res.render('error', shown));
     } else {
       res.json({
         error: error.code,

@@ -1,9 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Request, RequestHandler } from 'express';
+import type { RequestHandler } from 'express';
+import { createFormats } from './formats.ts';
+
+type Values = Readonly<Record<string, string | number | undefined>>;
 
 /** One text by its key (`home.title`), with the values of its `{places}`. */
-export type Translate = (key: string, values?: Readonly<Record<string, string | number>>) => string;
+export type Translate = (key: string, values?: Values) => string;
 
 interface Nested {
   readonly [key: string]: string | Nested;
@@ -13,34 +16,37 @@ interface Nested {
 const fallback = 'en';
 
 /**
- * Gives views `lang`, and `t` for the texts of the language the browser asks for (`Accept-Language`): each file of
- * `folder` is one language, named by its tag.
+ * Gives views the language the browser asks for (`Accept-Language`): `lang`, `t` for its texts, `has` for whether there
+ * is one, `format` for its dates and numbers. Each file of `folder` is one language, named by its tag.
+ * @param everywhere values any text may use; one that is undefined is the text `common.<its name>`
  */
-export function createTexts(folder: string): RequestHandler {
-  const languages = new Map<string, Translate>();
-  for (const file of readdirSync(folder).filter((name) => name.endsWith('.json')))
-    languages.set(basename(file, '.json'), translator(JSON.parse(readFileSync(join(folder, file), 'utf8'))));
+export function createTexts(folder: string, everywhere: Values = {}): RequestHandler {
+  const languages = new Map(
+    readdirSync(folder)
+      .filter((name) => name.endsWith('.json'))
+      .map((name) => {
+        const lang = basename(name, '.json');
+        const texts = new Map(flattened(JSON.parse(readFileSync(join(folder, name), 'utf8'))));
+        const has = (key: string) => texts.has(key);
+        return [lang, { lang, t: translator(texts, everywhere), has, format: createFormats(lang) }];
+      }),
+  );
   const tags = [fallback, ...[...languages.keys()].filter((tag) => tag !== fallback)];
 
-  function languageOf(req: Request): string {
-    return req.acceptsLanguages(tags) || fallback;
-  }
-
   return function texts(req, res, next) {
-    const lang = languageOf(req);
-    res.locals.lang = lang;
-    res.locals.t = languages.get(lang);
+    Object.assign(res.locals, languages.get(req.acceptsLanguages(tags) || fallback));
     res.vary('Accept-Language');
     next();
   };
 }
 
-function translator(texts: Nested): Translate {
-  const byKey = new Map(flattened(texts));
-  return function t(key, values = {}) {
-    const text = byKey.get(key);
+function translator(texts: ReadonlyMap<string, string>, everywhere: Values): Translate {
+  return function t(key, values = {}): string {
+    const text = texts.get(key);
     if (text === undefined) throw new Error(`there is no text ${key}`);
-    return text.replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? ''));
+    return text.replace(/\{(\w+)\}/g, (_, name: string) =>
+      String(values[name] ?? everywhere[name] ?? t(`common.${name}`)),
+    );
   };
 }
 

@@ -19,7 +19,7 @@ describe('a provider that is away', () => {
     alice.expectStatus(503);
     const page = await alice.tab('/login');
     await page.getByRole('link', { name: /Sign in with/ }).click();
-    await page.getByRole('heading', { name: 'Back in a moment' }).waitFor();
+    await page.getByRole('heading', { name: 'No answer from' }).waitFor();
     isAway = false;
     await page.reload();
     await page.getByLabel('Password').waitFor();
@@ -32,7 +32,7 @@ describe('a provider that is away', () => {
     world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
     await signInAtProvider(page);
     await page.getByRole('button', { name: 'Allow' }).click();
-    await page.getByRole('heading', { name: 'Back in a moment' }).waitFor();
+    await page.getByRole('heading', { name: 'No answer from' }).waitFor();
     world.providerFaults.set(undefined);
     await page.reload();
     await page.waitForURL(`${world.origin}/?deep`);

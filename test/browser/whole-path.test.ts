@@ -44,7 +44,7 @@ describe.each([
     expect(new URL(page.url()).origin).toBe(world.provider.issuer);
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('link', { name: 'Sign in' }).waitFor();
-    expect(page.url()).toBe(`${world.origin}/`);
+    expect(page.url()).toBe(`${world.origin}/signed-out`);
 
     await alice.context.addCookies(cookies);
     expect((await alice.context.request.get('/api/profile')).status()).toBe(401);

@@ -55,7 +55,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     port: 0,
     ...client,
     redirectUris: [`${origin}/auth/callback`],
-    postLogoutRedirectUris: [`${origin}/`],
+    postLogoutRedirectUris: [`${origin}/signed-out`],
     resourceServer,
     accessTokenSeconds: options.accessTokenSeconds ?? 300,
     ...(options.refreshTokenSeconds !== undefined && { refreshTokenSeconds: options.refreshTokenSeconds }),
