@@ -1,9 +1,12 @@
 // Everything here works without this file as plain links and forms; this makes it nicer.
 import { ApiError, api } from './latchkey.js';
 
+const { lang } = document.documentElement;
+const locale = navigator.languages.find((each) => each.startsWith(lang)) ?? lang;
+
 for (const time of document.querySelectorAll('time[data-left-ms]')) countDown(time);
 for (const time of document.querySelectorAll('time[data-local]')) {
-  time.textContent = new Date(time.dateTime).toLocaleString(document.documentElement.lang, {
+  time.textContent = new Date(time.dateTime).toLocaleString(locale, {
     dateStyle: 'long',
     timeStyle: 'short',
   });

@@ -16,8 +16,6 @@ export const publicErrors = {
   request_timeout: [408, 'What you sent did not arrive in time.'],
   session_changed: [409, 'Somebody else has signed in here since this page was opened. Please reload it.'],
   no_refresh_token: [409, 'The provider gave no way to renew this access. Sign in again to renew it.'],
-  /** Somebody else is signed in than when the page that asks was opened. */
-  session_changed: [409, 'Somebody else is signed in now, so nothing was done. Please reload the page.'],
   payload_too_large: [413, 'What you sent is larger than this address takes.'],
   too_many_requests: [429, 'That was a little too often. Please wait a moment and try again.'],
   internal_error: [500, 'Something went wrong on our side.'],

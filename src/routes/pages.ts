@@ -8,12 +8,14 @@ import { factsOf } from '../web/facts.ts';
 import { allowOnly } from '../web/methods.ts';
 import { returnToParameter, safeReturnTo } from '../web/return-to.ts';
 import type { Sessions } from '../web/session.ts';
+import type { SessionMarks } from '../web/session-mark.ts';
 import type { CallUpstream } from '../web/upstream.ts';
 
 interface PageParts {
   readonly config: Config;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
+  readonly marks: SessionMarks;
   readonly bearerOf: (id: string, login: TokenRecord) => Bearer;
   readonly callUpstream: CallUpstream;
   readonly now: () => number;
@@ -23,24 +25,25 @@ const shownAbove = new Set(['name', 'email', 'picture']);
 
 /** The pages a person meets: home, sign-in, profile, signed out. */
 export function createPageRoutes(parts: PageParts) {
-  const { config, tokens, sessions, bearerOf, callUpstream, now } = parts;
+  const { config, tokens, sessions, marks, bearerOf, callUpstream, now } = parts;
   const { publicOrigin, corsOrigins } = config;
   const profileServer = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
 
   /** Who is signed in; when the store cannot tell, a public page is still served, for nobody in particular. */
-  async function reader(req: Request): Promise<TokenRecord | undefined> {
+  async function reader(req: Request) {
     const id = sessions.idOf(req);
     if (id === undefined) return undefined;
-    return tokens.peek(id).catch((error) => {
+    const login = await tokens.peek(id).catch((error) => {
       req.log.warn({ err: error }, 'a public page is shown without knowing who is signed in');
       return undefined;
     });
+    return login && { user: login.user, sessionMark: marks.of(id, login) };
   }
 
   async function home(req: Request, res: Response): Promise<void> {
-    res.render('home', { user: (await reader(req))?.user });
+    res.render('home', await reader(req));
   }
 
   async function login(req: Request, res: Response): Promise<void> {
@@ -71,10 +74,21 @@ export function createPageRoutes(parts: PageParts) {
       await sessions.save(req);
     }
     const { user } = login;
+    const sessionMark = marks.of(id, login);
     const name = user.name ?? (typeof told?.name === 'string' ? told.name : undefined);
     const facts = factsOf({ ...user, ...told }).filter(({ key }) => !shownAbove.has(key));
     const isWhole = told !== undefined;
-    res.render('profile', { flash, user, name, facts, isWhole, tokens: login.tokens, endsAt, now: now() });
+    res.render('profile', {
+      flash,
+      user,
+      sessionMark,
+      name,
+      facts,
+      isWhole,
+      tokens: login.tokens,
+      endsAt,
+      now: now(),
+    });
   }
 
   /** What the API behind `/api/profile` says of this person, if there is one; the page is of use without it. */

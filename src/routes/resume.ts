@@ -3,15 +3,16 @@ import type { Config } from '../config.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import type { KeptForm, KeptForms } from '../tokens/kept-forms.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { TokenRecord } from '../tokens/token-store.ts';
 import { readFormFields } from '../web/form-fields.ts';
 import { allowOnly } from '../web/methods.ts';
 import type { Sessions } from '../web/session.ts';
+import type { SessionMarks } from '../web/session-mark.ts';
 
 interface ResumeParts {
   readonly config: Pick<Config, 'publicOrigin'>;
   readonly tokens: Pick<TokenManager, 'current'>;
   readonly sessions: Pick<Sessions, 'idOf' | 'ids'>;
+  readonly marks: SessionMarks;
   readonly keptForms: KeptForms;
 }
 
@@ -29,37 +30,37 @@ const mayHaveArrived: ReadonlySet<ErrorCode> = new Set([
  * @param api takes the request from then on, as if it had just come: same guards, scopes and limits
  */
 export function createResumeRoutes(
-  { config, tokens, sessions, keptForms }: ResumeParts,
+  { config, tokens, sessions, marks, keptForms }: ResumeParts,
   api: RequestHandler,
 ): RequestHandler {
   /** Goes on with the form of whoever is signed in, if it is theirs and still there. */
   function withForm(
-    goOn: (form: KeptForm, login: TokenRecord, req: Request, res: Response, next: NextFunction) => unknown,
+    goOn: (form: KeptForm, req: Request, res: Response, next: NextFunction) => unknown,
   ): RequestHandler<{ id: string }> {
     return async function withForm(req, res, next) {
       const { id } = req.params;
       const sessionId = sessions.idOf(req);
       const login = sessionId === undefined ? undefined : await tokens.current(sessionId);
-      if (!login)
+      if (sessionId === undefined || !login)
         return res.redirect(
           303,
           `${config.publicOrigin}/login?return_to=${encodeURIComponent(`/resume/${id}`)}`,
         );
+      Object.assign(res.locals, { user: login.user, sessionMark: marks.of(sessionId, login) });
       const form = idFormat.test(id) ? await keptForms.peek(id) : undefined;
-      if (form && sessions.ids.isOwner(form.sessionId, login.user.sub))
-        await goOn(form, login, req, res, next);
-      else nothing(res, login);
+      if (form && sessions.ids.isOwner(form.sessionId, login.user.sub)) await goOn(form, req, res, next);
+      else nothing(res);
     };
   }
 
-  const show = withForm(({ method, url, ...form }, { user }, req, res) => {
-    res.render('resume', { user, method, url, resumeAt: req.path, ...readFormFields(form) });
+  const show = withForm(({ method, url, ...form }, req, res) => {
+    res.render('resume', { method, url, resumeAt: req.path, ...readFormFields(form) });
   });
 
-  const send = withForm(async (_seen, login, req, res, next) => {
+  const send = withForm(async (_seen, req, res, next) => {
     const id = String(req.params.id);
     const form = await keptForms.take(id);
-    if (!form) return nothing(res, login); // the button was pressed twice
+    if (!form) return nothing(res); // the button was pressed twice
     become(req, form);
     for (const name of res.getHeaderNames()) if (name !== requestId) res.removeHeader(name); // those of a page
     api(req, res, (error: unknown = new AppError('not_found')) => {
@@ -67,7 +68,7 @@ export function createResumeRoutes(
     });
   });
 
-  const discard = withForm(async (_seen, _login, req, res) => {
+  const discard = withForm(async (_seen, req, res) => {
     await keptForms.take(String(req.params.id));
     res.redirect(303, `${config.publicOrigin}/`);
   });
@@ -100,8 +101,8 @@ export function createResumeRoutes(
 }
 
 /** One answer for what is gone, what never was, and what is somebody else's. */
-function nothing(res: Response, { user }: TokenRecord): void {
-  res.status(404).render('nothing-kept', { user });
+function nothing(res: Response): void {
+  res.status(404).render('nothing-kept');
 }
 
 /** The request is the one that was kept, but for the session it is sent in. */

@@ -1,4 +1,4 @@
-/** Dates and numbers as people of one language write them; instants in UTC, since no server knows where its reader is. */
+/** Dates and numbers as people of one place write them; instants in UTC, as no server knows where its reader is. */
 export interface Formats {
   /** A calendar day (`2019-05-04`). */
   day(iso: string): string;
@@ -8,19 +8,18 @@ export interface Formats {
   fromNow(seconds: number): string;
 }
 
-export function createFormats(lang: string): Formats {
-  const day = new Intl.DateTimeFormat(lang, { dateStyle: 'long', timeZone: 'UTC' });
-  const instant = new Intl.DateTimeFormat(lang, {
-    ...({ day: 'numeric', month: 'long', year: 'numeric' } as const),
-    ...({ hour: '2-digit', minute: '2-digit', timeZone: 'UTC', timeZoneName: 'short' } as const),
-  });
-  const number = new Intl.NumberFormat(lang, { maximumFractionDigits: 20 });
-  const relative = new Intl.RelativeTimeFormat(lang);
+/** @param locale a language, or one of a region (`en-GB`) */
+export function createFormats(locale: string): Formats {
   return {
-    day: (iso) => day.format(new Date(iso)),
-    instant: (epochMs) => instant.format(epochMs),
-    number: (value) => number.format(value),
+    day: (iso) => new Date(iso).toLocaleDateString(locale, { dateStyle: 'long', timeZone: 'UTC' }),
+    instant: (epochMs) =>
+      new Date(epochMs).toLocaleString(locale, {
+        ...({ day: 'numeric', month: 'long', year: 'numeric', hour: '2-digit', minute: '2-digit' } as const),
+        ...({ timeZone: 'UTC', timeZoneName: 'short' } as const),
+      }),
+    number: (value) => value.toLocaleString(locale, { maximumFractionDigits: 20 }),
     fromNow(seconds) {
+      const relative = new Intl.RelativeTimeFormat(locale);
       if (seconds < 90) return relative.format(Math.ceil(seconds), 'second');
       if (seconds < 5400) return relative.format(Math.ceil(seconds / 60), 'minute');
       return relative.format(Math.ceil(seconds / 3600), 'hour');

@@ -14,6 +14,8 @@ interface Nested {
 
 /** What pages speak when a browser asks for no language they have. */
 const fallback = 'en';
+/** `en-GB`: a language where it is spoken, and so never what `Intl` would not take. */
+const regional = /^[a-z]{2,3}-[A-Z]{2}$/;
 
 /**
  * Gives views the language the browser asks for (`Accept-Language`): `lang`, `t` for its texts, `has` for whether there
@@ -28,13 +30,15 @@ export function createTexts(folder: string, everywhere: Values = {}): RequestHan
         const lang = basename(name, '.json');
         const texts = new Map(flattened(JSON.parse(readFileSync(join(folder, name), 'utf8'))));
         const has = (key: string) => texts.has(key);
-        return [lang, { lang, t: translator(texts, everywhere), has, format: createFormats(lang) }];
+        return [lang, { lang, t: translator(texts, everywhere), has }];
       }),
   );
   const tags = [fallback, ...[...languages.keys()].filter((tag) => tag !== fallback)];
 
   return function texts(req, res, next) {
-    Object.assign(res.locals, languages.get(req.acceptsLanguages(tags) || fallback));
+    const lang = req.acceptsLanguages(tags) || fallback;
+    const region = req.acceptsLanguages().find((each) => regional.test(each) && each.startsWith(`${lang}-`));
+    Object.assign(res.locals, languages.get(lang), { format: createFormats(region ?? lang) });
     res.vary('Accept-Language');
     next();
   };

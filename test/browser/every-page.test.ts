@@ -24,7 +24,7 @@ test.each(sights)(
     const seen = await page.evaluate<{ readonly bytes: number }>(look);
     expect(seen).toEqual({
       title: expect.stringMatching(/^\S.* [·-] \S/), // of what, too: a tab shows only this
-      lang: 'en',
+      lang: sight.lang ?? 'en',
       headings: 1,
       overflowsBy: 0,
       status: sight.status,

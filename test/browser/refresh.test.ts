@@ -18,7 +18,7 @@ const refreshes = () => world.grants.filter((each) => each === 'refresh_token').
 
 /** Epoch milliseconds of the access token's end, as the page has it. */
 async function endOnThePage(page: Page): Promise<number> {
-  return Date.parse((await page.getByRole('time').first().getAttribute('datetime')) ?? '');
+  return Date.parse((await page.locator('time[data-left-ms]').getAttribute('datetime')) ?? '');
 }
 
 test('the page counts down to the end of the access token, the next call renews it, and the page moves on', async () => {

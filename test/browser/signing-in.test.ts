@@ -22,7 +22,7 @@ test('who declines is told so kindly, is not signed in, and may try again', asyn
   await page.getByText('You chose not to give access').waitFor();
   expect(await (await bob.context.request.get('/auth/session')).json()).toEqual({ authenticated: false });
 
-  await page.getByRole('link', { name: 'Try signing in again' }).click();
+  await page.getByRole('link', { name: 'Sign in again' }).click();
   await page.getByRole('link', { name: /Sign in with/ }).click();
   await allow(page);
   await profileOf(page, 'bob');

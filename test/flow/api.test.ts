@@ -34,7 +34,7 @@ describe('calling the API', () => {
     });
     const page = await browser.go('/profile');
     expect(page.status).toBe(200);
-    expect(page.text).toContain('Your profile cannot be shown');
+    expect(page.text).toContain('More about you cannot be shown');
     world.apiFaults.set(undefined);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });

@@ -41,7 +41,7 @@ const environment = (issuer: string) => ({
 
 /** A process that has its configuration and its Redis, and has asked nobody anything. */
 async function startWorker(issuer = world.provider.issuer): Promise<ChildProcess> {
-  const worker = fork(join(root, 'test/support/app-token-worker.mjs'), [built], {
+  const worker = fork(join(root, 'test/support/app-token-worker.mjs'), [join(built, 'dist')], {
     execArgv: [],
     env: environment(issuer),
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],

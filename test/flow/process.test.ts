@@ -53,7 +53,7 @@ function watch(child: ChildProcess): Run {
 function start(env: Record<string, string>): Run {
   const { PATH } = process.env;
   return watch(
-    spawn(process.execPath, [join(built, 'main.js')], { cwd: built, env: { PATH: PATH ?? '', ...env } }),
+    spawn(process.execPath, [join(built, 'dist/main.js')], { cwd: built, env: { PATH: PATH ?? '', ...env } }),
   );
 }
 

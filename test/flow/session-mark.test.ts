@@ -69,7 +69,7 @@ describe('a page that was opened as Alice', () => {
       method: 'POST',
       from: `${world.origin}/profile`,
     });
-    expect([again.status, again.url]).toEqual([200, `${world.origin}/`]);
+    expect([again.status, again.url]).toEqual([200, `${world.origin}/signed-out`]);
   });
 
   test.each(['', 'x', '../', 'a'.repeat(5000)])(

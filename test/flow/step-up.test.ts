@@ -87,7 +87,7 @@ describe('a permission that is missing', () => {
 
     const page = await browser.step('/api/data', { method: 'POST', from: `${world.origin}/`, body: 'a=1' });
     expect(page.status).toBe(403);
-    expect(page.text).toContain('the provider did not give it');
+    expect(page.text).toContain('your provider did not give it');
     await allow(browser, await browser.go(linkOn(page, 'Ask once more')!), ['write:data']);
     expect((await post()).status).toBe(201);
   });

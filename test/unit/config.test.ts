@@ -143,6 +143,11 @@ test.each([
   ['an http origin', { CORS_ORIGINS: 'http://spa.example.com' }, 'CORS_ORIGINS'],
   ['our own origin', { CORS_ORIGINS: 'http://localhost:3000' }, 'CORS_ORIGINS'],
   ['a limit below nothing', { AUTH_RATE_LIMIT: '-1' }, 'AUTH_RATE_LIMIT'],
+  ['a logo without TLS', { APP_LOGO_URL: 'http://cdn.example/logo.svg' }, 'APP_LOGO_URL'],
+  ['a logo that is a script', { APP_LOGO_URL: 'javascript:alert(1)' }, 'APP_LOGO_URL'],
+  ['a logo of another host in disguise', { APP_LOGO_URL: '//cdn.example/logo.svg' }, 'APP_LOGO_URL'],
+  ['another disguise', { APP_LOGO_URL: '/\\cdn.example/logo.svg' }, 'APP_LOGO_URL'],
+  ['a logo that is no address', { APP_LOGO_URL: 'logo.svg' }, 'APP_LOGO_URL'],
   ['a provider nobody knows', { OAUTH2_PROVIDER: 'myspace' }, 'OAUTH2_PROVIDER'],
   ['a deviation nobody knows', { OAUTH2_DEVIATIONS: 'error-in-200 moody' }, 'OAUTH2_DEVIATIONS'],
   [
@@ -234,6 +239,15 @@ test("the app's own tokens come from where and as whom users sign in, unless ano
   });
   for (const variable of ['OAUTH2_APP_ISSUER', 'OAUTH2_APP_TOKEN_URL'])
     expect(faultsOf({ ...good, [variable]: 'https://id.example' })).toEqual(Object.keys(app));
+});
+
+test('pages call the app Latchkey, with its own logo, unless the operator says otherwise', () => {
+  expect(loadConfig(good).brand).toEqual({ name: 'Latchkey', logoUrl: '/assets/icon.svg' });
+  const brand = { APP_NAME: 'Garden House', APP_LOGO_URL: 'https://cdn.example/logo.svg' };
+  expect(loadConfig({ ...good, ...brand }).brand).toEqual({
+    name: 'Garden House',
+    logoUrl: 'https://cdn.example/logo.svg',
+  });
 });
 
 test('loopback may be http by every name it has', () => {

@@ -7,21 +7,38 @@ import { signInAtProvider } from './sign-in.ts';
 export interface PagesWorld extends World {
   /** Whether the store can be asked who is signed in. */
   setStoreAway(isAway: boolean): void;
+  /** Whether whoever comes to /auth/* has been there too often. */
+  setTooOften(isTooOften: boolean): void;
 }
 
 export async function createPagesWorld(): Promise<PagesWorld> {
   const step: { name: string | undefined } = { name: undefined };
+  let isTooOften = false;
   const world = await createWorld({
     env: {
       OAUTH2_SCOPES: 'openid profile email read:profile read:data write:data',
       OAUTH2_PROVIDER_NAME: 'Garden House',
+      AUTH_RATE_LIMIT: '600',
     },
-    wrap: ({ tokenStore }) => ({ tokenStore: failing(tokenStore, step) }),
+    wrap: ({ tokenStore }) => ({
+      tokenStore: failing(tokenStore, step),
+      rateLimitStore: () => ({
+        increment: () => ({
+          totalHits: isTooOften ? 601 : 1,
+          resetTime: new Date(Date.now() + 42_000),
+        }),
+        decrement() {},
+        resetKey() {},
+      }),
+    }),
   });
   return {
     ...world,
     setStoreAway(isAway) {
       step.name = isAway ? 'get' : undefined;
+    },
+    setTooOften(value) {
+      isTooOften = value;
     },
   };
 }
@@ -32,6 +49,8 @@ export interface Sight {
   /** The status of its answer. */
   readonly status: number;
   readonly as: 'nobody' | 'alice';
+  /** What its reader's browser asks for, if not English. */
+  readonly lang?: 'de';
   /** From an empty tab to the page. */
   readonly reach: (page: Page, world: PagesWorld) => Promise<unknown>;
 }
@@ -93,6 +112,16 @@ export const sights: readonly Sight[] = [
     },
   },
   { name: 'sign-out', status: 200, as: 'alice', reach: (page) => page.goto('/auth/logout') },
+  { name: 'signed-out', status: 200, as: 'nobody', reach: (page) => page.goto('/signed-out') },
+  { name: 'home-german', status: 200, as: 'nobody', lang: 'de', reach: (page) => page.goto('/') },
+  { name: 'profile-german', status: 200, as: 'alice', lang: 'de', reach: (page) => page.goto('/profile') },
+  {
+    name: 'not-found-german',
+    status: 404,
+    as: 'nobody',
+    lang: 'de',
+    reach: (page) => page.goto('/nothing/here'),
+  },
   {
     name: 'sign-in-expired',
     status: 400,
@@ -134,6 +163,48 @@ export const sights: readonly Sight[] = [
   },
   { name: 'not-found', status: 404, as: 'nobody', reach: (page) => page.goto('/nothing/here') },
   { name: 'method-not-allowed', status: 405, as: 'nobody', reach: (page) => page.goto('/auth/refresh') },
+  {
+    name: 'not-understood',
+    status: 400,
+    as: 'nobody',
+    reach: (page) => page.goto('/resume/%ff'),
+  },
+  {
+    name: 'too-large',
+    status: 413,
+    as: 'alice',
+    async reach(page) {
+      await page.goto('/');
+      await page.evaluate(`{
+        const form = Object.assign(document.createElement('form'), { method: 'post', action: '/api/data' });
+        form.append(Object.assign(document.createElement('textarea'), { name: 'a', value: 'a'.repeat(11e6) }));
+        document.body.append(form);
+        form.submit();
+      }`);
+      await page.waitForURL('/api/data');
+    },
+  },
+  {
+    name: 'somebody-else',
+    status: 409,
+    as: 'alice',
+    async reach(page) {
+      await page.goto('/profile');
+      await page.evaluate(
+        `for (const form of document.forms) form.action = form.action.replace(/session=.*/, 'session=x')`,
+      );
+      await press(page, 'Renew access');
+    },
+  },
+  {
+    name: 'too-often',
+    status: 429,
+    as: 'nobody',
+    async reach(page, world) {
+      world.setTooOften(true);
+      await page.goto('/auth/login');
+    },
+  },
   {
     name: 'api-away',
     status: 502,

@@ -17,6 +17,7 @@ export function createSightseeing() {
   });
   afterEach(() => {
     world.setStoreAway(false);
+    world.setTooOften(false);
     world.apiFaults.set(undefined);
     world.providerFaults.set(undefined);
   });
@@ -26,7 +27,11 @@ export function createSightseeing() {
     sight: Sight,
     options: BrowserContextOptions = {},
   ): Promise<{ readonly visitor: Visitor; readonly page: Page }> => {
-    const visitor = await visit(world, { ...options, ...(sight.as === 'alice' && { storageState: alice }) });
+    const visitor = await visit(world, {
+      ...options,
+      ...(sight.lang && { locale: sight.lang }),
+      ...(sight.as === 'alice' && { storageState: alice }),
+    });
     if (sight.status >= 400) visitor.expectStatus(sight.status);
     const page = await visitor.tab();
     await sight.reach(page, world);

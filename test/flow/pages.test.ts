@@ -1,0 +1,132 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createWorld, type World } from '../support/world.ts';
+
+describe('the language of a page', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await createWorld();
+  });
+  afterAll(() => world.close());
+
+  const ask = (path: string, language: string | undefined, accept = 'text/html') =>
+    fetch(world.origin + path, {
+      headers: { accept, ...(language !== undefined && { 'accept-language': language }) },
+    });
+
+  test.each([
+    ['de-AT,de;q=0.9,en;q=0.8', 'de', 'Anmelden'],
+    ['fr,de;q=0.5,en;q=0.4', 'de', 'Anmelden'],
+    ['en-GB', 'en', 'Sign in'],
+    ['fr', 'en', 'Sign in'],
+    ['de;q=0', 'en', 'Sign in'],
+    ['*', 'en', 'Sign in'],
+    ['en-@@, ;;q=x,\u00e4', 'en', 'Sign in'],
+    [undefined, 'en', 'Sign in'],
+  ])('for a browser that asks for %s is %s', async (language, lang, title) => {
+    const answer = await ask('/login', language);
+    const text = await answer.text();
+    expect(text).toContain(`<html lang="${lang}">`);
+    expect(text).toContain(`<title>${title} · Latchkey</title>`);
+    expect(answer.headers.get('vary')).toMatch(/Accept-Language/);
+  });
+
+  test('is that of its errors too, also of those below /api; what scripts get stays as it is', async () => {
+    const wanted = [
+      ['/nothing/here', 'Seite nicht gefunden', 'There is nothing at this address.'],
+      ['/api/profile', 'Bitte melden Sie sich an', 'Please sign in to continue.'],
+    ] as const;
+    for (const [path, heading, message] of wanted) {
+      const page = await world.browser().step(path, { headers: { 'accept-language': 'de' } });
+      expect(page.text).toContain(`<h1>${heading}</h1>`);
+      expect(page.headers.vary).toMatch(/Accept-Language/);
+      const json = await ask(path, 'de', 'application/json');
+      expect(await json.json()).toMatchObject({ message });
+    }
+  });
+
+  test('calls a provider without a name as that language does', async () => {
+    expect(await (await ask('/login', 'en')).text()).toContain('Sign in with your provider');
+    expect(await (await ask('/login', 'de')).text()).toContain('Anmelden mit Ihrem Anbieter');
+  });
+
+  test('is the one in which dates are written', async () => {
+    const browser = world.browser();
+    await world.signIn(browser);
+    const read = (language: string) =>
+      browser.step('/profile', { headers: { 'accept-language': language } }).then(({ text }) => text);
+    expect(await read('de')).toContain('<time datetime="2019-05-04">4. Mai 2019</time>');
+    expect(await read('en-GB')).toContain('<time datetime="2019-05-04">4 May 2019</time>');
+    expect(await read('en')).toContain('<time datetime="2019-05-04">May 4, 2019</time>');
+  });
+});
+
+describe('signed out', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await createWorld();
+  });
+  afterAll(() => world.close());
+
+  test('is what a page says to whoever is, and never to whoever is signed in', async () => {
+    const browser = world.browser();
+    expect((await browser.go('/signed-out')).text).toContain('You are signed out');
+    expect((await browser.step('/auth/logout')).headers.location).toBe(`${world.origin}/signed-out`);
+    await world.signIn(browser);
+    expect((await browser.step('/signed-out')).headers.location).toBe(`${world.origin}/`);
+  });
+});
+
+test('pages have the name and the logo of the operator', async () => {
+  const world = await createWorld({
+    env: { APP_NAME: 'Tom & Ann <3', APP_LOGO_URL: 'https://cdn.example.test/logo.svg?a=1&b=2' },
+  });
+  try {
+    for (const path of ['/', '/nothing/here']) {
+      const { text } = await world.browser().go(path);
+      expect(text).toMatch(/<title>[^<]+ · Tom &amp; Ann &lt;3<\/title>/);
+      expect(text.match(/https:\/\/cdn\.example\.test\/logo\.svg\?a=1&amp;b=2/g)).toHaveLength(2);
+      expect(text).not.toContain('Latchkey');
+    }
+  } finally {
+    await world.close();
+  }
+});
+
+test('a profile is shown as people read it, and nothing in it becomes markup or a script', async () => {
+  const profile = {
+    memberSince: '2019-05-04',
+    newsletter: false,
+    homepage: 'https://example.test/~alice?a=1&b=2',
+    evil: 'javascript:alert(1)',
+    '<b>key</b>': '<script>alert(2)</script>',
+    teams: ['Roses', 'Tea'],
+    office: { city: 'Oxford', floor: 1234.5 },
+    nothing: null,
+    empty: [],
+  };
+  const api = createServer((_req, res) => res.end(JSON.stringify(profile)));
+  await new Promise<void>((resolve) => {
+    api.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = api.address() as AddressInfo;
+  const world = await createWorld({ env: { OAUTH2_API_BASE_URL: `http://127.0.0.1:${port}` } });
+  try {
+    const browser = world.browser();
+    const { text } = await world.signIn(browser);
+    const shown = text.replace(/\s+/g, ' ').replace(/> </g, '><');
+    expect(shown).toContain('<dt>Member since</dt><dd><time datetime="2019-05-04">');
+    expect(shown).toContain('<dt>Newsletter</dt><dd>No');
+    expect(shown).toContain(
+      '<a href="https://example.test/~alice?a=1&amp;b=2" rel="noopener noreferrer">https://example.test/',
+    );
+    expect(shown).toMatch(/<ul><li>\s*Roses\s*<\/li><li>\s*Tea\s*<\/li><\/ul>/);
+    expect(shown).toContain('<dt>City</dt>');
+    expect(shown).toContain('1,234.5');
+    expect(shown).not.toMatch(/<dt>(Nothing|Empty)</);
+    expect(shown).not.toMatch(/<script>|<b>|href="javascript/);
+  } finally {
+    await world.close();
+    api.close();
+  }
+});
