@@ -1,4 +1,4 @@
-import type { ClaimMap } from '../config.ts';
+import type { ClaimMap } from '../config-fields.ts';
 
 /**
  * The claims that `map` finds in an answer, in the words of OpenID Connect (Core 5.1). Numbers count as their digits,

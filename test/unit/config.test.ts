@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
-import { ConfigError, loadConfig, variables } from '../../src/config.ts';
+import { ConfigError, loadConfig } from '../../src/config.ts';
+import { variables } from '../../src/config-fields.ts';
 import { deviationNames, presets, providerNames } from '../../src/providers.ts';
 
 const good = {
