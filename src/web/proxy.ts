@@ -74,7 +74,7 @@ export function createForwardTo({ callUpstream, streams, now }: ForwardParts) {
         else passAnswer(answer, res);
       } catch (error) {
         if (res.closed) return; // nobody is there to be told
-        req.resume(); // whoever is still sending reads the answer only when that is taken
+        req.unpipe().resume(); // whoever is still sending reads the answer only when that is taken
         throw error;
       }
     };

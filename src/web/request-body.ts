@@ -68,5 +68,6 @@ function upload(req: Request, { limitBytes, timeoutMs, abort }: BodyOptions): Up
     const isTaken = stream.writableLength + stream.readableLength === 0;
     abort(new AppError(isTaken && !stream.writableEnded ? 'request_timeout' : 'upstream_timeout'));
   }, timeoutMs).unref();
+  stream.on('error', () => undefined); // told to whoever takes it; nobody does while the API is left alone
   return { stream: req.pipe(stream), answered: () => clearTimeout(silence) };
 }

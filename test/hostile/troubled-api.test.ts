@@ -1,0 +1,39 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ApiWorld, createApiWorld } from './support/api-world.ts';
+import { head, speak } from './support/wire.ts';
+
+describe('while an API is left alone', () => {
+  let api: ApiWorld;
+  beforeEach(async () => {
+    api = await createApiWorld([
+      { path: '/small', target: '/small', methods: { GET: {}, POST: {} }, bodyLimitBytes: 1000 },
+      { path: '/large', target: '/large', methods: { GET: {}, POST: {} } },
+    ]);
+    api.recorder.answerWith((_req, res) => res.writeHead(503, { 'retry-after': '1' }).end());
+    for (let call = 0; call < 10; call += 1) await api.request('GET /api/small');
+  });
+  afterEach(() => api.close());
+
+  const chunked = () => ['Host: localhost', `Cookie: ${api.cookie}`, 'Transfer-Encoding: chunked'];
+
+  test('a body in chunks that is too large ends nothing but its own request', async () => {
+    const body = `7d0\r\n${'x'.repeat(2000)}\r\n0\r\n\r\n`;
+    const { statuses } = await speak(api.world.origin, [
+      head('POST /api/small', [...chunked(), 'Connection: close']),
+      body,
+    ]);
+    expect(statuses).toEqual([503]);
+    await delay(100); // an error nobody listens to would have ended the process by now
+    expect((await api.request('GET /healthz')).statuses).toEqual([200]);
+  });
+
+  test('a large body is taken all the same, and the next request of its connection is answered', async () => {
+    const body = Buffer.alloc(3_000_000, 'x');
+    const { statuses } = await speak(api.world.origin, [
+      head('POST /api/large', ['Host: localhost', `Cookie: ${api.cookie}`, `Content-Length: ${body.length}`]),
+      body,
+      head('GET /healthz', ['Host: localhost', 'Connection: close']),
+    ]);
+    expect(statuses).toEqual([503, 200]);
+  });
+});
