@@ -1,6 +1,7 @@
+import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { head, speak } from './support/wire.ts';
+import { eventually, head, speak } from './support/wire.ts';
 
 describe('while an API is left alone', () => {
   let api: ApiWorld;
@@ -35,5 +36,32 @@ describe('while an API is left alone', () => {
       head('GET /healthz', ['Host: localhost', 'Connection: close']),
     ]);
     expect(statuses).toEqual([503, 200]);
+  });
+
+  test('nobody waits for the upload that happens to be the probe', async () => {
+    await delay(1_100);
+    api.recorder.answerWith((req, res) => (req.method === 'GET' ? res.end('ok') : req.resume()));
+    const upload = connect({ port: Number(new URL(api.world.origin).port), host: '127.0.0.1' });
+    upload.write(head('POST /api/large', chunked()));
+    upload.write('1\r\nx\r\n');
+    await eventually(() => api.underWay() === 1);
+    const [first] = (await api.request('GET /api/small')).statuses;
+    expect(first).toBe(503);
+    await delay(2_100); // the upload is still under way, and it is time for the next probe
+    expect((await api.request('GET /api/small')).statuses).toEqual([200]);
+    upload.destroy();
+  });
+
+  test('a caller who leaves during the probe is no sign that it answers again', async () => {
+    await delay(1_100);
+    api.recorder.answerWith(() => undefined);
+    const asked = api.recorder.arrived.length;
+    const probe = connect({ port: Number(new URL(api.world.origin).port), host: '127.0.0.1' });
+    probe.write(head('GET /api/small', ['Host: localhost', `Cookie: ${api.cookie}`]));
+    await eventually(() => api.recorder.arrived.length === asked + 1);
+    probe.destroy();
+    await eventually(() => api.underWay() === 0);
+    expect((await api.request('GET /api/small')).statuses).toEqual([503]);
+    expect(api.recorder.arrived).toHaveLength(asked + 1);
   });
 });
