@@ -19,11 +19,12 @@ declare global {
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 const types = ['application/x-www-form-urlencoded', 'application/json'];
-const largestBytes = 256 * 1024;
+/** The largest form that is kept, or held until it has arrived. */
+export const largestFormBytes = 256 * 1024;
 const longestReadMs = 10_000;
 const longestUrl = 2_048;
 
-const readRaw = raw({ type: types, limit: largestBytes, inflate: false });
+const readRaw = raw({ type: types, limit: largestFormBytes, inflate: false });
 
 interface KeepFormParts {
   readonly keptForms: KeptForms;
@@ -72,7 +73,9 @@ export function createKeepForm({ keptForms, sessions, now }: KeepFormParts): Err
 function mayBeKept(req: Request): boolean {
   if (!bringsAForm(req) || !req.is(types)) return false;
   const length = Number(req.headers['content-length'] ?? 0);
-  return length <= largestBytes && req.originalUrl.length <= longestUrl && req.originalUrl.startsWith('/');
+  return (
+    length <= largestFormBytes && req.originalUrl.length <= longestUrl && req.originalUrl.startsWith('/')
+  );
 }
 
 /** The whole body, when it is not too large and here in time. */

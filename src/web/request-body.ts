@@ -1,8 +1,9 @@
 import { Transform } from 'node:stream';
 import type { Request } from 'express';
 import { AppError } from '../errors.ts';
+import { bringsAForm, largestFormBytes } from './kept-form.ts';
 
-/** Bodies up to this size are held until the answer is there, so that they can be sent once more. */
+/** Bodies up to this size are held until the answer is there, so that they can be sent once more; forms may be larger. */
 const longestHeldBytes = 65_536;
 const bodilessMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -32,7 +33,8 @@ export async function bodyOf(req: Request, options: BodyOptions): Promise<null |
   if (bodilessMethods.has(req.method) || (!isChunked && length === 0)) return null;
   if (length > options.limitBytes) throw new AppError('payload_too_large');
   if (req.keptBody) return req.keptBody;
-  if (isChunked || length > longestHeldBytes) return upload(req, options);
+  if (isChunked || length > (bringsAForm(req) ? largestFormBytes : longestHeldBytes))
+    return upload(req, options);
   req.keptBody = await readWhole(req, options.timeoutMs);
   return req.keptBody;
 }

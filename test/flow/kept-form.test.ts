@@ -206,7 +206,10 @@ describe.each(['memory', 'redis'] as const)(
       expect(await wasSent()).toEqual(['{"title":"as JSON"}']);
     });
 
-    test('waits as well when only the API knew that the login was over', async () => {
+    test.each([
+      ['small', 'title=Paint+it+red&note=%3Cb%3E'],
+      ['large', `title=${'x'.repeat(200_000)}`],
+    ])('waits as well when only the API knew that the login was over: a %s one', async (_size, body) => {
       const { id } = await sessionOf(browser);
       const { refreshToken } = (await recordOf(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
@@ -214,13 +217,13 @@ describe.each(['memory', 'redis'] as const)(
         req.resume();
         res.writeHead(401).end();
       });
-      const refused = await send();
+      const refused = await send(body);
       expect(refused.status).toBe(401);
       expect(recorder.arrived).toHaveLength(1); // and it was refused there
       recorder.answerWith(undefined);
       const page = await signInFrom(refused);
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
-      expect((await wasSent()).at(-1)).toBe('title=Paint+it+red&note=%3Cb%3E');
+      expect((await recorder.arrived.at(-1)!.body).bytes).toBe(body.length);
     });
 
     test('is nothing to another person, who does not even learn that it is there', async () => {
