@@ -8,7 +8,7 @@ import type { SessionStreams } from './session-streams.ts';
 import { readStepUp, stepUpError } from './step-up.ts';
 import { createTargetPath, createTargetQuery } from './target-path.ts';
 import type { CallUpstream } from './upstream.ts';
-import { isEventStream, passAnswer, passStream } from './upstream-answer.ts';
+import { discard, isEventStream, passAnswer, passStream } from './upstream-answer.ts';
 import { forwardWebSocket } from './web-socket.ts';
 
 /** Where a request goes; what is left out is as in a row of the API table that leaves it out. */
@@ -67,7 +67,7 @@ export function createForwardTo({ callUpstream, streams, now }: ForwardParts) {
         if (!Buffer.isBuffer(sent)) sent?.answered();
         const stepUp = login && answer.statusCode >= 400 ? await readStepUp(answer) : undefined;
         if (login && stepUp) {
-          await answer.body.dump();
+          discard(answer);
           throw stepUpError(stepUp, login, now());
         }
         if (server.stream || isEventStream(answer)) passStream(answer, res, open);

@@ -5,6 +5,8 @@ import type { SessionStreams } from './session-streams.ts';
 
 type Answer = Dispatcher.ResponseData;
 
+const mostDiscardedBytes = 131_072;
+const longestDiscardMs = 500;
 const endOfEvent = /(\n\n|\r\r|\r\n\r\n)$/;
 const sessionEnded = `event: session_ended\ndata: ${JSON.stringify({ error: 'login_required' })}\n\n`;
 
@@ -20,6 +22,13 @@ export function passAnswer({ statusCode, headers, body }: Answer, res: Response)
   // Not `pipeline`, which makes a DOMException for every answer that ends well; the caller's leaving is noticed elsewhere.
   body.on('error', () => res.destroy()); // an API that fails half-way leaves an answer that is cut, and looks it
   body.pipe(res);
+}
+
+/** Nobody wants this answer: its connection is of use again if it ends soon, else given up. Nobody waits for it. */
+export function discard({ body }: Answer): void {
+  body
+    .dump({ limit: mostDiscardedBytes, signal: AbortSignal.timeout(longestDiscardMs) })
+    .catch(() => undefined);
 }
 
 /** True for server-sent events, which go on until somebody leaves. */

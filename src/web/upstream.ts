@@ -5,6 +5,7 @@ import { AppError } from '../errors.ts';
 import type { ResourceServer } from '../route-table.ts';
 import type { Bearer } from './bearer.ts';
 import { readStepUp } from './step-up.ts';
+import { discard } from './upstream-answer.ts';
 import { createUpstreamCircuit } from './upstream-circuit.ts';
 import { isDisconnected, unavailableStatuses, upstreamFailure } from './upstream-failure.ts';
 
@@ -85,7 +86,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
         const answer = await once(call, Math.max(1, deadline - Date.now()));
         const isPassing = unavailableStatuses.has(answer.statusCode) && !answer.headers['retry-after'];
         if (!isPassing || !mayRepeat()) return answer;
-        await answer.body.dump();
+        discard(answer);
       } catch (error) {
         if (!isDisconnected(error) || !mayRepeat()) throw error;
       }
@@ -107,7 +108,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
       if (!bearer || !isRefused(answer)) return answer;
       if (await readStepUp(answer)) return answer; // the token is good, and its login is not enough
       if ((hopeless.get(bearer.accessToken) ?? 0) > Date.now()) return answer;
-      await answer.body.dump();
+      discard(answer);
       const renewed = await bearer.renewed();
       if (!renewed) throw new AppError('login_required');
       if (body !== null && !Buffer.isBuffer(body)) throw new AppError('token_renewed');

@@ -65,3 +65,24 @@ describe('while an API is left alone', () => {
     expect(api.recorder.arrived).toHaveLength(asked + 1);
   });
 });
+
+test('a refusal that never ends holds up neither the renewal of the token nor the next try', async () => {
+  const api = await createApiWorld([
+    { path: '/events', target: '/events', methods: { GET: {} }, stream: true },
+    { path: '/plain', target: '/plain', methods: { GET: {} } },
+  ]);
+  for (const status of [401, 503]) {
+    let calls = 0;
+    api.recorder.answerWith((_req, res) => {
+      calls += 1;
+      if (calls > 1) res.end('at last');
+      else res.writeHead(status, { 'content-length': '10' }).flushHeaders();
+    });
+    const begun = Date.now();
+    const answer = await api.request(`GET /api/${status === 401 ? 'events' : 'plain'}`);
+    expect([answer.statuses, calls]).toEqual([[200], 2]);
+    expect(Date.now() - begun).toBeLessThan(2_000);
+    await eventually(() => api.underWay() === 0);
+  }
+  await api.close();
+});
