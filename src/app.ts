@@ -66,7 +66,7 @@ export function createApp(config: Config, deps: Deps): App {
   const transactions = createLoginTransactions(config.session, now);
   const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
   const marks = createSessionMarks(config.session.secrets);
-  const guards = createGuards({ tokens, appTokens, marks, idOf: sessions.idOf });
+  const guards = createGuards({ tokens, appTokens, marks, idOf: sessions.idOf, now });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwardTo({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, idOf: sessions.idOf });

@@ -31,7 +31,8 @@ export interface TokenManager {
   refresh(id: string): Promise<TokenRecord | undefined>;
   /**
    * The record with another access token than `refused`, which an API no longer takes; asked for once however many
-   * found out. The record as it is when there is no way to another token.
+   * found out, here or at another instance. The record as it is when there is no way to another token, or when the
+   * authorization server gives the same one again.
    * @throws AppError `temporarily_unavailable`
    */
   renewed(id: string, refused: TokenSet): Promise<TokenRecord | undefined>;
@@ -75,16 +76,16 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   }
 
   /** One refresh per session in this process, one after another across processes (`TokenStore.update`). */
-  function renewal(id: string, seen: TokenSet): Promise<TokenRecord | undefined> {
+  function renewal(id: string, seen: TokenSet, isRefused = false): Promise<TokenRecord | undefined> {
     const underWay = renewals.get(id);
     if (underWay) return underWay;
-    const begun = renew(id, seen).finally(() => renewals.delete(id));
+    const begun = renew(id, seen, isRefused).finally(() => renewals.delete(id));
     renewals.set(id, begun);
     return begun;
   }
 
-  async function renew(id: string, seen: TokenSet): Promise<TokenRecord | undefined> {
-    const change: Change = (newest, holdOn) => renewed(newest, seen, holdOn);
+  async function renew(id: string, seen: TokenSet, isRefused: boolean): Promise<TokenRecord | undefined> {
+    const change: Change = (newest, holdOn) => renewed(newest, seen, isRefused, holdOn);
     // Signed out while the provider was asked: what it gave must not outlive the session.
     const refused = ({ tokens }: TokenRecord) => inBackground(revoke(tokens));
     for (let turns = 0; ; turns += 1) {
@@ -102,6 +103,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   async function renewed(
     newest: TokenRecord,
     seen: TokenSet,
+    isRefused: boolean,
     holdOn: () => Promise<void>,
   ): Promise<TokenRecord | undefined> {
     const isExpiredNow = () => isExpired(newest.tokens, now());
@@ -109,7 +111,8 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     if (wasRenewedMeanwhile && isFresh(newest.tokens, now())) return newest;
     if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
     try {
-      return { ...newest, tokens: await oauth.refreshTokenGrant(newest.tokens, holdOn) };
+      const tokens = await oauth.refreshTokenGrant(newest.tokens, holdOn);
+      return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
     } catch (error) {
       if (error instanceof LeaseLapsed || error instanceof AppError) throw error; // nothing was sent
       const failure = toOAuthError(error);
@@ -117,7 +120,9 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
         log.info({ err: failure }, 'the provider ended a login: it refuses the refresh token');
         return undefined;
       }
-      if (failure.kind === 'refused' && isExpiredNow()) {
+      // A token whose end was not said is good until an API says that it is not.
+      const isOver = isExpiredNow() || (isRefused && newest.tokens.expiresAt === undefined);
+      if (failure.kind === 'refused' && isOver) {
         log.warn({ err: failure }, 'the provider ended a login without saying invalid_grant');
         return undefined;
       }
@@ -192,7 +197,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       return renewal(id, record.tokens);
     },
 
-    renewed: (id, refused) => renewal(id, refused),
+    renewed: (id, refused) => renewal(id, refused, true),
 
     async end(id) {
       const record = await store.get(id);

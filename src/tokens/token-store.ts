@@ -13,6 +13,8 @@ export interface TokenRecord {
   readonly signedInAt: number;
   /** What the login asked for, beside what `tokens` were granted; absent in records of older versions. */
   readonly requested?: LoginRequirements;
+  /** Epoch milliseconds at which the access token was last renewed because an API had refused it. */
+  readonly replacedAt?: number;
 }
 
 /** How long a session lives: `idleSeconds` after its last use, `absoluteSeconds` after its login. */

@@ -4,8 +4,9 @@ export interface Bearer {
   /** The session it belongs to; absent when it is the application's own. */
   readonly sessionId?: string;
   /**
-   * Another one in its place, as an API has refused it; asked for once for all who hold it.
-   * `undefined` when there is none to be had without signing in.
+   * One in its place, as an API has refused it; asked for once for all who hold it. `undefined` when there is none to be
+   * had without signing in. Absent when an API has refused what came before it, too, only a moment ago: then it is not
+   * the token, and what the API says is the answer.
    */
-  renewed(): Promise<Bearer | undefined>;
+  readonly renewed?: () => Promise<Bearer | undefined>;
 }

@@ -24,7 +24,11 @@ interface GuardParts {
   readonly appTokens: ClientCredentialsManager;
   readonly marks: SessionMarks;
   readonly idOf: (req: Request) => string | undefined;
+  readonly now: () => number;
 }
+
+/** For how long a login, or a token that came in place of a refused one, is not replaced because an API refuses it. */
+const replacedForMs = 30_000;
 
 /**
  * - `requireToken`: goes on with the signed-in person's access token, refreshed when need be.
@@ -32,7 +36,7 @@ interface GuardParts {
  * - `requireUserOrAppToken(...scope)`: the person's when somebody is signed in, else the application's own.
  * @throws AppError `login_required`, `session_changed`, `temporarily_unavailable`, `app_token_refused`
  */
-export function createGuards({ tokens, appTokens, marks, idOf }: GuardParts) {
+export function createGuards({ tokens, appTokens, marks, idOf, now }: GuardParts) {
   async function signIn(req: Request): Promise<boolean> {
     const id = idOf(req);
     const login = id === undefined ? undefined : await tokens.current(id);
@@ -44,14 +48,19 @@ export function createGuards({ tokens, appTokens, marks, idOf }: GuardParts) {
   }
 
   /** What a session that is logged in calls APIs with. */
-  function bearerOf(id: string, { tokens: held }: TokenRecord): Bearer {
+  function bearerOf(id: string, { tokens: held, replacedAt = 0, signedInAt }: TokenRecord): Bearer {
+    const canRefresh = held.refreshToken !== undefined;
+    const cameAt = canRefresh ? replacedAt : signedInAt;
+    async function renewed(): Promise<Bearer | undefined> {
+      const login = await tokens.renewed(id, held);
+      return login && (canRefresh || login.tokens.accessToken !== held.accessToken)
+        ? bearerOf(id, login)
+        : undefined;
+    }
     return {
       accessToken: held.accessToken,
       sessionId: id,
-      async renewed() {
-        const login = await tokens.renewed(id, held);
-        return login && login.tokens.accessToken !== held.accessToken ? bearerOf(id, login) : undefined;
-      },
+      ...(now() >= cameAt + replacedForMs && { renewed }),
     };
   }
 

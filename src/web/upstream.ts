@@ -40,14 +40,9 @@ export type CallUpstream = (call: Call) => Promise<Dispatcher.ResponseData>;
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 const mostTries = 3;
 const firstPauseMs = 50;
-/** For how long a fresh token that an API refused as well is not renewed for it again. */
-const hopelessMs = 30_000;
-const mostHopeless = 10_000;
 
 export function createCallUpstream(upstream: Dispatcher): CallUpstream {
   const circuits = new Map<string, ReturnType<typeof createUpstreamCircuit>>();
-  /** Tokens that were renewed for an API which refused them nevertheless, and until when that counts. */
-  const hopeless = new Map<string, number>();
 
   function circuitOf(origin: string): ReturnType<typeof createUpstreamCircuit> {
     const known = circuits.get(origin);
@@ -94,27 +89,19 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
     }
   }
 
-  function remember(accessToken: string): void {
-    if (hopeless.size >= mostHopeless) hopeless.clear(); // forgetting costs one renewal each
-    hopeless.set(accessToken, Date.now() + hopelessMs);
-  }
-
   return async function callUpstream(call) {
     const { bearer, server, body } = call;
     const isRefused = ({ statusCode }: Dispatcher.ResponseData) =>
       server.tokenRefusedStatuses.includes(statusCode);
     try {
       const answer = await tried(call, bearer);
-      if (!bearer || !isRefused(answer)) return answer;
+      if (!bearer?.renewed || !isRefused(answer)) return answer;
       if (await readStepUp(answer)) return answer; // the token is good, and its login is not enough
-      if ((hopeless.get(bearer.accessToken) ?? 0) > Date.now()) return answer;
       discard(answer);
       const renewed = await bearer.renewed();
       if (!renewed) throw new AppError('login_required');
       if (body !== null && !Buffer.isBuffer(body)) throw new AppError('token_renewed');
-      const second = await tried(call, renewed);
-      if (isRefused(second)) remember(renewed.accessToken);
-      return second;
+      return await tried(call, renewed);
     } catch (error) {
       throw upstreamFailure(error);
     }

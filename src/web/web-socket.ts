@@ -41,7 +41,11 @@ export async function forwardWebSocket(
   const { bearer } = forwarding;
   try {
     let answer = await connectWebSocket(req, res, forwarding);
-    if (bearer && !(answer instanceof WebSocket) && tokenRefusedStatuses.includes(answer.statusCode ?? 0)) {
+    if (
+      bearer?.renewed &&
+      !(answer instanceof WebSocket) &&
+      tokenRefusedStatuses.includes(answer.statusCode ?? 0)
+    ) {
       const renewed = await bearer.renewed();
       if (renewed) {
         answer.destroy();

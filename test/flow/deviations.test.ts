@@ -258,3 +258,36 @@ test('extra parameters reach the authorization request and every token request, 
     expect(form.getAll('audience')).toEqual(['my-api']);
   }
 });
+
+test('a provider that gives the refused token again is asked once, and the API has the last word', async () => {
+  await start();
+  standIn.distort(having({ access_token: 'always-the-same' }));
+  await browser.go('/auth/login?return_to=/');
+  const answers: unknown[] = [];
+  for (let call = 0; call < 5; call += 1) {
+    const { status, text } = await browser.fetch('/api/profile');
+    answers.push([status, text]);
+  }
+  expect(answers).toEqual(Array(5).fill([401, '']));
+  expect(standIn.tokenRequests.map((form) => form.get('grant_type'))).toEqual([
+    'authorization_code',
+    'refresh_token',
+  ]);
+  expect(await session()).toMatchObject({ authenticated: true });
+});
+
+test('a token of no known lifetime that neither API nor provider take is 401, not 503 for ever', async () => {
+  await start();
+  await outcome('login', having({ expires_in: undefined }));
+  standIn.expireAccess();
+  standIn.distort(() => ({ status: 400, body: '' }));
+  expect((await browser.fetch('/api/profile')).json()).toMatchObject({ error: 'login_required' });
+  expect(await session()).toMatchObject({ authenticated: false });
+});
+
+test('an API that refuses the token of a new login is heard, and sends nobody to sign in in a circle', async () => {
+  await start({ OAUTH2_DEVIATIONS: 'expired-is-403' }, forbidding);
+  await outcome('login', having({ refresh_token: undefined, access_token: 'of-another-audience' }));
+  const { status, text } = await browser.fetch('/api/profile');
+  expect([status, text]).toEqual([403, '{"message":"Forbidden"}']);
+});

@@ -88,7 +88,7 @@ beforeEach(async () => {
     settled: async () => {},
   };
   const marks = createSessionMarks([new Secret('a-secret-for-tests-that-is-long-enough')]);
-  const { requireToken } = createGuards({ tokens, appTokens, marks, idOf });
+  const { requireToken } = createGuards({ tokens, appTokens, marks, idOf, now: Date.now });
   const app = express().disable('x-powered-by');
   app.use(createRequestLog(log));
   const routes = express.Router();

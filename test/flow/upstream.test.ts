@@ -29,6 +29,7 @@ describe('an access token the API refuses', () => {
     expect(world.apiFaults.count(/data/)).toBe(2);
     expect((await browser.fetch('/api/data')).status).toBe(200);
     expect(refreshes(world)).toBe(1);
+    world.clock.advance(30); // sooner, it would not seem to be the token that the API minds
     await revoke(world, world.issued.access[1]!);
     expect((await browser.go('/profile')).text).toContain('Alice Liddell');
     expect(refreshes(world)).toBe(2);
@@ -92,6 +93,17 @@ describe('an access token the API refuses', () => {
     }
     expect(refreshes(world)).toBe(1);
     expect(world.apiFaults.count(/data/)).toBe(6);
+  });
+
+  test('is not renewed in turn by instances that each find an API refusing every token', async () => {
+    const second = await world.secondInstance();
+    const cookie = await browser.jar.getCookieString(world.origin);
+    world.apiFaults.set({ answer: { status: 401, headers: json, body: '{}' } });
+    for (let call = 0; call < 10; call += 1) {
+      const { origin } = call % 2 === 0 ? world : second;
+      expect((await browser.send(`${origin}/api/data`, { headers: { cookie } })).text).toBe('{}');
+    }
+    expect(refreshes(world)).toBe(1);
   });
 
   test('is 503 while the provider cannot renew it, and the login stands', async () => {
