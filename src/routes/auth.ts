@@ -23,6 +23,7 @@ interface AuthParts {
   readonly marks: SessionMarks;
   readonly transactions: LoginTransactions;
   readonly spentStates: SpentStates;
+  readonly now: () => number;
 }
 
 type Grant = Awaited<ReturnType<OAuthClient['authorizationCodeGrant']>>;
@@ -147,7 +148,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     if (outcome instanceof AppError && (wantsJson || outcome.code !== 'temporarily_unavailable'))
       throw outcome;
     if (wantsJson) {
-      res.json(await describeSession(tokens, marks, id));
+      res.json(await describeSession(parts, id));
       return;
     }
     // A session that express-session has lost is still logged in, but a new one must not take its place.
@@ -195,7 +196,7 @@ export function createAuthRoutes(parts: AuthParts): RequestHandler {
     .route('/session')
     .get(async (req, res) => {
       const id = sessions.idOf(req);
-      res.json(id === undefined ? { authenticated: false } : await describeSession(tokens, marks, id));
+      res.json(id === undefined ? { authenticated: false } : await describeSession(parts, id));
     })
     .all(allowOnly('GET', 'HEAD'));
   return auth;
