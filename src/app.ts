@@ -7,6 +7,7 @@ import { measureRevocations } from './metrics.ts';
 import { createOAuthClient } from './oauth/client.ts';
 import { createApiRoutes } from './routes/api.ts';
 import { createAuthRoutes } from './routes/auth.ts';
+import { createConsoleRoutes } from './routes/console.ts';
 import { createOpsRoutes } from './routes/ops.ts';
 import { createPageRoutes } from './routes/pages.ts';
 import { createResumeRoutes } from './routes/resume.ts';
@@ -92,14 +93,16 @@ export function createApp(config: Config, deps: Deps): App {
 
   handler.use(createOpsRoutes(), createRequestLog(log));
   if (config.corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(config.corsOrigins));
-  handler.use(api, createKeepForm(shared));
+  const keepForm = createKeepForm(shared);
+  handler.use(api, keepForm);
   handler.use(refuseWebSocket, pageHeaders, sameOrigin.requireSameOriginToChange);
   handler.use('/assets', compression(), express.static(here('../public'), { setHeaders: revalidated }));
   handler.use(privateAnswer, texts);
   if (config.authRateLimit > 0)
     handler.use('/auth', limit('auth', { limit: config.authRateLimit, windowSeconds: 60 }));
   handler.use('/auth', createAuthRoutes(shared));
-  handler.use(createResumeRoutes(shared, api), createPageRoutes(shared));
+  handler.use(createConsoleRoutes(shared, api, keepForm), createResumeRoutes(shared, api));
+  handler.use(createPageRoutes(shared));
   handler.use(createErrorResponse(config.publicOrigin, Router().use(pageHeaders, texts), config.corsOrigins));
   async function settled(): Promise<void> {
     await Promise.all([tokens.settled(), appTokens.settled()]);

@@ -106,7 +106,10 @@ function nothing(res: Response): void {
 }
 
 /** The request is the one that was kept, but for the session it is sent in. */
-function become(req: Request, { method, url, contentType, body }: KeptForm): void {
+export function become(
+  req: Request,
+  { method, url, contentType, body }: Pick<KeptForm, 'method' | 'url' | 'contentType' | 'body'>,
+): void {
   req.method = method;
   req.url = url;
   delete req.headers['transfer-encoding'];
