@@ -1,50 +1,13 @@
-// Everything here works without this file as plain links and forms; this makes it nicer.
-import { ApiError, api } from './latchkey.js';
+// Everything works without this file, as plain links and forms; this makes it nicer.
+import { enlivenConsole } from './console.js';
+import { beginOnce } from './once.js';
+import { watchSession } from './session-watch.js';
+import { enliven } from './token-panel.js';
+import { clockTime } from './words.js';
 
-const { lang } = document.documentElement;
-const locale = navigator.languages.find((each) => each.startsWith(lang)) ?? lang;
-
-for (const time of document.querySelectorAll('time[data-left-ms]')) countDown(time);
-for (const time of document.querySelectorAll('time[data-local]')) {
-  time.textContent = new Date(time.dateTime).toLocaleString(locale, {
-    dateStyle: 'long',
-    timeStyle: 'short',
-  });
-}
-document.querySelector('form[data-call]')?.addEventListener('submit', callApi);
-
-/** Shows the seconds that are left, measured from when the page arrived: the clock here may be wrong. */
-function countDown(time) {
-  const end = performance.now() + Number(time.dataset.leftMs);
-  const tick = () => {
-    const seconds = Math.max(0, Math.round((end - performance.now()) / 1000));
-    time.textContent = seconds > 0 ? `${seconds} s from now` : 'now; the next call renews it';
-    if (seconds > 0) setTimeout(tick, 1000);
-  };
-  time.parentElement.firstChild.textContent = '';
-  tick();
-}
-
-/** Shows the answer of the API on this page. */
-async function callApi(event) {
-  event.preventDefault();
-  const shown = document.querySelector('[data-answer]');
-  shown.hidden = false;
-  try {
-    const answer = await api(event.target.action, { headers: { accept: 'application/json' } });
-    shown.textContent = `${answer.status} ${answer.statusText}\n\n${pretty(await answer.text())}`;
-  } catch (error) {
-    shown.textContent =
-      error instanceof ApiError
-        ? `${error.status} ${error.message}\n\n${pretty(JSON.stringify(error.body))}`
-        : 'The server cannot be reached. Please try again in a moment.';
-  }
-}
-
-function pretty(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
-}
+for (const time of document.querySelectorAll('time[data-local]'))
+  time.textContent = clockTime(Date.parse(time.dateTime));
+for (const panel of document.querySelectorAll('[data-token-panel]')) enliven(panel);
+for (const section of document.querySelectorAll('[data-console]')) enlivenConsole(section);
+watchSession();
+beginOnce();

@@ -10,6 +10,8 @@ import { returnToParameter, safeReturnTo } from '../web/return-to.ts';
 import type { Sessions } from '../web/session.ts';
 import type { SessionMarks } from '../web/session-mark.ts';
 import type { CallUpstream } from '../web/upstream.ts';
+import { consoleRows } from './console.ts';
+import { describeTokens } from './token-panel.ts';
 
 interface PageParts {
   readonly config: Config;
@@ -30,6 +32,8 @@ export function createPageRoutes(parts: PageParts) {
   const profileServer = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
+
+  const rows = consoleRows(config.routes);
 
   /** Who is signed in; when the store cannot tell, a public page is still served, for nobody in particular. */
   async function reader(req: Request) {
@@ -78,17 +82,8 @@ export function createPageRoutes(parts: PageParts) {
     const name = user.name ?? (typeof told?.name === 'string' ? told.name : undefined);
     const facts = factsOf({ ...user, ...told }).filter(({ key }) => !shownAbove.has(key));
     const isWhole = told !== undefined;
-    res.render('profile', {
-      flash,
-      user,
-      sessionMark,
-      name,
-      facts,
-      isWhole,
-      tokens: login.tokens,
-      endsAt,
-      now: now(),
-    });
+    const panel = describeTokens(login, config, now());
+    res.render('profile', { flash, user, sessionMark, name, facts, isWhole, panel, endsAt, consoleRows: rows });
   }
 
   /** What the API behind `/api/profile` says of this person, if there is one; the page is of use without it. */

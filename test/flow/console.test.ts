@@ -20,7 +20,12 @@ beforeAll(async () => {
         { path: '/data', target: '/v1/data', methods: { GET: read, POST: {}, PUT: write, OPTIONS: {} } },
         { path: '/things/:id', target: '/v1/things/:id', methods: { GET: {}, DELETE: {} } },
         { path: '/files/*rest', target: '/v1/files/*rest', methods: { GET: {}, POST: {} } },
-        { path: '/few', target: '/v1/few', methods: { POST: {} }, rateLimit: { limit: 1, windowSeconds: 60 } },
+        {
+          path: '/few',
+          target: '/v1/few',
+          methods: { POST: {} },
+          rateLimit: { limit: 1, windowSeconds: 60 },
+        },
         { path: '/events', target: '/v1/events', methods: { GET: {} }, stream: true },
       ]),
     },
@@ -138,7 +143,9 @@ test('the scope of the row is asked for, and the page leads to granting it', asy
 });
 
 test('the limit of the row counts', async () => {
-  const statuses = [await send({ row: 'POST /few' }), await send({ row: 'POST /few' })].map(({ status }) => status);
+  const statuses = [await send({ row: 'POST /few' }), await send({ row: 'POST /few' })].map(
+    ({ status }) => status,
+  );
   expect(statuses).toEqual([201, 429]);
 });
 
