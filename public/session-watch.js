@@ -16,7 +16,9 @@ export function watchSession() {
   if (isSignedIn) {
     addEventListener('focus', askSession);
     document.addEventListener('visibilitychange', () => document.hidden || askSession());
-    channel.addEventListener('message', ({ data }) => data === mark || askSession());
+    channel.addEventListener('message', ({ data }) => {
+      if (data !== mark || said) askSession();
+    });
   }
   channel.postMessage(isSignedIn ? mark : 'nobody'); // pages that think otherwise ask
   let isLeaving = false;

@@ -20,7 +20,10 @@ afterAll(() => world.close());
 
 const signedOut = (page: Page) => page.getByRole('alert').filter({ hasText: 'You were signed out' });
 /** What a browser does when its person comes back to the window. */
-const comeBack = (page: Page) => page.evaluate("window.dispatchEvent(new Event('focus'))");
+async function comeBack(page: Page): Promise<void> {
+  await page.waitForLoadState(); // with the page's script
+  await page.evaluate("window.dispatchEvent(new Event('focus'))");
+}
 const asked = (page: Page) => page.waitForResponse((answer) => answer.url().endsWith('/auth/session'));
 
 async function signOut(page: Page): Promise<void> {
