@@ -16,6 +16,7 @@ export interface ConsoleRow {
   readonly takesBody: boolean;
 }
 
+const requestId = 'x-request-id';
 const bodiless = new Set(['GET', 'OPTIONS']);
 
 /** What the console can call: not what goes on until someone leaves (streams, WebSockets), and `HEAD` shows nothing. */
@@ -80,6 +81,7 @@ export function createConsoleRoutes(
       if (!(error instanceof NotSendable)) throw error;
       return res.status(400).render('console-problem', { problem: error.problem, place: error.place });
     }
+    for (const name of res.getHeaderNames()) if (name !== requestId) res.removeHeader(name); // those of a page
     api(req, res, (error: unknown = new AppError('not_found')) => next(error));
   };
 

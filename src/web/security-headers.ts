@@ -36,7 +36,6 @@ export const apiHeaders: RequestHandler = function apiHeaders(_req, res, next) {
   res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'; sandbox");
   res.setHeader('X-Content-Type-Options', 'nosniff');
   res.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
-  res.setHeader('Origin-Agent-Cluster', '?1'); // as for pages: browsers want all of an origin to agree
   res.setHeader('Cache-Control', 'no-store');
   next();
 };

@@ -77,6 +77,8 @@ test.each([
   expect([page.status, page.text]).toEqual([201, '{"recorded":true}']);
   expect(arrived()).toEqual(['POST /v1/data']);
   expect(await sent()).toEqual(expected);
+  expect(page.headers['content-security-policy']).toContain('sandbox'); // data, and no page of ours
+  expect(page.headers['origin-agent-cluster']).toBeUndefined();
 });
 
 function formOf(text: string) {
