@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { AppError } from '../errors.ts';
 import type { ResourceServer } from '../route-table.ts';
 import { allowOnly } from '../web/methods.ts';
+import { takeMarkFromAddress } from '../web/session-mark.ts';
 import { become } from './resume.ts';
 
 /** One method of one row of the API table, as the API console offers it. */
@@ -79,7 +80,10 @@ export function createConsoleRoutes(
       req.originalUrl = url;
     } catch (error) {
       if (!(error instanceof NotSendable)) throw error;
-      return res.status(400).render('console-problem', { problem: error.problem, place: error.place });
+      const { problem, place } = error;
+      const { session } = req.query;
+      const sessionMark = typeof session === 'string' ? session : undefined;
+      return res.status(400).render('console-problem', { problem, place, row, entered, sessionMark });
     }
     for (const name of res.getHeaderNames()) if (name !== requestId) res.removeHeader(name); // those of a page
     api(req, res, (error: unknown = new AppError('not_found')) => next(error));
@@ -88,7 +92,12 @@ export function createConsoleRoutes(
   const console = Router({ caseSensitive: true });
   console
     .route('/console')
-    .post(urlencoded({ extended: false, limit: '256kb', inflate: false }), send, keepForm)
+    .post(
+      takeMarkFromAddress,
+      urlencoded({ extended: false, limit: '256kb', inflate: false }),
+      send,
+      keepForm,
+    )
     .all(allowOnly('POST'));
   return console;
 }

@@ -11,10 +11,7 @@ interface DescriptionParts {
  * What `/auth/session` tells of a session: who, what and until when, never a token. `server_time` is now: a clock in a
  * browser may be wrong, and whoever counts down does so from differences of these times.
  */
-export async function describeSession(
-  { tokens, marks, now }: DescriptionParts,
-  id: string,
-) {
+export async function describeSession({ tokens, marks, now }: DescriptionParts, id: string) {
   const [record, endsAt] = await Promise.all([tokens.peek(id), tokens.endsAt(id)]);
   if (!record || endsAt === undefined) return { authenticated: false } as const;
   const { scope, tokenType, issuedAt, expiresAt } = record.tokens;

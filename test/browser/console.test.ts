@@ -190,11 +190,23 @@ test('without script the same forms lead to the answer', async () => {
   await tab.goBack({ waitUntil: 'commit' });
 });
 
-test('what cannot be sent comes back without script as a page that says what is missing', async () => {
+test('what cannot be sent comes back without script as a page, with everything that was entered', async () => {
   visitor.expectStatus(400);
+  const row = area().getByRole('group').filter({ hasText: 'PUT /api/data' });
+  await row.locator('summary').first().click();
+  await row.getByRole('textbox', { name: 'part' }).fill('c "d"');
+  await row.getByRole('radio', { name: 'Form' }).check();
+  await row.getByRole('textbox', { name: 'or one name=value' }).fill('a=<b>');
   const form = 'document.querySelector(\'form[action^="/console"]:has([name="path.id"])\')';
   await page.evaluate(`${form}.submit()`); // not seen by scripts
   await page.getByRole('heading', { name: 'Nothing was sent yet' }).waitFor();
-  await expectAccessible(page);
   await page.getByText('id: This part of the address must be filled in').waitFor();
+  await expectAccessible(page);
+  await page.getByRole('textbox', { name: 'id' }).fill('a');
+  await page.getByRole('button', { name: 'Send PUT /data/:id/:part' }).click();
+  await page.getByText('{"recorded":true}').waitFor();
+  expect(recorder.arrived.map(({ method, target }) => `${method} ${target}`)).toEqual([
+    'PUT /data/a/c%20%22d%22',
+  ]);
+  expect(await recorder.arrived[0]?.body).toMatchObject({ text: 'a=%3Cb%3E' });
 });

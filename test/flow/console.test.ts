@@ -43,8 +43,13 @@ beforeEach(() => {
 });
 
 /** The console's form, sent from the profile page by a browser without script. */
-const send = (fields: Readonly<Record<string, string>>, from = `${world.origin}/profile`, by = browser) =>
-  by.go('/console', {
+const send = (
+  fields: Readonly<Record<string, string>>,
+  from = `${world.origin}/profile`,
+  by = browser,
+  address = '',
+) =>
+  by.go(`/console${address}`, {
     method: 'POST',
     from,
     headers: {
@@ -126,10 +131,10 @@ test('a question mark or # within a parameter begins neither query nor fragment'
   expect(arrived()).toEqual(['GET /v1/things/a%3Fb%3D1%23c'.replace('%3D', '=')]);
 });
 
-test('what is missing is named, and that nothing is lost', async () => {
-  const page = await send({ row: 'GET /things/:id' });
+test('what is missing is named, and nothing is lost', async () => {
+  const page = await send({ row: 'GET /things/:id', query: 'x="1"' });
   expect(page.text).toContain('<code>id</code>');
-  expect(page.text).toContain('your browser still has what you entered');
+  expect(page.text).toContain('value="x=&#34;1&#34;"');
 });
 
 test('another site cannot send the form', async () => {
@@ -156,6 +161,14 @@ test('nobody but who is signed in sends anything', async () => {
   for (const row of ['POST /data', 'GET /data'])
     expect((await send({ row }, `${world.origin}/profile`, stranger)).status).toBe(401);
   expect(arrived()).toEqual([]);
+});
+
+test('a page of somebody else sends nothing', async () => {
+  const { session_mark } = (await browser.fetch('/auth/session')).json() as { session_mark: string };
+  const statusOf = async (mark: string) =>
+    (await send({ row: 'POST /data' }, `${world.origin}/profile`, browser, `?session=${mark}`)).status;
+  expect([await statusOf('A'.repeat(16)), arrived()]).toEqual([409, []]);
+  expect([await statusOf(session_mark), arrived()]).toEqual([201, ['POST /v1/data']]);
 });
 
 test('the form takes no other method', async () => {
