@@ -94,21 +94,3 @@ test('after signing out, back shows no page of who was signed in', async () => {
   }
   expect(seen).toContain('/login'); // in place of the profile
 });
-
-test('who signs out in one tab is signed out in the other, at its next call and its next step', async () => {
-  const alice = await visit(world);
-  const one = await alice.tab();
-  await signIn(one);
-  const other = await alice.tab('/profile');
-  await one.getByRole('button', { name: 'Sign out' }).click();
-  await one.getByRole('heading', { name: 'Sign out?' }).waitFor();
-
-  alice.expectStatus(401);
-  await other.getByRole('button', { name: 'Call the API' }).click();
-  await other.getByText('Please sign in to continue.').waitFor();
-  await other.getByRole('button', { name: 'Renew access' }).click();
-  await other.getByRole('heading', { name: 'Please sign in' }).waitFor();
-  await other.getByRole('link', { name: 'Sign in' }).click();
-  await other.getByRole('button', { name: 'Allow' }).click(); // the provider knows who, but no longer what
-  await profileOf(other);
-});

@@ -34,7 +34,8 @@ describe.each([
     await page.getByRole('status').filter({ hasText: 'Your access was renewed.' }).waitFor();
     expect(world.grants.filter((each) => each === 'refresh_token')).toHaveLength(1);
 
-    await page.getByRole('button', { name: 'Call the API' }).click();
+    await page.getByText('GET /api/data').click();
+    await page.getByRole('button', { name: 'Send GET /data' }).click();
     await page.getByText('Paint the roses red').waitFor();
     await page.goto('/profile');
 

@@ -87,7 +87,8 @@ export const sights: readonly Sight[] = [
     as: 'alice',
     async reach(page) {
       await page.goto('/profile');
-      await press(page, 'Call the API');
+      await page.getByText('GET /api/data').click();
+      await press(page, 'Send GET /data');
       await page.getByText('Paint the roses red').waitFor();
     },
   },
@@ -107,7 +108,7 @@ export const sights: readonly Sight[] = [
     async reach(page, world) {
       await page.goto('/profile');
       world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
-      await press(page, 'Renew access');
+      await page.evaluate("document.querySelector('[data-refresh]').submit()"); // as without script
       await page.getByRole('status').waitFor();
     },
   },
@@ -135,7 +136,7 @@ export const sights: readonly Sight[] = [
     async reach(page) {
       await page.goto('/profile');
       await page.context().clearCookies({ name: 'latchkey' });
-      await press(page, 'Renew access');
+      await page.evaluate("document.querySelector('[data-refresh]').submit()"); // as without script
     },
   },
   {
