@@ -45,7 +45,7 @@ export function enliven(panel) {
     end = performance.now() + expiresAt - serverTime;
     if (bar) bar.max = expiresAt - issuedAt;
     askAgainMs = 2_000;
-    say(texts.renewed.replace('{time}', clockTime(issuedAt)));
+    say(texts.renewed);
     tick();
   }
 

@@ -137,6 +137,7 @@ export const sights: readonly Sight[] = [
       await page.goto('/profile');
       await page.context().clearCookies({ name: 'latchkey' });
       await page.evaluate("document.querySelector('[data-refresh]').submit()"); // as without script
+      await page.getByRole('heading', { name: 'Please sign in' }).waitFor();
     },
   },
   {
