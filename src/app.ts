@@ -33,6 +33,8 @@ import { createCallUpstream } from './web/upstream.ts';
 
 /** What a page of another origin may call, when CORS_ORIGINS lists it. */
 const crossOriginPaths = ['/api', '/auth/session', '/auth/refresh', '/auth/logout'];
+/** All of /auth but signing out, which nobody may be kept from. */
+const limitedPaths = ['/auth/login', '/auth/callback', '/auth/refresh', '/auth/session'];
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface App {
@@ -99,7 +101,7 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use('/assets', compression(), express.static(here('../public'), { setHeaders: revalidated }));
   handler.use(privateAnswer, texts);
   if (config.authRateLimit > 0)
-    handler.use('/auth', limit('auth', { limit: config.authRateLimit, windowSeconds: 60 }));
+    handler.use(limitedPaths, limit('auth', { limit: config.authRateLimit, windowSeconds: 60 }));
   handler.use('/auth', createAuthRoutes(shared));
   handler.use(createConsoleRoutes(shared, api, keepForm), createResumeRoutes(shared, api));
   handler.use(createPageRoutes(shared));

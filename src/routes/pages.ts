@@ -83,7 +83,17 @@ export function createPageRoutes(parts: PageParts) {
     const facts = factsOf({ ...user, ...told }).filter(({ key }) => !shownAbove.has(key));
     const isWhole = told !== undefined;
     const panel = describeTokens(login, config, now());
-    res.render('profile', { flash, user, sessionMark, name, facts, isWhole, panel, endsAt, consoleRows: rows });
+    res.render('profile', {
+      flash,
+      user,
+      sessionMark,
+      name,
+      facts,
+      isWhole,
+      panel,
+      endsAt,
+      consoleRows: rows,
+    });
   }
 
   /** What the API behind `/api/profile` says of this person, if there is one; the page is of use without it. */

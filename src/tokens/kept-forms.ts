@@ -1,4 +1,4 @@
-import { storeUnavailable } from '../errors.ts';
+import { AppError, storeUnavailable } from '../errors.ts';
 import { deriveKey, open, seal } from '../sealing.ts';
 import type { Secret } from '../secret.ts';
 import type { RedisConnection } from './redis-connection.ts';
@@ -21,7 +21,10 @@ export interface KeptForm {
  * `temporarily_unavailable` when the store cannot tell.
  */
 export interface KeptForms {
-  /** The form waits under `id`, until half an hour after its `keptAt`. */
+  /**
+   * The form waits under `id`, until half an hour after its `keptAt`.
+   * @throws AppError `too_many_requests`: there are twenty of the same session already
+   */
   put(id: string, form: KeptForm): Promise<void>;
   /** The form under `id`, which goes on waiting. */
   peek(id: string): Promise<KeptForm | undefined>;
@@ -31,6 +34,7 @@ export interface KeptForms {
 
 export const keptForMs = 1_800_000;
 const mostInMemory = 200;
+const mostOfSession = 20;
 
 /** Keeps forms in this process, the newest two hundred of them. */
 export function createMemoryKeptForms(now: () => number): KeptForms {
@@ -50,6 +54,8 @@ export function createMemoryKeptForms(now: () => number): KeptForms {
   return {
     async put(id, form) {
       forgetThePast();
+      const ofSession = [...forms.values()].filter(({ sessionId }) => sessionId === form.sessionId);
+      if (ofSession.length >= mostOfSession) throw new AppError('too_many_requests');
       if (leftMs(form, now()) > 0) forms.set(id, form);
     },
     peek: async (id) => live(id),
@@ -90,6 +96,10 @@ export function createRedisKeptForms({ redis, secrets, now }: RedisKeptFormsOpti
         const key = keyOf(id);
         const waitMs = leftMs(form, now());
         if (waitMs <= 0) return;
+        const counter = `latchkey:kept-forms:${form.sessionId}`;
+        const count = await redis.incr(counter);
+        await redis.pexpire(counter, keptForMs);
+        if (count > mostOfSession) throw new AppError('too_many_requests');
         const text = JSON.stringify({ ...form, body: form.body.toString('base64') });
         await redis.set(key, seal(sealingKeys[0]!, text, key), 'PX', waitMs);
       }),
@@ -108,6 +118,6 @@ async function asked<T>(question: () => Promise<T>): Promise<T> {
   try {
     return await question();
   } catch (error) {
-    throw storeUnavailable(error);
+    throw error instanceof AppError ? error : storeUnavailable(error);
   }
 }

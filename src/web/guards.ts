@@ -5,6 +5,7 @@ import type { ClientCredentialsManager } from '../tokens/client-credentials.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { Bearer } from './bearer.ts';
+import { isSafe } from './methods.ts';
 import type { SessionMarks } from './session-mark.ts';
 import { insufficientScope } from './step-up.ts';
 
@@ -84,7 +85,11 @@ export function createGuards({ tokens, appTokens, marks, idOf, now }: GuardParts
 
   const requireUserOrAppToken = (...scope: readonly string[]): RequestHandler =>
     async function requireUserOrAppToken(req, _res, next) {
-      if (!(await signIn(req))) req.bearer = appBearer(scope, await appTokens.current(scope));
+      if (!(await signIn(req))) {
+        // Whose session has ended means to act as themselves, not as the application.
+        if (idOf(req) !== undefined && !isSafe(req.method)) throw new AppError('login_required');
+        req.bearer = appBearer(scope, await appTokens.current(scope));
+      }
       next();
     };
 

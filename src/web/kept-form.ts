@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ErrorRequestHandler, type Request, type Response, raw } from 'express';
 import { AppError } from '../errors.ts';
 import type { KeptForms } from '../tokens/kept-forms.ts';
+import { isSafe } from './methods.ts';
 import { isNavigation } from './navigation.ts';
 import type { Sessions } from './session.ts';
 
@@ -17,7 +18,6 @@ declare global {
   }
 }
 
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 const types = ['application/x-www-form-urlencoded', 'application/json'];
 /** The largest form that is kept, or held until it has arrived. */
 export const largestFormBytes = 256 * 1024;
@@ -34,7 +34,7 @@ interface KeepFormParts {
 
 /** True for a request that brings what a person has entered, from a page of theirs. */
 export function bringsAForm(req: Request): boolean {
-  return !safeMethods.has(req.method) && isNavigation(req);
+  return !isSafe(req.method) && isNavigation(req);
 }
 
 /**

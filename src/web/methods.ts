@@ -1,6 +1,11 @@
 import type { RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
 
+/** True for methods that ask to change nothing (RFC 9110 9.2.1). */
+export function isSafe(method: string): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+}
+
 /** The last handler of a path: 405 with `Allow` for every method no handler before it took. */
 export function allowOnly(...methods: readonly string[]): RequestHandler {
   return function allowOnly() {

@@ -2,10 +2,10 @@ import { Transform } from 'node:stream';
 import type { Request } from 'express';
 import { AppError } from '../errors.ts';
 import { bringsAForm, largestFormBytes } from './kept-form.ts';
+import { isSafe } from './methods.ts';
 
 /** Bodies up to this size are held until the answer is there, so that they can be sent once more; forms may be larger. */
 const longestHeldBytes = 65_536;
-const bodilessMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 interface BodyOptions {
   /** The largest body that is taken. */
@@ -30,7 +30,7 @@ export interface Upload {
 export async function bodyOf(req: Request, options: BodyOptions): Promise<null | Buffer | Upload> {
   const isChunked = req.headers['transfer-encoding'] !== undefined;
   const length = Number(req.headers['content-length'] ?? 0);
-  if (bodilessMethods.has(req.method) || (!isChunked && length === 0)) return null;
+  if (isSafe(req.method) || (!isChunked && length === 0)) return null;
   if (length > options.limitBytes) throw new AppError('payload_too_large');
   if (req.keptBody) return req.keptBody;
   if (isChunked || length > (bringsAForm(req) ? largestFormBytes : longestHeldBytes))

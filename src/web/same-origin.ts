@@ -1,7 +1,6 @@
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
-
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
+import { isSafe } from './methods.ts';
 
 /**
  * Refuses what another site made the browser send: `requireSameOrigin` whatever the method,
@@ -35,7 +34,7 @@ export function createSameOrigin(publicOrigin: string, corsOrigins: readonly str
     next();
   };
   const requireSameOriginToChange: RequestHandler = function requireSameOriginToChange(req, _res, next) {
-    if (!safeMethods.has(req.method) && isFromElsewhere(req)) throw new AppError('cross_site_request');
+    if (!isSafe(req.method) && isFromElsewhere(req)) throw new AppError('cross_site_request');
     next();
   };
   return { requireSameOrigin, requireSameOriginToChange };

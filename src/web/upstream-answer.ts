@@ -8,6 +8,7 @@ type Answer = Dispatcher.ResponseData;
 const mostDiscardedBytes = 131_072;
 const longestDiscardMs = 500;
 const endOfEvent = /(\n\n|\r\r|\r\n\r\n)$/;
+const longestGoodbyeMs = 500;
 const sessionEnded = `event: session_ended\ndata: ${JSON.stringify({ error: 'login_required' })}\n\n`;
 
 /** The API's answer goes out as it comes in, at the pace of whoever takes it. */
@@ -56,6 +57,7 @@ export function passStream(
     body.unpipe(res);
     body.removeAllListeners('error').on('error', () => undefined);
     res.end(why === 'session_ended' ? sessionEnded : undefined);
+    setTimeout(() => res.destroy(), longestGoodbyeMs).unref(); // whoever does not read is not waited for
     body.destroy();
   });
   res.on('close', forget);

@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici';
 import { AppError } from '../errors.ts';
 import type { ResourceServer } from '../route-table.ts';
 import type { Bearer } from './bearer.ts';
+import { isSafe } from './methods.ts';
 import { readStepUp } from './step-up.ts';
 import { discard } from './upstream-answer.ts';
 import { createUpstreamCircuit } from './upstream-circuit.ts';
@@ -33,13 +34,17 @@ export interface Call {
  * be reached or says 502, 503 or 504 without naming a time. When the API refuses the access token, it is renewed once for
  * all who wait and the call is made once more; what the API says then is the answer.
  * @throws AppError `upstream_unreachable`, `upstream_timeout`, `temporarily_unavailable` (the host keeps failing, or the
- * token cannot be renewed now), `login_required` (it cannot be renewed at all), `token_renewed` (it was, and the body is gone)
+ * token cannot be renewed now), `login_required` and `app_token_refused` (it cannot be renewed at all), `token_renewed` (it was, and the body is gone)
  */
 export type CallUpstream = (call: Call) => Promise<Dispatcher.ResponseData>;
 
-const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 const mostTries = 3;
 const firstPauseMs = 50;
+
+/** The application's own token may not be replaced yet, when an API refuses every one; then sending again is no use. */
+function isAnother(renewed: Bearer, refused: Bearer): boolean {
+  return renewed.sessionId !== undefined || renewed.accessToken !== refused.accessToken;
+}
 
 export function createCallUpstream(upstream: Dispatcher): CallUpstream {
   const circuits = new Map<string, ReturnType<typeof createUpstreamCircuit>>();
@@ -71,7 +76,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
   async function tried(call: Call, bearer: Bearer | undefined): Promise<Dispatcher.ResponseData> {
     const { server, method, headers, body, signal } = call;
     if (bearer) headers.authorization = `Bearer ${bearer.accessToken}`;
-    if (!safeMethods.has(method) || body !== null) return once(call, server.timeoutMs);
+    if (!isSafe(method) || body !== null) return once(call, server.timeoutMs);
     const deadline = Date.now() + server.timeoutMs;
     for (let tries = 1; ; tries += 1) {
       const pauseMs = firstPauseMs * 4 ** (tries - 1) * (0.5 + Math.random());
@@ -100,7 +105,8 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
       discard(answer);
       const renewed = await bearer.renewed();
       if (!renewed) throw new AppError('login_required');
-      if (body !== null && !Buffer.isBuffer(body)) throw new AppError('token_renewed');
+      if (body !== null && !Buffer.isBuffer(body))
+        throw new AppError(isAnother(renewed, bearer) ? 'token_renewed' : 'app_token_refused');
       return await tried(call, renewed);
     } catch (error) {
       throw upstreamFailure(error);

@@ -33,7 +33,7 @@ describe.each(['memory', 'Redis'] as const)('the store of kept forms in %s', (ki
     forms = kind === 'memory' ? createMemoryKeptForms(now) : createRedisKeptForms({ redis, secrets, now });
   });
   const form = (): KeptForm => ({
-    sessionId: 'session',
+    sessionId: id,
     method: 'POST',
     url: '/api/data?a=1',
     contentType: urlencoded,
@@ -54,6 +54,18 @@ describe.each(['memory', 'Redis'] as const)('the store of kept forms in %s', (ki
     const taken = await Promise.all(Array.from({ length: 10 }, () => forms.take(id)));
     expect(taken.filter(Boolean)).toHaveLength(1);
     expect(await forms.peek(id)).toBeUndefined();
+  });
+
+  test('takes twenty of one session, however eager, and those of others', async () => {
+    const eager = { ...form(), sessionId: randomBytes(32).toString('base64url') };
+    for (let count = 0; count < 20; count += 1) await forms.put(`${eager.sessionId}${count}`, eager);
+    await expect(forms.put(`${eager.sessionId}20`, eager)).rejects.toMatchObject({
+      code: 'too_many_requests',
+    });
+    expect(await forms.peek(`${eager.sessionId}20`)).toBeUndefined();
+    const other = { ...eager, sessionId: `${eager.sessionId}x` };
+    await forms.put(`${other.sessionId}0`, other);
+    expect(await forms.peek(`${other.sessionId}0`)).toBeDefined();
   });
 
   test('forgets a form after half an hour, also one that was put back', async () => {

@@ -9,6 +9,7 @@ import {
   spotify,
   spotifyTooManyRequests,
 } from '../support/provider-shapes.ts';
+import { routesFile } from '../support/routes-file.ts';
 import { type ProviderShape, type StandIn, startStandIn } from '../support/stand-in.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -274,4 +275,40 @@ test('Second Brain Database lives wherever its API is, and both tokens are revok
   await browser.fetch('/auth/logout', { method: 'POST' });
   await latchkey.settled();
   expect(standIn.revoked).toHaveLength(2);
+});
+
+test('a route of the person or the application reads for anybody, and changes nothing for a session that has ended', async () => {
+  const row = { path: '/artists/:id', target: '/v1/artists/:id', methods: { GET: {}, POST: {} } };
+  await start(spotify, (url) => ({
+    ...spotifyEnv(url),
+    API_ROUTES_FILE: routesFile([{ ...row, token: 'user-or-app' }]),
+  }));
+  const path = `/api/artists/${artist}`;
+  expect((await browser.fetch(path)).status).toBe(200);
+  await browser.go('/auth/login');
+  expect((await browser.fetch(path)).status).toBe(200);
+  const tokensOf = () =>
+    new Set(
+      standIn.apiRequests
+        .filter(({ path }) => path.includes('artists'))
+        .map(({ headers }) => headers.authorization),
+    );
+  expect(tokensOf().size).toBe(2); // the application's, and then the person's
+  const cookie = await browser.jar.getCookieString(latchkey.origin);
+  await browser.fetch('/auth/logout', { method: 'POST' });
+  const before = standIn.apiRequests.length;
+  const late = (method: string) => fetch(latchkey.origin + path, { method, headers: { cookie } });
+  expect((await late('POST')).status).toBe(401); // it was meant to be the person's own doing
+  expect(standIn.apiRequests).toHaveLength(before);
+  expect((await late('GET')).status).toBe(200);
+});
+
+test('an API that refuses every token of the application asks nobody to send a large body for ever', async () => {
+  const row = { path: '/upload', target: '/v1/upload', methods: { POST: {} }, token: 'app' };
+  await start(spotify, (url) => ({ ...spotifyEnv(url), API_ROUTES_FILE: routesFile([row]) }));
+  standIn.faults.set({ path: /^\/v1\/upload$/, answer: { status: 401 } });
+  const send = async () =>
+    (await browser.fetch('/api/upload', { method: 'POST', body: 'x'.repeat(70_000) })).json();
+  expect(await send()).toMatchObject({ error: 'token_renewed', retryable: true });
+  expect(await send()).toMatchObject({ error: 'app_token_refused' });
 });

@@ -59,11 +59,13 @@ describe.each(['redis', 'memory'] as const)('a limit of 4 requests to /auth/* a 
 
   test('is told to a person on a page', async () => {
     const page = () =>
-      ask(world.origin, 'GET', '/auth/logout', { 'sec-fetch-mode': 'navigate', accept: 'text/html' });
+      ask(world.origin, 'GET', '/auth/login', { 'sec-fetch-mode': 'navigate', accept: 'text/html' });
     expect(await statuses(4, page)).toEqual([303, 303, 303, 303]);
     const refused = await page();
     expect([refused.status, refused.headers['content-type']]).toEqual([429, 'text/html; charset=utf-8']);
     expect(refused.text).toContain('Please wait a moment');
+    const leaving = { ...json, 'sec-fetch-mode': 'navigate' };
+    expect((await ask(world.origin, 'POST', '/auth/logout', leaving)).status).toBe(303); // nobody is kept from it
   });
 
   test('holds for an address without a session, IPv6 by its /56, and a cookie we did not sign is none', async () => {
