@@ -7,7 +7,7 @@ import { measureRevocations } from './metrics.ts';
 import { createOAuthClient } from './oauth/client.ts';
 import { createApiRoutes } from './routes/api.ts';
 import { createAuthRoutes } from './routes/auth.ts';
-import { createConsoleRoutes } from './routes/console.ts';
+import { createConsoleRoutes } from './routes/console-calls.ts';
 import { createOpsRoutes } from './routes/ops.ts';
 import { createPageRoutes } from './routes/pages.ts';
 import { createResumeRoutes } from './routes/resume.ts';

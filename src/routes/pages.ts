@@ -10,7 +10,7 @@ import { returnToParameter, safeReturnTo } from '../web/return-to.ts';
 import type { Sessions } from '../web/session.ts';
 import type { SessionMarks } from '../web/session-mark.ts';
 import type { CallUpstream } from '../web/upstream.ts';
-import { consoleRows } from './console.ts';
+import { consoleRows } from './console-calls.ts';
 import { describeTokens } from './token-panel.ts';
 
 interface PageParts {

@@ -89,8 +89,8 @@ export function createConsoleRoutes(
     api(req, res, (error: unknown = new AppError('not_found')) => next(error));
   };
 
-  const console = Router({ caseSensitive: true });
-  console
+  const router = Router({ caseSensitive: true });
+  router
     .route('/console')
     .post(
       takeMarkFromAddress,
@@ -99,7 +99,7 @@ export function createConsoleRoutes(
       keepForm,
     )
     .all(allowOnly('POST'));
-  return console;
+  return router;
 }
 
 /** The path with its parameters in it. Whatever they hold, it is one of the row's: browsers would resolve dots. */
