@@ -22,7 +22,7 @@ test('who leaves a permission out is told so, goes round in no circle, and may s
   await profileOf(page);
 
   await page.goto('/api/data');
-  await page.getByText('the provider did not give it').waitFor();
+  await page.getByText('did not give it').waitFor();
   await expectAccessible(page);
   await page.getByRole('link', { name: 'Ask once more' }).click();
   await page.getByRole('button', { name: 'Allow' }).click();

@@ -195,7 +195,7 @@ export const sights: readonly Sight[] = [
       await page.evaluate(
         `for (const form of document.forms) form.action = form.action.replace(/session=.*/, 'session=x')`,
       );
-      await press(page, 'Renew access');
+      await press(page, 'Sign out');
     },
   },
   {
