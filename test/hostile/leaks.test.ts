@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { storeUnavailable } from '../../src/errors.ts';
+import { defaultRouteTable } from '../../src/route-table.ts';
 import type { Browser } from '../support/browser.ts';
+import { routesFile } from '../support/routes-file.ts';
 import { createWorld, type World } from '../support/world.ts';
 import {
   collectCookies,
@@ -13,6 +15,8 @@ import { recordOf, sessionOf } from './support/logged-in.ts';
 
 const plain = 'read:profile read:data';
 const json = { accept: 'application/json' };
+/** What somebody enters when their session has ended. */
+const wish = 'my-very-secret-wish-of-today';
 
 /** How the token endpoint can fail; a word in capitals is told to the client as the server would say it back. */
 const failures = [
@@ -38,7 +42,14 @@ describe.each([
   let keptInRedis: string[];
 
   beforeAll(async () => {
-    world = await createWorld({ accessTokenSeconds: 100, env: { OAUTH2_SCOPES: scope } });
+    const app = {
+      path: '/app',
+      target: '/api/user/data',
+      methods: { GET: { allOf: ['read:data'] } },
+      token: 'app',
+    };
+    const API_ROUTES_FILE = routesFile([...defaultRouteTable.routes, app]);
+    world = await createWorld({ accessTokenSeconds: 100, env: { OAUTH2_SCOPES: scope, API_ROUTES_FILE } });
     secrets = collectSecrets(world);
     browsers = [];
     keptInRedis = [];
@@ -82,6 +93,7 @@ describe.each([
     await failingStores(browser);
     await failingCallbacks();
     await errorPages(browser);
+    await refusedTokens(browser);
 
     await browser.submit(await browser.go('/auth/logout'), {}, { action: '/auth/logout' });
     expect(await status(browser.fetch('/api/profile'))).toBe(401);
@@ -211,6 +223,29 @@ describe.each([
     await browser.fetch('/auth/logout', { method: 'POST', headers: { 'sec-fetch-site': 'cross-site' } });
   }
 
+  /** The API refuses tokens, saying them back; then wants another login, saying why with one. */
+  async function refusedTokens(browser: Browser): Promise<void> {
+    for (const challenge of ['Bearer', 'Bearer error="insufficient_user_authentication", max_age="9"']) {
+      const headers = { 'www-authenticate': `${challenge}, realm="${world.issued.access.at(-1)}"` };
+      world.apiFaults.set({ answer: { status: 401, headers, body: '{}' } });
+      for (const path of ['/api/data', '/api/app']) expect(await status(browser.fetch(path))).toBe(401);
+      expect(await status(browser.fetch('/api/data', { method: 'POST', body: 'x'.repeat(70_000) }))).toBe(
+        401,
+      );
+    }
+    world.apiFaults.set(undefined);
+    world.providerFaults.set({
+      path: /^\/token$/,
+      answer: { status: 401, body: '{"error":"invalid_client"}' },
+    });
+    world.clock.advance(3600); // the application's own has expired, too
+    expect(await status(browser.fetch('/api/app'))).toBe(502);
+    world.providerFaults.set(undefined);
+    world.clock.advance(60);
+    expect(await status(browser.fetch('/api/app'))).toBeGreaterThanOrEqual(200);
+    await remember();
+  }
+
   /** The refresh token is dead: the provider says `invalid_grant` of its own accord. */
   async function endedByProvider(): Promise<void> {
     const browser = newBrowser();
@@ -220,6 +255,11 @@ describe.each([
     await token!.destroy();
     expect(await status(refresh(browser))).toBe(401);
     expect(await status(browser.fetch('/api/profile'))).toBe(401);
+    const form = { method: 'POST', from: world.origin, body: new URLSearchParams({ wish }).toString() };
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    const page = await browser.step('/api/data', { ...form, headers });
+    expect(page.status).toBe(401);
+    expect(page.text.includes('is kept')).toBe(scope.includes('openid')); // else nobody could prove whose it is
   }
 
   const ofOurs = () =>
@@ -242,7 +282,9 @@ describe.each([
 
   test('no line of the log holds a token, code, verifier, secret, cookie or session id', () => {
     const { tokens, verifiers, codes, keys, cookies } = secrets;
-    expect(findings(world.latchkey.logLines, tokens, verifiers, codes, keys, cookies)).toEqual([]);
+    expect(
+      findings(world.latchkey.logLines, tokens, verifiers, codes, keys, cookies, new Set([wish])),
+    ).toEqual([]);
   });
 
   test('nothing the browser gets from us holds a token, verifier or secret', () => {
@@ -289,6 +331,7 @@ describe.each([
 
   test('nothing in Redis holds a token, code, verifier or secret that can be read', () => {
     expect(keptInRedis.length).toBeGreaterThan(5);
-    expect(findings(keptInRedis, secrets.tokens, secrets.codes, secrets.verifiers, secrets.keys)).toEqual([]);
+    const { tokens, codes, verifiers, keys } = secrets;
+    expect(findings(keptInRedis, tokens, codes, verifiers, keys, new Set([wish]))).toEqual([]);
   });
 });
