@@ -91,7 +91,7 @@ test('500 parallel API calls through 4 instances need one token, and every call 
       await new Promise((closed) => server.close(closed));
       const { port } = new URL(origin);
       const env = { ...environment(world.provider.issuer), PORT: port, API_ROUTES_FILE: routes };
-      const child = fork(join(built, 'main.js'), {
+      const child = fork(join(built, 'dist/main.js'), {
         execArgv: [],
         env,
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
