@@ -1,114 +1,158 @@
 import { fileURLToPath } from 'node:url';
 import compression from 'compression';
 import express, { type Express, Router } from 'express';
-import type { Config } from './config.ts';
+import type { Config } from './config/load.ts';
 import type { Deps } from './deps.ts';
-import { measureRevocations } from './metrics.ts';
-import { createOAuthClient } from './oauth/client.ts';
+import { createLoginTransactions } from './login/login-transaction.ts';
+import { registerRevocationGauge } from './metrics.ts';
+import { createCors } from './middleware/cors.ts';
+import { createCsrfProtection } from './middleware/csrf.ts';
+import { createRateLimits } from './middleware/rate-limit.ts';
+import { createRequestLog } from './middleware/request-log.ts';
+import { apiHeaders, createPageHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
+import { createOAuthClient } from './oauth/oauth-client.ts';
+import { createErrorResponse, notFound } from './pages/error-response.ts';
+import { createI18n } from './pages/i18n.ts';
+import { paths } from './paths.ts';
+import { createCallUpstream } from './proxy/call-upstream.ts';
+import { createForwarder } from './proxy/forward-to.ts';
+import { createOpenStreams } from './proxy/open-streams.ts';
+import { rejectWebSocket } from './proxy/websocket-upgrade.ts';
 import { createApiRoutes } from './routes/api.ts';
-import { createAuthRoutes } from './routes/auth.ts';
-import { createConsoleRoutes } from './routes/console-calls.ts';
-import { createOpsRoutes } from './routes/ops.ts';
+import { createCallbackRoutes } from './routes/callback.ts';
+import { createConsoleRoutes } from './routes/console.ts';
+import { createHealthRoutes } from './routes/health.ts';
+import { createLoginRoutes } from './routes/login.ts';
 import { createPageRoutes } from './routes/pages.ts';
-import { createResumeRoutes } from './routes/resume.ts';
-import { createClientCredentialsManager } from './tokens/client-credentials.ts';
-import { createAttempt } from './tokens/revocation-outbox.ts';
+import { createSessionRoutes } from './routes/session.ts';
+import { createFormSaver } from './saved-forms/save-form.ts';
+import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
+import { createPageUserTags } from './session/page-user-tag.ts';
+import { createTokenGuards } from './session/require-token.ts';
+import { createSessions } from './session/session.ts';
+import { createAppTokenManager } from './tokens/app-token-manager.ts';
+import { createRevoker } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
-import { createCors } from './web/cors.ts';
-import { createErrorResponse } from './web/error-response.ts';
-import { createGuards } from './web/guards.ts';
-import { createKeepForm } from './web/kept-form.ts';
-import { createLoginTransactions } from './web/login-transaction.ts';
-import { createForwardTo } from './web/proxy.ts';
-import { createRateLimits } from './web/rate-limit.ts';
-import { createRequestLog } from './web/request-log.ts';
-import { createSameOrigin } from './web/same-origin.ts';
-import { apiHeaders, createPageHeaders, privateAnswer, revalidated } from './web/security-headers.ts';
-import { createSessions } from './web/session.ts';
-import { createSessionMarks } from './web/session-mark.ts';
-import { createSessionStreams } from './web/session-streams.ts';
-import { createTexts } from './web/texts.ts';
-import { refuseWebSocket } from './web/upgrade.ts';
-import { createCallUpstream } from './web/upstream.ts';
 
-/** What a page of another origin may call, when CORS_ORIGINS lists it. */
-const crossOriginPaths = ['/api', '/auth/session', '/auth/refresh', '/auth/logout'];
-/** All of /auth but signing out, which nobody may be kept from. */
-const limitedPaths = ['/auth/login', '/auth/callback', '/auth/refresh', '/auth/session'];
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+/** What scripts of the origins in CORS_ORIGINS may call. */
+const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
+/** The endpoints under /auth that AUTH_RATE_LIMIT limits; sign-out is never limited. */
+const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session];
+const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface App {
   readonly handler: Express;
-  /** Settles when the provider's metadata is known; rejects when it cannot be had now (it is asked again later). */
-  ready(): Promise<{ readonly canRevoke: boolean }>;
-  /** Ends the streams that are open, and those to come: no answer goes on for ever from now on. */
-  leave(): void;
-  /** Settles when nothing is under way behind the answers that went out, and nothing more begins by itself. */
-  settled(): Promise<void>;
+  /** Fetches the provider's metadata; rejects when it is unavailable now (the next login or refresh tries again). */
+  discover(): Promise<{ readonly canRevoke: boolean }>;
+  /** Ends all open streams, and from now on each new one at once, so that every response ends. */
+  closeStreams(): void;
+  /** Settles when no background work is left, and stops the revocation outbox. */
+  drain(): Promise<void>;
 }
 
-/** One Latchkey: everything it knows of the world comes from `config` and `deps`. */
+/** One Latchkey; it reaches the outside world only through `config` and `deps`. */
 export function createApp(config: Config, deps: Deps): App {
   const { now, log } = deps;
-  const oauth = createOAuthClient(config.provider, config.publicOrigin, deps);
-  const outbox = deps.revocationOutbox(createAttempt(oauth, now, log));
-  measureRevocations(deps.metrics, outbox.pending);
+  const { publicOrigin, corsOrigins, session, authRateLimit } = config;
+
+  const postLogoutRedirectUri = publicOrigin + paths.signedOut;
+  const oauth = createOAuthClient(config.provider, postLogoutRedirectUri, deps);
+  const outbox = deps.revocationOutbox(createRevoker(oauth, now, log));
+  registerRevocationGauge(deps.metrics, outbox.pending);
   const tokens = createTokenManager({ store: deps.tokenStore, oauth, outbox, now, log });
-  const appOAuth = config.app.provider
-    ? createOAuthClient(config.app.provider, config.publicOrigin, deps)
-    : oauth;
-  const appTokens = createClientCredentialsManager({
+  const appTokens = createAppTokenManager({
     store: deps.appTokenStore,
-    oauth: appOAuth,
+    oauth: config.app.provider ? createOAuthClient(config.app.provider, postLogoutRedirectUri, deps) : oauth,
     scopes: config.app.scopes,
     now,
     log,
   });
-  const sessions = createSessions(config.session, deps.sessionStore, now);
-  const streams = createSessionStreams({ ends: deps.sessionEnds, endsAt: tokens.endsAt, now, log });
-  const transactions = createLoginTransactions(config.session, now);
-  const sameOrigin = createSameOrigin(config.publicOrigin, config.corsOrigins);
-  const marks = createSessionMarks(config.session.secrets);
-  const guards = createGuards({ tokens, appTokens, marks, idOf: sessions.idOf, now });
+
+  const sessions = createSessions(session, deps.sessionStore, now);
+  const { getSessionId } = sessions;
+  const pageUserTags = createPageUserTags(session.secrets);
+  const tokenGuards = createTokenGuards({ tokens, appTokens, pageUserTags, getSessionId, now });
+  const transactions = createLoginTransactions(session, now);
+  const { sessionEndEvents } = deps;
+  const streams = createOpenStreams({ sessionEndEvents, endsAt: tokens.endsAt, now, log });
   const callUpstream = createCallUpstream(deps.upstream);
-  const forwardTo = createForwardTo({ callUpstream, streams, now });
-  const limit = createRateLimits({ ...deps, idOf: sessions.idOf });
-  const pageHeaders = createPageHeaders(config.session.cookie.secure, () => oauth.endSessionUrl()?.origin);
-  const texts = createTexts(here('../views/texts'), {
+  const forwardTo = createForwarder({ callUpstream, streams, now });
+  const limit = createRateLimits({ ...deps, getSessionId });
+  const csrf = createCsrfProtection(publicOrigin, corsOrigins);
+  const pageHeaders = createPageHeaders(session.cookie.secure, () => oauth.endSessionUrl()?.origin);
+  const { texts, english } = createI18n(resolvePath('../views/texts'), {
     app: config.brand.name,
     provider: config.provider.name,
   });
-  const shared = { config, oauth, tokens, sessions, marks, transactions, callUpstream, ...guards, ...deps };
+  const shared = {
+    ...{ config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
+    ...tokenGuards,
+    ...deps,
+  };
 
+  const saveForm = createFormSaver(shared);
   const api = Router({ caseSensitive: true }).use(
-    '/api',
+    paths.api,
     apiHeaders,
-    createApiRoutes({ ...config, ...sameOrigin, ...guards, limit, forwardTo }),
+    createApiRoutes({ ...config, ...csrf, ...tokenGuards, limit, forwardTo }),
   );
+  const preparePage = Router().use(pageHeaders, texts);
 
   const handler = express();
   handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   handler.set('trust proxy', config.trustProxy).set('case sensitive routing', true);
-  handler.set('view engine', 'ejs').set('views', here('../views')).set('view cache', config.production);
+  handler
+    .set('view engine', 'ejs')
+    .set('views', resolvePath('../views'))
+    .set('view cache', config.production);
   handler.locals.appName = config.brand.name;
   handler.locals.appLogo = config.brand.logoUrl;
 
-  handler.use(createOpsRoutes(), createRequestLog(log));
-  if (config.corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(config.corsOrigins));
-  const keepForm = createKeepForm(shared);
-  handler.use(api, keepForm);
-  handler.use(refuseWebSocket, pageHeaders, sameOrigin.requireSameOriginToChange);
-  handler.use('/assets', compression(), express.static(here('../public'), { setHeaders: revalidated }));
-  handler.use(privateAnswer, texts);
-  if (config.authRateLimit > 0)
-    handler.use(limitedPaths, limit('auth', { limit: config.authRateLimit, windowSeconds: 60 }));
-  handler.use('/auth', createAuthRoutes(shared));
-  handler.use(createConsoleRoutes(shared, api, keepForm), createResumeRoutes(shared, api));
+  // The order of the middleware. Each line depends on those before it.
+  // 1. /healthz. Before the log, which it would fill.
+  handler.use(createHealthRoutes());
+  // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
+  handler.use(createRequestLog(log));
+  // 3. CORS headers and preflights. Before the API, so that a listed origin can also read errors.
+  if (corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(corsOrigins));
+  // 4. The route table under /api. Before all that follows, which is for pages: the API sets its own headers, checks the
+  //    origin of every method and accepts WebSockets.
+  handler.use(api);
+  // 5. Saves a form that the API rejected with `login_required`. Directly after the API: it handles errors of the API only.
+  handler.use(saveForm);
+  // 6. 404 for WebSocket handshakes. After the API, which is the only place that accepts them.
+  handler.use(rejectWebSocket);
+  // 7. Security headers of pages. Before any page or asset is sent.
+  handler.use(pageHeaders);
+  // 8. Rejects unsafe cross-site requests (CSRF). Before any handler that changes something.
+  handler.use(csrf.requireSameOriginForUnsafeMethods);
+  // 9. Static files. Before `no-store`, as browsers may cache them.
+  handler.use(
+    paths.assets,
+    compression(),
+    express.static(resolvePath('../public'), { setHeaders: setNoCache }),
+  );
+  // 10. `Cache-Control: no-store`. Before the handlers that read the session.
+  handler.use(noStore);
+  // 11. The texts in the browser's language. Before the first handler that renders a page.
+  handler.use(texts);
+  // 12. AUTH_RATE_LIMIT. Before the endpoints that call the provider.
+  if (authRateLimit > 0)
+    handler.use(rateLimitedPaths, limit('auth', { limit: authRateLimit, windowSeconds: 60 }));
+  // 13. Login, callback, and the endpoints of the session.
+  handler.use(createLoginRoutes(shared), createCallbackRoutes(shared), createSessionRoutes(shared));
+  // 14. The API console and saved forms. They pass rewritten requests to `api`, after the CSRF check above.
+  handler.use(createConsoleRoutes(shared, api, saveForm), createSavedFormRoutes(shared, api));
+  // 15. The pages.
   handler.use(createPageRoutes(shared));
-  handler.use(createErrorResponse(config.publicOrigin, Router().use(pageHeaders, texts), config.corsOrigins));
-  async function settled(): Promise<void> {
-    await Promise.all([tokens.settled(), appTokens.settled()]);
+  // 16. 404. After every route.
+  handler.use(notFound);
+  // 17. Turns errors into responses. Last, so that it handles the errors of all the others.
+  handler.use(createErrorResponse({ publicOrigin, corsOrigins, english, preparePage }));
+
+  async function drain(): Promise<void> {
+    await Promise.all([tokens.drain(), appTokens.drain()]);
     outbox.close();
   }
-  return { handler, ready: oauth.ready, leave: streams.closeAll, settled };
+  return { handler, discover: oauth.discover, closeStreams: streams.closeAll, drain };
 }

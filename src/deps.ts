@@ -3,24 +3,28 @@ import { MemoryStore as MemoryRateLimitStore, type Store as RateLimitStore } fro
 import { MemoryStore, type Store } from 'express-session';
 import { Registry } from 'prom-client';
 import { Agent, type Dispatcher } from 'undici';
-import type { Config } from './config.ts';
+import type { Config } from './config/load.ts';
 import { createLogger, type Logger } from './logger.ts';
-import { type AppTokenStore, createMemoryAppTokenStore } from './tokens/app-token-store.ts';
-import { createMemoryKeptForms, createRedisKeptForms, type KeptForms } from './tokens/kept-forms.ts';
-import { createRedisAppTokenStore } from './tokens/redis-app-token-store.ts';
-import { connectRedis, createConfirmation, untilReady } from './tokens/redis-connection.ts';
-import { createRedisRevocationOutbox } from './tokens/redis-revocation-outbox.ts';
-import { createRedisSessionEnds } from './tokens/redis-session-ends.ts';
-import { createRedisTokenStore, sessionKeyPrefix } from './tokens/redis-token-store.ts';
-import {
-  createMemoryRevocationOutbox,
-  type Revocation,
-  type RevocationOutbox,
-} from './tokens/revocation-outbox.ts';
-import { createMemorySessionEnds, type SessionEnds } from './tokens/session-ends.ts';
-import { createMemorySpentStates, createRedisSpentStates, type SpentStates } from './tokens/spent-states.ts';
-import { createMemoryTokenStore, type TokenStore } from './tokens/token-store.ts';
-import { createRedisRateLimitStore } from './web/redis-rate-limit-store.ts';
+import type { ConsumedStates } from './login/consumed-states.ts';
+import type { SavedForms } from './saved-forms/saved-forms.ts';
+import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
+import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
+import { createMemoryRevocationOutbox } from './stores/memory/revocation-outbox.ts';
+import { createMemorySavedForms } from './stores/memory/saved-forms.ts';
+import { createMemorySessionEndEvents } from './stores/memory/session-end-events.ts';
+import { createMemoryTokenStore } from './stores/memory/token-store.ts';
+import { createRedisAppTokenStore } from './stores/redis/app-token-store.ts';
+import { connectRedis, createReplicaWait, waitUntilReady } from './stores/redis/connection.ts';
+import { createRedisConsumedStates } from './stores/redis/consumed-states.ts';
+import { createRedisRateLimitStore } from './stores/redis/rate-limit-store.ts';
+import { createRedisRevocationOutbox } from './stores/redis/revocation-outbox.ts';
+import { createRedisSavedForms } from './stores/redis/saved-forms.ts';
+import { createRedisSessionEndEvents } from './stores/redis/session-end-events.ts';
+import { createRedisTokenStore, sessionKeyPrefix } from './stores/redis/token-store.ts';
+import type { AppTokenStore } from './tokens/app-token-store.ts';
+import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts';
+import type { SessionEndEvents } from './tokens/session-end-events.ts';
+import type { TokenStore } from './tokens/token-store.ts';
 
 /** Everything that leaves the process; a test can stand in for any of it. */
 export interface Deps {
@@ -32,9 +36,9 @@ export interface Deps {
   readonly upstream: Dispatcher;
   readonly tokenStore: TokenStore;
   readonly appTokenStore: AppTokenStore;
-  readonly sessionEnds: SessionEnds;
-  readonly spentStates: SpentStates;
-  readonly keptForms: KeptForms;
+  readonly sessionEndEvents: SessionEndEvents;
+  readonly consumedStates: ConsumedStates;
+  readonly savedForms: SavedForms;
   readonly sessionStore: Store;
   /** The outbox whose revocations are tried by `attempt`. */
   readonly revocationOutbox: (attempt: (revocation: Revocation) => Promise<boolean>) => RevocationOutbox;
@@ -57,14 +61,14 @@ export function createDeps(
   const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
   if (!config.redis) {
     log.info('REDIS_URL is not set: sessions are kept in memory and end with this process');
-    const sessionEnds = createMemorySessionEnds();
+    const sessionEndEvents = createMemorySessionEndEvents();
     return {
       ...shared,
       appTokenStore: createMemoryAppTokenStore(now),
-      sessionEnds,
-      tokenStore: createMemoryTokenStore(config.session, now, sessionEnds),
-      spentStates: createMemorySpentStates(now),
-      keptForms: createMemoryKeptForms(now),
+      sessionEndEvents,
+      tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents),
+      consumedStates: createMemoryConsumedStates(now),
+      savedForms: createMemorySavedForms(now),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
       rateLimitStore: () => new MemoryRateLimitStore(),
@@ -74,26 +78,26 @@ export function createDeps(
   }
   const { url, waitReplicas } = config.redis;
   const redis = connectRedis(url, log);
-  const confirmed = createConfirmation(redis, waitReplicas, log);
-  const sessionEnds = createRedisSessionEnds(redis, log);
+  const waitForReplicas = createReplicaWait(redis, waitReplicas, log);
+  const sessionEndEvents = createRedisSessionEndEvents(redis, log);
   const { secrets, idleSeconds } = config.session;
-  const client = nameOf(config.provider);
-  const appClient = nameOf(config.app.provider ?? config.provider);
+  const client = clientKey(config.provider);
+  const appClient = clientKey(config.app.provider ?? config.provider);
   return {
     ...shared,
     appTokenStore: createRedisAppTokenStore({ redis, client: appClient, secrets, now }),
-    sessionEnds,
+    sessionEndEvents,
     tokenStore: createRedisTokenStore({
       redis,
-      confirmed,
+      waitForReplicas,
       secrets,
       lifetime: config.session,
-      ends: sessionEnds,
+      sessionEndEvents,
       now,
       log,
     }),
-    spentStates: createRedisSpentStates(redis),
-    keptForms: createRedisKeptForms({ redis, secrets, now }),
+    consumedStates: createRedisConsumedStates(redis),
+    savedForms: createRedisSavedForms({ redis, secrets, now }),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ redis, client, secrets, attempt, now }),
     // The token store slides both keys of a session together; here nothing is touched.
     sessionStore: new RedisStore({
@@ -103,9 +107,9 @@ export function createDeps(
       disableTouch: true,
     }),
     rateLimitStore: (name) => createRedisRateLimitStore(redis, name),
-    connected: () => untilReady(redis),
+    connected: () => waitUntilReady(redis),
     async close() {
-      sessionEnds.close();
+      sessionEndEvents.close();
       redis.disconnect();
       await upstream.close();
     },
@@ -113,7 +117,7 @@ export function createDeps(
 }
 
 /** Tells a client at its provider from others on the same Redis. */
-function nameOf({
+function clientKey({
   clientId,
   issuer,
   endpoints,

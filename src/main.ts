@@ -1,16 +1,17 @@
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import { config as readEnvFile } from 'dotenv';
 import { createApp } from './app.ts';
-import { ConfigError, loadConfig } from './config.ts';
-import { createDeps, type Deps } from './deps.ts';
-import { listenForUpgrades } from './web/upgrade.ts';
+import { ConfigError, loadConfig } from './config/load.ts';
+import { createDeps } from './deps.ts';
+import { serveMetrics } from './metrics.ts';
+import { listenForUpgrades } from './proxy/websocket-upgrade.ts';
 
-/** sysexits.h EX_CONFIG: starting again without changing the configuration is of no use. */
+/** sysexits.h EX_CONFIG: restarting without changing the configuration is useless. */
 const exitConfig = 78;
-const longestGoodbyeMs = 10_000;
-/** Longer than the balancers in front keep theirs, so that none of them sends into a closing connection. */
+const shutdownTimeoutMs = 10_000;
+/** Longer than typical load balancers keep idle connections, so that they never reuse one that is closing. */
 const keepAliveTimeout = 65_000;
-/** A large upload takes its time; silence within it is noticed where it flows (request-body.ts). */
+/** Large uploads take time; stalled ones are detected while they are forwarded (proxy/request-body.ts). */
 const requestTimeout = 3_600_000;
 
 readEnvFile({ quiet: true });
@@ -30,17 +31,17 @@ async function start(): Promise<void> {
   for (const warning of config.warnings) log.warn(warning);
 
   const app = createApp(config, deps);
-  app.ready().then(
+  app.discover().then(
     ({ canRevoke }) => {
       if (!canRevoke)
         log.warn(
-          'No revocation endpoint is known, so sign-out cannot revoke tokens: set OAUTH2_REVOCATION_URL.',
+          'no revocation endpoint: sign-out will not revoke tokens at the provider (set OAUTH2_REVOCATION_URL)',
         );
     },
     (error) =>
       log.warn(
         { err: error },
-        'The metadata of the provider cannot be had yet; it is asked again when needed.',
+        'provider metadata is not available yet; discovery will be retried when it is needed',
       ),
   );
 
@@ -50,7 +51,7 @@ async function start(): Promise<void> {
   server.on('error', (error: NodeJS.ErrnoException) => {
     console.error(
       error.code === 'EADDRINUSE'
-        ? `Port ${config.port} is already in use. Set PORT to another one.`
+        ? `Port ${config.port} is already in use. Set PORT to a different port.`
         : `Cannot listen on ${config.host}:${config.port}: ${error.message}`,
     );
     process.exit(1);
@@ -62,16 +63,16 @@ async function start(): Promise<void> {
   const metricsServer = config.metricsPort === undefined ? undefined : serveMetrics(deps, config.metricsPort);
 
   async function stop(): Promise<void> {
-    const goodbye = setTimeout(() => process.exit(1), longestGoodbyeMs);
-    const leaving = setInterval(() => server.closeIdleConnections(), 100); // as each ends its last request
+    const forceExit = setTimeout(() => process.exit(1), shutdownTimeoutMs);
+    const idleSweep = setInterval(() => server.closeIdleConnections(), 100); // closes each after its last request
     const closed = new Promise((done) => server.close(done));
-    app.leave();
+    app.closeStreams();
     await closed;
-    clearInterval(leaving);
+    clearInterval(idleSweep);
     metricsServer?.close();
-    await app.settled();
+    await app.drain();
     await deps.close();
-    clearTimeout(goodbye);
+    clearTimeout(forceExit);
   }
   let isStopping = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
@@ -79,22 +80,8 @@ async function start(): Promise<void> {
       if (isStopping) return;
       isStopping = true;
       stop().catch((error) => {
-        log.error({ err: error }, 'the end was not an orderly one');
+        log.error({ err: error }, 'graceful shutdown failed');
         process.exit(1);
       });
     });
-}
-
-/** Prometheus' text at every path, on this machine only: what is measured is the operator's business. */
-function serveMetrics({ metrics, log }: Deps, port: number): Server {
-  const server = createServer(async (_req, res) => {
-    try {
-      res.setHeader('Content-Type', metrics.contentType).end(await metrics.metrics());
-    } catch (error) {
-      log.warn({ err: error }, 'the metrics cannot be read now');
-      res.writeHead(503).end();
-    }
-  });
-  server.on('error', (error) => log.error({ err: error }, 'METRICS_PORT cannot be listened on'));
-  return server.listen(port, '127.0.0.1');
 }

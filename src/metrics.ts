@@ -1,13 +1,34 @@
+import { createServer, type Server } from 'node:http';
 import { Gauge, type Registry } from 'prom-client';
+import type { Logger } from './logger.ts';
 
-/** `latchkey_revocations_pending`: tokens of ended sessions that the provider has not revoked yet. */
-export function measureRevocations(metrics: Registry, pending: () => Promise<number>): void {
+/** `latchkey_revocations_pending`: tokens of ended sessions that are not revoked at the provider yet. */
+export function registerRevocationGauge(metrics: Registry, pending: () => Promise<number>): void {
   new Gauge({
     name: 'latchkey_revocations_pending',
-    help: 'Tokens of ended sessions that the provider has not revoked yet',
+    help: 'Tokens waiting to be revoked at the provider',
     registers: [metrics],
     async collect() {
       this.set(await pending());
     },
   });
+}
+
+interface MetricsServerParts {
+  readonly metrics: Registry;
+  readonly log: Logger;
+}
+
+/** Serves the metrics in Prometheus' text format on every path of `port`, on the loopback address only. */
+export function serveMetrics({ metrics, log }: MetricsServerParts, port: number): Server {
+  const server = createServer(async (_req, res) => {
+    try {
+      res.setHeader('Content-Type', metrics.contentType).end(await metrics.metrics());
+    } catch (error) {
+      log.warn({ err: error }, 'failed to collect metrics');
+      res.writeHead(503).end();
+    }
+  });
+  server.on('error', (error) => log.error({ err: error }, 'cannot listen on METRICS_PORT'));
+  return server.listen(port, '127.0.0.1');
 }

@@ -47,5 +47,5 @@ jest.on('exit', (code) => {
 /** Whether the arguments are anything but paths in other folders of test/. */
 function wantsBrowserTests() {
   const paths = args.filter((each) => each.startsWith('test/'));
-  return paths.length === 0 || paths.some((each) => !/^test\/(flow|hostile|house|unit)\b/.test(each));
+  return paths.length === 0 || paths.some((each) => !/^test\/(flow|hostile|architecture|unit)\b/.test(each));
 }

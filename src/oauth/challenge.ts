@@ -12,10 +12,10 @@ export interface Challenge extends LoginRequirements {
   readonly error: string;
 }
 
-const longestHeader = 4_096;
+const maxHeaderLength = 4_096;
 const schemes = new Set(['bearer', 'dpop']);
 const errorCode = /^[\w.-]{1,64}$/;
-const nowhere = 'https://api.invalid/';
+const dummyUrl = 'https://api.invalid/';
 
 /**
  * The first challenge for an access token that says what is wrong; `undefined` when there is none, or when the header
@@ -25,8 +25,8 @@ export async function readChallenge(
   header: string | readonly string[] | undefined,
 ): Promise<Challenge | undefined> {
   const value = typeof header === 'string' ? header : header?.join(', ');
-  if (value === undefined || value.length > longestHeader) return undefined;
-  for (const { scheme, parameters } of await challengesIn(value)) {
+  if (value === undefined || value.length > maxHeaderLength) return undefined;
+  for (const { scheme, parameters } of await parseChallenges(value)) {
     const { error } = parameters;
     if (!schemes.has(scheme) || error === undefined || !errorCode.test(error)) continue;
     return { error, ...readLoginRequirements(parameters) };
@@ -35,12 +35,12 @@ export async function readChallenge(
 }
 
 /** The protocol library reads challenges of responses only, so it is given one that never travelled. */
-async function challengesIn(header: string): Promise<WWWAuthenticateChallengeError['cause']> {
-  const server = new Configuration({ issuer: nowhere }, 'nobody');
+async function parseChallenges(header: string): Promise<WWWAuthenticateChallengeError['cause']> {
+  const server = new Configuration({ issuer: dummyUrl }, 'nobody');
   server[customFetch] = async () =>
     new Response(null, { status: 401, headers: { 'www-authenticate': header } });
   try {
-    await fetchProtectedResource(server, 'none', new URL(nowhere), 'GET');
+    await fetchProtectedResource(server, 'none', new URL(dummyUrl), 'GET');
   } catch (error) {
     if (error instanceof WWWAuthenticateChallengeError) return error.cause;
     // Not a header at all: line breaks, or characters beyond Latin-1.

@@ -1,10 +1,10 @@
-import type { DeviationName } from '../providers.ts';
+import type { DeviationName } from '../config/presets.ts';
 
-type Members = Readonly<Record<string, unknown>>;
+type JsonObject = Readonly<Record<string, unknown>>;
 
 interface TokenAnswer {
   readonly status: number;
-  readonly body: Members;
+  readonly body: JsonObject;
 }
 
 /** What providers say in place of a code of RFC 6749 5.2. */
@@ -20,7 +20,7 @@ const ownErrorCodes = new Map([
 ]);
 
 /** Errors that are no answer to what was asked: as a 500 they leave the login as it is. */
-const failuresOfTheServer = new Set([
+const serverErrorCodes = new Set([
   ...['server_error', 'temporarily_unavailable', 'service_unavailable'],
   ...['internal_error', 'fatal_error', 'request_timeout', 'ratelimited'],
 ]);
@@ -29,7 +29,7 @@ const failuresOfTheServer = new Set([
  * Each row reads one deviation as the RFC would have it, and leaves alone what does not deviate. `expired-is-403` is
  * not of the token endpoint but of APIs (`tokenRefusedStatuses`).
  */
-const readings: Readonly<Partial<Record<DeviationName, (answer: TokenAnswer) => TokenAnswer>>> = {
+const deviationHandlers: Readonly<Partial<Record<DeviationName, (answer: TokenAnswer) => TokenAnswer>>> = {
   'token-type-missing': ({ status, body }) => ({
     status,
     body: typeof body.access_token === 'string' ? { ...body, token_type: body.token_type || 'Bearer' } : body,
@@ -41,7 +41,7 @@ const readings: Readonly<Partial<Record<DeviationName, (answer: TokenAnswer) => 
   'error-in-200': ({ status, body }) => {
     const isError = status === 200 && typeof body.error === 'string' && body.access_token === undefined;
     if (!isError) return { status, body };
-    return { status: failuresOfTheServer.has(String(body.error)) ? 500 : 400, body };
+    return { status: serverErrorCodes.has(String(body.error)) ? 500 : 400, body };
   },
   'own-error-codes': ({ status, body }) => ({
     status,
@@ -51,11 +51,11 @@ const readings: Readonly<Partial<Record<DeviationName, (answer: TokenAnswer) => 
 };
 
 /** A JSON answer of the token endpoint, read with the deviations declared for its provider; none is looked for. */
-export function asDeclared(declared: readonly DeviationName[], status: number, body: unknown) {
-  if (!isMembers(body)) return { status, body };
-  return declared.reduce((answer, name) => readings[name]?.(answer) ?? answer, { status, body });
+export function applyDeviations(declared: readonly DeviationName[], status: number, body: unknown) {
+  if (!isJsonObject(body)) return { status, body };
+  return declared.reduce((answer, name) => deviationHandlers[name]?.(answer) ?? answer, { status, body });
 }
 
-function isMembers(body: unknown): body is Members {
+function isJsonObject(body: unknown): body is JsonObject {
   return typeof body === 'object' && body !== null && !Array.isArray(body);
 }

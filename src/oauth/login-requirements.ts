@@ -7,8 +7,8 @@ export interface LoginRequirements {
   readonly maxAge?: number;
 }
 
-const longestScope = 1_000;
-const longestAcrValues = 300;
+const maxScopeLength = 1_000;
+const maxAcrValuesLength = 300;
 const largestMaxAge = 2 ** 31 - 1;
 
 const token = /^[\x21\x23-\x5B\x5D-\x7E]+$/;
@@ -23,16 +23,16 @@ export function readLoginRequirements(parameters: {
   readonly acr_values?: unknown;
   readonly max_age?: unknown;
 }): LoginRequirements {
-  const acrValues = tokensOf(parameters.acr_values, longestAcrValues).join(' ');
+  const acrValues = parseScopeTokens(parameters.acr_values, maxAcrValuesLength).join(' ');
   const maxAge = secondsOf(parameters.max_age);
   return {
-    scope: [...new Set(tokensOf(parameters.scope, longestScope))],
+    scope: [...new Set(parseScopeTokens(parameters.scope, maxScopeLength))],
     ...(acrValues !== '' && { acrValues }),
     ...(maxAge !== undefined && { maxAge }),
   };
 }
 
-function tokensOf(value: unknown, longest: number): readonly string[] {
+function parseScopeTokens(value: unknown, longest: number): readonly string[] {
   if (typeof value !== 'string' || value.length > longest) return [];
   return value.split(' ').filter((each) => token.test(each));
 }

@@ -8,8 +8,8 @@ import {
 /**
  * Who said no:
  * - `invalid_grant`: the server, for good, to this code or refresh token
- * - `client`: the server, to our own registration; the operator must act
- * - `refused`: the server, for good, in words of its own
+ * - `client_misconfigured`: the server, to our own registration; the operator must act
+ * - `rejected_other`: the server, for good, in words of its own
  * - `denied`: the person, on the consent page
  * - `authorization`: the server, in the authorization response
  * - `invalid_response`: ourselves, to an answer that failed a check
@@ -18,15 +18,15 @@ import {
  */
 export type OAuthErrorKind =
   | 'invalid_grant'
-  | 'client'
-  | 'refused'
+  | 'client_misconfigured'
+  | 'rejected_other'
   | 'denied'
   | 'authorization'
   | 'invalid_response'
   | 'unavailable'
   | 'outcome_unknown';
 
-/** A failure of the authorization server, sorted. `message` is evidence for the log, not for an answer. */
+/** A failure of the authorization server, sorted. `message` is safeErrorDetail for the log, not for an answer. */
 export class OAuthError extends Error {
   override readonly name = 'OAuthError';
 
@@ -63,8 +63,8 @@ const clientCodes = new Set([
 /** The library's codes for an answer that was OAuth, and wrong. */
 const checkFailures = /INVALID_RESPONSE|COMPARISON|TIMESTAMP|KEY_SELECTION|UNSUPPORTED/;
 /** The server has not taken the request up (RFC 6585 4, RFC 8470 5.2, RFC 9110 15.6.4). */
-const notTakenUp = new Set([425, 429, 503]);
-const longestRetryAfterSeconds = 300;
+const notProcessedStatuses = new Set([425, 429, 503]);
+const maxRetryAfterSeconds = 300;
 const finalStatuses = new Set([400, 401, 403]);
 
 /** Sorts whatever the protocol library threw while the server was asked at an endpoint. */
@@ -72,18 +72,22 @@ export function toOAuthError(error: unknown): OAuthError {
   if (error instanceof OAuthError) return error;
   if (error instanceof AuthorizationResponseError) {
     const kind = error.error === 'access_denied' ? 'denied' : 'authorization';
-    return new OAuthError(kind, evidence(error.error, error.error_description));
+    return new OAuthError(kind, safeErrorDetail(error.error, error.error_description));
   }
   if (error instanceof ResponseBodyError) {
-    return refusal(error.response, evidence(error.error, error.error_description), error.error);
+    return fromErrorResponse(
+      error.response,
+      safeErrorDetail(error.error, error.error_description),
+      error.error,
+    );
   }
   if (error instanceof WWWAuthenticateChallengeError) {
-    return refusal(error.response, `HTTP ${error.response.status} with a challenge`);
+    return fromErrorResponse(error.response, `HTTP ${error.response.status} with a challenge`);
   }
   if (error instanceof ClientError) {
     // The library keeps a response it could make nothing of as the cause.
     if (error.cause instanceof Response && error.cause.status >= 400) {
-      return refusal(error.cause, `HTTP ${error.cause.status} without an OAuth error`);
+      return fromErrorResponse(error.cause, `HTTP ${error.cause.status} without an OAuth error`);
     }
     const isCheckFailed = error.code !== undefined && checkFailures.test(error.code);
     return new OAuthError(
@@ -95,20 +99,20 @@ export function toOAuthError(error: unknown): OAuthError {
   return new OAuthError(kind, 'the authorization server does not answer', { cause: error });
 }
 
-function refusal(response: Response, message: string, code?: string): OAuthError {
-  return new OAuthError(refusalKind(response.status, code), message, {
+function fromErrorResponse(response: Response, message: string, code?: string): OAuthError {
+  return new OAuthError(kindOfErrorResponse(response.status, code), message, {
     code: code === 'invalid_grant' || (code !== undefined && clientCodes.has(code)) ? code : undefined,
     retryAfterSeconds: readRetryAfter(response.headers.get('retry-after')),
   });
 }
 
-function refusalKind(status: number, code: string | undefined): OAuthErrorKind {
-  if (notTakenUp.has(status)) return 'unavailable';
+function kindOfErrorResponse(status: number, code: string | undefined): OAuthErrorKind {
+  if (notProcessedStatuses.has(status)) return 'unavailable';
   if (status >= 500 || status === 408) return 'outcome_unknown';
   if (code === 'invalid_grant') return 'invalid_grant';
-  if (code !== undefined && clientCodes.has(code)) return 'client';
+  if (code !== undefined && clientCodes.has(code)) return 'client_misconfigured';
   // Other statuses without an OAuth error come from something in front of the server, not from the server.
-  return code !== undefined || finalStatuses.has(status) ? 'refused' : 'outcome_unknown';
+  return code !== undefined || finalStatuses.has(status) ? 'rejected_other' : 'outcome_unknown';
 }
 
 const connectFailures = new Set([
@@ -136,12 +140,12 @@ function readRetryAfter(header: string | null): number | undefined {
   if (header === null) return undefined;
   const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
   return Number.isFinite(seconds)
-    ? Math.min(Math.max(0, Math.ceil(seconds)), longestRetryAfterSeconds)
+    ? Math.min(Math.max(0, Math.ceil(seconds)), maxRetryAfterSeconds)
     : undefined;
 }
 
 /** Code and description for the log; whatever could be a token or a code in it is taken out. */
-function evidence(code: string, description: string | undefined): string {
+function safeErrorDetail(code: string, description: string | undefined): string {
   const text = description === undefined ? code : `${code}: ${description}`;
   return text.replace(/[\w.~+/=-]{20,}/g, '[redacted]').slice(0, 500);
 }

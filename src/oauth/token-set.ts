@@ -3,86 +3,32 @@ export interface TokenSet {
   readonly accessToken: string;
   /** In lower case: `bearer`. */
   readonly tokenType: string;
-  /** What was granted, not what was asked for. */
+  /** The scope that was granted, which may differ from the requested scope. */
   readonly scope: readonly string[];
   /** When the response arrived, epoch milliseconds. */
   readonly issuedAt: number;
-  /** Epoch milliseconds; absent when the server did not say, which means "until the API says 401". */
+  /** Epoch milliseconds; absent when the server stated no lifetime, so the token is used until an API rejects it. */
   readonly expiresAt?: number;
   readonly refreshToken?: string;
   readonly idToken?: string;
 }
 
-/** The members of a token response this app uses, as the protocol library hands them over. */
-export interface TokenResponse {
-  readonly access_token: string;
-  readonly token_type: string;
-  readonly expires_in?: number | undefined;
-  readonly scope?: string | undefined;
-  readonly refresh_token?: string | undefined;
-  readonly id_token?: string | undefined;
-}
+const maxRefreshWindowMs = 300_000;
+const refreshWindowShare = 0.2;
 
-const longestLeewayMs = 300_000;
-const leewayShareOfLifetime = 0.2;
-
-/**
- * A token response as a TokenSet. What the response leaves out stays as it was: in a refresh the `previous`
- * refresh token, ID token and scope (RFC 6749 6), in a first grant the scope that was `asked` for (5.1).
- * @param arrivedAt epoch milliseconds from which `expires_in` counts
- */
-export function readTokenResponse(
-  response: TokenResponse,
-  arrivedAt: number,
-  { asked = [], previous }: { readonly asked?: readonly string[]; readonly previous?: TokenSet },
-): TokenSet {
-  const refreshToken = response.refresh_token ?? previous?.refreshToken;
-  const idToken = response.id_token ?? previous?.idToken;
-  return {
-    accessToken: response.access_token,
-    tokenType: response.token_type.toLowerCase(),
-    scope: response.scope?.split(' ').filter(Boolean) ?? previous?.scope ?? asked,
-    issuedAt: arrivedAt,
-    ...(response.expires_in !== undefined && { expiresAt: arrivedAt + response.expires_in * 1000 }),
-    ...(refreshToken !== undefined && { refreshToken }),
-    ...(idToken !== undefined && { idToken }),
-  };
-}
-
-/**
- * The body of a token response without what real servers put there in vain: members that are `null` or empty,
- * an `expires_in` that is no number of seconds, an array for a scope, and (unless `idToken` may be used) an ID
- * token nobody asked for or nobody can check. The protocol library would refuse the whole response for any of them.
- */
-export function tidyTokenResponse(body: unknown, idToken: 'use' | 'drop'): unknown {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
-  const tidy: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(body)) {
-    if (value === null) continue;
-    if (value === '' && name !== 'scope') continue;
-    if (name === 'id_token' && idToken === 'drop') continue;
-    if (name === 'expires_in') {
-      const seconds = typeof value === 'string' ? Number(value) : value;
-      if (typeof seconds !== 'number' || !Number.isFinite(seconds)) continue;
-      tidy[name] = Math.max(0, seconds);
-    } else tidy[name] = name === 'scope' && Array.isArray(value) ? value.join(' ') : value;
-  }
-  return tidy;
-}
-
-/** How long before its end a token is renewed: a fifth of its lifetime, five minutes at the most. */
-export function leewayMs({ issuedAt, expiresAt }: TokenSet): number {
+/** How long before its expiry an access token is refreshed: a fifth of its lifetime, at most five minutes. */
+export function refreshWindowMs({ issuedAt, expiresAt }: TokenSet): number {
   return expiresAt === undefined
     ? 0
-    : Math.min(longestLeewayMs, (expiresAt - issuedAt) * leewayShareOfLifetime);
+    : Math.min(maxRefreshWindowMs, (expiresAt - issuedAt) * refreshWindowShare);
 }
 
-/** False once it is time to renew the access token, which an API may still take (see `isExpired`). */
+/** False once the access token should be refreshed; an API may still accept it (see `isExpired`). */
 export function isFresh(tokens: TokenSet, now: number): boolean {
-  return tokens.expiresAt === undefined || tokens.expiresAt - now > leewayMs(tokens);
+  return tokens.expiresAt === undefined || tokens.expiresAt - now > refreshWindowMs(tokens);
 }
 
-/** True once the access token's time is over; a token whose end was not said never expires. */
+/** True once the access token has expired; one without a stated lifetime never does. */
 export function isExpired(tokens: TokenSet, now: number): boolean {
   return tokens.expiresAt !== undefined && tokens.expiresAt <= now;
 }

@@ -1,8 +1,8 @@
 import { type RequestHandler, Router } from 'express';
+import type { Method, ResourceServer, ScopeRule } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
-import type { Method, ResourceServer, ScopeRule } from '../route-table.ts';
-import { requireAnyScope, requireScope } from '../web/guards.ts';
-import type { RateLimit } from '../web/rate-limit.ts';
+import type { RateLimit } from '../middleware/rate-limit.ts';
+import { requireAnyScope, requireScope } from '../session/require-scope.ts';
 
 interface ApiParts {
   readonly routes: readonly ResourceServer[];
@@ -45,7 +45,7 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
     for (const [method, rule] of Object.entries(server.methods))
       api[verbs[method as Method]](path, ...limits, ...guardsOf(server, rule), forward);
   }
-  refuseOtherMethods(api, routes);
+  rejectOtherMethods(api, routes);
   return api;
 }
 
@@ -65,12 +65,12 @@ function whenSignedIn(guard: RequestHandler): RequestHandler {
   };
 }
 
-/** What the rows of a path would have taken: told to `OPTIONS`, and in the 405 for everything else. */
-function refuseOtherMethods(api: Router, routes: readonly ResourceServer[]): void {
+/** What the rows of a path would have allowed: told to `OPTIONS`, and in the 405 for everything else. */
+function rejectOtherMethods(api: Router, routes: readonly ResourceServer[]): void {
   for (const { path, methods } of routes) {
-    const taken = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+    const allowed = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
     api.all(path, (_req, res, next) => {
-      res.locals.allow = [...(res.locals.allow ?? []), ...taken];
+      res.locals.allow = [...(res.locals.allow ?? []), ...allowed];
       next();
     });
   }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../logger.ts';
-import type { OAuthClient } from '../oauth/client.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 
@@ -20,20 +20,20 @@ export interface RevocationOutbox {
   /** The tokens will be revoked, whatever happens to this process from now on. */
   add(tokens: TokenSet): Promise<void>;
   /** Settles when everything that is due has been tried once. */
-  work(): Promise<void>;
+  processDue(): Promise<void>;
   /** How many tokens wait. */
   pending(): Promise<number>;
-  /** Lets go of what `work` needs; what waits goes on waiting. */
+  /** Lets go of what `work` needs; what waits goes on queued. */
   close(): void;
 }
 
-export const longestKeptMs = 86_400_000;
+export const maxRetryMs = 86_400_000;
 const firstPauseMs = 1_000;
-const longestPauseMs = 60_000;
+const maxPauseMs = 60_000;
 
 /** How long a revocation that failed `attempts` times waits for the next one: doubling, up to a minute. */
 export function pauseMs(attempts: number): number {
-  return Math.min(firstPauseMs * 2 ** (attempts - 1), longestPauseMs);
+  return Math.min(firstPauseMs * 2 ** (attempts - 1), maxPauseMs);
 }
 
 /** The refresh token first: it is the one that would make new ones. */
@@ -48,7 +48,7 @@ export function revocationsOf({ accessToken, refreshToken }: TokenSet, since: nu
  * `attempt(revocation)`: true when there is nothing more to do for it: revoked, refused for good, or too old. While the
  * provider has asked for time (`Retry-After`), nothing is sent and the answer is false.
  */
-export function createAttempt(
+export function createRevoker(
   oauth: Pick<OAuthClient, 'revokeToken'>,
   now: () => number,
   log: Logger,
@@ -62,52 +62,21 @@ export function createAttempt(
     } catch (error) {
       const failure = toOAuthError(error);
       if (failure.retryAfterSeconds !== undefined) notBefore = now() + failure.retryAfterSeconds * 1000;
-      const isOver = isFinal(failure) || now() - since > longestKeptMs;
-      if (isOver) log.error({ err: failure, hint }, 'a token could not be revoked, and is given up');
+      const isDone = isFinal(failure) || now() - since > maxRetryMs;
+      if (isDone) log.error({ err: failure, hint }, 'a token could not be revoked, and is given up');
       else log.warn({ err: failure, hint }, 'a revocation is put off: the provider cannot take it');
-      return isOver;
+      return isDone;
     }
   };
 }
 
 /** A wrong client registration is for the operator to mend, so it is not final. */
 function isFinal({ kind }: OAuthError): boolean {
-  return kind === 'refused' || kind === 'invalid_grant' || kind === 'invalid_response';
-}
-
-/** Waits in this process, and ends with it. */
-export function createMemoryRevocationOutbox(
-  attempt: (revocation: Revocation) => Promise<boolean>,
-  now: () => number,
-): RevocationOutbox {
-  const waiting = new Map<Revocation, { attempts: number; dueAt: number }>();
-  const closed = new AbortController();
-
-  async function workOff(): Promise<void> {
-    for (const [revocation, state] of waiting) {
-      if (state.dueAt > now()) continue;
-      state.dueAt = Number.POSITIVE_INFINITY; // under way: nobody else takes it
-      if (await attempt(revocation)) waiting.delete(revocation);
-      else {
-        state.attempts += 1;
-        state.dueAt = now() + pauseMs(state.attempts);
-      }
-    }
-  }
-
-  repeat(workOff, closed.signal);
-  return {
-    async add(tokens) {
-      for (const each of revocationsOf(tokens, now())) waiting.set(each, { attempts: 0, dueAt: now() });
-    },
-    work: workOff,
-    pending: async () => waiting.size,
-    close: () => closed.abort(),
-  };
+  return kind === 'rejected_other' || kind === 'invalid_grant' || kind === 'invalid_response';
 }
 
 /** Does `work` about once a second until `signal`, without keeping the process alive for it. */
-export async function repeat(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+export async function runEverySecond(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await delay(1_000 * (0.75 + Math.random() / 2), undefined, { ref: false, signal }).catch(() => undefined);
     if (!signal.aborted) await work().catch(() => undefined); // the store is away: the next round tries again

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import type { OAuthClient, User } from '../oauth/client.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
-import { isExpired, isFresh, leewayMs, type TokenSet } from '../oauth/token-set.ts';
-import { LeaseLapsed } from './lease.ts';
+import { isExpired, isFresh, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
+import type { User } from '../oauth/userinfo.ts';
 import type { RevocationOutbox } from './revocation-outbox.ts';
-import type { Change, TokenRecord, TokenStore } from './token-store.ts';
+import { type Change, LeaseLostError, type TokenRecord, type TokenStore } from './token-store.ts';
 
 /** A user's tokens from login to logout. Rejects with `AppError` only. */
 export interface TokenManager {
@@ -35,7 +35,7 @@ export interface TokenManager {
    * authorization server gives the same one again.
    * @throws AppError `temporarily_unavailable`
    */
-  renewed(id: string, refused: TokenSet): Promise<TokenRecord | undefined>;
+  replaceRefused(id: string, refused: TokenSet): Promise<TokenRecord | undefined>;
   /**
    * Nobody is logged in under `id`, for good; its tokens, also those of a refresh under way, are revoked at the
    * provider: now if it can, else as soon as it can. False when nobody was logged in.
@@ -46,7 +46,7 @@ export interface TokenManager {
   /** Nobody comes to be logged in under `id`; the tokens that were meant for it are revoked, when given. */
   discard(id: string, tokens: TokenSet | undefined): Promise<void>;
   /** Settles when nothing is under way in the background. */
-  settled(): Promise<void>;
+  drain(): Promise<void>;
 }
 
 interface TokenManagerParts {
@@ -58,16 +58,20 @@ interface TokenManagerParts {
 }
 
 /** An access token this close to its end may not survive the way to the API. */
-const longestTravelMs = 2_000;
+const expirySafetyMarginMs = 2_000;
 /** How long a session waits after a failure for which the server named no time. */
-const pauseSeconds: Partial<Record<OAuthErrorKind, number>> = { outcome_unknown: 3, client: 5, refused: 30 };
+const pauseSeconds: Partial<Record<OAuthErrorKind, number>> = {
+  outcome_unknown: 3,
+  client_misconfigured: 5,
+  rejected_other: 30,
+};
 /** A refresh that was held up begins anew this often. */
-const mostTurns = 3;
+const maxAttempts = 3;
 /** A person who signs out does not wait longer than this for the provider; the revocation itself goes on. */
-const longestRevocationWaitMs = 2_000;
+const maxRevocationWaitMs = 2_000;
 
 export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
-  const renewals = new Map<string, Promise<TokenRecord | undefined>>();
+  const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
   const background = new Set<Promise<unknown>>();
 
   function inBackground(work: Promise<unknown>): void {
@@ -76,70 +80,75 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   }
 
   /** One refresh per session in this process, one after another across processes (`TokenStore.update`). */
-  function renewal(id: string, seen: TokenSet, isRefused = false): Promise<TokenRecord | undefined> {
-    const underWay = renewals.get(id);
-    if (underWay) return underWay;
-    const begun = renew(id, seen, isRefused).finally(() => renewals.delete(id));
-    renewals.set(id, begun);
-    return begun;
+  function refreshOnce(id: string, observed: TokenSet, isRefused = false): Promise<TokenRecord | undefined> {
+    const pending = refreshes.get(id);
+    if (pending) return pending;
+    const started = refreshUnderLease(id, observed, isRefused).finally(() => refreshes.delete(id));
+    refreshes.set(id, started);
+    return started;
   }
 
-  async function renew(id: string, seen: TokenSet, isRefused: boolean): Promise<TokenRecord | undefined> {
-    const change: Change = (newest, holdOn) => renewed(newest, seen, isRefused, holdOn);
+  async function refreshUnderLease(
+    id: string,
+    observed: TokenSet,
+    isRefused: boolean,
+  ): Promise<TokenRecord | undefined> {
+    const change: Change = (newest, confirmAndExtend) =>
+      decideRefresh(newest, observed, isRefused, confirmAndExtend);
     // Signed out while the provider was asked: what it gave must not outlive the session.
     const refused = ({ tokens }: TokenRecord) => inBackground(revoke(tokens));
-    for (let turns = 0; ; turns += 1) {
+    for (let attempts = 0; ; attempts += 1) {
       try {
         return await store.update(id, change, refused);
       } catch (error) {
-        // This process was held up; what another did meanwhile is seen by reading anew.
-        if (!(error instanceof LeaseLapsed)) throw error;
-        if (turns === mostTurns) throw storeUnavailable(error);
+        // This process was held up; what another did meanwhile is observed by reading anew.
+        if (!(error instanceof LeaseLostError)) throw error;
+        if (attempts === maxAttempts) throw storeUnavailable(error);
       }
     }
   }
 
   /** The table "what a refresh may end in" of ARCHITECTURE.md: the record to keep, none, or a failure that keeps it. */
-  async function renewed(
+  async function decideRefresh(
     newest: TokenRecord,
-    seen: TokenSet,
+    observed: TokenSet,
     isRefused: boolean,
-    holdOn: () => Promise<void>,
+    confirmAndExtend: () => Promise<void>,
   ): Promise<TokenRecord | undefined> {
     const isExpiredNow = () => isExpired(newest.tokens, now());
-    const wasRenewedMeanwhile = newest.tokens.accessToken !== seen.accessToken;
-    if (wasRenewedMeanwhile && isFresh(newest.tokens, now())) return newest;
+    const wasRefreshedMeanwhile = newest.tokens.accessToken !== observed.accessToken;
+    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) return newest;
     if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
     try {
-      const tokens = await oauth.refreshTokenGrant(newest.tokens, holdOn);
+      const tokens = await oauth.refreshTokenGrant(newest.tokens, confirmAndExtend);
       return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
     } catch (error) {
-      if (error instanceof LeaseLapsed || error instanceof AppError) throw error; // nothing was sent
+      if (error instanceof LeaseLostError || error instanceof AppError) throw error; // nothing was sent
       const failure = toOAuthError(error);
       if (failure.kind === 'invalid_grant') {
         log.info({ err: failure }, 'the provider ended a login: it refuses the refresh token');
         return undefined;
       }
       // A token whose end was not said is good until an API says that it is not.
-      const isOver = isExpiredNow() || (isRefused && newest.tokens.expiresAt === undefined);
-      if (failure.kind === 'refused' && isOver) {
+      const hasExpired = isExpiredNow() || (isRefused && newest.tokens.expiresAt === undefined);
+      if (failure.kind === 'rejected_other' && hasExpired) {
         log.warn({ err: failure }, 'the provider ended a login without saying invalid_grant');
         return undefined;
       }
-      if (failure.kind === 'client')
+      if (failure.kind === 'client_misconfigured')
         log.error({ err: failure }, 'the provider refuses this client: check OAUTH2_CLIENT_ID and _SECRET');
       else log.warn({ err: failure, kind: failure.kind }, 'a refresh is put off, and the login stands');
-      throw putOff(failure, newest.tokens);
+      throw toRetryLaterError(failure, newest.tokens);
     }
   }
 
   /** For how long nobody asks again for this session. */
-  function putOff(failure: OAuthError, { expiresAt = 0 }: TokenSet): AppError {
+  function toRetryLaterError(failure: OAuthError, { expiresAt = 0 }: TokenSet): AppError {
     const untilExpirySeconds = Math.max(1, (expiresAt - now()) / 1000);
     const seconds = failure.retryAfterSeconds ?? pauseSeconds[failure.kind] ?? 1;
     // A final no ends the login when the token is over; that moment must not be missed.
-    const isFinal = failure.kind === 'refused';
-    const retryAfterSeconds = Math.ceil(isFinal ? Math.min(seconds, untilExpirySeconds) : seconds);
+    const isRejection = failure.kind === 'rejected_other';
+    const retryAfterSeconds = Math.ceil(isRejection ? Math.min(seconds, untilExpirySeconds) : seconds);
     return new AppError('temporarily_unavailable', { cause: failure, retryAfterSeconds });
   }
 
@@ -151,16 +160,16 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       log.error({ err: error }, 'tokens could not be written down for revocation');
       return;
     }
-    await workOutbox();
+    await processOutbox();
   }
 
   /** The provider is asked at once, and a person who signs out waits a little for it; the outbox sees to the rest. */
-  async function workOutbox(): Promise<void> {
-    const work = outbox.work().catch((error: unknown) => {
+  async function processOutbox(): Promise<void> {
+    const work = outbox.processDue().catch((error: unknown) => {
       log.warn({ err: error }, 'a revocation waits in the outbox');
     });
     inBackground(work);
-    await Promise.race([work, delay(longestRevocationWaitMs, undefined, { ref: false })]);
+    await Promise.race([work, delay(maxRevocationWaitMs, undefined, { ref: false })]);
   }
 
   return {
@@ -168,7 +177,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
 
     async peek(id) {
       const record = await store.get(id);
-      return record && isDead(record.tokens, now()) ? undefined : record;
+      return record && isExpiredAndUnrefreshable(record.tokens, now()) ? undefined : record;
     },
 
     endsAt: (id) => store.endsAt(id),
@@ -177,13 +186,13 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       const record = await store.get(id, { slide: true });
       if (!record || isFresh(record.tokens, now())) return record;
       const { tokens } = record;
-      const travelMs = Math.min(longestTravelMs, leewayMs(tokens) / 2);
-      if (!isExpired(tokens, now() + travelMs)) {
-        if (tokens.refreshToken !== undefined) inBackground(renewal(id, tokens));
+      const safetyMarginMs = Math.min(expirySafetyMarginMs, refreshWindowMs(tokens) / 2);
+      if (!isExpired(tokens, now() + safetyMarginMs)) {
+        if (tokens.refreshToken !== undefined) inBackground(refreshOnce(id, tokens));
         return record;
       }
       try {
-        return await renewal(id, tokens);
+        return await refreshOnce(id, tokens);
       } catch (error) {
         if (!isExpired(tokens, now())) return record; // better late than logged out
         throw error;
@@ -192,12 +201,12 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
 
     async refresh(id) {
       const record = await store.get(id, { slide: true });
-      if (!record || isDead(record.tokens, now())) return undefined;
+      if (!record || isExpiredAndUnrefreshable(record.tokens, now())) return undefined;
       if (record.tokens.refreshToken === undefined) throw new AppError('no_refresh_token');
-      return renewal(id, record.tokens);
+      return refreshOnce(id, record.tokens);
     },
 
-    renewed: (id, refused) => renewal(id, refused, true),
+    replaceRefused: (id, refused) => refreshOnce(id, refused, true),
 
     async end(id) {
       const record = await store.get(id);
@@ -206,15 +215,15 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       const taken = await store.take(id);
       if (taken && taken.tokens.accessToken !== record?.tokens.accessToken) await outbox.add(taken.tokens);
       if (!record && !taken) return false;
-      await workOutbox();
+      await processOutbox();
       return true;
     },
 
     async supersede(id, successor) {
       const record = await store.take(id);
       // Providers revoke by grant, and the new login of the same person often shares the old one's (decision 3).
-      const isAnother = record?.user.sub !== undefined && record.user.sub !== successor.sub;
-      if (record && isAnother && successor.sub !== undefined) inBackground(revoke(record.tokens));
+      const isDifferentUser = record?.user.sub !== undefined && record.user.sub !== successor.sub;
+      if (record && isDifferentUser && successor.sub !== undefined) inBackground(revoke(record.tokens));
     },
 
     async discard(id, tokens) {
@@ -224,14 +233,14 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       });
     },
 
-    async settled() {
-      while (background.size > 0 || renewals.size > 0)
-        await Promise.allSettled([...background, ...renewals.values()]);
+    async drain() {
+      while (background.size > 0 || refreshes.size > 0)
+        await Promise.allSettled([...background, ...refreshes.values()]);
     },
   };
 }
 
 /** Expired, and nothing to renew it with. */
-function isDead(tokens: TokenSet, now: number): boolean {
+function isExpiredAndUnrefreshable(tokens: TokenSet, now: number): boolean {
   return tokens.refreshToken === undefined && isExpired(tokens, now);
 }

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { expectAccessible } from '../support/accessibility.ts';
 import { visit } from '../support/chromium.ts';
-import { failing } from '../support/failing.ts';
+import { failing } from '../support/fail-at-step.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { profileOf, signIn, signInAtProvider } from './support/sign-in.ts';
 

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
+import { Secret } from '../../src/crypto/secret.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
-import { Secret } from '../../src/secret.ts';
 import type { AppTokenStore } from '../../src/tokens/app-token-store.ts';
 import {
   type AppTokenWorld,
@@ -8,7 +8,7 @@ import {
   createAppTokenWorld,
   type Instance,
 } from '../support/app-tokens.ts';
-import { createGate } from '../support/gate.ts';
+import { createGate } from '../support/latch.ts';
 
 let world: AppTokenWorld;
 beforeAll(async () => {
@@ -47,7 +47,7 @@ describe.each([
     store = createStore();
     [one, two] = [world.instance({ store }), world.instance({ store })];
   });
-  afterEach(() => Promise.all([one.tokens.settled(), two.tokens.settled()]));
+  afterEach(() => Promise.all([one.tokens.drain(), two.tokens.drain()]));
   const either = (index: number) => (index % 2 ? one : two).tokens;
 
   test('a token is asked for once however many wait, and then by nobody until its time comes', async () => {
@@ -83,7 +83,7 @@ describe.each([
     const meanwhile = await many(50, (index) => either(index).current(read));
     expect(distinct([old, ...meanwhile])).toBe(1);
     open();
-    await Promise.all([one.tokens.settled(), two.tokens.settled()]);
+    await Promise.all([one.tokens.drain(), two.tokens.drain()]);
     const after = await many(50, (index) => either(index).current(read));
     expect(distinct(after)).toBe(1);
     expect(distinct([old, ...after])).toBe(2);
@@ -100,7 +100,7 @@ describe.each([
     for (const each of instances) {
       await each.tokens.current(read);
       let isQuiet = false;
-      void each.tokens.settled().then(() => {
+      void each.tokens.drain().then(() => {
         isQuiet = true;
       });
       await new Promise(setImmediate);
@@ -109,7 +109,7 @@ describe.each([
     expect(renewing).toBeGreaterThan(0);
     expect(renewing).toBeLessThan(20);
     open();
-    await Promise.all(instances.map((each) => each.tokens.settled()));
+    await Promise.all(instances.map((each) => each.tokens.drain()));
     expect(world.asked()).toBe(2);
   });
 
@@ -120,13 +120,13 @@ describe.each([
     answering(500);
     for (let each = 0; each < 4; each += 1) {
       expect(distinct([old, ...(await many(50, (index) => either(index).current(read)))])).toBe(1);
-      await Promise.all([one.tokens.settled(), two.tokens.settled()]);
+      await Promise.all([one.tokens.drain(), two.tokens.drain()]);
     }
     expect(world.asked()).toBe(2);
     world.faults.set(undefined);
     world.advance(3.001);
     await one.tokens.current(read);
-    await one.tokens.settled();
+    await one.tokens.drain();
     expect(distinct([old, await one.tokens.current(read)])).toBe(2);
     expect(world.asked()).toBe(3);
   });
@@ -165,15 +165,15 @@ describe.each([
   test('a token that the API refuses is dropped everywhere, and replaced once for all who hold it', async () => {
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
-    const renewed = await many(50, (index) => either(index).renewed(read, old));
+    const renewed = await many(50, (index) => either(index).replaceRefused(read, old));
     const later = await many(10, (index) => either(index).current(read));
-    const latecomer = await two.tokens.renewed(read, old);
+    const latecomer = await two.tokens.replaceRefused(read, old);
     expect(distinct([...renewed, ...later, latecomer])).toBe(1);
     expect(distinct([old, ...renewed])).toBe(2);
     expect(world.asked()).toBe(2);
     expect(distinct([await world.instance({ store }).tokens.current(read), ...renewed])).toBe(1);
     const newcomer = world.instance({ store });
-    expect(distinct([renewed[0]!, await newcomer.tokens.renewed(read, renewed[0]!)])).toBe(2);
+    expect(distinct([renewed[0]!, await newcomer.tokens.replaceRefused(read, renewed[0]!)])).toBe(2);
   });
 
   test('a token that the API refuses while it is renewed ahead of time is not used again', async () => {
@@ -182,7 +182,7 @@ describe.each([
     const { opened: hold, open } = createGate();
     world.faults.set({ hold, answer: { status: 500 } });
     await one.tokens.current(read);
-    const renewed = failureOf(one.tokens.renewed(read, old));
+    const renewed = failureOf(one.tokens.replaceRefused(read, old));
     open();
     expect(await renewed).toMatchObject({ code: 'temporarily_unavailable' });
     expect(await failureOf(one.tokens.current(read))).toMatchObject({ code: 'temporarily_unavailable' });
@@ -193,7 +193,7 @@ describe.each([
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
     answering(503, '', { 'retry-after': '5' });
-    for (const each of await many(50, (index) => failureOf(either(index).renewed(read, old))))
+    for (const each of await many(50, (index) => failureOf(either(index).replaceRefused(read, old))))
       expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 5 });
     expect(await failureOf(world.instance({ store }).tokens.current(read))).toMatchObject({
       code: 'temporarily_unavailable',
@@ -205,12 +205,12 @@ describe.each([
   });
 
   test('an API that refuses every token does not make every request ask for another', async () => {
-    let tokens = await one.tokens.renewed(read, await one.tokens.current(read));
+    let tokens = await one.tokens.replaceRefused(read, await one.tokens.current(read));
     expect(distinct([tokens, await two.tokens.current(read)])).toBe(1);
-    for (let each = 0; each < 20; each += 1) tokens = await either(each).renewed(read, tokens);
+    for (let each = 0; each < 20; each += 1) tokens = await either(each).replaceRefused(read, tokens);
     expect(world.asked()).toBe(2);
     world.advance(1.001);
-    expect(distinct([tokens, await one.tokens.renewed(read, tokens)])).toBe(2);
+    expect(distinct([tokens, await one.tokens.replaceRefused(read, tokens)])).toBe(2);
   });
 
   test('a token whose end was not told is used until the API refuses it', async () => {
@@ -221,7 +221,7 @@ describe.each([
     expect(await one.tokens.current(read)).toMatchObject({ accessToken: 'endless' });
     expect(world.asked()).toBe(1);
     world.faults.set(undefined);
-    expect(distinct([endless, await two.tokens.renewed(read, endless)])).toBe(2);
+    expect(distinct([endless, await two.tokens.replaceRefused(read, endless)])).toBe(2);
     expect(world.asked()).toBe(2);
   });
 
@@ -367,7 +367,7 @@ describe('app tokens while Redis is away', () => {
     expect(logged.warn[0]).toContain('the store cannot be asked');
     world.advance(accessTokenSeconds * 0.95);
     await tokens.current(read);
-    await tokens.settled();
+    await tokens.drain();
     expect(distinct([first, await tokens.current(read)])).toBe(2);
     expect(world.asked()).toBe(3);
   });
@@ -379,7 +379,7 @@ describe('app tokens while Redis is away', () => {
     answering(400);
     for (let each = 0; each < 5; each += 1) {
       await tokens.current(['write:data']);
-      await tokens.settled();
+      await tokens.drain();
     }
     expect(world.asked()).toBe(2);
     answering(500);

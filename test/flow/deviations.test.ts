@@ -1,8 +1,8 @@
-import { type DeviationName, deviationNames } from '../../src/providers.ts';
+import { type DeviationName, deviationNames } from '../../src/config/presets.ts';
 import { Browser } from '../support/browser.ts';
+import { type Answer, type StandIn, startStandIn } from '../support/fake-provider.ts';
 import { startLatchkey } from '../support/latchkey.ts';
 import { forbidding, plain } from '../support/provider-shapes.ts';
-import { type Answer, type StandIn, startStandIn } from '../support/stand-in.ts';
 
 let standIn: StandIn;
 let browser: Browser;

@@ -33,8 +33,16 @@ describe('the language of a page', () => {
 
   test('is that of its errors too, also of those below /api; what scripts get stays as it is', async () => {
     const wanted = [
-      ['/nothing/here', 'Seite nicht gefunden', 'There is nothing at this address.'],
-      ['/api/profile', 'Bitte melden Sie sich an', 'Please sign in to continue.'],
+      [
+        '/nothing/here',
+        'Seite nicht gefunden',
+        'There is nothing at this address. Perhaps it was mistyped, or what was here has moved.',
+      ],
+      [
+        '/api/profile',
+        'Bitte melden Sie sich an',
+        'Please sign in to continue. You have not done so yet, or your session has ended.',
+      ],
     ] as const;
     for (const [path, heading, message] of wanted) {
       const page = await world.browser().step(path, { headers: { 'accept-language': 'de' } });

@@ -1,4 +1,5 @@
 import { Browser } from '../support/browser.ts';
+import { type ProviderShape, type StandIn, startStandIn } from '../support/fake-provider.ts';
 import { type Latchkey, startLatchkey } from '../support/latchkey.ts';
 import {
   github,
@@ -10,7 +11,6 @@ import {
   spotifyTooManyRequests,
 } from '../support/provider-shapes.ts';
 import { routesFile } from '../support/routes-file.ts';
-import { type ProviderShape, type StandIn, startStandIn } from '../support/stand-in.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 

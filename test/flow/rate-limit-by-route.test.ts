@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import express, { type ErrorRequestHandler } from 'express';
 import { MemoryStore } from 'express-rate-limit';
 import { createLogger } from '../../src/logger.ts';
-import { createRateLimits } from '../../src/web/rate-limit.ts';
+import { createRateLimits } from '../../src/middleware/rate-limit.ts';
 import { routesFile } from '../support/routes-file.ts';
 import { createWorld } from '../support/world.ts';
 
@@ -13,7 +13,7 @@ const told: ErrorRequestHandler = (error, _req, res, _next) => {
 test('limits of different routes count apart, also for one session on one request', async () => {
   const limit = createRateLimits({
     rateLimitStore: () => new MemoryStore(),
-    idOf: (req) => req.get('x-session'),
+    getSessionId: (req) => req.get('x-session'),
     log: createLogger('silent'),
   });
   const app = express();

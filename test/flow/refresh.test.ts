@@ -1,5 +1,5 @@
 import type { Browser, Page } from '../support/browser.ts';
-import { createGate } from '../support/gate.ts';
+import { createGate } from '../support/latch.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const refreshes = (world: World) => world.grants.filter((each) => each === 'refresh_token').length;

@@ -2,11 +2,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
+import { Secret } from '../../src/crypto/secret.ts';
 import { OAuthError } from '../../src/oauth/oauth-error.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
-import { Secret } from '../../src/secret.ts';
-import { createRedisRevocationOutbox } from '../../src/tokens/redis-revocation-outbox.ts';
-import { createAttempt, createMemoryRevocationOutbox } from '../../src/tokens/revocation-outbox.ts';
+import { createMemoryRevocationOutbox } from '../../src/stores/memory/revocation-outbox.ts';
+import { createRedisRevocationOutbox } from '../../src/stores/redis/revocation-outbox.ts';
+import { createRevoker } from '../../src/tokens/revocation-outbox.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const client = `tests ${randomBytes(8).toString('hex')}`;
@@ -106,7 +107,7 @@ describe('the revocation outbox', () => {
       asked.push(token);
       return answer(token);
     };
-    return { asked, attempt: createAttempt({ revokeToken }, now, log) };
+    return { asked, attempt: createRevoker({ revokeToken }, now, log) };
   }
 
   const kinds = [
@@ -129,7 +130,7 @@ describe('the revocation outbox', () => {
       const outbox = create(attempt, Date.now);
       const held = tokens();
       await outbox.add(held);
-      await Promise.all([outbox.work(), outbox.work(), outbox.work()]);
+      await Promise.all([outbox.processDue(), outbox.processDue(), outbox.processDue()]);
       await until(async () => (await outbox.pending()) === 0);
       expect(asked.filter((each) => Object.values(held).includes(each))).toEqual([
         held.refreshToken,
@@ -142,10 +143,12 @@ describe('the revocation outbox', () => {
   test.each(kinds)(
     'in %s gives up what is refused for good, and what is a day old',
     async (_name, create) => {
-      const refused = attemptWith(() => Promise.reject(new OAuthError('refused', 'unsupported_token_type')));
+      const refused = attemptWith(() =>
+        Promise.reject(new OAuthError('rejected_other', 'unsupported_token_type')),
+      );
       const one = create(refused.attempt, Date.now);
       await one.add(tokens());
-      await one.work();
+      await one.processDue();
       expect(await one.pending()).toBe(0);
       one.close();
 
@@ -154,11 +157,11 @@ describe('the revocation outbox', () => {
       const away = attemptWith(() => Promise.reject(new OAuthError('unavailable', 'down')), now);
       const two = create(away.attempt, now);
       await two.add(tokens());
-      await two.work();
+      await two.processDue();
       expect(await two.pending()).toBe(2);
       offsetMs = 86_400_001;
       await until(async () => {
-        await two.work();
+        await two.processDue();
         return (await two.pending()) === 0;
       });
       two.close();
@@ -189,12 +192,12 @@ describe('the revocation outbox', () => {
     });
     const held = tokens();
     await dying.add(held);
-    void dying.work(); // it reads the entries and never comes back
+    void dying.processDue(); // it reads the entries and never comes back
     await until(() => never.asked.length > 0);
     dying.close();
     const { asked, attempt } = attemptWith(async () => {});
     const other = createRedisRevocationOutbox({ redis, client, secrets, attempt, now: Date.now });
-    await other.work();
+    await other.processDue();
     expect(asked).toEqual([]); // it might still be at it
     const ids = (await redis.xpending(stream, 'instances', '-', '+', 10)) as [string][];
     await redis.call(
@@ -208,7 +211,7 @@ describe('the revocation outbox', () => {
       '15001',
       'JUSTID',
     );
-    await other.work();
+    await other.processDue();
     expect(asked.sort()).toEqual([held.accessToken, held.refreshToken]);
     expect(await other.pending()).toBe(0);
     other.close();

@@ -3,23 +3,23 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
+import { Secret } from '../../src/crypto/secret.ts';
 import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
-import { Secret } from '../../src/secret.ts';
-import { LeaseLapsed } from '../../src/tokens/lease.ts';
-import { createConfirmation } from '../../src/tokens/redis-connection.ts';
-import { createRedisTokenStore } from '../../src/tokens/redis-token-store.ts';
+import { createMemoryTokenStore } from '../../src/stores/memory/token-store.ts';
+import { createReplicaWait } from '../../src/stores/redis/connection.ts';
+import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import {
-  createMemoryTokenStore,
+  LeaseLostError,
   type Lifetime,
   type TokenRecord,
   type TokenStore,
 } from '../../src/tokens/token-store.ts';
-import { createGate } from '../support/gate.ts';
+import { createGate } from '../support/latch.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
 const ended: string[] = [];
-const ends = { tell: (id: string) => void ended.push(id) };
+const ends = { publish: (id: string) => void ended.push(id) };
 const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
 let offsetMs = 0;
 const now = () => Date.now() + offsetMs;
@@ -63,7 +63,16 @@ const renamed = (accessToken: string) => async (newest: TokenRecord) => ({
 const accessOf = (found: TokenRecord | undefined) => found?.tokens.accessToken;
 
 const redisStore = (options: { secrets?: Secret[]; redis?: Redis; lifetime?: Lifetime } = {}) =>
-  createRedisTokenStore({ redis, confirmed: async () => {}, secrets, lifetime, ends, now, log, ...options });
+  createRedisTokenStore({
+    redis,
+    waitForReplicas: async () => {},
+    secrets,
+    lifetime,
+    sessionEndEvents: ends,
+    now,
+    log,
+    ...options,
+  });
 
 describe.each([
   ['memory', () => createMemoryTokenStore(lifetime, now, ends)],
@@ -240,7 +249,7 @@ describe.each([
     expect(await store.update(id, renamed('b'))).toBeUndefined();
   });
 
-  test('tells when the session ends: idle time from its last use, never past the absolute limit', async () => {
+  test('tells when the session sessionEndEvents: idle time from its last use, never past the absolute limit', async () => {
     const put = record('a');
     await store.put(id, put);
     const idleEnd = (await store.endsAt(id))!;
@@ -350,15 +359,15 @@ describe('the token store in Redis', () => {
     const id = randomUUID();
     await store.put(id, record('a'));
     const lease = `{sess:${id}}:lease`;
-    const heldUp = store.update(id, async (newest, holdOn) => {
+    const heldUp = store.update(id, async (newest, confirmAndExtend) => {
       await redis.del(lease);
-      await holdOn();
+      await confirmAndExtend();
       return newest;
     });
-    await expect(heldUp).rejects.toBeInstanceOf(LeaseLapsed);
-    await store.update(id, async (newest, holdOn) => {
+    await expect(heldUp).rejects.toBeInstanceOf(LeaseLostError);
+    await store.update(id, async (newest, confirmAndExtend) => {
       expect(await redis.pttl(lease)).toBeLessThanOrEqual(2_000);
-      await holdOn();
+      await confirmAndExtend();
       expect(await redis.pttl(lease)).toBeGreaterThan(5_000);
       return newest;
     });
@@ -439,9 +448,9 @@ describe('the token store in Redis', () => {
   });
 
   test('a write that too few replicas have is warned of, and none is asked for when none are wanted', async () => {
-    await createConfirmation(redis, 0, log)();
+    await createReplicaWait(redis, 0, log)();
     expect(logged).toEqual([]);
-    await createConfirmation(redis, 1, log)(); // this Redis has no replica
+    await createReplicaWait(redis, 1, log)(); // this Redis has no replica
     expect(logged.join()).toContain('not confirmed by enough Redis replicas');
   });
 

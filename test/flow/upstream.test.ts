@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Browser } from '../support/browser.ts';
-import { createGate } from '../support/gate.ts';
+import { createGate } from '../support/latch.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const refreshes = (world: World) => world.grants.filter((each) => each === 'refresh_token').length;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { defaultRouteTable } from '../../src/config/route-table.ts';
 import { storeUnavailable } from '../../src/errors.ts';
-import { defaultRouteTable } from '../../src/route-table.ts';
 import type { Browser } from '../support/browser.ts';
 import { routesFile } from '../support/routes-file.ts';
 import { createWorld, type World } from '../support/world.ts';

@@ -1,4 +1,4 @@
-import { safeReturnTo } from '../../src/web/return-to.ts';
+import { safeReturnTo } from '../../src/login/return-url.ts';
 import type { Page } from '../support/browser.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { circular, dangerOf, redirectPayloads, redirectSample } from './support/redirect-payloads.ts';

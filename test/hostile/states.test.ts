@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { deriveKey, open, seal } from '../../src/sealing.ts';
-import { Secret } from '../../src/secret.ts';
+import { deriveKey, seal, unseal } from '../../src/crypto/sealing.ts';
+import { Secret } from '../../src/crypto/secret.ts';
 import type { Browser, Page } from '../support/browser.ts';
 import { sessionSecret } from '../support/latchkey.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -109,7 +109,7 @@ describe('the callback', () => {
     const state = sealed(sessionSecret, binding);
     await browser.step(query({ code, state, iss }), { from: world.provider.issuer });
     expect(tokenRequests()).toBe(before + 1);
-    expect(open(key(sessionSecret), bytesOf(state), 'state')).toContain('"nonce"');
+    expect(unseal(key(sessionSecret), bytesOf(state), 'state')).toContain('"nonce"');
   });
 
   test.each(forgeries)('refuses a state that is %s, and the code stays unspent', async (_how, forge) => {

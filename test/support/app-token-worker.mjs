@@ -7,11 +7,11 @@ const load = (path) => import(pathToFileURL(join(process.argv[2], path)).href);
 const { loadConfig } = await load('config.js');
 const { createDeps } = await load('deps.js');
 const { createOAuthClient } = await load('oauth/client.js');
-const { createClientCredentialsManager } = await load('tokens/client-credentials.js');
+const { createAppTokenManager } = await load('tokens/client-credentials.js');
 
 const config = loadConfig(process.env);
 const deps = createDeps(config);
-const tokens = createClientCredentialsManager({
+const tokens = createAppTokenManager({
   store: deps.appTokenStore,
   oauth: createOAuthClient(config.app.provider ?? config.provider, config.publicOrigin, deps),
   scopes: config.app.scopes,

@@ -2,19 +2,17 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { type DemoProvider, startDemoProvider } from '../../demo/provider.ts';
-import { createOAuthClient } from '../../src/oauth/client.ts';
-import { Secret } from '../../src/secret.ts';
-import { type AppTokenStore, createMemoryAppTokenStore } from '../../src/tokens/app-token-store.ts';
-import {
-  type ClientCredentialsManager,
-  createClientCredentialsManager,
-} from '../../src/tokens/client-credentials.ts';
-import { createRedisAppTokenStore } from '../../src/tokens/redis-app-token-store.ts';
-import type { RedisConnection } from '../../src/tokens/redis-connection.ts';
+import { Secret } from '../../src/crypto/secret.ts';
+import { createOAuthClient } from '../../src/oauth/oauth-client.ts';
+import { createMemoryAppTokenStore } from '../../src/stores/memory/app-token-store.ts';
+import { createRedisAppTokenStore } from '../../src/stores/redis/app-token-store.ts';
+import type { RedisConnection } from '../../src/stores/redis/connection.ts';
+import { type AppTokenManager, createAppTokenManager } from '../../src/tokens/app-token-manager.ts';
+import type { AppTokenStore } from '../../src/tokens/app-token-store.ts';
 import { type Faults, injectFaults } from './faults.ts';
 
 export interface Instance {
-  readonly tokens: ClientCredentialsManager;
+  readonly tokens: AppTokenManager;
   /** What it logged, by level. */
   readonly logged: { readonly warn: string[]; readonly error: string[] };
 }
@@ -114,7 +112,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
         'http://localhost',
         { fetch: options.fetch ?? globalThis.fetch, now, log },
       );
-      return { tokens: createClientCredentialsManager({ store, oauth, scopes, now, log }), logged };
+      return { tokens: createAppTokenManager({ store, oauth, scopes, now, log }), logged };
     },
     async close() {
       redis.disconnect();

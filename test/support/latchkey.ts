@@ -2,10 +2,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
 import { createApp } from '../../src/app.ts';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
-import { listenForUpgrades } from '../../src/web/upgrade.ts';
+import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
 
 export interface LatchkeyOptions {
   readonly issuer?: string | undefined;
@@ -71,19 +71,19 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   const real = { ...createDeps(config, { log, ...options.deps }), ...options.deps };
   const deps = { ...real, ...options.wrap?.(real) };
   const app = createApp(config, deps);
-  await Promise.all([app.ready().catch(() => undefined), deps.connected()]);
+  await Promise.all([app.discover().catch(() => undefined), deps.connected()]);
   server.on('request', app.handler);
   listenForUpgrades(server, app.handler);
   return {
     origin,
     deps,
     logLines,
-    settled: app.settled,
+    settled: app.drain,
     async close() {
-      app.leave(); // the server does not count WebSockets among its connections
+      app.closeStreams(); // the server does not count WebSockets among its connections
       server.closeAllConnections();
       await new Promise((done) => server.close(done));
-      await app.settled();
+      await app.drain();
       await deps.close();
     },
   };

@@ -1,5 +1,5 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import type { Answer, ApiRequest, Grant, GrantType, ProviderShape } from './stand-in.ts';
+import type { Answer, ApiRequest, Grant, GrantType, ProviderShape } from './fake-provider.ts';
 
 const userGrants: readonly GrantType[] = ['authorization_code', 'refresh_token'];
 const error = (status: number, code: string, description: string): Answer => ({

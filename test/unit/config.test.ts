@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
-import { ConfigError, loadConfig } from '../../src/config.ts';
-import { variables } from '../../src/config-fields.ts';
-import { deviationNames, presets, providerNames } from '../../src/providers.ts';
+import { variables } from '../../src/config/fields.ts';
+import { ConfigError, loadConfig } from '../../src/config/load.ts';
+import { deviationNames, presets, providerNames } from '../../src/config/presets.ts';
 
 const good = {
   OAUTH2_ISSUER: 'https://login.example.com',

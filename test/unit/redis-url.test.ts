@@ -1,4 +1,4 @@
-import { parseRedisUrl } from '../../src/redis-url.ts';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
 
 test.each([
   [

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { loadConfig } from '../../src/config.ts';
-import { readRouteTable, routeTableSchema } from '../../src/route-table.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { readRouteTable, routeTableSchema } from '../../src/config/route-table.ts';
 import { routesFile } from '../support/routes-file.ts';
 
 const options = {

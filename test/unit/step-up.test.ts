@@ -1,9 +1,9 @@
+import { Secret } from '../../src/crypto/secret.ts';
 import type { AppError } from '../../src/errors.ts';
-import { Secret } from '../../src/secret.ts';
+import { readStepUp, stepUpError } from '../../src/proxy/step-up.ts';
+import { insufficientScope, requireAnyScope, requireScope } from '../../src/session/require-scope.ts';
+import { createSessionIds } from '../../src/session/session-id.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
-import { requireAnyScope, requireScope } from '../../src/web/guards.ts';
-import { createSessionIds } from '../../src/web/session-id.ts';
-import { insufficientScope, readStepUp, stepUpError } from '../../src/web/step-up.ts';
 
 const signedInAt = 1_000_000_000;
 const login = (requested?: TokenRecord['requested']): TokenRecord => ({
@@ -21,14 +21,14 @@ test.each<[string, string[], TokenRecord, boolean]>([
   ['is held, in a record of an older version', ['read'], login(), true],
   ['is not held, in a record of an older version', ['write'], login(), false],
   ['is not named', [], login({ scope: ['read'] }), true],
-])('a permission that %s: can signing in help?', (_what, scope, record, declined) => {
+])('a permission that %s: can signing in help?', (_what, scope, record, alreadyRequested) => {
   expect(insufficientScope(scope, record)).toMatchObject({
     code: 'insufficient_scope',
     status: 403,
-    declined,
+    alreadyRequested,
   });
   const error = stepUpError({ error: 'insufficient_scope', scope }, record, signedInAt);
-  expect(error).toMatchObject({ code: 'insufficient_scope', status: 403, declined });
+  expect(error).toMatchObject({ code: 'insufficient_scope', status: 403, alreadyRequested });
 });
 
 const gold = { error: 'insufficient_user_authentication', scope: [], acrValues: 'gold' } as const;
@@ -68,15 +68,18 @@ test.each<[string, Parameters<typeof stepUpError>[0], TokenRecord['requested'], 
     true,
   ],
   ['comes to a record of an older version', gold, undefined, 1, false],
-])('a way of signing in that %s: can signing in help?', (_what, challenge, requested, seconds, declined) => {
-  const error = stepUpError(challenge, login(requested), signedInAt + seconds * 1000);
-  expect(error).toMatchObject({
-    code: 'insufficient_user_authentication',
-    status: 401,
-    acrValues: 'gold',
-    declined,
-  });
-});
+])(
+  'a way of signing in that %s: can signing in help?',
+  (_what, challenge, requested, seconds, alreadyRequested) => {
+    const error = stepUpError(challenge, login(requested), signedInAt + seconds * 1000);
+    expect(error).toMatchObject({
+      code: 'insufficient_user_authentication',
+      status: 401,
+      acrValues: 'gold',
+      alreadyRequested,
+    });
+  },
+);
 
 test.each([
   [
@@ -147,7 +150,7 @@ test.each([
     });
   } catch (error) {
     outcome = (error as AppError).code;
-    expect(error).toMatchObject({ scope: ['read', 'write'], declined: false });
+    expect(error).toMatchObject({ scope: ['read', 'write'], alreadyRequested: false });
   }
   expect(outcome).toBe(expected);
 });

@@ -1,12 +1,5 @@
-import {
-  hasScope,
-  isExpired,
-  isFresh,
-  leewayMs,
-  readTokenResponse,
-  type TokenSet,
-  tidyTokenResponse,
-} from '../../src/oauth/token-set.ts';
+import { normalizeTokenResponse, readTokenResponse } from '../../src/oauth/token-response.ts';
+import { hasScope, isExpired, isFresh, refreshWindowMs, type TokenSet } from '../../src/oauth/token-set.ts';
 
 const at = 1_000_000;
 const minimal = { access_token: 'at', token_type: 'Bearer' };
@@ -32,7 +25,7 @@ test.each([
     { scope: ['x'], refreshToken: 'rt', idToken: 'id' },
   ],
 ])('a first grant with %s', (_what, response, expected) => {
-  expect(readTokenResponse({ ...minimal, ...response }, at, { asked: ['asked'] })).toEqual({
+  expect(readTokenResponse({ ...minimal, ...response }, at, { requested: ['asked'] })).toEqual({
     accessToken: 'at',
     tokenType: 'bearer',
     issuedAt: at,
@@ -78,12 +71,12 @@ test.each([
   [[1], [1]],
   [null, null],
 ])('a body with %j is read as %j', (body, expected) => {
-  expect(tidyTokenResponse(body, 'use')).toEqual(expected);
+  expect(normalizeTokenResponse(body, 'use')).toEqual(expected);
 });
 
 test('an ID token nobody asked for, or nobody can check, is not used', () => {
-  expect(tidyTokenResponse({ id_token: 'x', access_token: 'y' }, 'drop')).toEqual({ access_token: 'y' });
-  expect(tidyTokenResponse({ id_token: 'x', access_token: 'y' }, 'use')).toHaveProperty('id_token', 'x');
+  expect(normalizeTokenResponse({ id_token: 'x', access_token: 'y' }, 'drop')).toEqual({ access_token: 'y' });
+  expect(normalizeTokenResponse({ id_token: 'x', access_token: 'y' }, 'use')).toHaveProperty('id_token', 'x');
 });
 
 const lasting = (seconds: number): TokenSet => ({
@@ -101,7 +94,7 @@ test.each([
   [0, 0],
 ])('a token that lives %i s is renewed %i s before its end', (seconds, leeway) => {
   const tokens = lasting(seconds);
-  expect(leewayMs(tokens)).toBe(leeway * 1000);
+  expect(refreshWindowMs(tokens)).toBe(leeway * 1000);
   const renewalAt = at + (seconds - leeway) * 1000;
   if (seconds > 0) expect(isFresh(tokens, renewalAt - 1)).toBe(true);
   expect(isFresh(tokens, renewalAt)).toBe(false);

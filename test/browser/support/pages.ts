@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core';
-import { failing } from '../../support/failing.ts';
+import { failing } from '../../support/fail-at-step.ts';
 import { createWorld, type World } from '../../support/world.ts';
 import { signInAtProvider } from './sign-in.ts';
 

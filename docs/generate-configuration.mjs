@@ -1,0 +1,83 @@
+// Writes docs/configuration.md and .env.example from the schema in src/config: `npm run docs`.
+import { writeFileSync } from 'node:fs';
+import { argv } from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+/** `docs/configuration.md`. @param groups `fieldGroups` of src/config/fields.ts */
+export function configurationPage(groups) {
+  const sections = Object.entries(groups).map(([group, fields]) =>
+    [
+      `## ${group}`,
+      '',
+      '| variable | meaning | when empty |',
+      '|---|---|---|',
+      ...Object.entries(fields).map(
+        ([name, { meaning, unset }]) => `| \`${name}\` | ${cell(meaning)} | ${cell(unset)} |`,
+      ),
+      '',
+    ].join('\n'),
+  );
+  return [
+    '# Configuration',
+    '',
+    '<!-- Generated from src/config by `npm run docs`. Change the texts there. -->',
+    '',
+    'Latchkey reads its settings from the environment and from a file `.env` in its working directory. An empty value is the',
+    'same as none. At start-up Latchkey lists every problem at once, each with an example, and exits with status 78.',
+    '',
+    'Every URL must be https unless its host is this machine; `OAUTH2_ALLOW_HTTP` lifts that for private networks.',
+    '',
+    ...sections,
+  ].join('\n');
+}
+
+/** `.env.example`: every variable, empty, below its meaning. @param groups as above */
+export function envExample(groups) {
+  const sections = Object.entries(groups).map(([group, fields]) =>
+    [
+      '',
+      `# ---- ${group} ${'-'.repeat(Math.max(0, 90 - group.length))}`,
+      '',
+      ...Object.entries(fields).flatMap(([name, { meaning, unset, example }]) => [
+        ...comment(meaning),
+        ...comment(unset === 'required' ? 'Required.' : `When empty: ${unset}.`),
+        ...comment(`Example: ${name}=${example}`),
+        `${name}=`,
+        '',
+      ]),
+    ].join('\n'),
+  );
+  return [
+    '# Generated from src/config by `npm run docs`.',
+    '# Copy this file to .env and fill in what is marked "Required". An empty value is the same as none.',
+    "# Put a value that contains $ or # between single quotes: KEY='value'",
+    ...sections,
+  ].join('\n');
+}
+
+/** Text as a table cell: variables and literals in code style, `|` escaped, links to pages in docs/. */
+function cell(text) {
+  return text
+    .replaceAll('|', '\\|')
+    .replace(/docs\/([\w-]+\.md)/g, '[$1]($1)')
+    .replace(/(?<![\w`[(/])((?:OAUTH2|SESSION|REDIS|API|APP|NODE|AUTH|CORS)_[A-Z_]*[A-Z])(?![\w])/g, '`$1`');
+}
+
+function comment(text) {
+  const lines = [];
+  let line = '#';
+  for (const word of text.split(' ')) {
+    if (line.length + word.length + 1 > 118) {
+      lines.push(line);
+      line = '#';
+    }
+    line += ` ${word}`;
+  }
+  return [...lines, line];
+}
+
+if (fileURLToPath(import.meta.url) === argv[1]) {
+  const { fieldGroups } = await import('../dist/config/fields.js');
+  writeFileSync(new URL('configuration.md', import.meta.url), configurationPage(fieldGroups));
+  writeFileSync(new URL('../.env.example', import.meta.url), envExample(fieldGroups));
+}

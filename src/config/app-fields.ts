@@ -1,0 +1,133 @@
+import { z } from 'zod';
+import { paths } from '../paths.ts';
+import type { Field } from './field-types.ts';
+import * as type from './field-types.ts';
+
+/** Sessions and where they are stored. */
+export const sessionFields = {
+  SESSION_SECRET: {
+    type: z.string('is missing').pipe(type.sessionSecrets),
+    example: 'the output of: openssl rand -hex 32',
+    meaning:
+      'At least 32 characters; signs cookies and encrypts tokens. To change it without signing anyone out, put the new secret before the old one, separated by a comma: the first is used for new data, all are accepted.',
+    unset: 'required',
+  },
+  SESSION_COOKIE_SECURE: {
+    type: type.flag.optional(),
+    example: 'true',
+    meaning:
+      'Whether cookies are sent over https only. false, with https, exposes the session cookie on http.',
+    unset: 'true exactly when OAUTH2_REDIRECT_URI is https',
+  },
+  SESSION_COOKIE_SAMESITE: {
+    type: z.enum(['lax', 'strict'], 'must be lax or strict').default('lax'),
+    example: 'lax',
+    meaning: 'lax or strict. With strict, users who follow a link from another site arrive signed out.',
+    unset: 'lax',
+  },
+  SESSION_IDLE_SECONDS: {
+    type: type.seconds.default(86_400),
+    example: '86400',
+    meaning: 'A session ends this long after its last request.',
+    unset: '86400 (one day)',
+  },
+  SESSION_ABSOLUTE_SECONDS: {
+    type: type.seconds.default(604_800),
+    example: '604800',
+    meaning: 'A session ends this long after the sign-in, however much it is used.',
+    unset: '604800 (one week)',
+  },
+  REDIS_URL: {
+    type: type.redisUrl.optional(),
+    example: 'redis://127.0.0.1:6379',
+    meaning:
+      'Where sessions are stored: redis://host:port, rediss://host:port, redis+sentinel://host:port,host:port/name or redis+cluster://host:port,host:port, each with user:password@ if needed. Docker compose sets it.',
+    unset: 'in memory, lost on restart; required when NODE_ENV is production',
+  },
+  REDIS_WAIT_REPLICAS: {
+    type: type.count.default(0),
+    example: '1',
+    meaning:
+      'How many Redis replicas must confirm a sign-in or a refreshed token, so that a failover keeps it. With replicas, 1 is a good value; each such write waits at most half a second.',
+    unset: '0',
+  },
+} as const satisfies Record<string, Field>;
+
+/** The process and its limits. */
+export const serverFields = {
+  PORT: {
+    type: type.port.default(3000),
+    example: '3000',
+    meaning: 'The port to listen on. Docker compose always uses 3000.',
+    unset: '3000',
+  },
+  HOST: {
+    type: z.string().default('127.0.0.1'),
+    example: '0.0.0.0',
+    meaning: 'The address to listen on. In a container it must be 0.0.0.0, which docker compose sets.',
+    unset: '127.0.0.1, this machine only',
+  },
+  TRUST_PROXY: {
+    type: type.trustedProxies.default(0),
+    example: '1, or 10.0.0.0/8',
+    meaning:
+      'The proxies whose X-Forwarded-* headers are trusted: how many there are (1), or their addresses (10.0.0.0/8). Required when a proxy terminates TLS for an https OAUTH2_REDIRECT_URI.',
+    unset: '0, none',
+  },
+  NODE_ENV: {
+    type: z
+      .enum(['development', 'production', 'test'], 'must be development, production or test')
+      .default('development'),
+    example: 'production',
+    meaning:
+      'development, production or test. production requires REDIS_URL and caches compiled views. Docker compose sets it.',
+    unset: 'development',
+  },
+  LOG_LEVEL: {
+    type: z
+      .enum(
+        ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+        'must be trace, debug, info, warn, error, fatal or silent',
+      )
+      .default('info'),
+    example: 'info',
+    meaning: 'trace, debug, info, warn, error, fatal or silent.',
+    unset: 'info',
+  },
+  METRICS_PORT: {
+    type: type.port.optional(),
+    example: '9464',
+    meaning: 'Serves Prometheus metrics on this port of 127.0.0.1.',
+    unset: 'no metrics',
+  },
+  AUTH_RATE_LIMIT: {
+    type: type.count.default(600),
+    example: '600',
+    meaning:
+      'How many requests per minute one session, or one address without a session, may make to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. More get 429 with Retry-After. 0 means no limit.',
+    unset: '600',
+  },
+  CORS_ORIGINS: {
+    type: type.origins.default([]),
+    example: 'https://spa.example.com',
+    meaning:
+      "Other origins whose pages may call /api/*, /auth/session, /auth/refresh and /auth/logout with the user's session, and to which a sign-in may return; separated by commas. They must be on the same site (spa.example.com beside app.example.com), because browsers do not send the cookie from other sites. Any script on such an origin can act as the user.",
+    unset: 'none',
+  },
+} as const satisfies Record<string, Field>;
+
+/** Latchkey's pages. */
+export const pageFields = {
+  APP_NAME: {
+    type: z.string().default('Latchkey'),
+    example: 'Field Notes',
+    meaning: "The app's name on the pages and in their titles.",
+    unset: 'Latchkey',
+  },
+  APP_LOGO_URL: {
+    type: type.logo.default(`${paths.assets}/icon.svg`),
+    example: '/assets/logo.svg',
+    meaning: 'The logo beside that name: an https:// URL, or the path of a file that you put into public/.',
+    unset: `${paths.assets}/icon.svg`,
+  },
+} as const satisfies Record<string, Field>;

@@ -1,0 +1,178 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { Secret } from '../crypto/secret.ts';
+import { deviationNames } from './presets.ts';
+import { parseRedisUrl } from './redis-url.ts';
+
+/** One variable. `docs/configuration.md` and `.env.example` are generated from `meaning` and `unset`. */
+export interface Field {
+  readonly type: z.ZodType;
+  /** Shown with every problem of this variable. */
+  readonly example: string;
+  readonly meaning: string;
+  /** What an empty variable means: the default in words, or `required`. */
+  readonly unset: string;
+}
+
+/** For each claim, the paths (`images.0.url`) at which it may be found; the first one that exists is used. */
+export type ClaimMap = Readonly<Record<string, readonly string[]>>;
+
+const minSecretLength = 32;
+const maxCookieSeconds = 34_560_000;
+const loopbackHosts = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+/** True for a URL whose host is this machine. */
+export function isLoopback(value: URL): boolean {
+  return loopbackHosts.test(value.hostname);
+}
+
+export const url = z
+  .url({ protocol: /^https?$/, error: 'must be a URL beginning with https:// or http://' })
+  .transform((value) => new URL(value))
+  .refine(
+    (value) => !value.username && !value.password && !value.hash,
+    'must not contain credentials or a fragment',
+  );
+
+export const issuer = url.refine(
+  (value) => !value.search,
+  'must not contain a query string (OpenID Connect Discovery 3)',
+);
+
+export const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
+
+export const seconds = z.coerce
+  .number('must be a number of seconds')
+  .int('must be whole seconds')
+  .min(1, 'must be at least 1')
+  .max(
+    maxCookieSeconds,
+    `must be at most ${maxCookieSeconds} (400 days, the longest that browsers keep a cookie)`,
+  );
+
+export const count = z.coerce
+  .number('must be a number')
+  .int('must be a whole number')
+  .min(0, 'must be 0 or greater');
+
+export const port = z.coerce.number('must be a port number').int().min(0).max(65535);
+
+/** What a page may show as its logo: an image that neither the CSP nor https blocks. */
+export const logo = z
+  .string()
+  .refine(
+    (value) => /^\/(?![/\\])/.test(value) || (URL.canParse(value) && new URL(value).protocol === 'https:'),
+    'must be an https:// URL or an absolute path on this app, such as /assets/logo.svg',
+  );
+
+export const origins = z
+  .string()
+  .transform((value) => value.split(',').map((each) => each.trim()))
+  .refine(
+    (values) => values.every(isOrigin),
+    'must be origins separated by commas, each exactly as browsers send it: scheme, host and port, no path, no *',
+  );
+
+/** As in a browser's `Origin` header: lower case, without the default port, nothing after the port. */
+function isOrigin(value: string): boolean {
+  return /^https?:\/\/[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
+}
+
+export const scopes = z
+  .string()
+  .regex(/^[\x21\x23-\x5B\x5D-\x7E]+( +[\x21\x23-\x5B\x5D-\x7E]+)*$/, 'must be scopes separated by spaces')
+  .transform((value) => value.split(/ +/));
+
+/** Parameters that Latchkey sets itself, in either request, and those that would put a secret into a URL. */
+const protocolParameters = new Set([
+  ...['response_type', 'response_mode', 'redirect_uri', 'scope', 'state', 'nonce', 'request', 'request_uri'],
+  ...['code_challenge', 'code_challenge_method', 'grant_type', 'code', 'code_verifier', 'refresh_token'],
+  ...['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'],
+]);
+
+export const parameters = z
+  .string()
+  .regex(/^[^=&?#\s]+=[^=&#\s]*(&[^=&?#\s]+=[^=&#\s]*)*$/, 'must be a query string: name=value&name=value')
+  .transform((value) => [...new URLSearchParams(value)])
+  .superRefine((pairs, context) => {
+    const reserved = pairs.find(([name]) => protocolParameters.has(name));
+    if (reserved)
+      context.addIssue({
+        code: 'custom',
+        message: `must not set ${reserved[0]}, which Latchkey sets or which must not be in a URL`,
+      });
+  });
+
+const claimPair = /^(sub|name|email|picture)=[\w-]+(\.[\w-]+)*(\|[\w-]+(\.[\w-]+)*)*$/;
+export const claimMap = z
+  .string()
+  .transform((value) => value.split(/ +/))
+  .refine(
+    (pairs) => pairs.every((pair) => claimPair.test(pair)),
+    'must be space-separated pairs of sub, name, email or picture and a path into the userinfo response, such as sub=id name=display_name',
+  )
+  .transform(
+    (pairs): ClaimMap =>
+      Object.fromEntries(
+        pairs.map((pair) => pair.split('=')).map(([claim, at = '']) => [claim, at.split('|')]),
+      ),
+  );
+
+export const deviations = z
+  .string()
+  .transform((value) => value.split(/ +/))
+  .pipe(z.array(z.enum(deviationNames, `must be one or more of: ${deviationNames.join(' ')}`)));
+
+export const sessionSecrets = z
+  .string()
+  .transform((value) => value.split(',').map((each) => each.trim()))
+  .refine(
+    (values) => values.every((each) => each.length >= minSecretLength),
+    `must be at least ${minSecretLength} characters (each secret, when several are separated by commas)`,
+  )
+  .transform((values) => values.map((each) => new Secret(each)));
+
+export const clientSecrets = z
+  .string()
+  .transform((value) => value.split(',').map((each) => each.trim()))
+  .refine(
+    (values) => values.length <= 2 && values.every((each) => each !== ''),
+    'must be one secret, or two separated by a comma during a rotation',
+  )
+  .transform((values) => values.map((each) => new Secret(each)));
+
+export const clientAuth = z.enum(
+  ['client_secret_basic', 'client_secret_post'],
+  'must be client_secret_basic or client_secret_post',
+);
+
+export const redisUrl = z
+  .string()
+  .refine(
+    (value) => parseRedisUrl(value) !== undefined,
+    'must be redis://host:port, rediss://host:port, redis+sentinel://host:port,host:port/name or redis+cluster://host:port,host:port',
+  )
+  .transform((value) => new Secret(value));
+
+export const trustedProxies = z
+  .string()
+  .refine(
+    (value) => value !== 'true',
+    'must be a number of proxies or a list of addresses; "true" would trust every client',
+  )
+  .refine(
+    (value) => value === 'false' || value.split(',').every((each) => isProxy(each.trim())),
+    'must be the number of proxies, or their addresses: 10.1.2.3, 10.0.0.0/8, loopback, linklocal, uniquelocal',
+  )
+  .transform((value): number | readonly string[] =>
+    /^\d+$/.test(value) ? Number(value) : value === 'false' ? 0 : value.split(',').map((each) => each.trim()),
+  );
+
+/** A count, an address, a network, or one of the names that Express knows. */
+function isProxy(value: string): boolean {
+  const [address = '', bits, ...rest] = value.split('/');
+  if (/^(\d+|loopback|linklocal|uniquelocal)$/.test(value)) return true;
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}

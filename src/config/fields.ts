@@ -1,0 +1,35 @@
+import type { z } from 'zod';
+import { pageFields, serverFields, sessionFields } from './app-fields.ts';
+import { apiFields, appTokenFields, providerFields } from './provider-fields.ts';
+
+/** Every variable that Latchkey reads, in the groups and the order of `docs/configuration.md` and `.env.example`. */
+export const fieldGroups = {
+  Provider: providerFields,
+  API: apiFields,
+  'Application tokens': appTokenFields,
+  Sessions: sessionFields,
+  Server: serverFields,
+  Pages: pageFields,
+} as const;
+
+export const fields = {
+  ...providerFields,
+  ...apiFields,
+  ...appTokenFields,
+  ...sessionFields,
+  ...serverFields,
+  ...pageFields,
+} as const;
+
+export type Variable = keyof typeof fields;
+
+export const variables = Object.keys(fields) as readonly Variable[];
+
+export type Values = { readonly [K in Variable]: z.output<(typeof fields)[K]['type']> };
+
+/** A problem with one variable. */
+export interface Fault {
+  readonly variable: Variable;
+  /** Completes a sentence that begins with the variable's name; never contains its value. */
+  readonly problem: string;
+}

@@ -1,0 +1,200 @@
+import { z } from 'zod';
+import { paths } from '../paths.ts';
+import type { Field } from './field-types.ts';
+import * as type from './field-types.ts';
+import { providerNames } from './presets.ts';
+
+/** The provider at which users sign in. */
+export const providerFields = {
+  OAUTH2_PROVIDER: {
+    type: z.enum(providerNames, `must be one of: ${providerNames.join(' ')}`).optional(),
+    example: 'spotify',
+    meaning:
+      'A preset: every setting that you leave empty takes the value in docs/providers.md. With a preset, OAUTH2_CLIENT_ID, OAUTH2_CLIENT_SECRET, OAUTH2_REDIRECT_URI and SESSION_SECRET are enough (second-brain-database also needs OAUTH2_API_BASE_URL). One of: spotify, github, google, second-brain-database.',
+    unset: 'no preset',
+  },
+  OAUTH2_ISSUER: {
+    type: type.issuer.optional(),
+    example: 'https://login.example.com',
+    meaning:
+      "The provider's issuer URL. Latchkey discovers the endpoints from it (OpenID Connect Discovery, RFC 8414).",
+    unset: 'required, unless OAUTH2_PROVIDER, or both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL are set',
+  },
+  OAUTH2_AUTHORIZATION_URL: {
+    type: type.url.optional(),
+    example: 'https://login.example.com/authorize',
+    meaning:
+      'The authorization endpoint. Set it for a provider without discovery, or to override the discovered one.',
+    unset: 'discovered',
+  },
+  OAUTH2_TOKEN_URL: {
+    type: type.url.optional(),
+    example: 'https://login.example.com/token',
+    meaning: 'The token endpoint. Set it together with OAUTH2_AUTHORIZATION_URL.',
+    unset: 'discovered',
+  },
+  OAUTH2_REVOCATION_URL: {
+    type: type.url.optional(),
+    example: 'https://login.example.com/revoke',
+    meaning:
+      'The revocation endpoint (RFC 7009), for sign-out. Without one, tokens stay valid at the provider until they expire.',
+    unset: 'discovered',
+  },
+  OAUTH2_USERINFO_URL: {
+    type: type.url.optional(),
+    example: 'https://login.example.com/userinfo',
+    meaning: 'The userinfo endpoint.',
+    unset: 'discovered',
+  },
+  OAUTH2_USERINFO_CLAIMS: {
+    type: type.claimMap.optional(),
+    example: 'sub=id name=display_name|login picture=images.0.url',
+    meaning:
+      'Where sub, name, email and picture are in a userinfo response that is not OpenID Connect. A | separates alternatives; the first that exists is used.',
+    unset: 'as in OpenID Connect',
+  },
+  OAUTH2_END_SESSION_URL: {
+    type: type.url.optional(),
+    example: 'https://login.example.com/logout',
+    meaning:
+      "The end-session endpoint, to which sign-out sends the browser to end the provider's own session. The provider sends the browser back to /signed-out on this app: register that URL at the provider. Without an endpoint, sign-out leads to /signed-out directly.",
+    unset: 'discovered',
+  },
+  OAUTH2_JWKS_URL: {
+    type: type.url.optional(),
+    example: 'https://login.example.com/jwks',
+    meaning: "The provider's public keys, for ID tokens.",
+    unset: 'discovered',
+  },
+  OAUTH2_CLIENT_ID: {
+    type: z.string('is missing'),
+    example: 'latchkey',
+    meaning: 'The client id that the provider gave you.',
+    unset: 'required',
+  },
+  OAUTH2_CLIENT_SECRET: {
+    type: z.string('is missing').pipe(type.clientSecrets),
+    example: 'the secret the provider gave you for this client',
+    meaning:
+      'The client secret. During a rotation both secrets, separated by a comma: Latchkey uses the one that the provider accepts.',
+    unset: 'required',
+  },
+  OAUTH2_CLIENT_AUTH: {
+    type: type.clientAuth.default('client_secret_basic'),
+    example: 'client_secret_basic',
+    meaning:
+      'How the secret is sent: client_secret_basic (in a header) or client_secret_post (in the form). Change it when the provider returns invalid_client although the secret is right.',
+    unset: 'client_secret_basic',
+  },
+  OAUTH2_REDIRECT_URI: {
+    type: z
+      .string('is missing')
+      .pipe(type.url)
+      .refine(
+        (value) => value.pathname === paths.callback && !value.search,
+        `must end in ${paths.callback}, the callback path of this app`,
+      ),
+    example: `https://app.example.com${paths.callback}`,
+    meaning: `The public URL of this app, ending in ${paths.callback}, exactly as registered at the provider. Its origin is the public origin of the app.`,
+    unset: 'required',
+  },
+  OAUTH2_SCOPES: {
+    type: type.scopes.default(['read:profile', 'read:data', 'write:data']),
+    example: 'openid profile read:data',
+    meaning:
+      'The requested scopes, separated by spaces. With openid and an issuer, Latchkey uses an ID token.',
+    unset: 'read:profile read:data write:data',
+  },
+  OAUTH2_AUTHORIZATION_PARAMS: {
+    type: type.parameters.default([]),
+    example: 'audience=my-api&prompt=consent',
+    meaning: 'Additional parameters of the authorization request, as a query string.',
+    unset: 'none',
+  },
+  OAUTH2_TOKEN_PARAMS: {
+    type: type.parameters.default([]),
+    example: 'audience=my-api',
+    meaning:
+      'Additional parameters of every token request, as a query string. resource (RFC 8707) and audience often belong in both.',
+    unset: 'none',
+  },
+  OAUTH2_DEVIATIONS: {
+    type: type.deviations.default([]),
+    example: 'token-type-missing scope-with-commas',
+    meaning:
+      'Where the provider deviates from the standards, by the names in docs/providers.md, separated by spaces.',
+    unset: 'none',
+  },
+  OAUTH2_PROVIDER_NAME: {
+    type: z.string().optional(),
+    example: 'Example ID',
+    meaning: "The provider's name on the pages.",
+    unset: '"your provider", in the language of the page',
+  },
+  OAUTH2_ALLOW_HTTP: {
+    type: type.flag.default(false),
+    example: 'true',
+    meaning:
+      'true allows http:// URLs for hosts other than this machine. Tokens are then sent unencrypted: use it on private networks only.',
+    unset: 'false',
+  },
+} as const satisfies Record<string, Field>;
+
+/** The API behind `/api/*`. */
+export const apiFields = {
+  OAUTH2_API_BASE_URL: {
+    type: type.url.refine((value) => !value.search, 'must not contain a query string').optional(),
+    example: 'https://api.example.com',
+    meaning: 'The API to which /api/* is forwarded.',
+    unset: 'required, unless OAUTH2_PROVIDER or API_ROUTES_FILE is set',
+  },
+  API_ROUTES_FILE: {
+    type: z.string().optional(),
+    example: './api-routes.json',
+    meaning: 'The route table: a JSON file with the routes under /api (docs/api-routes.md).',
+    unset:
+      'the routes of OAUTH2_PROVIDER, else /api/profile and /api/data, forwarded to /api/user/profile and /api/user/data at OAUTH2_API_BASE_URL',
+  },
+} as const satisfies Record<string, Field>;
+
+/** The application's own tokens (RFC 6749 4.4). */
+export const appTokenFields = {
+  OAUTH2_APP_ISSUER: {
+    type: type.issuer.optional(),
+    example: 'https://login.example.org',
+    meaning:
+      "The issuer of the application's own tokens (client credentials grant), when that is not the users' provider.",
+    unset: "the users' provider",
+  },
+  OAUTH2_APP_TOKEN_URL: {
+    type: type.url.optional(),
+    example: 'https://login.example.org/token',
+    meaning: 'The same, for a provider without discovery.',
+    unset: 'discovered',
+  },
+  OAUTH2_APP_CLIENT_ID: {
+    type: z.string().optional(),
+    example: 'latchkey-app',
+    meaning:
+      'The client id for application tokens. Required with every other OAUTH2_APP_ setting except the scopes.',
+    unset: "the users' client",
+  },
+  OAUTH2_APP_CLIENT_SECRET: {
+    type: z.string().pipe(type.clientSecrets).optional(),
+    example: 'the secret the provider gave you for that client',
+    meaning: 'The secret of that client.',
+    unset: "the users' client",
+  },
+  OAUTH2_APP_CLIENT_AUTH: {
+    type: type.clientAuth.optional(),
+    example: 'client_secret_basic',
+    meaning: 'How that secret is sent.',
+    unset: 'as OAUTH2_CLIENT_AUTH',
+  },
+  OAUTH2_APP_SCOPES: {
+    type: type.scopes.default([]),
+    example: 'read:catalogue',
+    meaning: 'The scopes of an application token when the route names none, separated by spaces.',
+    unset: 'none, so the provider decides',
+  },
+} as const satisfies Record<string, Field>;

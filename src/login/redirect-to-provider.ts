@@ -1,0 +1,46 @@
+import type { Request, Response } from 'express';
+import { AppError } from '../errors.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
+import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
+import type { LoginRequest, LoginTransactions } from './login-transaction.ts';
+
+export type RedirectToProvider = (req: Request, res: Response, request: LoginRequest) => Promise<void>;
+
+/**
+ * `redirectToProvider(req, res, request)`: starts a login transaction and sends the browser to the authorization endpoint
+ * (303).
+ * @throws AppError as `toLoginError`
+ */
+export function createRedirectToProvider({
+  oauth,
+  transactions,
+}: {
+  readonly oauth: Pick<OAuthClient, 'authorizationRequest'>;
+  readonly transactions: Pick<LoginTransactions, 'create'>;
+}): RedirectToProvider {
+  return async function redirectToProvider(req, res, request) {
+    const transaction = transactions.create(req, res, request);
+    const url = await oauth.authorizationRequest(transaction).catch((error) => {
+      throw toLoginError(toOAuthError(error));
+    });
+    res.redirect(303, url.href);
+  };
+}
+
+/** True when the provider may accept the same request later. */
+export function isTransient({ kind }: OAuthError): boolean {
+  return kind === 'unavailable' || kind === 'outcome_unknown';
+}
+
+/**
+ * The error of a login that failed at the provider: `access_denied`, `temporarily_unavailable` (the provider is
+ * unreachable, or rejects our client), else `login_failed`.
+ */
+export function toLoginError(failure: OAuthError): AppError {
+  if (failure.kind === 'denied') return new AppError('access_denied', { cause: failure });
+  const isOutage = isTransient(failure) || failure.kind === 'client_misconfigured';
+  return new AppError(isOutage ? 'temporarily_unavailable' : 'login_failed', {
+    cause: failure,
+    ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
+  });
+}

@@ -1,0 +1,51 @@
+import { type ErrorRequestHandler, type RequestHandler, Router, urlencoded } from 'express';
+import type { Config } from '../config/load.ts';
+import { AppError } from '../errors.ts';
+import { allowOnly } from '../middleware/http-methods.ts';
+import { removePageHeaders, rewriteRequest } from '../middleware/rewrite-request.ts';
+import { consoleRows, emptyBody, fillPath, InvalidInputError, readBody } from '../pages/console-rows.ts';
+import { paths } from '../paths.ts';
+import { readTagFromQuery } from '../session/page-user-tag.ts';
+
+/**
+ * `POST /console`: the call that a form of the console describes, for browsers without script, answered as `/api`
+ * answers it.
+ * @param api takes the request from then on, as if it had just come: same guards, scopes and limits
+ * @param saveForm what stands behind `api` for requests that come to it directly
+ */
+export function createConsoleRoutes(
+  { config: { routes, publicOrigin } }: { readonly config: Pick<Config, 'routes' | 'publicOrigin'> },
+  api: RequestHandler,
+  saveForm: ErrorRequestHandler,
+): RequestHandler {
+  const rows = consoleRows(routes);
+
+  const send: RequestHandler = function send(req, res, next) {
+    const input: Readonly<Record<string, unknown>> = req.body ?? {};
+    const field = (name: string) => (typeof input[name] === 'string' ? input[name].trim() : '');
+    const row = rows.find(({ name }) => name === field('row'));
+    if (!row) throw new AppError('not_found');
+    try {
+      const query = new URLSearchParams(field('query')).toString();
+      const url = `${paths.api}${fillPath(row.path, field)}${query && `?${query}`}`;
+      if (row.method === 'GET') return res.redirect(303, publicOrigin + url);
+      rewriteRequest(req, { method: row.method, url, ...(row.takesBody ? readBody(field) : emptyBody) });
+      req.originalUrl = url;
+    } catch (error) {
+      if (!(error instanceof InvalidInputError)) throw error;
+      const { problem, parameter } = error;
+      const { session } = req.query;
+      const pageUserTag = typeof session === 'string' ? session : undefined;
+      return res.status(400).render('console-problem', { problem, parameter, row, input, pageUserTag });
+    }
+    removePageHeaders(res);
+    api(req, res, (error: unknown = new AppError('not_found')) => next(error));
+  };
+
+  const router = Router({ caseSensitive: true });
+  router
+    .route(paths.console)
+    .post(readTagFromQuery, urlencoded({ extended: false, limit: '256kb', inflate: false }), send, saveForm)
+    .all(allowOnly('POST'));
+  return router;
+}

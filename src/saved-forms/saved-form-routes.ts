@@ -1,0 +1,107 @@
+import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Config } from '../config/load.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
+import { allowOnly } from '../middleware/http-methods.ts';
+import { removePageHeaders, rewriteRequest } from '../middleware/rewrite-request.ts';
+import { paths } from '../paths.ts';
+import type { PageUserTags } from '../session/page-user-tag.ts';
+import type { Sessions } from '../session/session.ts';
+import type { TokenManager } from '../tokens/token-manager.ts';
+import { readFormFields } from './form-preview.ts';
+import type { SavedForm, SavedForms } from './saved-forms.ts';
+
+interface SavedFormParts {
+  readonly config: Pick<Config, 'publicOrigin'>;
+  readonly tokens: Pick<TokenManager, 'current'>;
+  readonly sessions: Pick<Sessions, 'getSessionId' | 'ids'>;
+  readonly pageUserTags: PageUserTags;
+  readonly savedForms: SavedForms;
+}
+
+const idFormat = /^[\w-]{43}$/;
+/** After these nobody can tell whether the API has done what was asked, so it must not be asked again. */
+const outcomeUnknownCodes: ReadonlySet<ErrorCode> = new Set([
+  'upstream_unreachable',
+  'upstream_timeout',
+  'internal_error',
+]);
+
+/**
+ * `/resume/:id`: a form that met the end of its session is shown to the person whose it is, and sent when they say so.
+ * @param api takes the request from then on, as if it had just come: same guards, scopes and limits
+ */
+export function createSavedFormRoutes(
+  { config, tokens, sessions, pageUserTags, savedForms }: SavedFormParts,
+  api: RequestHandler,
+): RequestHandler {
+  /** Goes on with the form of whoever is signed in, if it is theirs and still there. */
+  function withForm(
+    handler: (form: SavedForm, req: Request, res: Response, next: NextFunction) => unknown,
+  ): RequestHandler<{ id: string }> {
+    return async function withForm(req, res, next) {
+      const { id } = req.params;
+      const sessionId = sessions.getSessionId(req);
+      const login = sessionId === undefined ? undefined : await tokens.current(sessionId);
+      if (sessionId === undefined || !login)
+        return res.redirect(
+          303,
+          `${config.publicOrigin}${paths.signIn}?return_to=${encodeURIComponent(`${paths.savedForms}/${id}`)}`,
+        );
+      Object.assign(res.locals, { user: login.user, pageUserTag: pageUserTags.tagFor(sessionId, login) });
+      const form = idFormat.test(id) ? await savedForms.peek(id) : undefined;
+      if (form && sessions.ids.isOwner(form.sessionId, login.user.sub)) await handler(form, req, res, next);
+      else sendNotFound(res);
+    };
+  }
+
+  const show = withForm(({ method, url, ...form }, req, res) => {
+    res.render('saved-form', { method, url, resumePath: req.path, ...readFormFields(form) });
+  });
+
+  const send = withForm(async (_seen, req, res, next) => {
+    const id = String(req.params.id);
+    const form = await savedForms.take(id);
+    if (!form) return sendNotFound(res); // the button was pressed twice
+    rewriteRequest(req, form);
+    removePageHeaders(res);
+    api(req, res, (error: unknown = new AppError('not_found')) => {
+      restoreForm(id, form, error, req, res).finally(() => next(error));
+    });
+  });
+
+  const discard = withForm(async (_seen, req, res) => {
+    await savedForms.take(String(req.params.id));
+    res.redirect(303, `${config.publicOrigin}/`);
+  });
+
+  /** A form that surely did sendNotFound yet is not lost. */
+  async function restoreForm(
+    id: string,
+    form: SavedForm,
+    error: unknown,
+    req: Request,
+    res: Response,
+  ): Promise<void> {
+    if (res.headersSent || !(error instanceof AppError) || outcomeUnknownCodes.has(error.code)) return;
+    try {
+      await savedForms.put(id, form);
+      req.resumePath = `${paths.savedForms}/${id}`;
+    } catch (failure) {
+      req.log.warn({ err: failure }, 'a form that could not be sent could not be kept once more');
+    }
+  }
+
+  const resume = Router({ caseSensitive: true });
+  resume
+    .route(`${paths.savedForms}/:id`)
+    .get(show)
+    .post(send)
+    .all(allowOnly('GET', 'HEAD', 'POST'));
+  resume.route(`${paths.savedForms}/:id/discard`).post(discard).all(allowOnly('POST'));
+  return resume;
+}
+
+/** One answer for what is gone, what never was, and what is somebody else's. */
+function sendNotFound(res: Response): void {
+  res.status(404).render('saved-form-not-found');
+}

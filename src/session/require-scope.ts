@@ -1,0 +1,42 @@
+import type { RequestHandler } from 'express';
+import { AppError } from '../errors.ts';
+import { hasScope } from '../oauth/token-set.ts';
+import type { TokenRecord } from '../tokens/token-store.ts';
+
+/**
+ * Goes on when every one of `scopes` was granted; stands behind `requireToken`.
+ * @throws AppError `insufficient_scope` (RFC 6750 3.1)
+ */
+export function requireScope(...scopes: readonly string[]): RequestHandler {
+  return function requireScope(req, _res, next) {
+    if (!req.login) throw new AppError('login_required');
+    if (!hasScope(req.login.tokens, ...scopes)) throw insufficientScope(scopes, req.login);
+    next();
+  };
+}
+
+/**
+ * Goes on when at least one of `scopes` was granted; stands behind `requireToken`.
+ * @throws AppError `insufficient_scope` (RFC 6750 3.1), naming them all
+ */
+export function requireAnyScope(...scopes: readonly string[]): RequestHandler {
+  return function requireAnyScope(req, _res, next) {
+    const { login } = req;
+    if (!login) throw new AppError('login_required');
+    if (!scopes.some((each) => hasScope(login.tokens, each))) throw insufficientScope(scopes, login);
+    next();
+  };
+}
+
+/**
+ * `insufficient_scope` for a login that has not all of `scope`. It is `declined` when signing in once more would not
+ * help: the last login has asked for everything that is missing.
+ */
+export function insufficientScope(scope: readonly string[], { tokens, requested }: TokenRecord): AppError {
+  const missing = scope.filter((each) => !tokens.scope.includes(each));
+  const alreadyRequested = missing.every((each) => requested?.scope.includes(each));
+  return new AppError('insufficient_scope', {
+    ...(scope.length > 0 && { scope }),
+    alreadyRequested,
+  });
+}

@@ -1,0 +1,30 @@
+import type { TokenManager } from '../tokens/token-manager.ts';
+import type { PageUserTags } from './page-user-tag.ts';
+
+interface DescriptionParts {
+  readonly tokens: Pick<TokenManager, 'peek' | 'endsAt'>;
+  readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
+  readonly now: () => number;
+}
+
+/**
+ * What `/auth/session` tells of a session: who, what and until when, never a token. `server_time` is now: a clock in a
+ * browser may be wrong, and whoever counts down does so from differences of these times.
+ */
+export async function describeSession({ tokens, pageUserTags, now }: DescriptionParts, id: string) {
+  const [record, endsAt] = await Promise.all([tokens.peek(id), tokens.endsAt(id)]);
+  if (!record || endsAt === undefined) return { authenticated: false } as const;
+  const { scope, tokenType, issuedAt, expiresAt } = record.tokens;
+  return {
+    authenticated: true,
+    user: record.user,
+    session_mark: pageUserTags.tagFor(id, record),
+    scope,
+    requested_scope: record.requested?.scope,
+    token_type: tokenType,
+    access_token_issued_at: new Date(issuedAt).toISOString(),
+    access_token_expires_at: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
+    session_expires_at: new Date(endsAt).toISOString(),
+    server_time: new Date(now()).toISOString(),
+  } as const;
+}

@@ -1,0 +1,20 @@
+import { type ConsumedStates, consumedForMs } from '../../login/consumed-states.ts';
+
+/** Remembers in this process. */
+export function createMemoryConsumedStates(now: () => number): ConsumedStates {
+  const consumed = new Map<string, number>();
+  return {
+    async consume(nonce) {
+      for (const [other, until] of consumed) {
+        if (until > now()) break; // the rest is younger still
+        consumed.delete(other);
+      }
+      if (consumed.has(nonce)) return false;
+      consumed.set(nonce, now() + consumedForMs);
+      return true;
+    },
+    async release(nonce) {
+      consumed.delete(nonce);
+    },
+  };
+}

@@ -1,0 +1,20 @@
+import { storeUnavailable } from '../../errors.ts';
+import { type ConsumedStates, consumedForMs } from '../../login/consumed-states.ts';
+import type { RedisConnection } from './connection.ts';
+
+/** Remembers for every instance on the same Redis. */
+export function createRedisConsumedStates(redis: RedisConnection): ConsumedStates {
+  const key = (nonce: string) => `latchkey:spent:${nonce}`;
+  return {
+    async consume(nonce) {
+      try {
+        return (await redis.set(key(nonce), '1', 'PX', consumedForMs, 'NX')) !== null;
+      } catch (error) {
+        throw storeUnavailable(error);
+      }
+    },
+    async release(nonce) {
+      await redis.del(key(nonce)).catch(() => undefined); // then it stays consumed, and the login starts anew
+    },
+  };
+}

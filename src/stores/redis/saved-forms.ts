@@ -1,0 +1,62 @@
+import { deriveKey, seal, unseal } from '../../crypto/sealing.ts';
+import type { Secret } from '../../crypto/secret.ts';
+import { AppError, storeUnavailable } from '../../errors.ts';
+import {
+  leftMs,
+  maxPerSession,
+  type SavedForm,
+  type SavedForms,
+  savedForMs,
+} from '../../saved-forms/saved-forms.ts';
+import type { RedisConnection } from './connection.ts';
+
+interface RedisSavedFormsOptions {
+  readonly redis: RedisConnection;
+  /** The first seals, all open. */
+  readonly secrets: readonly Secret[];
+  readonly now: () => number;
+}
+
+/** Keeps forms, sealed, for every instance on the same Redis. */
+export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOptions): SavedForms {
+  const sealingKeys = secrets.map((secret) => deriveKey(secret, 'kept_forms'));
+
+  function unsealForm(key: string, sealed: Buffer | null): SavedForm | undefined {
+    if (!sealed) return undefined;
+    for (const sealingKey of sealingKeys) {
+      const text = unseal(sealingKey, sealed, key);
+      if (text === undefined) continue;
+      const { body, ...rest } = JSON.parse(text) as Omit<SavedForm, 'body'> & { body: string }; // only we can have sealed it
+      const form = { ...rest, body: Buffer.from(body, 'base64') };
+      return leftMs(form, now()) > 0 ? form : undefined;
+    }
+    return undefined;
+  }
+
+  return {
+    put: (id, form) =>
+      withStoreErrors(async () => {
+        const key = keyOf(id);
+        const waitMs = leftMs(form, now());
+        if (waitMs <= 0) return;
+        const counter = `latchkey:kept-forms:${form.sessionId}`;
+        const count = await redis.incr(counter);
+        await redis.pexpire(counter, savedForMs);
+        if (count > maxPerSession) throw new AppError('too_many_requests');
+        const text = JSON.stringify({ ...form, body: form.body.toString('base64') });
+        await redis.set(key, seal(sealingKeys[0]!, text, key), 'PX', waitMs);
+      }),
+    peek: (id) => withStoreErrors(async () => unsealForm(keyOf(id), await redis.getBuffer(keyOf(id)))),
+    take: (id) => withStoreErrors(async () => unsealForm(keyOf(id), await redis.getdelBuffer(keyOf(id)))),
+  };
+}
+
+const keyOf = (id: string) => `latchkey:kept-form:${id}`;
+
+async function withStoreErrors<T>(operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation();
+  } catch (error) {
+    throw error instanceof AppError ? error : storeUnavailable(error);
+  }
+}

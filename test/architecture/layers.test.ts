@@ -1,0 +1,165 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+  /** Files of this project, as paths from its root. */
+  readonly local: readonly string[];
+  readonly packages: readonly string[];
+}
+
+function read(folder: string): SourceFile[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => {
+      const path = join(folder, name);
+      const text = readFileSync(join(root, path), 'utf8');
+      const imported = [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, each]) => each!);
+      return {
+        path,
+        text,
+        local: imported
+          .filter((each) => each.startsWith('.'))
+          .map((each) => relative(root, join(root, dirname(path), each))),
+        packages: imported.filter((each) => !each.startsWith('.')),
+      };
+    });
+}
+
+const src = read('src');
+const demo = read('demo');
+
+/**
+ * From the bottom up. A file imports only from its own layer or a lower one. `stores` implements contracts of the layers
+ * below it, so only `deps.ts` imports it.
+ */
+const layers = [
+  ...['ground', 'crypto', 'config', 'oauth', 'tokens', 'middleware', 'session', 'login', 'saved-forms'],
+  ...['proxy', 'pages', 'routes', 'stores', 'deps', 'app', 'main'],
+];
+const groundFiles = ['src/errors.ts', 'src/logger.ts', 'src/metrics.ts', 'src/paths.ts'];
+
+function layerOf(path: string): string {
+  if (groundFiles.includes(path)) return 'ground';
+  const [, folder = '', ...rest] = path.split('/');
+  return rest.length > 0 ? folder : folder.replace(/\.ts$/, '');
+}
+
+test('every file belongs to a layer and imports only from its own layer or a lower one', () => {
+  expect(src.length).toBeGreaterThan(20);
+  for (const { path, local } of src) {
+    expect(layers).toContain(layerOf(path));
+    for (const each of local) {
+      const isDown = layers.indexOf(layerOf(each)) <= layers.indexOf(layerOf(path));
+      expect(`${path} -> ${each}: ${isDown ? 'down' : 'UP'}`).toBe(`${path} -> ${each}: down`);
+    }
+  }
+});
+
+test('only deps.ts imports the stores', () => {
+  for (const { path, local } of src.filter(
+    ({ path }) => layerOf(path) !== 'stores' && path !== 'src/deps.ts',
+  ))
+    for (const each of local) expect(`${path} -> ${layerOf(each)}`).not.toMatch(/ stores$/);
+});
+
+test('no module has more than 15 files, no file more than 250 lines, and half of them fewer than 80', () => {
+  const modules = new Map<string, number>();
+  for (const { path } of src) modules.set(dirname(path), (modules.get(dirname(path)) ?? 0) + 1);
+  expect([...modules].filter(([, files]) => files > 15)).toEqual([]);
+  const lines = src.map(({ path, text }) => ({ path, lines: text.split('\n').length - 1 }));
+  expect(lines.filter((each) => each.lines > 250)).toEqual([]);
+  const sorted = lines.map((each) => each.lines).sort((one, other) => one - other);
+  expect(sorted[Math.floor(sorted.length / 2)]).toBeLessThan(80);
+});
+
+test('no imports form a cycle', () => {
+  const imports = new Map(src.map(({ path, local }) => [path, local]));
+  const done = new Set<string>();
+  const walk = (path: string, trail: readonly string[]): void => {
+    expect(trail).not.toContain(path);
+    if (done.has(path)) return;
+    for (const each of imports.get(path) ?? []) walk(each, [...trail, path]);
+    done.add(path);
+  };
+  for (const { path } of src) walk(path, []);
+  expect(done.size).toBe(src.length);
+});
+
+test('crypto/, config/, oauth/ and tokens/ do not use Express, and only stores/ and deps.ts use Redis', () => {
+  for (const { path, packages } of src.filter(({ path }) =>
+    /^src\/(crypto|config|oauth|tokens)\//.test(path),
+  ))
+    for (const each of packages)
+      expect(`${path} ${each}`).not.toMatch(/ (express|connect-redis|ejs|helmet|pino-http)/);
+  for (const { path, packages } of src.filter(({ path }) => !/^src\/(stores\/|deps\.ts)/.test(path)))
+    for (const each of packages) expect(`${path} ${each}`).not.toMatch(/ (ioredis|connect-redis)/);
+});
+
+test('only oauth/ uses the protocol library', () => {
+  for (const { path, packages } of src.filter(({ path }) => !path.startsWith('src/oauth/')))
+    expect(`${path} ${packages.filter((each) => each === 'openid-client')}`).toBe(`${path} `);
+});
+
+test('the protocol modules know none of our URLs', () => {
+  for (const { path, local } of src.filter(({ path }) => /^src\/(crypto|oauth|tokens|stores)\//.test(path)))
+    expect(`${path} ${local.filter((each) => each === 'src/paths.ts')}`).toBe(`${path} `);
+});
+
+test('only main.ts touches the process, its environment and its console', () => {
+  for (const { path, text } of src.filter(({ path }) => path !== 'src/main.ts'))
+    expect(`${path} ${/(?<![\w/-])(process|console)\.\w/.exec(text)?.[0] ?? 'neither'}`).toBe(
+      `${path} neither`,
+    );
+});
+
+test('bench/ imports nothing of src/, demo/ or test/', () => {
+  const modules = readdirSync(join(root, 'bench'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.mjs'),
+  );
+  expect(modules.length).toBeGreaterThan(10);
+  for (const name of modules) {
+    const text = readFileSync(join(root, 'bench', name), 'utf8');
+    for (const [, each] of text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g))
+      expect(join('bench', dirname(name), each!)).toMatch(/^bench\//);
+  }
+});
+
+test('src/ and demo/ share nothing', () => {
+  for (const { path, local } of src) for (const each of local) expect(`${path} ${each}`).toMatch(/ src\//);
+  for (const { path, local } of demo) for (const each of local) expect(`${path} ${each}`).toMatch(/ demo\//);
+});
+
+test('nothing the app needs at run time is a development dependency', () => {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const used = new Set(
+    src
+      .flatMap(({ packages }) => packages)
+      .filter((each) => !each.startsWith('node:'))
+      .map((each) =>
+        each
+          .split('/')
+          .slice(0, each.startsWith('@') ? 2 : 1)
+          .join('/'),
+      ),
+  );
+  for (const each of used) expect(dependencies).toHaveProperty([each]);
+  // ejs is loaded by Express by its name.
+  expect(Object.keys(dependencies).filter((each) => !used.has(each))).toEqual(['ejs']);
+  expect(Object.keys(devDependencies)).toContain('oidc-provider');
+});
+
+test('there is no room without a subject, no barrel, no test that is skipped or alone', () => {
+  for (const { path } of [...src, ...demo])
+    expect(path).not.toMatch(/(utils?|helpers?|common|misc|index)\.ts$/);
+  for (const { path, text } of read('test').filter(
+    ({ path }) => path !== relative(root, fileURLToPath(import.meta.url)),
+  ))
+    expect(`${path} ${/\b(describe|test|it)\.(skip|only|todo)\b/.exec(text)?.[0] ?? 'runs whole'}`).toBe(
+      `${path} runs whole`,
+    );
+});

@@ -1,0 +1,46 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { errorStatuses } from '../../src/errors.ts';
+import { flatten } from '../../src/pages/i18n.ts';
+
+const views = fileURLToPath(new URL('../../views/', import.meta.url));
+const languages = readdirSync(join(views, 'texts')).map(
+  (file) => [file, new Map(flatten(JSON.parse(readFileSync(join(views, 'texts', file), 'utf8'))))] as const,
+);
+const english = languages.find(([file]) => file === 'en.json')![1];
+const written = readdirSync(views, { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ejs'))
+  .map((file) => readFileSync(join(views, file), 'utf8'))
+  .join('\n');
+
+/** `t('home.title')`, and t(`error.${code}.title`) as a pattern. */
+const used = [...written.matchAll(/\b(?:t|has)\((['`])(.*?)\1/g)].map(([, , key]) => key!);
+const patterns = used.map(
+  (key) => new RegExp(`^${key.replaceAll('.', '\\.').replace(/\$\{.*?\}/g, '[^.]+')}$`),
+);
+/** Those no view names: what `{provider}` says when the provider has no name. */
+const unnamed = new Set(['common.provider']);
+const placesOf = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
+
+test.each(languages)('%s has the texts of the English file, each with the same places', (_file, texts) => {
+  expect([...texts].map(([key, text]) => [key, placesOf(text)])).toEqual(
+    [...english].map(([key, text]) => [key, placesOf(text)]),
+  );
+  expect([...texts.values()].filter((text) => text.trim() !== text || text === '')).toEqual([]);
+});
+
+test('every text that a view uses is there', () => {
+  expect(used.length).toBeGreaterThan(50);
+  expect(patterns.filter((pattern) => ![...english.keys()].some((key) => pattern.test(key)))).toEqual([]);
+});
+
+test('every text is used by a view', () => {
+  const isUsed = (key: string) => unnamed.has(key) || patterns.some((pattern) => pattern.test(key));
+  expect([...english.keys()].filter((key) => !isUsed(key))).toEqual([]);
+});
+
+test('every public error has a title and a text', () => {
+  const keys = Object.keys(errorStatuses).flatMap((code) => [`error.${code}.title`, `error.${code}.text`]);
+  expect(keys.filter((key) => !english.has(key))).toEqual([]);
+});

@@ -1,0 +1,32 @@
+import { readFormFields } from '../../src/saved-forms/form-preview.ts';
+
+test.each<[string, string, string, ReturnType<typeof readFormFields>]>([
+  [
+    'a form',
+    'application/x-www-form-urlencoded',
+    'a=1&a=%C3%A9+2&b=',
+    {
+      fields: [
+        { name: 'a', value: '1' },
+        { name: 'a', value: 'é 2' },
+        { name: 'b', value: '' },
+      ],
+      text: undefined,
+    },
+  ],
+  [
+    'a long value',
+    'application/x-www-form-urlencoded',
+    `a=${'x'.repeat(500)}`,
+    { fields: [{ name: 'a', value: `${'x'.repeat(200)}…` }], text: undefined },
+  ],
+  [
+    'JSON',
+    'Application/JSON; charset=utf-8',
+    '{"a":[1]}',
+    { fields: [], text: '{\n  "a": [\n    1\n  ]\n}' },
+  ],
+  ['JSON that is none', 'application/json', '{"a"', { fields: [], text: '{"a"' }],
+])('%s is shown in readable pieces', (_what, contentType, body, expected) => {
+  expect(readFormFields({ contentType, body: Buffer.from(body) })).toEqual(expected);
+});
