@@ -70,7 +70,7 @@ export const logout = {
     check(
       'once',
       revocations.length >= users.length && max(revocations) === 1,
-      `${revocations.length} tokens, each at most ${max(revocations)} times`,
+      `${revocations.length} tokens, at most ${max(revocations)} successful revocations per token`,
     );
     const { grants, reuseDetections } = await provider.counters();
     note(`${grants.refresh_token} refreshes, ${reuseDetections} reuse detections`);

@@ -37,7 +37,7 @@ export const slow = {
     check(
       'grants',
       requests === 1 && grants.refresh_token === 1,
-      `${requests} requests, ${grants.refresh_token} grants`,
+      `requests: ${requests}, grants: ${grants.refresh_token}`,
     );
     check(
       'waiters',
