@@ -10,8 +10,8 @@ import { slow } from './scenarios/slow.mjs';
 import { store } from './scenarios/store.mjs';
 import { storm } from './scenarios/storm.mjs';
 
-/** Round after round; those of one round run side by side, as all but the first of them mostly wait. */
-export const rounds = [
+/** Groups run one after the other; scenarios of a group run in parallel, as only the first one needs much CPU. */
+export const groups = [
   [storm, slow, revocation],
   [crashes],
   [crashesGrace],
@@ -22,8 +22,8 @@ export const rounds = [
   [peer],
 ];
 
-/** In the short form so many at a time, those that take longest first. */
-export const lanesOfShort = 4;
+/** With --short, this many scenarios run at a time, the slowest first. */
+export const shortConcurrency = 4;
 export const shortOrder = [
   peer,
   store,

@@ -1,22 +1,23 @@
 // node bench/streams/run.mjs [--streams 1000] [--bytes 1073741824] [--build FOLDER] [--logs FOLDER]
-// Two real processes of the app behind one Redis: event streams on the first end when people sign out on the second,
-// and a large file goes up and down while the memory of the process is watched. Exits with 1 when a bound is broken.
+// Two real processes of the app share one Redis: event streams on the first must end when their users sign out on the
+// second, and a large download and upload must not grow the memory of the process. Exits with 1 when a limit is
+// exceeded.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { latchkey } from '../chaos/apps/latchkey.mjs';
-import { endChild, keepLogsIn, scratch, startChild } from '../chaos/harness/children.mjs';
-import { greatest, quantile } from '../chaos/harness/figures.mjs';
-import { exchange } from '../chaos/harness/http.mjs';
-import { delay, eachOf, until } from '../chaos/harness/waiting.mjs';
-import { openWorld } from '../chaos/harness/world.mjs';
+import { startDeployment } from '../chaos/harness/deployment.mjs';
+import { sendRequest } from '../chaos/harness/http.mjs';
+import { startProcess, stopProcess, tempFolder, writeLogsTo } from '../chaos/harness/processes.mjs';
+import { max, quantile } from '../chaos/harness/stats.mjs';
+import { delay, mapConcurrently, waitFor } from '../chaos/harness/wait-for.mjs';
 import { download, openEvents, upload } from './clients.mjs';
 
-const longestMs = 1_000;
-const mostGrowthMb = 50;
-const people = 20;
+const maxEndMs = 1_000;
+const maxGrowthMb = 50;
+const userCount = 20;
 
 const { values: options } = parseArgs({
   options: {
@@ -26,11 +27,11 @@ const { values: options } = parseArgs({
     logs: { type: 'string' },
   },
 });
-const streams = Number(options.streams);
+const streamCount = Number(options.streams);
 const bytes = Number(options.bytes);
 if (options.logs) {
   mkdirSync(options.logs, { recursive: true });
-  keepLogsIn(resolve(options.logs));
+  writeLogsTo(resolve(options.logs));
 }
 
 const failures = [];
@@ -40,8 +41,8 @@ function check(promise, isKept, measured) {
 }
 
 latchkey.prepare({ build: options.build && resolve(options.build) });
-const api = await startUpstream();
-const routesFile = join(scratch, 'routes.json');
+const api = await startApi();
+const routesFile = join(tempFolder, 'routes.json');
 writeFileSync(
   routesFile,
   JSON.stringify({
@@ -62,125 +63,138 @@ writeFileSync(
     ],
   }),
 );
-const world = await openWorld(latchkey, {
+const deployment = await startDeployment(latchkey, {
   label: 'streams',
   processes: 2,
   env: { API_ROUTES_FILE: routesFile },
 });
 try {
-  await eventStreams();
-  await largeFiles();
-  await shutdown();
+  await checkEventStreams();
+  await checkLargeFiles();
+  await checkShutdown();
 } finally {
-  await world.close();
+  await deployment.close();
   await api.close();
 }
 process.exit(failures.length === 0 ? 0 : 1);
 
-async function eventStreams() {
-  const [here, there] = world.instances;
-  const persons = await world.signIn(people);
-  const rows = await eachOf(
-    Array.from({ length: streams }, (_, index) => persons[index % people]),
+async function checkEventStreams() {
+  const [first, second] = deployment.instances;
+  const users = await deployment.signIn(userCount);
+  const opened = await mapConcurrently(
+    Array.from({ length: streamCount }, (_, index) => users[index % userCount]),
     50,
-    async (person) => ({ person, stream: await openEvents(person, here) }),
+    async (user) => ({ user, stream: await openEvents(user, first) }),
   );
-  const bystander = world.browser('bystander');
-  await bystander.signIn(there);
-  const untouched = await openEvents(bystander, here);
-  console.log(`\n${streams} event streams of ${people} people on one process, who sign out on another`);
+  const bystander = deployment.browser('bystander');
+  await bystander.signIn(second);
+  const otherStream = await openEvents(bystander, first);
+  console.log(
+    `\n${streamCount} event streams of ${userCount} users on one process; the users sign out on another`,
+  );
 
-  // A person's streams are measured from the moment the answer to their logout is there.
+  // Measured from the moment the user's browser has the logout response.
   const signedOutAt = new Map();
   await Promise.all(
-    persons.map(async (person) => {
-      const { status } = await person.logOut(there);
-      if (status !== 303) throw new Error(`${person.name} cannot sign out: ${status}`);
-      signedOutAt.set(person, performance.now());
+    users.map(async (user) => {
+      const { status } = await user.signOut(second);
+      if (status !== 303) throw new Error(`${user.name} cannot sign out: ${status}`);
+      signedOutAt.set(user, performance.now());
     }),
   );
   const endedMs = (
     await Promise.all(
-      rows.map(({ person, stream }) =>
+      opened.map(({ user, stream }) =>
         Promise.race([stream.ended, delay(10_000, Number.POSITIVE_INFINITY, { ref: false })]).then(
-          (at) => at - signedOutAt.get(person),
+          (at) => at - signedOutAt.get(user),
         ),
       ),
     )
   ).map((ms) => Math.max(0, ms));
-  const isPrompt = endedMs.every((ms) => ms < longestMs);
-  const figures = `p50 ${quantile(endedMs, 0.5).toFixed(0)} ms, slowest ${greatest(endedMs).toFixed(0)} ms`;
-  check('every stream ends within 1 s of the logout', isPrompt, figures);
-  const told = rows.filter(({ stream }) => /^event: /m.test(stream.text)).length;
-  check('every stream ends with a final event', told === streams, `${told} of ${streams}`);
-  const left = await until(async () => (await api.open()) === 1, 2_000);
+  const isPrompt = endedMs.every((ms) => ms < maxEndMs);
+  const durations = `p50 ${quantile(endedMs, 0.5).toFixed(0)} ms, slowest ${max(endedMs).toFixed(0)} ms`;
+  check('every stream ends within 1 s of the logout', isPrompt, durations);
+  const withFinalEvent = opened.filter(({ stream }) => /^event: /m.test(stream.text)).length;
   check(
-    'the API is left alone',
-    Boolean(left),
-    `${await api.open()} streams open there, the bystander's among them`,
+    'every stream ends with a final event',
+    withFinalEvent === streamCount,
+    `${withFinalEvent} of ${streamCount}`,
   );
-  const isOpen = await Promise.race([untouched.ended.then(() => false), delay(200, true)]);
-  check("another person's stream goes on", isOpen, isOpen ? 'open' : 'ended');
+  const isOneOpen = await waitFor(async () => (await api.countOpen()) === 1, 2_000);
+  check(
+    'the connections to the API are closed',
+    Boolean(isOneOpen),
+    `${await api.countOpen()} open, one of them the bystander's`,
+  );
+  const isOpen = await Promise.race([otherStream.ended.then(() => false), delay(200, true)]);
+  check("another user's stream stays open", isOpen, isOpen ? 'open' : 'ended');
 }
 
-async function largeFiles() {
-  const [, instance] = world.instances;
-  const person = world.browser('mover');
-  await person.signIn(instance);
+async function checkLargeFiles() {
+  const [, instance] = deployment.instances;
+  const user = deployment.browser('mover');
+  await user.signIn(instance);
   console.log(`\n${(bytes / 1024 ** 2).toFixed(0)} MB down and up through one process`);
-  for (const [way, move] of [
+  for (const [direction, transfer] of [
     ['down', download],
     ['up', upload],
   ]) {
-    await move(person, instance, 64 * 1024 ** 2); // what is loaded and compiled once does not count
+    await transfer(user, instance, 64 * 1024 ** 2); // warm-up: memory for loading and compiling code does not count
     const before = residentMb(instance.pid);
     let highest = before;
-    const watching = setInterval(() => {
+    const sampling = setInterval(() => {
       highest = Math.max(highest, residentMb(instance.pid));
     }, 20);
-    const begun = performance.now();
-    const arrived = await move(person, instance, bytes);
-    const seconds = (performance.now() - begun) / 1000;
-    clearInterval(watching);
-    check(`everything arrives (${way})`, arrived === bytes, `${arrived} bytes in ${seconds.toFixed(1)} s`);
+    const startedAt = performance.now();
+    const received = await transfer(user, instance, bytes);
+    const seconds = (performance.now() - startedAt) / 1000;
+    clearInterval(sampling);
+    check(
+      `all bytes arrive (${direction})`,
+      received === bytes,
+      `${received} bytes in ${seconds.toFixed(1)} s`,
+    );
     const growth = highest - before;
-    const figures = `${growth.toFixed(1)} MB, from ${before.toFixed(0)} to ${highest.toFixed(0)} MB`;
-    check(`resident memory grows by less than ${mostGrowthMb} MB (${way})`, growth < mostGrowthMb, figures);
+    check(
+      `resident memory grows by less than ${maxGrowthMb} MB (${direction})`,
+      growth < maxGrowthMb,
+      `${growth.toFixed(1)} MB, from ${before.toFixed(0)} to ${highest.toFixed(0)} MB`,
+    );
   }
 }
 
-async function shutdown() {
-  const [here] = world.instances;
-  const person = world.browser('last');
-  await person.signIn(here);
-  const stream = await openEvents(person, here);
+async function checkShutdown() {
+  const [instance] = deployment.instances;
+  const user = deployment.browser('last');
+  await user.signIn(instance);
+  const stream = await openEvents(user, instance);
   console.log('\nSIGTERM while an event stream is open');
-  const begun = performance.now();
-  process.kill(here.pid, 'SIGTERM');
+  const startedAt = performance.now();
+  process.kill(instance.pid, 'SIGTERM');
   await stream.ended;
-  const isGone = await until(() => !existsSync(`/proc/${here.pid}`), 5_000, 20);
-  const ms = performance.now() - begun;
-  check('the process goes within 2 s', isGone && ms < 2_000, `${ms.toFixed(0)} ms`);
+  const hasExited = await waitFor(() => !existsSync(`/proc/${instance.pid}`), 5_000, 20);
+  const ms = performance.now() - startedAt;
+  check('the process exits within 2 s', hasExited && ms < 2_000, `${ms.toFixed(0)} ms`);
 }
 
-/** Linux only, as the process is asked about from outside. */
+/** Linux only: reads `/proc`. */
 function residentMb(pid) {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
 }
 
-async function startUpstream() {
+async function startApi() {
   const program = fileURLToPath(new URL('upstream.mjs', import.meta.url));
-  const child = startChild('streams-api', process.execPath, [program], {
+  const child = startProcess('streams-api', process.execPath, [program], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  const ready = await new Promise((done, failed) => {
+  const firstLine = await new Promise((done, failed) => {
     createInterface({ input: child.stdout }).once('line', done);
-    child.ended.then(() => failed(new Error('the API ended')));
+    child.exited.then(() => failed(new Error('the API exited during startup')));
   });
-  const url = `http://127.0.0.1:${JSON.parse(ready).port}`;
+  const url = `http://127.0.0.1:${JSON.parse(firstLine).port}`;
   return {
     url,
-    open: async () => JSON.parse((await exchange(`${url}/count`)).body).open,
-    close: () => endChild(child),
+    countOpen: async () => JSON.parse((await sendRequest(`${url}/count`)).body).open,
+    close: () => stopProcess(child),
   };
 }

@@ -4,46 +4,48 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { endChild, startChild } from '../harness/children.mjs';
-import { exchange } from '../harness/http.mjs';
+import { sendRequest } from '../harness/http.mjs';
 import { freePorts } from '../harness/ports.mjs';
-import { until } from '../harness/waiting.mjs';
+import { startProcess, stopProcess } from '../harness/processes.mjs';
+import { waitFor } from '../harness/wait-for.mjs';
 
 const manifest = fileURLToPath(new URL('../../package.json', import.meta.url));
-const server = fileURLToPath(new URL('../peers/express-openid-connect-server.mjs', import.meta.url));
-const house = fileURLToPath(new URL('../../../node_modules/.cache/latchkey-peer', import.meta.url));
-const program = join(house, 'server.mjs');
-const installed = join(house, 'installed.json');
-const longestInstallMs = 120_000;
+const server = fileURLToPath(
+  new URL('../other-libraries/express-openid-connect-server.mjs', import.meta.url),
+);
+const installFolder = fileURLToPath(new URL('../../../node_modules/.cache/latchkey-peer', import.meta.url));
+const program = join(installFolder, 'server.mjs');
+const installedManifest = join(installFolder, 'installed.json');
+const maxInstallMs = 120_000;
 
 const { devDependencies } = JSON.parse(readFileSync(manifest, 'utf8'));
 
-/** Installs what bench/package.json names into a folder of its own, unless that was done; rejects when npm cannot. */
+/** Installs the packages of bench/package.json into a cache folder unless they are there; rejects when npm fails. */
 async function prepare() {
-  mkdirSync(house, { recursive: true });
+  mkdirSync(installFolder, { recursive: true });
   copyFileSync(server, program);
   const wanted = readFileSync(manifest, 'utf8');
-  if (readIfThere(installed) === wanted) return;
-  writeFileSync(join(house, 'package.json'), wanted);
-  const install = [
+  if (readIfExists(installedManifest) === wanted) return;
+  writeFileSync(join(installFolder, 'package.json'), wanted);
+  const args = [
     'install',
     '--no-audit',
     '--no-fund',
     '--fetch-retries=1',
     '--fetch-retry-mintimeout=1000',
     '--prefix',
-    house,
+    installFolder,
   ];
   try {
-    await promisify(execFile)('npm', install, { cwd: house, timeout: longestInstallMs });
+    await promisify(execFile)('npm', args, { cwd: installFolder, timeout: maxInstallMs });
   } catch ({ stderr, message }) {
-    const why = stderr?.split('\n').find((line) => /^npm err/i.test(line));
-    throw new Error(`npm cannot install express-openid-connect: ${why ?? message}`);
+    const reason = stderr?.split('\n').find((line) => /^npm err/i.test(line));
+    throw new Error(`npm cannot install express-openid-connect: ${reason ?? message}`);
   }
-  writeFileSync(installed, wanted);
+  writeFileSync(installedManifest, wanted);
 }
 
-function readIfThere(file) {
+function readIfExists(file) {
   try {
     return readFileSync(file, 'utf8');
   } catch {
@@ -54,17 +56,17 @@ function readIfThere(file) {
 const secret = randomBytes(32).toString('hex');
 
 /** One process of the app. */
-function instance({ name, world, env }) {
-  const { provider, publicOrigin } = world;
+function createInstance({ name, deployment, env }) {
+  const { provider, publicOrigin } = deployment;
   let child;
 
-  const self = {
+  const instance = {
     name,
     port: undefined,
     async start() {
       const [port] = await freePorts(1);
-      self.port = port;
-      child = startChild(`${world.label}-${name}`, process.execPath, [program], {
+      instance.port = port;
+      child = startProcess(`${deployment.label}-${name}`, process.execPath, [program], {
         env: {
           PATH: process.env.PATH,
           NODE_ENV: 'production',
@@ -79,15 +81,15 @@ function instance({ name, world, env }) {
           ...env,
         },
       });
-      const answers = async () => (await exchange(`http://127.0.0.1:${port}/healthz`)).status === 200;
-      if (!(await until(() => child.exitCode !== null || answers(), 20_000)) || child.exitCode !== null)
-        throw new Error(`${name} does not start (exit code ${child.exitCode})`);
+      const isHealthy = async () => (await sendRequest(`http://127.0.0.1:${port}/healthz`)).status === 200;
+      if (!(await waitFor(() => child.exitCode !== null || isHealthy(), 20_000)) || child.exitCode !== null)
+        throw new Error(`${name} did not start (exit code ${child.exitCode})`);
     },
-    async end() {
-      if (child) await endChild(child);
+    async stop() {
+      if (child) await stopProcess(child);
     },
   };
-  return self;
+  return instance;
 }
 
 export const expressOpenidConnect = {
@@ -95,6 +97,6 @@ export const expressOpenidConnect = {
   paths: { login: '/auth/login', api: '/api/data', session: '/auth/session', logout: '/auth/logout' },
   logoutMethod: 'GET',
   prepare,
-  instance,
+  createInstance,
   isLoggedOut: ({ body }) => !body.includes('"invalid_token"'),
 };

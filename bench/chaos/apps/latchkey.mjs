@@ -3,61 +3,61 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { endChild, startChild } from '../harness/children.mjs';
-import { exchange } from '../harness/http.mjs';
+import { sendRequest } from '../harness/http.mjs';
 import { freePorts } from '../harness/ports.mjs';
-import { until } from '../harness/waiting.mjs';
+import { startProcess, stopProcess } from '../harness/processes.mjs';
+import { waitFor } from '../harness/wait-for.mjs';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const house = join(root, 'node_modules/.cache/latchkey-chaos');
-let program = join(house, 'dist/main.js');
+const buildFolder = join(root, 'node_modules/.cache/latchkey-chaos');
+let program = join(buildFolder, 'dist/main.js');
 
-/** Latchkey as it is in `src/` now, built into a folder of its own so that no other build is disturbed. */
+/** Builds `src/` into a cache folder, so that `dist/` is left alone; with `build`, uses that build instead. */
 function prepare({ build } = {}) {
   if (build) {
     program = join(build, 'main.js');
     return;
   }
-  rmSync(house, { recursive: true, force: true });
-  mkdirSync(house, { recursive: true });
-  writeFileSync(join(house, 'package.json'), '{ "type": "module" }\n');
-  for (const folder of ['views', 'public']) symlinkSync(join(root, folder), join(house, folder));
+  rmSync(buildFolder, { recursive: true, force: true });
+  mkdirSync(buildFolder, { recursive: true });
+  writeFileSync(join(buildFolder, 'package.json'), '{ "type": "module" }\n');
+  for (const folder of ['views', 'public']) symlinkSync(join(root, folder), join(buildFolder, folder));
   const compile = [
     'node_modules/typescript/bin/tsc',
     '-p',
     'tsconfig.build.json',
     '--outDir',
-    join(house, 'dist'),
+    join(buildFolder, 'dist'),
   ];
   try {
     execFileSync(process.execPath, compile, { cwd: root, stdio: 'pipe' });
   } catch (error) {
-    console.error(`src/ has type errors; what was emitted is used:\n${error.stdout}`);
+    console.error(`src/ has type errors; running the emitted code:\n${error.stdout}`);
     if (!existsSync(program)) throw error;
   }
 }
 
 const sessionSecret = randomBytes(32).toString('hex');
 
-/** One process of Latchkey; the provider knows it by its name, as its token endpoint has the name in its path. */
-function instance({ name, world, env }) {
-  const { provider, publicOrigin } = world;
+/** One process of Latchkey. Its token and revocation URLs contain its name, so the provider can tell processes apart. */
+function createInstance({ name, deployment, env }) {
+  const { provider, publicOrigin } = deployment;
   let child;
 
-  const self = {
+  const instance = {
     name,
     port: undefined,
     isUp: false,
     get pid() {
       return child.pid;
     },
-    /** What was done to it: `{ at, act }`, epoch milliseconds. */
+    /** Starts, kills, pauses and resumes as `{ at, act }`; `at` in epoch milliseconds. */
     history: [],
     async start() {
       const [port, metricsPort] =
-        self.port === undefined ? await freePorts(2) : [self.port, self.metricsPort];
-      Object.assign(self, { port, metricsPort });
-      child = startChild(`${world.label}-${name}`, process.execPath, [program], {
+        instance.port === undefined ? await freePorts(2) : [instance.port, instance.metricsPort];
+      Object.assign(instance, { port, metricsPort });
+      child = startProcess(`${deployment.label}-${name}`, process.execPath, [program], {
         env: {
           PATH: process.env.PATH,
           NODE_ENV: 'production',
@@ -73,42 +73,43 @@ function instance({ name, world, env }) {
           OAUTH2_SCOPES: 'openid profile read:profile read:data write:data',
           OAUTH2_API_BASE_URL: provider.apiUrl,
           SESSION_SECRET: sessionSecret,
-          AUTH_RATE_LIMIT: '0', // all of its people come from one address
+          AUTH_RATE_LIMIT: '0', // all simulated users share one address
           ...env,
         },
       });
-      const answers = async () => (await exchange(`http://127.0.0.1:${port}${paths.health}`)).status === 200;
-      if (!(await until(() => child.exitCode !== null || answers(), 20_000)) || child.exitCode !== null)
-        throw new Error(`${name} does not start (exit code ${child.exitCode})`);
-      self.isUp = true;
-      note('start');
+      const isHealthy = async () =>
+        (await sendRequest(`http://127.0.0.1:${port}${paths.health}`)).status === 200;
+      if (!(await waitFor(() => child.exitCode !== null || isHealthy(), 20_000)) || child.exitCode !== null)
+        throw new Error(`${name} did not start (exit code ${child.exitCode})`);
+      instance.isUp = true;
+      record('start');
     },
     async kill() {
-      self.isUp = false;
-      note('kill');
-      await endChild(child);
+      instance.isUp = false;
+      record('kill');
+      await stopProcess(child);
     },
     pause() {
-      note('pause');
+      record('pause');
       child.kill('SIGSTOP');
     },
     resume() {
       child.kill('SIGCONT');
-      note('resume');
+      record('resume');
     },
-    async end() {
-      if (child) await endChild(child);
+    async stop() {
+      if (child) await stopProcess(child);
     },
-    /** A gauge or counter by its name, summed over its labels; undefined when it is not there. */
-    async metric(wanted) {
-      const { status, body } = await exchange(`http://127.0.0.1:${self.metricsPort}/metrics`);
-      const lines = body.split('\n').filter((line) => new RegExp(`^${wanted}[ {]`).test(line));
+    /** The value of a gauge or counter, summed over its labels; undefined when it is missing. */
+    async readMetric(metricName) {
+      const { status, body } = await sendRequest(`http://127.0.0.1:${instance.metricsPort}/metrics`);
+      const lines = body.split('\n').filter((line) => new RegExp(`^${metricName}[ {]`).test(line));
       if (status !== 200 || lines.length === 0) return undefined;
       return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
     },
   };
-  const note = (act) => self.history.push({ at: Date.now(), act });
-  return self;
+  const record = (act) => instance.history.push({ at: Date.now(), act });
+  return instance;
 }
 
 const paths = {
@@ -125,14 +126,14 @@ function isLoggedOut({ body }) {
   return body.includes('"login_required"');
 }
 
-/** The app under test; another one needs the same members to be put through the same scenarios. */
+/** The app under test. Another app that has the same members can run the same scenarios. */
 export const latchkey = {
   name: 'latchkey',
   paths,
   prepare,
-  instance,
+  createInstance,
   isLoggedOut,
-  pendingRevocations: 'latchkey_revocations_pending',
-  /** The keys that hold tokens in Redis. */
-  tokenKeys: '*:tokens',
+  pendingRevocationsMetric: 'latchkey_revocations_pending',
+  /** Matches the Redis keys of token records. */
+  tokenKeyPattern: '*:tokens',
 };

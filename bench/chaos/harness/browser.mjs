@@ -1,120 +1,122 @@
-import { exchange } from './http.mjs';
+import { sendRequest } from './http.mjs';
 
-const navigation = { accept: 'text/html', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
-const script = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' };
+const navigationHeaders = { accept: 'text/html', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+const fetchHeaders = { accept: '*/*', 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' };
 
 /**
- * One person: a cookie jar for the app and the way through its sign-in. The balancer is the caller, who says which
- * process each request goes to. Everything that may not happen unasked is noted in `incidents`.
+ * The simulated browser of one user: a cookie jar and the redirects of the sign-in. The caller acts as the load
+ * balancer and passes the process that gets each request. Unexpected cookies and 401s are recorded as incidents of the
+ * deployment.
  */
 export class Browser {
   cookies = new Map();
-  /** The provider's cookies. */
-  atProvider = new Map();
-  /** Whether signing in or out is under way or done, when cookies may change and a 401 is no surprise. */
-  mayChange = false;
+  providerCookies = new Map();
+  /** Whether new cookies and 401s are expected: during sign-in, and from sign-out on. */
+  expectsChanges = false;
 
-  constructor(world, name) {
-    this.world = world;
+  constructor(deployment, name) {
+    this.deployment = deployment;
     this.name = name;
   }
 
-  /** One request to a process of the app, as a script of its own page or, with `navigate`, as a navigation. */
-  async send(instance, path, { navigate = false, headers = {}, ...how } = {}) {
-    const { publicOrigin, app, incidents } = this.world;
-    const answer = await exchange(`http://127.0.0.1:${instance.port}${path}`, {
-      ...how,
+  /** Sends a request to one process of the app, as a script of its own page or, with `navigate`, as a navigation. */
+  async send(instance, path, { navigate = false, headers = {}, ...options } = {}) {
+    const { publicOrigin, app, incidents } = this.deployment;
+    const response = await sendRequest(`http://127.0.0.1:${instance.port}${path}`, {
+      ...options,
       headers: {
         host: new URL(publicOrigin).host,
         'sec-fetch-site': 'same-origin',
-        ...(navigate ? navigation : script),
-        ...(this.cookies.size > 0 && { cookie: cookieHeader(this.cookies) }),
+        ...(navigate ? navigationHeaders : fetchHeaders),
+        ...(this.cookies.size > 0 && { cookie: formatCookies(this.cookies) }),
         ...headers,
       },
     });
-    const set = answer.headers['set-cookie'] ?? [];
-    if (!this.mayChange) {
-      const what = { at: Date.now(), browser: this.name, via: instance.name, path };
-      if (set.length > 0) incidents.push({ kind: 'cookie', ...what });
-      if (answer.status === 401)
-        incidents.push({ kind: app.isLoggedOut(answer) ? 'logout' : 'api-401', ...what });
+    const setCookies = response.headers['set-cookie'] ?? [];
+    if (!this.expectsChanges) {
+      const details = { at: Date.now(), browser: this.name, via: instance.name, path };
+      if (setCookies.length > 0) incidents.push({ kind: 'cookie', ...details });
+      if (response.status === 401)
+        incidents.push({ kind: app.isLoggedOut(response) ? 'logout' : 'api-401', ...details });
     }
-    if (this.mayChange || set.some((each) => isCleared(each))) keep(this.cookies, set);
-    return answer;
+    if (this.expectsChanges || setCookies.some((each) => clearsCookie(each)))
+      storeCookies(this.cookies, setCookies);
+    return response;
   }
 
-  /** The whole redirect chain, app to provider and back; throws when it does not end signed in. */
+  /** Follows all redirects from the app to the provider and back; throws unless the user is then signed in. */
   async signIn(instance) {
-    this.mayChange = true;
-    const answer = await this.finishSignIn(instance, await this.beginSignIn(instance));
-    this.mayChange = false;
+    this.expectsChanges = true;
+    const response = await this.finishSignIn(instance, await this.startSignIn(instance));
+    this.expectsChanges = false;
     this.signedInAt = Date.now();
-    if (answer.status !== 303 && answer.status !== 302)
-      throw new Error(`${this.name} cannot sign in: ${answer.status} ${answer.error ?? ''} ${answer.body}`);
+    if (response.status !== 303 && response.status !== 302)
+      throw new Error(
+        `${this.name} cannot sign in: ${response.status} ${response.error ?? ''} ${response.body}`,
+      );
   }
 
-  /** A tab on its way to the provider. */
-  beginSignIn(instance) {
-    return this.send(instance, this.world.app.paths.login, { navigate: true });
+  /** Opens the sign-in in one tab: the response that redirects to the provider. */
+  startSignIn(instance) {
+    return this.send(instance, this.deployment.app.paths.login, { navigate: true });
   }
 
-  /** The rest of the way of that tab: the app's last answer. */
-  async finishSignIn(instance, begun) {
-    const { publicOrigin, provider } = this.world;
-    let answer = begun;
-    this.atProvider = new Map();
-    for (let hops = 0; answer.headers.location !== undefined && hops < 10; hops += 1) {
-      const next = new URL(answer.headers.location, provider.issuer);
+  /** Follows the remaining redirects of that tab, and returns the app's last response. */
+  async finishSignIn(instance, firstResponse) {
+    const { publicOrigin, provider } = this.deployment;
+    let response = firstResponse;
+    this.providerCookies = new Map();
+    for (let hops = 0; response.headers.location !== undefined && hops < 10; hops += 1) {
+      const next = new URL(response.headers.location, provider.issuer);
       if (next.origin === publicOrigin) {
         if (next.pathname === '/') break;
-        answer = await this.send(instance, next.pathname + next.search, { navigate: true });
+        response = await this.send(instance, next.pathname + next.search, { navigate: true });
         continue;
       }
       if (next.searchParams.has('client_id')) next.searchParams.set('login_hint', this.name);
-      answer = await this.#ask(next.href);
+      response = await this.#sendToProvider(next.href);
     }
-    return answer;
+    return response;
   }
 
-  api(instance, { query = '', ...how } = {}) {
-    return this.send(instance, this.world.app.paths.api + query, how);
+  callApi(instance, { query = '', ...options } = {}) {
+    return this.send(instance, this.deployment.app.paths.api + query, options);
   }
 
-  /** Whether the app says that somebody is signed in; undefined when it cannot say. */
+  /** Whether the app reports a signed-in user; undefined when it cannot say. */
   async isSignedIn(instance) {
-    const answer = await this.send(instance, this.world.app.paths.session);
-    return answer.status === 200 ? JSON.parse(answer.body).authenticated : undefined;
+    const response = await this.send(instance, this.deployment.app.paths.session);
+    return response.status === 200 ? JSON.parse(response.body).authenticated : undefined;
   }
 
-  refresh(instance, how = {}) {
-    const { paths } = this.world.app;
+  refresh(instance, options = {}) {
+    const { paths } = this.deployment.app;
     return this.send(instance, paths.refresh, {
       method: 'POST',
-      ...how,
+      ...options,
       headers: { accept: 'application/json' },
     });
   }
 
-  /** Signs out; from here on a 401 is what the person asked for. */
-  async logOut(instance) {
-    this.mayChange = true;
-    const { publicOrigin, app } = this.world;
+  async signOut(instance) {
+    this.expectsChanges = true;
+    const { publicOrigin, app } = this.deployment;
     const method = app.logoutMethod ?? 'POST';
     if (method === 'GET') return this.send(instance, app.paths.logout, { navigate: true });
     const headers = { origin: publicOrigin, 'content-type': 'application/x-www-form-urlencoded' };
     return this.send(instance, app.paths.logout, { method, navigate: true, body: '', headers });
   }
 
-  /** Goes on to the provider if the answer to a logout says so, and wants to be signed out there too. */
-  async logOutAtProvider({ headers: { location } }) {
-    const { issuer } = this.world.provider;
+  /** When the app's logout response redirects to the provider: confirms the logout there. */
+  async signOutAtProvider({ headers: { location } }) {
+    const { issuer } = this.deployment.provider;
     if (!location?.startsWith(issuer)) return;
-    const { body } = await this.#ask(location);
+    const { body } = await this.#sendToProvider(location);
     const [, action] = /action="([^"]+)"/.exec(body) ?? [];
     const [, xsrf] = /name="xsrf" value="([^"]+)"/.exec(body) ?? [];
     if (!action || !xsrf)
-      throw new Error(`the provider does not ask ${this.name} whether to sign out: ${body}`);
-    const { status } = await this.#ask(new URL(action, issuer), {
+      throw new Error(`the provider shows ${this.name} no form to confirm the logout: ${body}`);
+    const { status } = await this.#sendToProvider(new URL(action, issuer), {
       method: 'POST',
       body: new URLSearchParams({ xsrf, logout: 'yes' }).toString(),
       headers: { 'content-type': 'application/x-www-form-urlencoded' },
@@ -122,27 +124,30 @@ export class Browser {
     if (status !== 303) throw new Error(`${this.name} cannot sign out at the provider: ${status}`);
   }
 
-  /** A navigation at the provider. */
-  async #ask(url, { headers = {}, ...how } = {}) {
-    const cookie = cookieHeader(this.atProvider);
-    const answer = await exchange(url, { ...how, headers: { cookie, ...navigation, ...headers } });
-    keep(this.atProvider, answer.headers['set-cookie'] ?? []);
-    return answer;
+  /** Sends a navigation to the provider. */
+  async #sendToProvider(url, { headers = {}, ...options } = {}) {
+    const cookie = formatCookies(this.providerCookies);
+    const response = await sendRequest(url, {
+      ...options,
+      headers: { cookie, ...navigationHeaders, ...headers },
+    });
+    storeCookies(this.providerCookies, response.headers['set-cookie'] ?? []);
+    return response;
   }
 }
 
-function cookieHeader(cookies) {
+function formatCookies(cookies) {
   return [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
 }
 
-function isCleared(setCookie) {
+function clearsCookie(setCookie) {
   return /;\s*(max-age=0|expires=[^;]*1970)/i.test(setCookie) || /^[^=]+=;/.test(setCookie);
 }
 
-function keep(cookies, set) {
-  for (const each of set) {
+function storeCookies(cookies, setCookies) {
+  for (const each of setCookies) {
     const [, name, value] = /^([^=]+)=([^;]*)/.exec(each) ?? [];
-    if (isCleared(each)) cookies.delete(name);
+    if (clearsCookie(each)) cookies.delete(name);
     else cookies.set(name, value);
   }
 }

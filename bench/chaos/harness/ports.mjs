@@ -1,16 +1,16 @@
 import { createServer } from 'node:net';
 
-/** Below the ports that systems take for outgoing connections, one of which could sit there when we come back. */
-const [lowest, highest] = [20_000, 32_000];
-const given = new Set();
+/** Below the ephemeral port range: an outgoing connection could take a port there while a process restarts. */
+const [minPort, maxPort] = [20_000, 32_000];
+const reserved = new Set();
 
-/** So many ports of this machine that were free a moment ago; none is given twice. */
+/** `count` local ports that were free when checked; no port is returned twice in a run. */
 export async function freePorts(count) {
   const ports = [];
   while (ports.length < count) {
-    const port = lowest + Math.floor(Math.random() * (highest - lowest));
-    if (given.has(port) || !(await isFree(port))) continue;
-    given.add(port);
+    const port = minPort + Math.floor(Math.random() * (maxPort - minPort));
+    if (reserved.has(port) || !(await isFree(port))) continue;
+    reserved.add(port);
     ports.push(port);
   }
   return ports;

@@ -1,16 +1,19 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { endChild, scratch, startChild } from './children.mjs';
 import { freePorts } from './ports.mjs';
-import { until } from './waiting.mjs';
+import { startProcess, stopProcess, tempFolder } from './processes.mjs';
+import { waitFor } from './wait-for.mjs';
 
-/** A real redis-server that can be killed, paused and started again with its data. */
+/** Starts a real redis-server that can be killed, paused, and restarted with its data. */
 export async function startRedis({ port, args = [] } = {}) {
   port ??= (await freePorts(1))[0];
-  const folder = join(scratch, `redis-${port}`);
+  const folder = join(tempFolder, `redis-${port}`);
   mkdirSync(folder);
-  const all = ['--port', port, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'yes'];
+  const baseArgs = [
+    ...['--port', port, '--bind', '127.0.0.1', '--dir', folder],
+    ...['--save', '', '--appendonly', 'yes'],
+  ];
   let child;
   let admin;
 
@@ -21,10 +24,10 @@ export async function startRedis({ port, args = [] } = {}) {
       return child.pid;
     },
     async start() {
-      child = startChild(`redis-${port}`, 'redis-server', [...all, ...args].map(String));
+      child = startProcess(`redis-${port}`, 'redis-server', [...baseArgs, ...args].map(String));
       admin = new Redis(port, '127.0.0.1', { retryStrategy: () => 50, maxRetriesPerRequest: null });
-      admin.on('error', () => {}); // it is not there yet, or was ended on purpose
-      if (!(await until(() => admin.ping().catch(() => false), 5000)))
+      admin.on('error', () => {}); // expected while Redis starts and after it is killed
+      if (!(await waitFor(() => admin.ping().catch(() => false), 5000)))
         throw new Error('redis-server did not start');
     },
     command: (...words) => admin.call(...words.map(String)),
@@ -33,7 +36,7 @@ export async function startRedis({ port, args = [] } = {}) {
     resume: () => child.kill('SIGCONT'),
     async kill() {
       admin.disconnect();
-      await endChild(child);
+      await stopProcess(child);
     },
     close: () => redis.kill(),
   };

@@ -1,4 +1,4 @@
-/** Collects what one scenario measured against what it promises. */
+/** Collects the results of one scenario's promises, and its notes and table. */
 export function createReport(scenario) {
   const rows = Object.entries(scenario.promises).map(([key, promise]) => ({
     key,
@@ -8,26 +8,26 @@ export function createReport(scenario) {
   const notes = [];
   let table;
   return {
-    /** A promise was checked. */
+    /** Records whether a promise was kept. */
     check(key, isKept, measured) {
       const row = rows.find((each) => each.key === key);
       if (!row) throw new Error(`${scenario.name} makes no promise called ${key}`);
       Object.assign(row, { result: isKept ? 'OK' : 'BROKEN', measured });
     },
-    /** Something measured that nothing was promised about. */
+    /** Adds a measurement that no promise covers. */
     note(text) {
       notes.push(text);
     },
-    /** Facts side by side: a list of rows, the first of them the heads. */
-    tabulate(lines) {
+    /** Sets the table to print: a list of rows, the header row first. */
+    setTable(lines) {
       table = lines;
     },
     result: (more) => ({ scenario: scenario.name, ...more, rows, notes, ...(table && { table }) }),
   };
 }
 
-export function printScenario({ scenario, done, seconds, rows, notes, table, error }) {
-  console.log(`\n${scenario}: ${done} (${seconds.toFixed(0)} s)`);
+export function printScenario({ scenario, description, seconds, rows, notes, table, error }) {
+  console.log(`\n${scenario}: ${description} (${seconds.toFixed(0)} s)`);
   for (const { promise, measured, result } of rows)
     console.log(`  ${result.padEnd(8)} ${promise}\n           measured: ${measured ?? '-'}`);
   for (const note of notes) console.log(`           ${note}`);
@@ -37,18 +37,19 @@ export function printScenario({ scenario, done, seconds, rows, notes, table, err
 
 function printTable(lines) {
   const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
-  const [head, ...rest] = lines.map((line) =>
+  const [header, ...body] = lines.map((line) =>
     line.map((cell, column) => cell.padEnd(widths[column])).join(' | '),
   );
-  console.log(`\n  ${[head, widths.map((width) => '-'.repeat(width)).join('-|-'), ...rest].join('\n  ')}`);
+  const separator = widths.map((width) => '-'.repeat(width)).join('-|-');
+  console.log(`\n  ${[header, separator, ...body].join('\n  ')}`);
 }
 
 export function printSummary(results) {
   const rows = results.flatMap(({ scenario, rows: all }) => all.map((row) => [scenario, row]));
   const width = Math.max(...rows.map(([, { promise }]) => promise.length));
-  const columns = (scenario, promise, result, measured) =>
+  const printRow = (scenario, promise, result, measured) =>
     console.log(`${scenario.padEnd(13)} ${promise.padEnd(width)}  ${result.padEnd(8)} ${measured ?? '-'}`);
   console.log('');
-  columns('scenario', 'promise', 'result', 'measured');
-  for (const [scenario, { promise, result, measured }] of rows) columns(scenario, promise, result, measured);
+  printRow('scenario', 'promise', 'result', 'measured');
+  for (const [scenario, { promise, result, measured }] of rows) printRow(scenario, promise, result, measured);
 }

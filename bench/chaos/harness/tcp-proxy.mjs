@@ -1,15 +1,15 @@
 import { connect, createServer } from 'node:net';
 
-/** A TCP hop that can be partitioned: packets wait, connections stay, new ones get no answer either. */
+/** Starts a TCP proxy that can simulate a partition: connections, old and new, stay open but pass no data. */
 export async function startTcpProxy(targetPort) {
   const pairs = new Set();
   let isPartitioned = false;
 
-  const server = createServer((near) => {
-    const far = connect(targetPort, '127.0.0.1');
-    const pair = [near, far];
+  const server = createServer((client) => {
+    const target = connect(targetPort, '127.0.0.1');
+    const pair = [client, target];
     pairs.add(pair);
-    for (const [from, to] of [pair, [far, near]]) {
+    for (const [from, to] of [pair, [target, client]]) {
       from.on('data', (chunk) => to.write(chunk));
       from.on('error', () => to.destroy());
       from.on('close', () => {

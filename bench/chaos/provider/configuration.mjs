@@ -4,7 +4,7 @@ import { createMemoryAdapter } from './memory-adapter.mjs';
 export const scopes = ['openid', 'profile', 'read:profile', 'read:data', 'write:data'];
 
 const day = 86_400;
-/** Far longer than announced, so that a token nobody revoked is found alive however late it is looked for. */
+/** Much longer than the `expires_in` sent to the client: introspection still finds every token that was not revoked. */
 const accessTokenSeconds = 3600;
 
 function signingKey() {
@@ -12,8 +12,8 @@ function signingKey() {
   return { ...privateKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig' };
 }
 
-/** Every login is a grant (a token family) of its own: one virtual browser's end is not another's. */
-async function grantOfThisLogin({ oidc }) {
+/** A new grant (token family) for each login, so that revoking one session leaves the others alone. */
+async function createGrantForLogin({ oidc }) {
   const grant = new oidc.provider.Grant({
     accountId: oidc.account.accountId,
     clientId: oidc.client.clientId,
@@ -23,8 +23,10 @@ async function grantOfThisLogin({ oidc }) {
   return grant;
 }
 
-/** oidc-provider, strict: refresh tokens rotate, and one used twice costs the whole family. */
-/** @param {() => boolean} isRevocation whether the request under way is one to the revocation endpoint */
+/**
+ * The configuration of a strict oidc-provider: refresh tokens rotate, and reuse of one revokes its whole family.
+ * @param {() => boolean} isRevocation whether the current request goes to the revocation endpoint
+ */
 export function providerConfiguration(
   { clientId, clientSecret, publicOrigin, introspector },
   settings,
@@ -61,7 +63,7 @@ export function providerConfiguration(
     conformIdTokenClaims: false,
     findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub, name: sub }) }),
     interactions: { url: (_ctx, { uid }) => `/sign-in/${uid}` },
-    loadExistingGrant: grantOfThisLogin,
+    loadExistingGrant: createGrantForLogin,
     issueRefreshToken: () => true,
     rotateRefreshToken: true,
     revokeGrantPolicy: () => !(settings.revokes === 'token' && isRevocation()),

@@ -1,4 +1,4 @@
-/** `/_chaos`: faults and settings in, counters and the ledger out. */
+/** Serves `/_chaos`: POST sets faults and settings, GET returns the counters or a part of the ledger. */
 export function createControl(ledger, faults, settings) {
   const views = {
     '/_chaos': () => ledger.counters(),

@@ -1,16 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
- * @typedef {object} Rule the first that fits a request befalls it
+ * @typedef {object} Rule the first rule that matches a request applies
  * @property {'token' | 'revocation'} path
- * @property {string} [via] only requests of this process of the app
- * @property {number} [share] only this share of the requests, 0 to 1
- * @property {number | [number, number]} [delayMs] before processing; a pair is a random range
- * @property {number | [number, number]} [delayAfterMs] the grant has happened, the answer is slow
- * @property {'reset-before' | 'reset-after' | 'hang' | { status: number, headers?: object, body?: string }} [answer]
+ * @property {string} [via] only requests from this process of the app
+ * @property {number} [share] only this fraction of the requests, 0 to 1
+ * @property {number | [number, number]} [delayMs] delay before the provider processes the request; a pair is a random range
+ * @property {number | [number, number]} [delayAfterMs] delay after processing (the grant is made), before the response
+ * @property {'reset-before' | 'reset-after' | 'hang' | { status: number, headers?: object, body?: string }} [response]
  */
 
-/** A switch in front of the provider, set over HTTP by the scenarios. */
+/** Fault injection in front of the provider; scenarios set the rules over HTTP. */
 export function createFaults() {
   /** @type {Rule[]} */
   let rules = [];
@@ -21,8 +21,8 @@ export function createFaults() {
       rules = next;
     },
 
-    /** Does to a request what the rules say; false when nothing is left for the provider to do. */
-    async befall(path, via, req, res) {
+    /** Applies the first matching rule to a request; false when the provider must not process it. */
+    async apply(path, via, req, res) {
       const rule = rules.find(
         (each) =>
           each.path === path &&
@@ -30,27 +30,27 @@ export function createFaults() {
           (each.share === undefined || Math.random() < each.share),
       );
       if (!rule) return true;
-      if (rule.delayMs !== undefined) await delay(milliseconds(rule.delayMs));
-      if (rule.answer === 'hang') return false;
-      if (rule.answer === 'reset-before') {
+      if (rule.delayMs !== undefined) await delay(chooseDelay(rule.delayMs));
+      if (rule.response === 'hang') return false;
+      if (rule.response === 'reset-before') {
         req.socket.destroy();
         return false;
       }
-      if (typeof rule.answer === 'object') {
-        const { status, headers, body = '' } = rule.answer;
+      if (typeof rule.response === 'object') {
+        const { status, headers, body = '' } = rule.response;
         req.resume();
         res.writeHead(status, headers).end(body);
         return false;
       }
       const end = res.end.bind(res);
-      if (rule.answer === 'reset-after') res.end = () => req.socket.destroy();
+      if (rule.response === 'reset-after') res.end = () => req.socket.destroy();
       else if (rule.delayAfterMs !== undefined)
-        res.end = (...body) => setTimeout(end, milliseconds(rule.delayAfterMs), ...body);
+        res.end = (...body) => setTimeout(end, chooseDelay(rule.delayAfterMs), ...body);
       return true;
     },
   };
 }
 
-function milliseconds(amount) {
-  return Array.isArray(amount) ? amount[0] + Math.random() * (amount[1] - amount[0]) : amount;
+function chooseDelay(delayMs) {
+  return Array.isArray(delayMs) ? delayMs[0] + Math.random() * (delayMs[1] - delayMs[0]) : delayMs;
 }

@@ -1,5 +1,5 @@
-// The provider and the API of one world, in a process of their own: node main.mjs '<options as JSON>'.
-// Prints its ports as one line of JSON, and ends when its standard input does, so that it outlives nobody.
+// The provider and the API of one deployment, in their own process: node main.mjs '<options as JSON>'.
+// Prints its ports as one line of JSON, and exits when its standard input ends, that is when its parent process does.
 import { createServer } from 'node:http';
 import { providerConfiguration } from './configuration.mjs';
 import { createControl } from './control.mjs';
@@ -7,17 +7,17 @@ import { createFaults } from './faults.mjs';
 import { createLedger } from './ledger.mjs';
 import { createResourceServer } from './resource-server.mjs';
 
-console.warn = () => {}; // oidc-provider's notices about the Node version and the body read before it
+console.warn = () => {}; // oidc-provider warns about the Node version and about request bodies parsed before it
 console.info = () => {};
 const { Provider } = await import('oidc-provider');
 
 const options = JSON.parse(process.argv[2]);
 const settings = {
   accessTokenSeconds: 60,
-  /** Lifetimes of the tokens of accounts whose name begins so. */
+  /** Access token lifetime in seconds by prefix of the account name. */
   lifetimes: {},
   graceSeconds: 0,
-  /** What a revocation ends: the whole `family` or that one `token`. */
+  /** What a revocation ends: the whole `family` of the token, or only that `token`. */
   revokes: 'family',
   apiSlackMs: 3000,
   ...options.settings,
@@ -35,46 +35,43 @@ const ledger = createLedger(provider);
 const faults = createFaults();
 const control = createControl(ledger, faults, settings);
 
-provider.use(async function announceLifetime(ctx, next) {
+provider.use(async function setExpiresIn(ctx, next) {
   await next();
   if (ctx.path !== '/token' || ctx.body?.expires_in === undefined) return;
-  const { accessToken, account } = issued(ctx);
+  const accessToken = ctx.body.access_token;
+  const account = ctx.oidc.entities.AccessToken.accountId;
   const prefix = Object.keys(settings.lifetimes).find((each) => account.startsWith(each));
   ctx.body.expires_in = settings.lifetimes[prefix] ?? settings.accessTokenSeconds;
-  ledger.tokens.get(accessToken).announcedUntil = Date.now() + ctx.body.expires_in * 1000;
+  ledger.tokens.get(accessToken).clientExpiresAt = Date.now() + ctx.body.expires_in * 1000;
 });
 
 function isRevocation() {
   return Provider.ctx?.path === '/token/revocation';
 }
 
-function issued({ body, oidc }) {
-  return { accessToken: body.access_token, account: oidc.entities.AccessToken.accountId };
-}
-
-/** Whoever is named in `login_hint` is signed in without being asked. */
+/** Signs in the account named in `login_hint` without a form. */
 async function signIn(req, res) {
   const { params } = await provider.interactionDetails(req, res);
   await provider.interactionFinished(req, res, { login: { accountId: params.login_hint } });
 }
 
 const endpoints = { '/token': 'token', '/token/revocation': 'revocation' };
-const serve = provider.callback();
+const handle = provider.callback();
 
 server.on('request', async (req, res) => {
   if (req.url.startsWith('/_chaos')) return control(req, res);
   if (req.url.startsWith('/sign-in/')) return signIn(req, res).catch(() => res.writeHead(400).end());
-  // Each process of the app has token and revocation endpoints of its own: /via/<process>/token.
+  // Each process of the app has its own token and revocation endpoints: /via/<process>/token.
   const [, via, path] = /^\/via\/([\w-]+)(\/.*)$/.exec(req.url) ?? [];
   if (path) req.url = path;
   const endpoint = endpoints[req.url.split('?')[0]];
-  if (!endpoint) return serve(req, res);
-  const seen = ledger.arrived(endpoint, req, res, via);
+  if (!endpoint) return handle(req, res);
+  const entry = ledger.recordRequest(endpoint, req, res, via);
   let body = '';
   for await (const chunk of req) body += chunk;
   req.body = Object.fromEntries(new URLSearchParams(body));
-  if (endpoint === 'revocation') seen.token = req.body.token;
-  if (await faults.befall(endpoint, via, req, res)) serve(req, res);
+  if (endpoint === 'revocation') entry.token = req.body.token;
+  if (await faults.apply(endpoint, via, req, res)) handle(req, res);
 });
 
 const api = createResourceServer(provider, ledger, settings);
@@ -82,10 +79,10 @@ const apiPort = await listen(api, 0);
 process.stdin.resume().on('end', () => process.exit());
 console.log(JSON.stringify({ port, apiPort }));
 
-function listen(target, wanted) {
-  target.keepAliveTimeout = 0; // who asks again must not meet a connection that is just being closed
+function listen(target, wantedPort) {
+  target.keepAliveTimeout = 0; // otherwise a client may reuse a connection just as the server closes it
   return new Promise((resolve, reject) => {
     target.once('error', reject);
-    target.listen(wanted, '127.0.0.1', () => resolve(target.address().port));
+    target.listen(wantedPort, '127.0.0.1', () => resolve(target.address().port));
   });
 }

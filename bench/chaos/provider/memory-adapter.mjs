@@ -1,17 +1,17 @@
 /**
- * Storage for one provider, one map per kind of thing. With `settings.graceSeconds` a refresh token that was rotated
- * is handed out as unused for that long, as providers with a "reuse interval" or "leeway" do. With `settings.revokes`
- * set to `token` a revocation takes that one token and not its family, which RFC 7009 leaves to the provider.
+ * In-memory storage for one provider, with one map per model. For `settings.graceSeconds` after its first use a rotated
+ * refresh token is returned as unused, like providers with a "reuse interval" or "leeway" do. With `settings.revokes`
+ * set to `token`, a revocation removes only that token and not its family; RFC 7009 leaves the choice to the provider.
  */
 export function createMemoryAdapter(settings, isRevocation) {
   return class MemoryAdapter {
     #entries = new Map();
     #idsByUid = new Map();
     #idsByGrant = new Map();
-    #kind;
+    #model;
 
-    constructor(kind) {
-      this.#kind = kind;
+    constructor(model) {
+      this.#model = model;
     }
 
     async upsert(id, payload, expiresInSeconds) {
@@ -28,9 +28,9 @@ export function createMemoryAdapter(settings, isRevocation) {
       const entry = this.#entries.get(id);
       if (entry === undefined || entry.expiresAt <= Date.now()) return undefined;
       const payload = structuredClone(entry.payload);
-      const isForgiven =
-        this.#kind === 'RefreshToken' && Date.now() - entry.consumedAt <= settings.graceSeconds * 1000;
-      if (isForgiven) delete payload.consumed;
+      const isInGracePeriod =
+        this.#model === 'RefreshToken' && Date.now() - entry.consumedAt <= settings.graceSeconds * 1000;
+      if (isInGracePeriod) delete payload.consumed;
       return payload;
     }
 
@@ -46,7 +46,7 @@ export function createMemoryAdapter(settings, isRevocation) {
     async consume(id) {
       const entry = this.#entries.get(id);
       if (entry === undefined) return;
-      entry.consumedAt ??= Date.now(); // the grace period counts from the first use
+      entry.consumedAt ??= Date.now(); // the grace period starts at the first use
       entry.payload.consumed = Math.floor(entry.consumedAt / 1000);
     }
 

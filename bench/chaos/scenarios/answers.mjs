@@ -1,35 +1,39 @@
-import { delay, until } from '../harness/waiting.mjs';
+import { delay, waitFor } from '../harness/wait-for.mjs';
 
 const json = { 'content-type': 'application/json' };
 const html = { 'content-type': 'text/html' };
 const oauthError = (status, error) => ({ status, headers: json, body: JSON.stringify({ error }) });
-const page = (status) => ({ status, headers: html, body: '<html><body>Sorry</body></html>' });
-const longestRecoveryMs = 40_000;
+const htmlPage = (status) => ({ status, headers: html, body: '<html><body>Sorry</body></html>' });
+const maxRecoveryMs = 40_000;
 
-/** With a valid token, with an expired one: what a call gets, and whether the login stands afterwards. */
-const served = { valid: 200, expired: 200, validKept: true, expiredKept: true };
-const putOff = { valid: 200, expired: 503, validKept: true, expiredKept: true };
-const ended = { valid: 401, expired: 401, validKept: false, expiredKept: false };
-const refused = { valid: 200, expired: 401, validKept: true, expiredKept: false };
+/** The status of a call with a valid and with an expired token, and whether each user is still signed in afterwards. */
+const served = { valid: 200, expired: 200, validSignedIn: true, expiredSignedIn: true };
+const deferred = { valid: 200, expired: 503, validSignedIn: true, expiredSignedIn: true };
+const ended = { valid: 401, expired: 401, validSignedIn: false, expiredSignedIn: false };
+const refused = { valid: 200, expired: 401, validSignedIn: true, expiredSignedIn: false };
 
-/** "What a refresh may end in" of ARCHITECTURE.md, each kind once, each on a process of its own. */
-const kinds = [
+/** The rows of "Refresh outcomes" in ARCHITECTURE.md, each on its own process. */
+const outcomes = [
   { name: 'tokens', expected: served },
-  { name: 'invalid_grant', answer: oauthError(400, 'invalid_grant'), expected: ended },
-  { name: 'invalid_client', answer: oauthError(401, 'invalid_client'), expected: putOff },
-  { name: 'unauthorized_client', answer: oauthError(400, 'unauthorized_client'), expected: putOff },
-  { name: 'invalid_request', answer: oauthError(400, 'invalid_request'), expected: refused },
-  { name: '400 empty', answer: { status: 400 }, expected: refused },
-  { name: '403 HTML', answer: page(403), expected: refused },
-  { name: '404 HTML', answer: page(404), expected: putOff },
-  { name: '429 + Retry-After', answer: { status: 429, headers: { 'retry-after': '2' } }, expected: putOff },
-  { name: 'HTTP 500', answer: page(500), expected: putOff },
-  { name: 'HTTP 503', answer: { status: 503 }, expected: putOff },
-  { name: '200 HTML', answer: page(200), expected: putOff },
-  { name: 'reset before', answer: 'reset-before', expected: putOff },
-  // The grant happened and nobody has the tokens: what comes later is the provider's, and is noted.
-  { name: 'reset after', answer: 'reset-after', expected: putOff, isOutcomeLost: true },
-  { name: 'hanging', answer: 'hang', expected: putOff },
+  { name: 'invalid_grant', response: oauthError(400, 'invalid_grant'), expected: ended },
+  { name: 'invalid_client', response: oauthError(401, 'invalid_client'), expected: deferred },
+  { name: 'unauthorized_client', response: oauthError(400, 'unauthorized_client'), expected: deferred },
+  { name: 'invalid_request', response: oauthError(400, 'invalid_request'), expected: refused },
+  { name: '400 empty', response: { status: 400 }, expected: refused },
+  { name: '403 HTML', response: htmlPage(403), expected: refused },
+  { name: '404 HTML', response: htmlPage(404), expected: deferred },
+  {
+    name: '429 + Retry-After',
+    response: { status: 429, headers: { 'retry-after': '2' } },
+    expected: deferred,
+  },
+  { name: 'HTTP 500', response: htmlPage(500), expected: deferred },
+  { name: 'HTTP 503', response: { status: 503 }, expected: deferred },
+  { name: '200 HTML', response: htmlPage(200), expected: deferred },
+  { name: 'reset before', response: 'reset-before', expected: deferred },
+  // The provider made the grant but the tokens are lost: what it does next is its choice, so it is only noted.
+  { name: 'reset after', response: 'reset-after', expected: deferred, isGrantLost: true },
+  { name: 'hanging', response: 'hang', expected: deferred },
   {
     name: 'second secret',
     env: (provider) => ({ OAUTH2_CLIENT_SECRET: `was-before,${provider.clientSecret}` }),
@@ -39,87 +43,105 @@ const kinds = [
 
 export const answers = {
   name: 'answers',
-  done: () => `${kinds.length} kinds of answers to a refresh, with a valid and an expired token`,
-  promises: Object.fromEntries(kinds.map(({ name, expected }) => [name, `${name}: ${inWords(expected)}`])),
+  describe: () => `${outcomes.length} outcomes of a refresh, each with a valid and an expired token`,
+  promises: Object.fromEntries(
+    outcomes.map(({ name, expected }) => [name, `${name}: ${formatResult(expected)}`]),
+  ),
 
-  async run({ open, check, note }) {
-    const world = await open({
-      processes: kinds.length,
+  async run({ deploy, check, note }) {
+    const deployment = await deploy({
+      processes: outcomes.length,
       settings: { lifetimes: { expired: 1, valid: 3600 } },
-      // A database each, so that what one process learns of the provider stays with it.
-      envOf: (index, { redis, provider }) => ({
+      // One database per process, so that processes do not share what they learn about the provider.
+      envFor: (index, { redis, provider }) => ({
         REDIS_URL: `${redis.url}/${index}`,
-        ...kinds[index].env?.(provider),
+        ...outcomes[index].env?.(provider),
       }),
     });
-    const { provider, instances } = world;
-    const people = await Promise.all(kinds.map((_, index) => signInAt(world, index)));
+    const { provider, instances } = deployment;
+    const pairs = await Promise.all(outcomes.map((_, index) => signInPair(deployment, index)));
     await delay(1050);
-    await provider.befall(
-      ...kinds.flatMap(({ answer }, index) =>
-        answer ? [{ path: 'token', via: instances[index].name, answer }] : [],
+    await provider.setFaults(
+      ...outcomes.flatMap(({ response }, index) =>
+        response ? [{ path: 'token', via: instances[index].name, response }] : [],
       ),
     );
-    const during = await Promise.all(people.map((pair, index) => tryBoth(pair, instances[index])));
-    await provider.set({ lifetimes: {}, rules: [] });
-    const after = await Promise.all(people.map((pair, index) => recovered(pair, instances[index])));
+    const during = await Promise.all(pairs.map((pair, index) => callDuringFault(pair, instances[index])));
+    await provider.configure({ lifetimes: {}, rules: [] });
+    const after = await Promise.all(pairs.map((pair, index) => callAfterFault(pair, instances[index])));
 
-    for (const [index, { name, expected, isOutcomeLost }] of kinds.entries()) {
-      const seen = during[index];
+    for (const [index, outcome] of outcomes.entries()) {
+      const { name } = outcome;
+      const result = during[index];
       const later = after[index];
-      if (!seen) {
-        check(name, false, 'nobody can sign in');
+      if (!result) {
+        check(name, false, 'sign-in failed');
         continue;
       }
-      const isAsTold =
-        seen.valid === expected.valid &&
-        seen.expired === expected.expired &&
-        seen.validKept === expected.validKept &&
-        seen.expiredKept === expected.expiredKept &&
-        (seen.expired !== 503 || seen.hasRetryAfter) &&
-        seen.cookies === 0;
-      const isBack =
-        isOutcomeLost ||
-        (later.valid === (expected.validKept ? 200 : 401) &&
-          later.expired === (expected.expiredKept ? 200 : 401));
+      const missesRetryAfter = result.expired === 503 && !result.hasRetryAfter;
       check(
         name,
-        isAsTold && isBack,
-        `${inWords(seen)}${seen.expired === 503 && !seen.hasRetryAfter ? ', no Retry-After' : ''}; when it is over: ${later.valid} and ${later.expired}`,
+        isAsExpected(result, outcome) && hasRecovered(later, outcome),
+        `${formatResult(result)}${missesRetryAfter ? ', no Retry-After' : ''}; after the fault: ${later.valid} and ${later.expired}`,
       );
       note(
-        `${name}: refresh asked for ${seen.refresh} in ${seen.refreshMs.toFixed(0)} ms, call with expired token ${seen.expiredMs.toFixed(0)} ms`,
+        `${name}: refresh returned ${result.refresh} after ${result.refreshMs.toFixed(0)} ms, call with expired token took ${result.expiredMs.toFixed(0)} ms`,
       );
     }
   },
 };
 
-function inWords({ valid, expired, validKept, expiredKept }) {
-  const login = (isKept) => (isKept ? 'login kept' : 'login over');
-  return `${valid} and ${login(validKept)}, expired ${expired} and ${login(expiredKept)}`;
+function isAsExpected(result, { expected }) {
+  return (
+    result.valid === expected.valid &&
+    result.expired === expected.expired &&
+    result.validSignedIn === expected.validSignedIn &&
+    result.expiredSignedIn === expected.expiredSignedIn &&
+    (result.expired !== 503 || result.hasRetryAfter) &&
+    result.cookies === 0
+  );
 }
 
-async function signInAt(world, index) {
-  const pair = { valid: world.browser(`valid-${index}`), expired: world.browser(`expired-${index}`) };
+function hasRecovered(later, { expected, isGrantLost }) {
+  return (
+    isGrantLost ||
+    (later.valid === (expected.validSignedIn ? 200 : 401) &&
+      later.expired === (expected.expiredSignedIn ? 200 : 401))
+  );
+}
+
+function formatResult({ valid, expired, validSignedIn, expiredSignedIn }) {
+  const session = (isSignedIn) => (isSignedIn ? 'session continues' : 'session ends');
+  return `valid token ${valid}, ${session(validSignedIn)}; expired token ${expired}, ${session(expiredSignedIn)}`;
+}
+
+async function signInPair(deployment, index) {
+  const pair = {
+    valid: deployment.browser(`valid-${index}`),
+    expired: deployment.browser(`expired-${index}`),
+  };
   try {
-    for (const person of Object.values(pair)) await person.signIn(world.instances[index]);
+    for (const user of Object.values(pair)) await user.signIn(deployment.instances[index]);
     return pair;
   } catch {
     return undefined;
   }
 }
 
-async function tryBoth(pair, instance) {
+async function callDuringFault(pair, instance) {
   if (!pair) return undefined;
-  const [expired, refresh] = await Promise.all([pair.expired.api(instance), pair.valid.refresh(instance)]);
-  const expiredKept = await pair.expired.isSignedIn(instance);
-  const valid = await pair.valid.api(instance);
-  const validKept = await pair.valid.isSignedIn(instance);
+  const [expired, refresh] = await Promise.all([
+    pair.expired.callApi(instance),
+    pair.valid.refresh(instance),
+  ]);
+  const expiredSignedIn = await pair.expired.isSignedIn(instance);
+  const valid = await pair.valid.callApi(instance);
+  const validSignedIn = await pair.valid.isSignedIn(instance);
   return {
     valid: valid.status,
     expired: expired.status,
-    validKept,
-    expiredKept,
+    validSignedIn,
+    expiredSignedIn,
     hasRetryAfter: expired.headers['retry-after'] !== undefined,
     cookies: [refresh, valid, expired].filter(({ headers }) => headers['set-cookie']).length,
     refresh: refresh.status,
@@ -128,21 +150,21 @@ async function tryBoth(pair, instance) {
   };
 }
 
-/** The first answers that are not "later", when the fault is gone. */
-async function recovered(pair, instance) {
+/** The first response to each user, after the fault, that is not 503. */
+async function callAfterFault(pair, instance) {
   if (!pair) return undefined;
-  const final = async (person) => {
+  const finalStatus = async (user) => {
     let last;
-    await until(
+    await waitFor(
       async () => {
-        last = await person.api(instance);
+        last = await user.callApi(instance);
         return last.status !== 503;
       },
-      longestRecoveryMs,
+      maxRecoveryMs,
       250,
     );
     return last.status;
   };
-  const [valid, expired] = await Promise.all([final(pair.valid), final(pair.expired)]);
+  const [valid, expired] = await Promise.all([finalStatus(pair.valid), finalStatus(pair.expired)]);
   return { valid, expired };
 }

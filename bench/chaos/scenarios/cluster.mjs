@@ -1,52 +1,56 @@
-import { pick } from '../harness/chance.mjs';
-import { startCluster } from '../harness/redis-groups.mjs';
-import { delay, eachOf, until } from '../harness/waiting.mjs';
+import { randomItem } from '../harness/random.mjs';
+import { startCluster } from '../harness/redis-topologies.mjs';
+import { delay, mapConcurrently, waitFor } from '../harness/wait-for.mjs';
 
 const processes = 2;
 const count = 30;
 
-/** The whole flow on a Redis Cluster, whose commands may only touch keys of one slot. */
+/** From sign-in to sign-out on a Redis Cluster, where a command may only touch keys of one slot. */
 export const cluster = {
   name: 'cluster',
-  done: () => `${processes} processes, Redis Cluster of 3 masters, ${count} sessions through the whole flow`,
+  describe: () =>
+    `${processes} processes, Redis Cluster of 3 masters, ${count} sessions from sign-in to sign-out`,
   promises: {
-    spread: 'sessions lie on every master',
+    spread: 'every master stores sessions',
     calls: 'calls and refreshes work',
-    logout: 'logouts leave nothing alive, at the provider or in Redis',
+    logout: 'after the logouts no token is active at the provider and no token record is left in Redis',
   },
 
-  async run({ app, open, closing, check }) {
-    const redis = closing(await startCluster());
-    const world = await open({ processes, redisUrl: redis.url, settings: { accessTokenSeconds: 1 } });
-    const { provider, instances } = world;
-    const people = await world.signIn(count);
-    const spread = await redis.keysPerNode(app.tokenKeys);
+  async run({ app, deploy, closeAtEnd, check }) {
+    const redis = closeAtEnd(await startCluster());
+    const deployment = await deploy({
+      processes,
+      redisUrl: redis.url,
+      settings: { accessTokenSeconds: 1 },
+    });
+    const { provider, instances } = deployment;
+    const users = await deployment.signIn(count);
+    const keysPerNode = await redis.keysPerNode(app.tokenKeyPattern);
     await delay(1050);
-    const calls = await eachOf(people, 8, (person) => person.api(pick(instances)));
-    const refreshes = await eachOf(people, 8, (person) => person.refresh(pick(instances)));
-    const good = [...calls, ...refreshes].filter(({ status }) => status === 200).length;
-    const logouts = await eachOf(people, 8, (person) => person.logOut(pick(instances)));
-    const accounts = people.map(({ name }) => name);
-    await until(async () => (await provider.alive(accounts)).active.length === 0, 10_000, 300);
-    const { asked, active } = await provider.alive(accounts);
-    const left = await redis.keysPerNode(app.tokenKeys);
+    const calls = await mapConcurrently(users, 8, (user) => user.callApi(randomItem(instances)));
+    const refreshes = await mapConcurrently(users, 8, (user) => user.refresh(randomItem(instances)));
+    const successes = [...calls, ...refreshes].filter(({ status }) => status === 200).length;
+    const logouts = await mapConcurrently(users, 8, (user) => user.signOut(randomItem(instances)));
+    const redirects = logouts.filter(({ status }) => status === 303).length;
+    const accounts = users.map(({ name }) => name);
+    await waitFor(async () => (await provider.introspectTokens(accounts)).active.length === 0, 10_000, 300);
+    const { checked, active } = await provider.introspectTokens(accounts);
+    const remainingKeys = await redis.keysPerNode(app.tokenKeyPattern);
 
     check(
       'spread',
-      spread.every((each) => each > 0) && spread.reduce((a, b) => a + b) === count,
-      spread.join(', '),
+      keysPerNode.every((each) => each > 0) && keysPerNode.reduce((a, b) => a + b) === count,
+      `${keysPerNode.join(', ')} token records`,
     );
     check(
       'calls',
-      good === count * 2 && world.incidents.length === 0,
-      `${good} of ${count * 2} answered 200`,
+      successes === count * 2 && deployment.incidents.length === 0,
+      `${successes} of ${count * 2} returned 200`,
     );
     check(
       'logout',
-      logouts.every(({ status }) => status === 303) &&
-        active.length === 0 &&
-        left.every((each) => each === 0),
-      `${logouts.filter(({ status }) => status === 303).length} logouts, ${active.length} of ${asked} tokens active, ${left.join(', ')} keys left`,
+      redirects === logouts.length && active.length === 0 && remainingKeys.every((each) => each === 0),
+      `${redirects} logouts, ${active.length} of ${checked} tokens active, ${remainingKeys.join(', ')} keys left`,
     );
   },
 };

@@ -1,157 +1,158 @@
-import { between, pick } from '../harness/chance.mjs';
-import { durations, inWords, tally } from '../harness/figures.mjs';
-import { delay, eachOf } from '../harness/waiting.mjs';
-import { explain, lostGrants } from './lost-grants.mjs';
+import { randomBetween, randomItem } from '../harness/random.mjs';
+import { countByStatus, formatCounts, formatDurations } from '../harness/stats.mjs';
+import { delay, mapConcurrently } from '../harness/wait-for.mjs';
+import { countLostGrants, explainLogout } from './logout-causes.mjs';
 
 const processes = 4;
 const tokenSeconds = 5;
 const graceSeconds = 30;
-const sessionsOf = (short) => (short ? 50 : 500);
-const secondsOf = (short) => (short ? 9 : 60);
-/** Why somebody was logged out, from what nobody could have helped to what nobody can explain. */
-const gravity = ['killed', 'paused', 'unexplained'];
-const longestList = 10;
-/** Each person calls about every two seconds. */
+const sessionsFor = (short) => (short ? 50 : 500);
+const secondsFor = (short) => (short ? 9 : 60);
+/** Causes of a logout, from unavoidable to worst. */
+const causesBySeverity = ['killed', 'paused', 'unexplained'];
+const maxListed = 10;
+/** The range of the pause between two calls of a user. */
 const pauseMs = [1000, 3000];
 
-/** Processes are killed and paused at random under traffic; `grace` says how the provider takes a token used twice. */
-const crashesWith = (name, grace) => ({
+/** Processes are killed and paused at random under traffic; the provider tolerates reuse for `grace` seconds. */
+const createScenario = (name, grace) => ({
   name,
-  done: (short) =>
-    `${processes} processes, ${sessionsOf(short)} sessions, ${secondsOf(short)} s of traffic, tokens of ${tokenSeconds} s, random kill -9 and SIGSTOP 3-5 s; ${grace > 0 ? `the provider forgives a reuse within ${grace} s` : 'the provider punishes reuse'}`,
+  describe: (short) =>
+    `${processes} processes, ${sessionsFor(short)} sessions, ${secondsFor(short)} s of traffic, tokens of ${tokenSeconds} s, random kill -9 and SIGSTOP 3-5 s; ${grace > 0 ? `the provider tolerates reuse within ${grace} s` : 'the provider punishes reuse'}`,
   promises: {
     logouts:
       grace > 0
-        ? 'nobody is logged out'
-        : 'nobody is logged out but by a grant whose answer was lost with a killed process',
-    cookies: 'no cookie is changed',
-    served: 'everybody else is served at the end, with the same cookie',
+        ? 'no user is logged out'
+        : 'no user is logged out, except by a grant whose response was lost with a killed process',
+    cookies: 'no cookie changes',
+    served: 'at the end every other user gets 200 with the same cookie',
   },
 
-  async run({ short, open, check, note }) {
+  async run({ short, deploy, check, note }) {
     const settings = { accessTokenSeconds: tokenSeconds, graceSeconds: grace };
-    const world = await open({ processes, settings });
-    const people = await world.signIn(sessionsOf(short));
-    await world.provider.befall({ path: 'token', delayMs: [0, 60], delayAfterMs: [0, 60] });
+    const deployment = await deploy({ processes, settings });
+    const { provider, instances } = deployment;
+    const users = await deployment.signIn(sessionsFor(short));
+    await provider.setFaults({ path: 'token', delayMs: [0, 60], delayAfterMs: [0, 60] });
 
-    const endsAt = Date.now() + secondsOf(short) * 1000;
+    const endsAt = Date.now() + secondsFor(short) * 1000;
     const calls = [];
-    const traffic = Promise.all(people.map((person) => browse(person, world.instances, endsAt, calls)));
-    const acts = await disturb(world.instances, endsAt);
+    const traffic = Promise.all(users.map((user) => keepCalling(user, instances, endsAt, calls)));
+    const disturbances = await disturbInstances(instances, endsAt);
     await traffic;
-    await world.provider.befall();
-    await delay(tokenSeconds * 1000); // everybody needs a refresh now, so what was lost comes out
-    const atLast = await eachOf(people, 32, (person) => lastCall(person, world.instances));
+    await provider.setFaults();
+    await delay(tokenSeconds * 1000); // every session now needs a refresh, which reveals lost grants
+    const lastResponses = await mapConcurrently(users, 32, (user) => callUntilFinal(user, instances));
 
-    await judgeLogouts(world, grace, check, note);
-    const cookies = world.incidentsOf('cookie').length;
-    check('cookies', cookies === 0, `${cookies} answers set a cookie`);
-    const out = new Set(world.incidentsOf('logout').map(({ browser }) => browser));
-    const others = atLast.filter((_, index) => !out.has(people[index].name));
+    await checkLogouts(deployment, grace, check, note);
+    const cookies = deployment.incidentsOf('cookie').length;
+    check('cookies', cookies === 0, `${cookies} responses set a cookie`);
+    const loggedOut = new Set(deployment.incidentsOf('logout').map(({ browser }) => browser));
+    const others = lastResponses.filter((_, index) => !loggedOut.has(users[index].name));
     check(
       'served',
       others.every(({ status }) => status === 200),
-      inWords(tally(others)),
+      formatCounts(countByStatus(others)),
     );
-    note(`${acts.kill} kills, ${acts.pause} pauses`);
+    note(`${disturbances.kill} kills, ${disturbances.pause} pauses`);
     note(
-      `calls: ${inWords(tally(calls))}, ${durations(calls)}; of the 401, the API's own: ${world.incidentsOf('api-401').length}`,
+      `calls: ${formatCounts(countByStatus(calls))}, ${formatDurations(calls)}; 401s from the API itself: ${deployment.incidentsOf('api-401').length}`,
     );
   },
 });
 
-/** Every logout, and what the provider's ledger says about how it came to it. */
-async function judgeLogouts(world, grace, check, note) {
-  const { provider, instances } = world;
+export const crashes = createScenario('crashes', 0);
+export const crashesGrace = createScenario('crashes-grace', graceSeconds);
+
+/** Checks every logout, and notes the cause that the provider's ledger shows. */
+async function checkLogouts(deployment, grace, check, note) {
+  const { provider, instances } = deployment;
   const [attempts, tokens, counters] = await Promise.all([
     provider.attempts(),
     provider.tokens(),
     provider.counters(),
   ]);
-  const names = [...new Set(world.incidentsOf('logout').map(({ browser }) => browser))];
-  const stories = names
-    .map((name) => explain(name, attempts, tokens, instances))
-    .sort((a, b) => gravity.indexOf(b.kind) - gravity.indexOf(a.kind));
-  const count = (kind) => stories.filter((each) => each.kind === kind).length;
+  const names = [...new Set(deployment.incidentsOf('logout').map(({ browser }) => browser))];
+  const logouts = names
+    .map((name) => explainLogout(name, attempts, tokens, instances))
+    .sort((a, b) => causesBySeverity.indexOf(b.kind) - causesBySeverity.indexOf(a.kind));
+  const count = (kind) => logouts.filter((each) => each.kind === kind).length;
   check(
     'logouts',
     grace > 0 ? names.length === 0 : count('killed') === names.length,
-    `${names.length} logged out: ${count('killed')} by an answer lost with a killed process, ${count('paused')} by a paused one, ${count('unexplained')} unexplained`,
+    `${names.length} logged out: ${count('killed')} by a response lost with a killed process, ${count('paused')} by a paused process, ${count('unexplained')} unexplained`,
   );
-  const lost = lostGrants(attempts, tokens, instances);
+  const lost = countLostGrants(attempts, tokens, instances);
   note(
-    `${counters.grants.refresh_token} refreshes, of these ${lost.killed} answered to a process killed before it could keep them and ${lost.paused} unused after a pause; ${counters.reuseDetections} reuses punished, ${counters.forgivenReuses} forgiven`,
+    `${counters.grants.refresh_token} refreshes: ${lost.killed} lost with a process killed before it stored the tokens, ${lost.paused} unused after a pause; ${counters.reuseDetections} reuses punished, ${counters.toleratedReuses} tolerated`,
   );
-  for (const { account, story } of stories.slice(0, longestList)) note(`${account}: ${story}`);
-  if (stories.length > longestList) note(`and ${stories.length - longestList} more`);
+  for (const { account, explanation } of logouts.slice(0, maxListed)) note(`${account}: ${explanation}`);
+  if (logouts.length > maxListed) note(`and ${logouts.length - maxListed} more`);
 }
 
-export const crashes = crashesWith('crashes', 0);
-export const crashesGrace = crashesWith('crashes-grace', graceSeconds);
-
-/** A person who calls now and then, sometimes twice at once, on whatever process the balancer takes. */
-async function browse(person, instances, endsAt, calls) {
-  await delay(between(0, pauseMs[1]));
-  while (Date.now() < endsAt && !person.isOut) {
-    const times = Math.random() < 0.3 ? 2 : 1;
-    const answers = await Promise.all(Array.from({ length: times }, () => call(person, instances)));
-    for (const { status, error, ms, body } of answers) {
+/** Calls until `endsAt` or until logged out, sometimes twice in parallel; the balancer chooses the process. */
+async function keepCalling(user, instances, endsAt, calls) {
+  await delay(randomBetween(0, pauseMs[1]));
+  while (Date.now() < endsAt && !user.isLoggedOut) {
+    const parallel = Math.random() < 0.3 ? 2 : 1;
+    const responses = await Promise.all(Array.from({ length: parallel }, () => callApi(user, instances)));
+    for (const { status, error, ms, body } of responses) {
       calls.push({ status, error, ms });
-      if (status === 401 && body.includes('login_required')) person.isOut = true;
+      if (status === 401 && body.includes('login_required')) user.isLoggedOut = true;
     }
-    await delay(between(...pauseMs));
+    await delay(randomBetween(...pauseMs));
   }
 }
 
-/** As a balancer sends it: not to a process known to be down, and elsewhere when the connection broke. */
-async function call(person, instances) {
+/** Calls as a load balancer does: skips processes known to be down, and tries another one after a broken connection. */
+async function callApi(user, instances) {
   for (let attempt = 1; ; attempt += 1) {
-    const answer = await person.api(pick(instances.filter(({ isUp }) => isUp)));
-    if (answer.status !== 0 || attempt === 3) return answer;
+    const response = await user.callApi(randomItem(instances.filter(({ isUp }) => isUp)));
+    if (response.status !== 0 || attempt === 3) return response;
   }
 }
 
-/** What a person gets in the end, when every process is up and nothing is slow. */
-async function lastCall(person, instances) {
+/** Calls until the response is 200 or `login_required`; returns the last response after 30 s. */
+async function callUntilFinal(user, instances) {
   const deadline = Date.now() + 30_000;
   for (;;) {
-    const answer = await call(person, instances);
-    if (answer.status === 200 || answer.body.includes('login_required') || Date.now() > deadline)
-      return answer;
+    const response = await callApi(user, instances);
+    if (response.status === 200 || response.body.includes('login_required') || Date.now() > deadline)
+      return response;
     await delay(500);
   }
 }
 
-/** At most two processes at a time are down or paused; all are up again at the end. */
-async function disturb(instances, endsAt) {
-  const acts = { kill: 0, pause: 0 };
-  const underWay = new Set();
+/** Kills and pauses processes until `endsAt`, at most two at a time; when it returns, all are up again. */
+async function disturbInstances(instances, endsAt) {
+  const counts = { kill: 0, pause: 0 };
+  const disturbed = new Set();
   const failures = [];
   while (Date.now() < endsAt) {
-    await delay(between(800, 2200));
-    const calm = instances.filter((each) => !underWay.has(each));
-    if (underWay.size >= 2) continue;
-    const instance = pick(calm);
-    const act = acts.kill <= acts.pause ? 'kill' : 'pause';
-    acts[act] += 1;
-    underWay.add(instance);
-    (act === 'kill' ? killAndStart(instance) : pauseAndResume(instance))
+    await delay(randomBetween(800, 2200));
+    const undisturbed = instances.filter((each) => !disturbed.has(each));
+    if (disturbed.size >= 2) continue;
+    const instance = randomItem(undisturbed);
+    const act = counts.kill <= counts.pause ? 'kill' : 'pause';
+    counts[act] += 1;
+    disturbed.add(instance);
+    (act === 'kill' ? killAndRestart(instance) : pauseAndResume(instance))
       .catch((error) => failures.push(error))
-      .finally(() => underWay.delete(instance));
+      .finally(() => disturbed.delete(instance));
   }
-  while (underWay.size > 0) await delay(100);
+  while (disturbed.size > 0) await delay(100);
   if (failures.length > 0) throw failures[0];
-  return acts;
+  return counts;
 }
 
-async function killAndStart(instance) {
+async function killAndRestart(instance) {
   await instance.kill();
-  await delay(between(200, 1000));
+  await delay(randomBetween(200, 1000));
   await instance.start();
 }
 
 async function pauseAndResume(instance) {
   instance.pause();
-  await delay(between(3000, 5000));
+  await delay(randomBetween(3000, 5000));
   instance.resume();
 }

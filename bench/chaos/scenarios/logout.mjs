@@ -1,116 +1,106 @@
-import { between, pick, shuffled } from '../harness/chance.mjs';
-import { durations, greatest, inWords, tally } from '../harness/figures.mjs';
-import { delay, eachOf, until } from '../harness/waiting.mjs';
+import { randomBetween, randomItem, shuffled } from '../harness/random.mjs';
+import { countByStatus, formatCounts, formatDurations, max } from '../harness/stats.mjs';
+import { delay, mapConcurrently, waitFor } from '../harness/wait-for.mjs';
+import { countRevocationsPerToken, findUsableTokens } from './usable-tokens.mjs';
 
 const processes = 4;
-const countOf = (short) => (short ? 50 : 500);
-const atOnce = 25;
-const longestBackgroundMs = 15_000;
+const usersFor = (short) => (short ? 50 : 500);
+const concurrency = 25;
+const maxBackgroundMs = 15_000;
 
-/** People sign out on one process while another refreshes their tokens and a third still answers them slowly. */
+/** Users sign out on one process, while another refreshes their tokens and a third has a slow API response in progress. */
 export const logout = {
   name: 'logout',
-  done: (short) =>
-    `${countOf(short)} logouts during refreshes (answered 100-380 ms late) and slow requests, on ${processes} processes`,
+  describe: (short) =>
+    `${usersFor(short)} logouts during refreshes (responses 100-380 ms late) and slow requests, on ${processes} processes`,
   promises: {
-    answered: 'every logout is answered with a redirect',
+    redirect: 'every logout returns a redirect',
     provider:
-      'nothing is alive at the provider, where a revocation takes the family and where it takes one token',
-    redis: 'no tokens are left in Redis',
-    over: 'the old cookies open nothing',
+      'no token is usable at the provider afterwards, whether it revokes the family or only the one token',
+    redis: 'no token record is left in Redis',
+    over: 'the old cookies get 401',
     once: 'each token is revoked once',
-    calls: 'a call during the logout ends with 200 or 401, and nothing else',
+    calls: 'a call during the logout returns 200 or 401',
   },
 
-  async run({ app, short, open, check, note }) {
-    const world = await open({ processes, settings: { accessTokenSeconds: 1 } });
-    const { provider, instances, redis } = world;
-    const people = await world.signIn(countOf(short));
+  async run({ app, short, deploy, check, note }) {
+    const deployment = await deploy({ processes, settings: { accessTokenSeconds: 1 } });
+    const { provider, instances, redis } = deployment;
+    const users = await deployment.signIn(usersFor(short));
     await delay(1050);
-    const left = await leaveAll(people, world);
+    const results = await signOutAll(users, deployment);
 
-    const logouts = left.map((each) => each.logout);
-    const byAnswer = tally(logouts);
-    check('answered', byAnswer[303] === people.length, `${inWords(byAnswer)}, ${durations(logouts)}`);
-    const calls = tally(left.flatMap((each) => each.calls));
+    const logouts = results.map((each) => each.logout);
+    const statuses = countByStatus(logouts);
+    check(
+      'redirect',
+      statuses[303] === users.length,
+      `${formatCounts(statuses)}, ${formatDurations(logouts)}`,
+    );
+    const calls = countByStatus(results.flatMap((each) => each.calls));
     check(
       'calls',
       Object.keys(calls).every((each) => each === '200' || each === '401'),
-      inWords(calls),
+      formatCounts(calls),
     );
 
-    const accounts = people.map(({ name }) => name);
-    let alive;
-    await until(
+    const accounts = users.map(({ name }) => name);
+    let tokens;
+    await waitFor(
       async () => {
-        alive = await stillOfUse(provider, accounts);
-        return alive.active.length === 0;
+        tokens = await findUsableTokens(provider, accounts);
+        return tokens.active.length === 0;
       },
-      longestBackgroundMs,
+      maxBackgroundMs,
       500,
     );
-    const owners = new Set(alive.active.map(({ account }) => account));
+    const owners = new Set(tokens.active.map(({ account }) => account));
     check(
       'provider',
       owners.size === 0,
-      `${alive.active.length} of ${alive.asked} tokens, of ${owners.size} people`,
+      `${tokens.active.length} of ${tokens.checked} tokens, of ${owners.size} users`,
     );
-    const keys = await redis.keys(app.tokenKeys);
+    const keys = await redis.keys(app.tokenKeyPattern);
     check('redis', keys.length === 0, `${keys.length} keys`);
-    const after = tally(await eachOf(people, atOnce, (person) => comeBack(person, pick(instances))));
-    check('over', after[401] === people.length, inWords(after));
-    const times = timesPerToken(await provider.revocations());
+    const withOldCookies = countByStatus(
+      await mapConcurrently(users, concurrency, (user) => callWithOldCookies(user, randomItem(instances))),
+    );
+    check('over', withOldCookies[401] === users.length, formatCounts(withOldCookies));
+    const revocations = countRevocationsPerToken(await provider.revocations());
     check(
       'once',
-      times.length >= people.length && greatest(times) === 1,
-      `${times.length} tokens, at most ${greatest(times)} times`,
+      revocations.length >= users.length && max(revocations) === 1,
+      `${revocations.length} tokens, at most ${max(revocations)} successful revocations per token`,
     );
     const { grants, reuseDetections } = await provider.counters();
     note(`${grants.refresh_token} refreshes, ${reuseDetections} reuse detections`);
   },
 };
 
-/** One half signs out at a provider that revokes a token with its family, the other where each token counts. */
-async function leaveAll(people, { provider, instances }) {
-  // The grant happens at once, its answer takes its time: signing out meanwhile ends tokens nobody has seen yet.
-  await provider.befall({ path: 'token', delayMs: [0, 80], delayAfterMs: [100, 300] });
-  const middle = people.length / 2;
-  const first = await eachOf(people.slice(0, middle), atOnce, (person) => leave(person, instances));
-  await provider.set({ revokes: 'token' });
-  const second = await eachOf(people.slice(middle), atOnce, (person) => leave(person, instances));
+/** Half of the users sign out while a revocation ends the whole family, the other half while it ends only one token. */
+async function signOutAll(users, { provider, instances }) {
+  // The provider makes the grant at once but responds late: a logout meanwhile must also revoke tokens still in transit.
+  await provider.setFaults({ path: 'token', delayMs: [0, 80], delayAfterMs: [100, 300] });
+  const signOutMany = (some) =>
+    mapConcurrently(some, concurrency, (user) => signOutDuringCalls(user, instances));
+  const middle = users.length / 2;
+  const first = await signOutMany(users.slice(0, middle));
+  await provider.configure({ revokes: 'token' });
+  const second = await signOutMany(users.slice(middle));
   return [...first, ...second];
 }
 
-/** A call that has to refresh and one that is answered late, each on its process; in the middle of it the logout. */
-async function leave(person, instances) {
+/** Signs out on one process during a call that needs a refresh and a slow call, each on another process. */
+async function signOutDuringCalls(user, instances) {
   const [one, two, three] = shuffled(instances);
-  person.oldCookies = new Map(person.cookies);
-  const calls = [person.api(one), person.api(two, { query: '?wait=300' })];
-  await delay(between(0, 500));
-  const answer = await person.logOut(three);
-  return { logout: answer, calls: await Promise.all(calls) };
+  user.oldCookies = new Map(user.cookies);
+  const calls = [user.callApi(one), user.callApi(two, { query: '?wait=300' })];
+  await delay(randomBetween(0, 500));
+  const response = await user.signOut(three);
+  return { logout: response, calls: await Promise.all(calls) };
 }
 
-function comeBack(person, instance) {
-  person.cookies = person.oldCookies;
-  return person.api(instance);
-}
-
-/**
- * The tokens that introspection calls active. An access token that was replaced ended by its announced time; that this
- * provider would know it for longer is the bench's own doing and counts for nothing.
- */
-export async function stillOfUse(provider, accounts) {
-  const { asked, active } = await provider.alive(accounts);
-  const newest = new Map((await provider.attempts()).map(({ account, access }) => [account, access]));
-  const isReplaced = ({ kind, account, value }) => kind === 'access' && newest.get(account) !== value;
-  return { asked, active: active.filter((token) => !isReplaced(token)) };
-}
-
-/** How often each token was revoked with success. */
-export function timesPerToken(revocations) {
-  const times = new Map();
-  for (const { token, status } of revocations)
-    if (status === 200) times.set(token, (times.get(token) ?? 0) + 1);
-  return [...times.values()];
+function callWithOldCookies(user, instance) {
+  user.cookies = user.oldCookies;
+  return user.callApi(instance);
 }

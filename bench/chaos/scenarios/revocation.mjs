@@ -1,17 +1,17 @@
-import { durations, greatest, inWords, tally } from '../harness/figures.mjs';
-import { delay, eachOf, until } from '../harness/waiting.mjs';
-import { timesPerToken } from './logout.mjs';
+import { countByStatus, formatCounts, formatDurations, max } from '../harness/stats.mjs';
+import { delay, mapConcurrently, waitFor } from '../harness/wait-for.mjs';
+import { countRevocationsPerToken } from './usable-tokens.mjs';
 
 const processes = 4;
-const countOf = (short) => (short ? 24 : 100);
-const downSecondsOf = (short) => (short ? 6 : 60);
-const longestCatchUpMsOf = (short) => (short ? 30_000 : 90_000);
-/** A logout does not wait for a provider that is away. */
-const longestLogoutMs = 3000;
-/** All processes together, while the provider is known to be unable. */
-const retriesPerSecond = 10;
-/** So many tokens the killed process may have been about to tick off. */
-const underWay = 4;
+const usersFor = (short) => (short ? 24 : 100);
+const downSecondsFor = (short) => (short ? 6 : 60);
+const maxCatchUpMsFor = (short) => (short ? 30_000 : 90_000);
+/** A logout does not wait for an unavailable provider. */
+const maxLogoutMs = 3000;
+/** For all processes together, while the provider is known to be unavailable. */
+const maxRetriesPerSecond = 10;
+/** Max. tokens that the killed process may have revoked without removing them from the outbox. */
+const maxRepeated = 4;
 
 const faults = [
   { status: 503, headers: { 'retry-after': '1' } },
@@ -20,83 +20,83 @@ const faults = [
   'hang',
 ];
 
-/** The provider cannot revoke while people sign out, and one of the processes that owe it revocations is killed. */
+/** The revocation endpoint is down while users sign out, and a process with queued revocations is killed. */
 export const revocation = {
   name: 'revocation',
-  done: (short) =>
-    `revocation endpoint down ${downSecondsOf(short)} s (503, resets, 429, hanging), ${countOf(short)} logouts meanwhile, 1 of ${processes} processes killed`,
+  describe: (short) =>
+    `revocation endpoint down ${downSecondsFor(short)} s (503, resets, 429, hanging), ${usersFor(short)} logouts meanwhile, 1 of ${processes} processes killed`,
   promises: {
-    answered: `every logout is answered within ${longestLogoutMs / 1000} s all the same`,
-    pending: 'the metric counts what is still to be revoked, and ends at 0',
-    bounded: `meanwhile the provider is asked once for each token, and at most ${retriesPerSecond} times a second after that`,
-    provider: 'all are revoked afterwards (every token ever issued, introspected)',
-    once: `each token is revoked once, save ${underWay} at most that the killed process had under way`,
+    redirect: `every logout still returns a redirect within ${maxLogoutMs / 1000} s`,
+    pending: 'the metric shows the pending revocations, and is 0 at the end',
+    bounded: `during the outage the provider gets one request per token, plus at most ${maxRetriesPerSecond} per second`,
+    provider: 'afterwards all tokens are revoked (every token ever issued is introspected)',
+    once: `each token is revoked once, except at most ${maxRepeated} in flight at the killed process`,
   },
 
-  async run({ app, short, open, check }) {
-    const world = await open({ processes, settings: { accessTokenSeconds: 300 } });
-    const { provider, instances } = world;
-    const people = await world.signIn(countOf(short));
-    const accounts = people.map(({ name }) => name);
-    const tokens = people.length * 2;
-    const downSeconds = downSecondsOf(short);
+  async run({ app, short, deploy, check }) {
+    const deployment = await deploy({ processes, settings: { accessTokenSeconds: 300 } });
+    const { provider, instances } = deployment;
+    const users = await deployment.signIn(usersFor(short));
+    const accounts = users.map(({ name }) => name);
+    const tokens = users.length * 2;
+    const downSeconds = downSecondsFor(short);
 
     const downAt = Date.now();
-    await provider.befall({ path: 'revocation', answer: faults[0] });
-    const logouts = await eachOf([...people.entries()], 8, ([index, person]) =>
-      person.logOut(instances[index % processes]),
+    await provider.setFaults({ path: 'revocation', response: faults[0] });
+    const logouts = await mapConcurrently([...users.entries()], 8, ([index, user]) =>
+      user.signOut(instances[index % processes]),
     );
-    const byAnswer = tally(logouts);
-    const isPrompt = greatest(logouts.map(({ ms }) => ms)) < longestLogoutMs;
+    const statuses = countByStatus(logouts);
     check(
-      'answered',
-      byAnswer[303] === people.length && isPrompt,
-      `${inWords(byAnswer)}, ${durations(logouts)}`,
+      'redirect',
+      statuses[303] === users.length && max(logouts.map(({ ms }) => ms)) < maxLogoutMs,
+      `${formatCounts(statuses)}, ${formatDurations(logouts)}`,
     );
-    const pending = await mostPending(app, instances);
+    const pending = await readMaxPending(app, instances);
     await instances[0].kill();
-    for (const [index, answer] of faults.entries()) {
-      await provider.befall({ path: 'revocation', answer });
+    for (const [index, response] of faults.entries()) {
+      await provider.setFaults({ path: 'revocation', response });
       await delay(Math.max(0, downAt + (downSeconds * 1000 * (index + 1)) / faults.length - Date.now()));
     }
     const { revocationRequests } = await provider.counters();
     check(
       'bounded',
-      revocationRequests <= tokens + retriesPerSecond * downSeconds,
+      revocationRequests <= tokens + maxRetriesPerSecond * downSeconds,
       `${revocationRequests} requests in ${downSeconds} s for ${tokens} tokens`,
     );
 
-    await provider.befall();
+    await provider.setFaults();
     const upAt = Date.now();
-    const isDone = async () => (await provider.alive(accounts)).active.length === 0;
-    await until(isDone, longestCatchUpMsOf(short), 500);
+    const isDone = async () => (await provider.introspectTokens(accounts)).active.length === 0;
+    await waitFor(isDone, maxCatchUpMsFor(short), 500);
     const seconds = ((Date.now() - upAt) / 1000).toFixed(1);
-    const { asked, active } = await provider.alive(accounts);
+    const { checked, active } = await provider.introspectTokens(accounts);
     check(
       'provider',
       active.length === 0,
-      `${active.length} of ${asked} tokens active ${seconds} s after the recovery`,
+      `${active.length} of ${checked} tokens active ${seconds} s after the recovery`,
     );
-    const isEmpty = async () => (await mostPending(app, instances.slice(1))) === 0;
-    const atLast = (await until(isEmpty, 10_000, 500)) ? 0 : await mostPending(app, instances.slice(1));
+    const remaining = instances.slice(1);
+    const isEmpty = async () => (await readMaxPending(app, remaining)) === 0;
+    const pendingAtEnd = (await waitFor(isEmpty, 10_000, 500)) ? 0 : await readMaxPending(app, remaining);
     check(
       'pending',
-      pending > 0 && atLast === 0,
-      `${pending ?? 'no metric'} after the logouts, ${atLast ?? 'no metric'} at the end`,
+      pending > 0 && pendingAtEnd === 0,
+      `${pending ?? 'no metric'} after the logouts, ${pendingAtEnd ?? 'no metric'} at the end`,
     );
-    const times = timesPerToken(await provider.revocations());
-    const again = times.filter((each) => each > 1).length;
+    const revocations = countRevocationsPerToken(await provider.revocations());
+    const repeated = revocations.filter((each) => each > 1).length;
     check(
       'once',
-      times.length >= people.length && again <= underWay,
-      `${times.length} tokens, ${again} of them more than once`,
+      revocations.length >= users.length && repeated <= maxRepeated,
+      `${revocations.length} tokens, ${repeated} of them more than once`,
     );
   },
 };
 
-/** Every process may count the same outbox, so the greatest number is the one. */
-async function mostPending(app, instances) {
-  const values = await Promise.all(instances.map((each) => each.metric(app.pendingRevocations)));
+/** The highest value of the metric: processes that share an outbox all count the same revocations. */
+async function readMaxPending(app, instances) {
+  const values = await Promise.all(instances.map((each) => each.readMetric(app.pendingRevocationsMetric)));
   const known = values.filter((each) => each !== undefined);
-  return known.length === 0 ? undefined : greatest(known);
+  return known.length === 0 ? undefined : max(known);
 }

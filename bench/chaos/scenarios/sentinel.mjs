@@ -1,49 +1,49 @@
-import { startSentinels } from '../harness/redis-groups.mjs';
-import { until } from '../harness/waiting.mjs';
-import { judge, lifetimes, throughFault } from './store-traffic.mjs';
+import { startSentinels } from '../harness/redis-topologies.mjs';
+import { waitFor } from '../harness/wait-for.mjs';
+import { evaluate, lifetimes, runTrafficDuringFault } from './store-traffic.mjs';
 
 const processes = 3;
-const peopleOf = (short) => (short ? 10 : 40);
+const usersFor = (short) => (short ? 10 : 40);
 
-/** The master is killed, and the sentinels make a replica the new one. */
+/** The Redis master is killed, and the sentinels promote a replica. */
 export const sentinel = {
   name: 'sentinel',
-  done: (short) =>
-    `${processes} processes, ${peopleOf(short)} sessions (half must refresh), Redis Sentinel, the master killed`,
+  describe: (short) =>
+    `${processes} processes, ${usersFor(short)} sessions (half need a refresh), Redis Sentinel, the master killed`,
   promises: {
-    failover: '503 in 2 s or served, no cookie, pages 200, then the same cookies work',
+    failover: '200, or 503 within 2 s; no cookie changes; pages return 200; later the same cookies work',
   },
 
-  async run({ short, open, closing, check, note }) {
-    const sentinels = closing(await startSentinels());
-    const world = await open({
+  async run({ short, deploy, closeAtEnd, check, note }) {
+    const sentinels = closeAtEnd(await startSentinels());
+    const deployment = await deploy({
       processes,
       redisUrl: sentinels.url,
       env: { REDIS_WAIT_REPLICAS: '1' },
       settings: { lifetimes },
     });
-    const half = peopleOf(short) / 2;
-    const people = [...(await world.signIn(half, 'steady')), ...(await world.signIn(half, 'brief'))];
-    await world.provider.befall({ path: 'token', delayMs: [50, 250] });
-    const before = await sentinels.masterPort();
-    let tookMs;
-    const seen = await throughFault(
-      world,
-      people,
+    const half = usersFor(short) / 2;
+    const users = [...(await deployment.signIn(half, 'steady')), ...(await deployment.signIn(half, 'brief'))];
+    await deployment.provider.setFaults({ path: 'token', delayMs: [50, 250] });
+    const portBefore = await sentinels.masterPort();
+    let failoverMs;
+    const result = await runTrafficDuringFault(
+      deployment,
+      users,
       {
         begin: () => sentinels.master.kill(),
         end: async () => {
-          const begun = Date.now();
-          await until(async () => (await sentinels.masterPort()) !== before, 20_000);
-          tookMs = Date.now() - begun;
+          const startedAt = Date.now();
+          await waitFor(async () => (await sentinels.masterPort()) !== portBefore, 20_000);
+          failoverMs = Date.now() - startedAt;
         },
       },
       700,
     );
-    check('failover', ...judge(seen, ['200', '503']));
-    const { reuseDetections, grants } = await world.provider.counters();
+    check('failover', ...evaluate(result, ['200', '503']));
+    const { reuseDetections, grants } = await deployment.provider.counters();
     note(
-      `new master named ${tookMs + 800} ms after the kill; ${grants.refresh_token} refreshes, ${reuseDetections} reuse detections`,
+      `new master elected ${failoverMs + 800} ms after the kill; ${grants.refresh_token} refreshes, ${reuseDetections} reuse detections`,
     );
   },
 };

@@ -1,116 +1,119 @@
-import { between, pick } from '../harness/chance.mjs';
-import { greatest, inWords, tally } from '../harness/figures.mjs';
-import { delay, until } from '../harness/waiting.mjs';
+import { randomBetween, randomItem } from '../harness/random.mjs';
+import { countByStatus, formatCounts, max } from '../harness/stats.mjs';
+import { delay, waitFor } from '../harness/wait-for.mjs';
 
-/** What needs the session is answered within this time while the store is away. */
-const longestAnswerMs = 2000;
-const longestRecoveryMs = 20_000;
+/** While the store is unavailable, responses to requests that need a session take at most this long. */
+const maxResponseMs = 2000;
+const maxRecoveryMs = 20_000;
 
-/** People whose tokens last, and people who need a refresh with nearly every call. */
+/** `steady` users have a long-lived token; `brief` users need a refresh with nearly every call. */
 export const lifetimes = { steady: 3600, brief: 1 };
 
 /**
- * Traffic of all people and of strangers on all processes while `fault` lasts, and until everybody is served again.
+ * Sends calls and page requests to all processes during `fault`, and then until every user who is still signed in gets
+ * a 200.
  * @param {{ begin(): unknown, end(): unknown }} fault
  */
-export async function throughFault(world, people, fault, holdMs) {
-  const { instances, app } = world;
-  const state = { phase: 'before', answers: [], pages: [] };
-  const incidentsBefore = world.incidents.length;
+export async function runTrafficDuringFault(deployment, users, fault, faultMs) {
+  const { instances, app } = deployment;
+  const state = { phase: 'before', responses: [], pages: [] };
+  const incidentsBefore = deployment.incidents.length;
+  const requestPages = (user, instance) => keepRequestingPages(user, app.paths.public, instance, state);
   const traffic = [
-    ...people.map((person) => keepCalling(person, instances, state)),
-    ...instances.map((instance) => keepReading(world.browser('stranger'), app.paths.public, instance, state)),
-    ...instances.map((instance, index) => keepReading(people[index], app.paths.public, instance, state)),
+    ...users.map((user) => keepCalling(user, instances, state)),
+    ...instances.map((instance) => requestPages(deployment.browser('stranger'), instance)),
+    ...instances.map((instance, index) => requestPages(users[index], instance)),
   ];
-  await delay(1200); // long enough that refreshes are under way, too
+  await delay(1200); // so that some refreshes are in flight
   await fault.begin();
-  await delay(100); // what was under way already may still end well
+  await delay(100); // requests sent before the fault may still succeed
   state.phase = 'during';
-  await delay(holdMs);
+  await delay(faultMs);
   state.phase = 'ending';
   await fault.end();
   state.phase = 'after';
   const endedAt = Date.now();
-  const loggedOut = () => namesOf(world.incidents.slice(incidentsBefore), 'logout');
-  const others = () => people.filter(({ name }) => !loggedOut().has(name));
-  const isBack = await until(
-    () => others().every(({ servedAt }) => servedAt > endedAt),
-    longestRecoveryMs,
+  const loggedOut = () => usersWithIncident(deployment.incidents.slice(incidentsBefore), 'logout');
+  const signedIn = () => users.filter(({ name }) => !loggedOut().has(name));
+  const hasRecovered = await waitFor(
+    () => signedIn().every(({ servedAt }) => servedAt > endedAt),
+    maxRecoveryMs,
     20,
   );
   state.phase = 'over';
   await Promise.all(traffic);
 
-  const unavailable = state.answers.filter(({ status }) => status === 503);
+  const unavailable = state.responses.filter(({ status }) => status === 503);
   return {
-    statuses: tally(state.answers),
-    pages: tally(state.pages),
-    slowestMs: greatest(state.answers.map(({ ms }) => ms)),
-    slowestPageMs: greatest(state.pages.map(({ ms }) => ms)),
+    statuses: countByStatus(state.responses),
+    pages: countByStatus(state.pages),
+    slowestMs: max(state.responses.map(({ ms }) => ms)),
+    slowestPageMs: max(state.pages.map(({ ms }) => ms)),
     withoutRetryAfter: unavailable.filter(({ headers }) => headers['retry-after'] === undefined).length,
     loggedOut: loggedOut(),
-    cookies: namesOf(world.incidents.slice(incidentsBefore), 'cookie').size,
-    recoveryMs: isBack ? Math.max(...others().map(({ servedAt }) => servedAt)) - endedAt : undefined,
+    cookies: usersWithIncident(deployment.incidents.slice(incidentsBefore), 'cookie').size,
+    recoveryMs: hasRecovered ? Math.max(...signedIn().map(({ servedAt }) => servedAt)) - endedAt : undefined,
   };
 }
 
-/** Whether all that is promised of a store that is away was kept, and the figures. */
-export function judge(seen, allowed = ['503']) {
-  const { statuses, pages, loggedOut, cookies } = seen;
+/** Whether the promises for an unavailable store were kept, and the measurements as text. */
+export function evaluate(result, allowed = ['503']) {
+  const { statuses, pages, loggedOut, cookies } = result;
   const isKept =
     Object.keys(statuses).length > 0 &&
     Object.keys(statuses).every((status) => allowed.includes(status)) &&
     Object.keys(pages).join() === '200' &&
-    seen.slowestMs <= longestAnswerMs &&
-    seen.slowestPageMs <= longestAnswerMs &&
-    seen.withoutRetryAfter === 0 &&
+    result.slowestMs <= maxResponseMs &&
+    result.slowestPageMs <= maxResponseMs &&
+    result.withoutRetryAfter === 0 &&
     loggedOut.size === 0 &&
     cookies === 0 &&
-    seen.recoveryMs !== undefined;
-  const recovered =
-    seen.recoveryMs === undefined ? 'not served again' : `served again after ${seen.recoveryMs} ms`;
+    result.recoveryMs !== undefined;
+  const recovery =
+    result.recoveryMs === undefined ? 'not recovered' : `recovered after ${result.recoveryMs} ms`;
   return [
     isKept,
-    `calls ${inWords(statuses)}, slowest ${seen.slowestMs.toFixed(0)} ms, ${seen.withoutRetryAfter} without Retry-After; pages ${inWords(pages)}, slowest ${seen.slowestPageMs.toFixed(0)} ms; ${recovered}; ${loggedOut.size} logged out, ${cookies} cookies changed`,
+    `calls ${formatCounts(statuses)}, slowest ${result.slowestMs.toFixed(0)} ms, ${result.withoutRetryAfter} without Retry-After; pages ${formatCounts(pages)}, slowest ${result.slowestPageMs.toFixed(0)} ms; ${recovery}; ${loggedOut.size} users logged out, ${cookies} with a changed cookie`,
   ];
 }
 
-/** Calls at their own pace, whether the last one was answered or not. */
-async function keepCalling(person, instances, state) {
-  const underWay = [];
-  person.servedAt = 0;
+/** Sends calls at a steady rate, without waiting for responses. */
+async function keepCalling(user, instances, state) {
+  const calls = [];
+  user.servedAt = 0;
   while (state.phase !== 'over') {
-    underWay.push(callOnce(person, pick(instances), state));
-    await delay(between(200, 600));
+    calls.push(callOnce(user, randomItem(instances), state));
+    await delay(randomBetween(200, 600));
   }
-  await Promise.all(underWay);
+  await Promise.all(calls);
 }
 
-async function callOnce(person, instance, state) {
-  const begunIn = state.phase;
-  const answer = await person.api(instance);
-  if (answer.status === 200) person.servedAt = Date.now();
-  // Begun while the store was away and served in time because it came back: says nothing.
-  const isServedLater = state.phase !== 'during' && answer.status === 200 && answer.ms <= longestAnswerMs;
-  if (isAway(begunIn) && !isServedLater) state.answers.push(answer);
+async function callOnce(user, instance, state) {
+  const phaseAtStart = state.phase;
+  const response = await user.callApi(instance);
+  if (response.status === 200) user.servedAt = Date.now();
+  // A call sent during the fault may succeed because the store recovered in time; it proves nothing.
+  const succeededAfterFault =
+    state.phase !== 'during' && response.status === 200 && response.ms <= maxResponseMs;
+  if (isUnavailable(phaseAtStart) && !succeededAfterFault) state.responses.push(response);
 }
 
-/** Pages that need no session, read by somebody who may have one. */
-async function keepReading(person, paths, instance, state) {
+/** Requests public pages, which need no session; `user` may be signed in or not. */
+async function keepRequestingPages(user, paths, instance, state) {
   while (state.phase !== 'over') {
     for (const path of paths) {
-      const begunIn = state.phase;
-      const answer = await person.send(instance, path, { navigate: true });
-      // Who is known to be signed in is led on from the sign-in page.
-      const isLedOn = path === '/login' && answer.status === 303;
-      if (isAway(begunIn) && !isLedOn) state.pages.push(answer);
+      const phaseAtStart = state.phase;
+      const response = await user.send(instance, path, { navigate: true });
+      // Latchkey redirects signed-in users away from the sign-in page.
+      const isSignedInRedirect = path === '/login' && response.status === 303;
+      if (isUnavailable(phaseAtStart) && !isSignedInRedirect) state.pages.push(response);
     }
     await delay(100);
   }
 }
 
-const isAway = (phase) => phase === 'during' || phase === 'ending';
+const isUnavailable = (phase) => phase === 'during' || phase === 'ending';
 
-function namesOf(incidents, kind) {
+function usersWithIncident(incidents, kind) {
   return new Set(incidents.filter((each) => each.kind === kind).map(({ browser }) => browser));
 }

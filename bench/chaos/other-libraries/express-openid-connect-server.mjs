@@ -1,15 +1,15 @@
-// An app with express-openid-connect, put together from its README and EXAMPLES.md: routes that need somebody (2), the
-// refresh of an expired token in a route that calls an API (5), logout at the provider (8), a session store (10).
-// Everything not set here is as the library has it. Runs from the folder its packages are installed in.
+// An app with express-openid-connect, assembled from its README and these sections of EXAMPLES.md: routes that require
+// a user (2), refresh of an expired token in a route that calls an API (5), logout at the provider (8), a session
+// store (10). Everything else has the library's defaults. Runs from the folder where its packages are installed.
 import { RedisStore } from 'connect-redis';
 import express from 'express';
 import openid from 'express-openid-connect';
 import { Redis } from 'ioredis';
 
 const { attemptSilentLogin, auth, requiresAuth } = openid;
-const { PORT, API_URL, REDIS_URL, REDIS_COMMAND_TIMEOUT_MS: patience, SCOPE } = process.env;
+const { PORT, API_URL, REDIS_URL, REDIS_COMMAND_TIMEOUT_MS: commandTimeoutMs, SCOPE } = process.env;
 
-const redis = new Redis(REDIS_URL, patience ? { commandTimeout: Number(patience) } : {});
+const redis = new Redis(REDIS_URL, commandTimeoutMs ? { commandTimeout: Number(commandTimeoutMs) } : {});
 redis.on('error', ({ message }) => console.error('redis:', message));
 
 const app = express();
@@ -22,7 +22,7 @@ app.get('/healthz', (_req, res) => {
 app.use(
   auth({
     authRequired: false,
-    errorOnRequiredAuth: true, // 401 instead of a redirect, which a script cannot follow
+    errorOnRequiredAuth: true, // 401 instead of a redirect, which fetch cannot follow to the provider
     idpLogout: true,
     idTokenSigningAlg: 'ES256',
     authorizationParams: { response_type: 'code', scope: SCOPE },
@@ -49,13 +49,13 @@ app.get('/api/data', requiresAuth(), async (req, res) => {
   if (isExpired()) {
     ({ access_token } = await refresh());
   }
-  const answer = await fetch(API_URL + req.originalUrl.slice('/api'.length), {
+  const response = await fetch(API_URL + req.originalUrl.slice('/api'.length), {
     headers: { Authorization: `${token_type} ${access_token}` },
   });
   res
-    .status(answer.status)
+    .status(response.status)
     .type('json')
-    .send(await answer.text());
+    .send(await response.text());
 });
 
 app.listen(Number(PORT), '127.0.0.1');
