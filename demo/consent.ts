@@ -5,59 +5,60 @@ import { describeScopes } from './scopes.ts';
 export type Interaction = Awaited<ReturnType<OidcProvider['interactionDetails']>>;
 
 /**
- * The library's prompts, but a scope the person left out is not remembered as refused: it is simply not granted, so the
- * next request that names it asks again (step-up). What ends the asking within one request is that an answer was given.
+ * The library's prompts, except that denied scopes are not remembered: they are simply not granted, so the next
+ * authorization request for one of them shows the consent page again (step-up). Within one authorization request, the
+ * user decides only once.
  */
-export function consentEveryMissingScope(): ReturnType<typeof interactionPolicy.base> {
+export function createInteractionPolicy(): ReturnType<typeof interactionPolicy.base> {
   const policy = interactionPolicy.base();
   const scopesMissing = policy.get('consent')?.checks.get('op_scopes_missing');
-  if (scopesMissing === undefined)
-    throw new Error('oidc-provider no longer asks for missing scopes by this name');
+  if (scopesMissing === undefined) throw new Error('oidc-provider no longer has the op_scopes_missing check');
   const isMissing = scopesMissing.check;
   scopesMissing.check = (ctx) => ctx.oidc.result?.consent === undefined && isMissing(ctx);
   return policy;
 }
 
-/** The requested scopes of this interaction: to be decided now, and allowed before. */
-export function requestedScopes(interaction: Interaction): {
-  readonly asked: readonly string[];
-  readonly held: readonly string[];
+/** The requested scopes of this interaction: those the user has to decide on, and those already granted. */
+export function splitRequestedScopes(interaction: Interaction): {
+  readonly pending: readonly string[];
+  readonly alreadyGranted: readonly string[];
 } {
   const { params, prompt } = interaction;
   const requested = describeScopes(String(params.scope ?? '').split(' ')).map(({ name }) => name);
-  if (prompt.reasons.includes('consent_prompt')) return { asked: requested, held: [] };
+  if (prompt.reasons.includes('consent_prompt')) return { pending: requested, alreadyGranted: [] };
   const missing = prompt.details.missingOIDCScope;
-  const asked = requested.filter((scope) => Array.isArray(missing) && missing.includes(scope));
-  return { asked, held: requested.filter((scope) => !asked.includes(scope)) };
+  const pending = requested.filter((scope) => Array.isArray(missing) && missing.includes(scope));
+  return { pending, alreadyGranted: requested.filter((scope) => !pending.includes(scope)) };
 }
 
 /**
- * The id of the grant that now holds what the person allowed, and what they allowed before and were not asked about.
- * A grant only ever grows; allowing less than before makes a new one, so tokens already given out keep their scopes.
+ * Saves the user's decision and returns the grant id, or `undefined` when no scope is granted. Scopes that were granted
+ * before and are not part of this decision stay granted. An existing grant is only ever extended; allowing less than
+ * before creates a new one, so tokens already issued keep their scopes.
  */
 export async function saveGrant(
   provider: OidcProvider,
   interaction: Interaction,
-  leftOut: ReadonlySet<string>,
+  denied: ReadonlySet<string>,
 ): Promise<string | undefined> {
   const accountId = interaction.session?.accountId;
   const clientId = interaction.params.client_id;
   if (accountId === undefined || typeof clientId !== 'string')
-    throw new Error('consent without a person or a client');
-  const { asked } = requestedScopes(interaction);
-  const allowed = describeScopes(asked).filter(({ name, optional }) => !optional || !leftOut.has(name));
+    throw new Error('consent interaction has no account or client');
+  const { pending } = splitRequestedScopes(interaction);
+  const allowed = describeScopes(pending).filter(({ name, optional }) => !optional || !denied.has(name));
 
-  const existing =
+  const existingGrant =
     interaction.grantId === undefined ? undefined : await provider.Grant.find(interaction.grantId);
-  const before = existing?.getOIDCScope().split(' ').filter(Boolean) ?? [];
-  const after = new Set([
-    ...before.filter((scope) => !asked.includes(scope)),
+  const oldScopes = existingGrant?.getOIDCScope().split(' ').filter(Boolean) ?? [];
+  const newScopes = new Set([
+    ...oldScopes.filter((scope) => !pending.includes(scope)),
     ...allowed.map(({ name }) => name),
   ]);
-  if (after.size === 0) return undefined;
+  if (newScopes.size === 0) return undefined;
 
-  const grows = existing !== undefined && before.every((scope) => after.has(scope));
-  const grant = grows ? existing : new provider.Grant({ accountId, clientId });
-  grant.addOIDCScope([...after].join(' '));
+  const canExtend = existingGrant !== undefined && oldScopes.every((scope) => newScopes.has(scope));
+  const grant = canExtend ? existingGrant : new provider.Grant({ accountId, clientId });
+  grant.addOIDCScope([...newScopes].join(' '));
   return grant.save();
 }

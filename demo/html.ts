@@ -1,4 +1,4 @@
-/** Markup that may be sent as it stands. */
+/** Markup that needs no escaping. */
 export class Html {
   constructor(readonly text: string) {}
 }
@@ -13,14 +13,14 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-function markup(part: Part): string {
+function toMarkup(part: Part): string {
   if (part === undefined) return '';
   if (part instanceof Html) return part.text;
   if (typeof part === 'string') return part.replace(/[&<>"']/g, (character) => entities[character] ?? '');
   return part.map(({ text }) => text).join('');
 }
 
-/** A template whose inserted strings are escaped, for element content and for quoted attributes. */
+/** Template tag that escapes interpolated strings, for element content and quoted attributes. */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
-  return new Html(strings.map((text, index) => text + markup(parts[index])).join(''));
+  return new Html(strings.map((text, index) => text + toMarkup(parts[index])).join(''));
 }

@@ -1,27 +1,27 @@
 import { html } from './html.ts';
-import { page } from './page.ts';
+import { renderPage } from './page.ts';
 import { describeScopes } from './scopes.ts';
 
-export interface LoginPage {
+export interface LoginPageOptions {
   readonly uid: string;
   readonly clientName: string;
-  /** What the login field holds already. */
+  /** Initial value of the username field. */
   readonly login?: string;
   readonly problem?: string;
 }
 
-/** The sign-in form: `login`, `password`, and `decision=cancel` for those who would rather not. */
-export function loginPage({ uid, clientName, login, problem }: LoginPage): string {
-  return page(
+/** The sign-in form. Fields: `login`, `password`; the cancel button sends `decision=cancel`. */
+export function renderLoginPage({ uid, clientName, login, problem }: LoginPageOptions): string {
+  return renderPage(
     'Sign in',
     html`<p>to continue to <strong>${clientName}</strong></p>
 ${problem === undefined ? undefined : html`<p class="alarm" role="alert">${problem}</p>`}
 <form method="post" action="/interaction/${uid}/login">
-<label for="login">Name</label>
+<label for="login">Username</label>
 <input id="login" name="login" type="text" value="${login}" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
-<p class="hint">Sign in as <strong>alice</strong> or <strong>bob</strong>, any password.</p>
+<p class="hint">Sign in as <strong>alice</strong> or <strong>bob</strong> with any password.</p>
 <div class="actions">
 <button class="first" type="submit">Sign in</button>
 <button type="submit" name="decision" value="cancel" formnovalidate>Cancel</button>
@@ -30,32 +30,35 @@ ${problem === undefined ? undefined : html`<p class="alarm" role="alert">${probl
   );
 }
 
-export interface ConsentPage {
+export interface ConsentPageOptions {
   readonly uid: string;
   readonly clientName: string;
-  readonly personName: string;
-  /** The scopes to decide about now. */
-  readonly asked: readonly string[];
-  /** Requested too, and allowed before. */
-  readonly held: readonly string[];
+  readonly userName: string;
+  /** The scopes the user has to decide on. */
+  readonly pending: readonly string[];
+  /** The requested scopes the user has granted before. */
+  readonly alreadyGranted: readonly string[];
 }
 
-/** The consent form: a `leave_out` box for each scope that may be refused, and `decision` = `allow` or `deny`. */
-export function consentPage({ uid, clientName, personName, asked, held }: ConsentPage): string {
-  const rows = describeScopes(asked).map(({ name, words, optional }) =>
+/** The consent form. Fields: one `deny` checkbox per optional scope, and `decision` = `allow` or `deny`. */
+export function renderConsentPage(options: ConsentPageOptions): string {
+  const { uid, clientName, userName, pending, alreadyGranted } = options;
+  const pendingRows = describeScopes(pending).map(({ name, description, optional }) =>
     optional
-      ? html`<li>${words} <code>${name}</code> <label class="hint"><input type="checkbox" name="leave_out" value="${name}"> leave out</label></li>`
-      : html`<li>${words} <code>${name}</code></li>`,
+      ? html`<li>${description} <code>${name}</code> <label class="hint"><input type="checkbox" name="deny" value="${name}"> don't allow</label></li>`
+      : html`<li>${description} <code>${name}</code></li>`,
   );
-  const before = describeScopes(held).map(({ name, words }) => html`<li>${words} <code>${name}</code></li>`);
-  return page(
+  const grantedRows = describeScopes(alreadyGranted).map(
+    ({ name, description }) => html`<li>${description} <code>${name}</code></li>`,
+  );
+  return renderPage(
     `Allow ${clientName}?`,
-    html`<p>You are signed in as <strong>${personName}</strong>. <strong>${clientName}</strong> asks to:</p>
+    html`<p>You are signed in as <strong>${userName}</strong>. <strong>${clientName}</strong> would like to:</p>
 <form method="post" action="/interaction/${uid}/consent">
 <ul>
-${rows}
+${pendingRows}
 </ul>
-${before.length === 0 ? undefined : html`<p class="hint">You have allowed it before to:</p><ul class="hint">${before}</ul>`}
+${grantedRows.length === 0 ? undefined : html`<p class="hint">Previously allowed:</p><ul class="hint">${grantedRows}</ul>`}
 <div class="actions">
 <button class="first" type="submit" name="decision" value="allow" autofocus>Allow</button>
 <button type="submit" name="decision" value="deny">Deny</button>
@@ -64,7 +67,10 @@ ${before.length === 0 ? undefined : html`<p class="hint">You have allowed it bef
   );
 }
 
-/** For a form that came too late, twice, or from a browser that never began to sign in. */
-export function expiredPage(): string {
-  return page('This page has expired', html`<p>Go back to the application and sign in from there again.</p>`);
+/** For a form submitted too late, twice, or from a browser without an interaction. */
+export function renderExpiredPage(): string {
+  return renderPage(
+    'This page has expired',
+    html`<p>Go back to the application and sign in again from there.</p>`,
+  );
 }

@@ -1,6 +1,6 @@
 import { Agent, request } from 'undici';
 
-/** What the provider says about a token that is alive and of the bearer kind. */
+/** What the provider reports about an active access token. */
 export interface ActiveToken {
   /** Missing for a token of the application itself (client credentials). */
   readonly sub: string | undefined;
@@ -13,18 +13,18 @@ export interface IntrospectionSettings {
   readonly clientSecret: string;
 }
 
-/** The provider could not be asked, so nothing is known about the token. */
-export class IntrospectionFailed extends Error {}
+/** The introspection request failed, so it is unknown whether the token is active. */
+export class IntrospectionError extends Error {}
 
 export interface Introspection {
-  /** The token's sub and scopes; `undefined` when it is not a living access token. RFC 7662. */
+  /** The token's sub and scopes; `undefined` when it is not an active access token. RFC 7662. */
   introspect(token: string): Promise<ActiveToken | undefined>;
   close(): Promise<void>;
 }
 
 const timeoutMs = 5_000;
 
-/** Asks the provider about every token, every time: a revoked one is refused at once. */
+/** Introspects every token on every request, without a cache: a revoked token is rejected at once. */
 export function createIntrospection(settings: IntrospectionSettings): Introspection {
   const dispatcher = new Agent({
     headersTimeout: timeoutMs,
@@ -34,7 +34,7 @@ export function createIntrospection(settings: IntrospectionSettings): Introspect
   const credentials = [settings.clientId, settings.clientSecret].map(encodeURIComponent).join(':');
   const authorization = `Basic ${Buffer.from(credentials).toString('base64')}`;
 
-  async function ask(token: string): Promise<Record<string, unknown>> {
+  async function requestIntrospection(token: string): Promise<Record<string, unknown>> {
     try {
       const { statusCode, body } = await request(settings.introspectionUrl, {
         dispatcher,
@@ -42,17 +42,17 @@ export function createIntrospection(settings: IntrospectionSettings): Introspect
         headers: { authorization, 'content-type': 'application/x-www-form-urlencoded' },
         body: new URLSearchParams({ token, token_type_hint: 'access_token' }).toString(),
       });
-      const answer = await body.text();
+      const text = await body.text();
       if (statusCode !== 200) throw new Error(`status ${statusCode}`);
-      return JSON.parse(answer);
+      return JSON.parse(text);
     } catch (cause) {
-      throw new IntrospectionFailed('the provider gave no answer about a token', { cause });
+      throw new IntrospectionError('token introspection failed', { cause });
     }
   }
 
   return {
     async introspect(token) {
-      const { active, token_type, sub, scope } = await ask(token);
+      const { active, token_type, sub, scope } = await requestIntrospection(token);
       // A refresh token is active too, but has no token_type.
       if (active !== true || token_type !== 'Bearer') return undefined;
       return {

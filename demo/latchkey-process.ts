@@ -5,25 +5,25 @@ import { dirname } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
 export interface LatchkeyProcess {
-  /** Whether it answers its health check within 30 seconds; false too when it ends before. */
-  ready(): Promise<boolean>;
-  /** Calls back once, when it has ended, with the exit code to pass on. */
-  onEnd(ended: (exitCode: number) => void): void;
-  /** Ended once settled: asked first, after 8 seconds forced. */
+  /** Whether its health check succeeds within 30 seconds; resolves early with false when the process exits. */
+  waitUntilReady(): Promise<boolean>;
+  /** Calls the listener once, when the process has exited, with the exit code to pass on. */
+  onExit(listener: (exitCode: number) => void): void;
+  /** Sends SIGTERM, after 8 seconds SIGKILL; resolves when the process has exited. */
   stop(): Promise<void>;
 }
 
-const readyWithinMs = 30_000;
-const askEveryMs = 100;
-const graceMs = 8_000;
+const startTimeoutMs = 30_000;
+const pollIntervalMs = 100;
+const stopTimeoutMs = 8_000;
 
-function isAlive(child: ChildProcess): boolean {
+function isRunning(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 
 function isHealthy(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    // No agent: a connection kept alive would hold the application up when it stops.
+    // No agent: a keep-alive connection would delay Latchkey's shutdown.
     const request = get({ host: '127.0.0.1', port, path: '/healthz', agent: false, timeout: 1_000 });
     request.once('response', (response) => {
       response.resume();
@@ -35,32 +35,32 @@ function isHealthy(port: number): Promise<boolean> {
   });
 }
 
-/** The built application as a child process on this port, which does not outlive this process. */
+/** Starts the built Latchkey on this port as a child process, which is killed when this process exits. */
 export function startLatchkey(script: string, port: number, env: NodeJS.ProcessEnv): LatchkeyProcess {
-  // Beside the script there is no `.env`, so a developer's own configuration stays out of the demo.
+  // The script's folder has no `.env`, so the demo does not load the developer's own configuration.
   const cwd = dirname(script);
   const child = spawn(process.execPath, [script], { cwd, env, stdio: ['ignore', 'inherit', 'inherit'] });
   process.once('exit', () => child.kill('SIGKILL'));
 
   return {
-    async ready() {
-      const deadline = Date.now() + readyWithinMs;
-      while (isAlive(child) && Date.now() < deadline) {
-        if (await isHealthy(port)) return isAlive(child);
-        await wait(askEveryMs);
+    async waitUntilReady() {
+      const deadline = Date.now() + startTimeoutMs;
+      while (isRunning(child) && Date.now() < deadline) {
+        if (await isHealthy(port)) return isRunning(child);
+        await wait(pollIntervalMs);
       }
       return false;
     },
-    onEnd(ended) {
-      child.once('exit', (code) => ended(code ?? 1));
+    onExit(listener) {
+      child.once('exit', (code) => listener(code ?? 1));
     },
     async stop() {
-      if (!isAlive(child)) return;
-      const ended = once(child, 'exit');
+      if (!isRunning(child)) return;
+      const exited = once(child, 'exit');
       child.kill('SIGTERM');
-      const force = setTimeout(() => child.kill('SIGKILL'), graceMs);
-      await ended;
-      clearTimeout(force);
+      const killTimer = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);
+      await exited;
+      clearTimeout(killTimer);
     },
   };
 }

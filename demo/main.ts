@@ -1,48 +1,48 @@
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { openGardenHouse } from './garden-house.ts';
-import { latchkeyEnvironment } from './latchkey-environment.ts';
+import { createLatchkeyEnvironment } from './latchkey-environment.ts';
 import { startLatchkey } from './latchkey-process.ts';
-import { begin, createLifetime, endWithParent } from './lifetime.ts';
-import { readPort, requireFreePort, SetupFault } from './ports.ts';
+import { readPort, requireFreePort, SetupError } from './ports.ts';
+import { startProviderAndApi } from './provider-and-api.ts';
+import { createShutdown, exitWhenParentExits, runMain } from './shutdown.ts';
 
 const { env } = process;
 const command = 'npm run demo';
 const script = fileURLToPath(new URL('../main.js', import.meta.url));
-const lifetime = createLifetime();
-if (env.npm_lifecycle_event !== undefined) endWithParent(lifetime);
+const shutdown = createShutdown();
+if (env.npm_lifecycle_event !== undefined) exitWhenParentExits(shutdown);
 
-await begin(lifetime, async () => {
+await runMain(shutdown, async () => {
   const appPort = readPort(env, 'PORT', 3000);
   const appOrigin = `http://localhost:${appPort.port}`;
   const client = { clientId: 'latchkey-demo', clientSecret: randomBytes(32).toString('hex') };
 
   const providerPort = readPort(env, 'DEMO_PROVIDER_PORT', 3001);
   const apiPort = readPort(env, 'DEMO_API_PORT', 0, 0);
-  const house = { client, appOrigin, host: '127.0.0.1', providerPort, apiPort, command };
-  const { provider, api } = await openGardenHouse(house, lifetime);
-  // Only now, so that a port given to two of the three is noticed too.
+  const options = { client, appOrigin, host: '127.0.0.1', providerPort, apiPort, command };
+  const { provider, api } = await startProviderAndApi(options, shutdown);
+  // Checked after the others have started, to detect that the same port was set for two of the three.
   await requireFreePort(appPort, command);
-  if (lifetime.ending) return;
+  if (shutdown.inProgress) return;
 
-  const settings = {
+  const latchkeyEnv = createLatchkeyEnvironment({
     inherited: env,
     port: appPort.port,
     appOrigin,
     issuer: provider.issuer,
     apiUrl: api.url,
     client,
-  };
-  const latchkey = startLatchkey(script, appPort.port, latchkeyEnvironment(settings));
-  lifetime.opened(() => latchkey.stop());
-  latchkey.onEnd((exitCode) => lifetime.end(exitCode));
+  });
+  const latchkey = startLatchkey(script, appPort.port, latchkeyEnv);
+  shutdown.register(() => latchkey.stop());
+  latchkey.onExit((exitCode) => shutdown.start(exitCode));
 
-  const ready = await latchkey.ready();
-  if (lifetime.ending) return;
-  if (!ready) throw new SetupFault('Latchkey did not become ready within 30 seconds.');
-  console.log(`Latchkey demo is running.
+  const isReady = await latchkey.waitUntilReady();
+  if (shutdown.inProgress) return;
+  if (!isReady) throw new SetupError('Latchkey did not become ready within 30 seconds.');
+  console.log(`The Latchkey demo is running.
 
   Open      ${appOrigin}
-  Sign in   alice or bob, any password
+  Sign in   as alice or bob, with any password
   Stop      Ctrl-C`);
 });

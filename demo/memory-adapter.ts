@@ -9,9 +9,8 @@ interface Entry {
 const writesBetweenSweeps = 1_000;
 
 /**
- * Keeps what one provider stores of one kind (its sessions, its access tokens) in memory.
- * A provider makes one of these for each kind, so two providers in a process share nothing,
- * which the in-memory adapter that comes with the library does not promise.
+ * In-memory storage for one model of one provider (its sessions, its access tokens). Each provider creates its own
+ * adapters, so two providers in one process share no data; the library's in-memory adapter does not guarantee that.
  */
 export class MemoryAdapter implements Adapter {
   readonly #entries = new Map<string, Entry>();
@@ -41,7 +40,7 @@ export class MemoryAdapter implements Adapter {
     return id === undefined ? undefined : this.find(id);
   }
 
-  /** Nothing: the demo provider has no device flow, so no user codes. */
+  /** Always `undefined`: the demo provider has no device flow, so there are no user codes. */
   async findByUserCode(): Promise<undefined> {
     return undefined;
   }

@@ -25,8 +25,8 @@ const style = html`<style>
   :focus-visible { outline: 3px solid var(--leaf); outline-offset: 2px; }
 </style>`;
 
-/** A whole page of the demo provider, which says on its face that it is one. */
-export function page(title: string, body: Html): string {
+/** A complete HTML page, clearly labelled as the demo provider. */
+export function renderPage(title: string, body: Html): string {
   return html`<!doctype html>
 <html lang="en">
 <head>

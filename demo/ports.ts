@@ -1,35 +1,40 @@
 import { connect } from 'node:net';
 
-/** Something about the surroundings that the person at the terminal can change; the message is one line for them. */
-export class SetupFault extends Error {}
+/** A problem of the environment that the user can fix; the message is a single line for the terminal. */
+export class SetupError extends Error {}
 
-/** A port, and the environment variable that names it. */
-export interface NamedPort {
+/** A port, and the environment variable that sets it. */
+export interface PortSetting {
   readonly variable: string;
   readonly port: number;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const loopbacks = ['127.0.0.1', '::1'];
-const answerWithinMs = 500;
+const loopbackHosts = ['127.0.0.1', '::1'];
+const connectTimeoutMs = 500;
 
-/** The port the variable names, or the default; throws a `SetupFault`. 0, any free port, only where `least` is 0. */
-export function readPort(env: Environment, variable: string, fallback: number, least: 0 | 1 = 1): NamedPort {
-  const value = env[variable]?.trim() || String(fallback);
+/** The port in the variable, or the default; throws `SetupError` when invalid. 0, any free port, requires `min` 0. */
+export function readPort(
+  env: Environment,
+  variable: string,
+  defaultPort: number,
+  min: 0 | 1 = 1,
+): PortSetting {
+  const value = env[variable]?.trim() || String(defaultPort);
   const port = /^\d{1,5}$/.test(value) ? Number(value) : -1;
-  if (port < least || port > 65_535) {
-    throw new SetupFault(`${variable} must be a port number from ${least} to 65535.`);
+  if (port < min || port > 65_535) {
+    throw new SetupError(`${variable} must be a port number from ${min} to 65535.`);
   }
   return { variable, port };
 }
 
-function answers(host: string, port: number): Promise<boolean> {
+function acceptsConnections(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: answerWithinMs });
-    const settle = (answered: boolean) => {
+    const socket = connect({ host, port, timeout: connectTimeoutMs });
+    const settle = (isConnected: boolean) => {
       socket.destroy();
-      resolve(answered);
+      resolve(isConnected);
     };
     socket.once('connect', () => settle(true));
     socket.once('timeout', () => settle(false));
@@ -37,37 +42,40 @@ function answers(host: string, port: number): Promise<boolean> {
   });
 }
 
-function inUse({ variable, port }: NamedPort, command: string): SetupFault {
-  const other = port + 100 <= 65_535 ? port + 100 : port - 100;
-  return new SetupFault(
-    `Port ${port} is already in use. Set ${variable} to another one, e.g. ${variable}=${other} ${command}`,
+function createPortInUseError({ variable, port }: PortSetting, command: string): SetupError {
+  const alternative = port + 100 <= 65_535 ? port + 100 : port - 100;
+  return new SetupError(
+    `Port ${port} is already in use. Set ${variable} to another port, e.g. ${variable}=${alternative} ${command}`,
   );
 }
 
 /**
- * Throws a `SetupFault` when anybody answers at this port of this machine. Asking is surer than trying to listen: some
- * systems let us listen on 127.0.0.1 beside a foreign listener on all addresses, and a browser may prefer ::1.
+ * Throws `SetupError` when a server on this machine accepts connections on the port. Connecting is more reliable than
+ * trying to listen: some systems allow listening on 127.0.0.1 while another process listens on all addresses, and a
+ * browser may prefer ::1.
  */
-export async function requireFreePort(named: NamedPort, command: string): Promise<void> {
-  if (named.port === 0) return;
-  const answered = await Promise.all(loopbacks.map((host) => answers(host, named.port)));
-  if (answered.includes(true)) throw inUse(named, command);
+export async function requireFreePort(setting: PortSetting, command: string): Promise<void> {
+  if (setting.port === 0) return;
+  const accepted = await Promise.all(loopbackHosts.map((host) => acceptsConnections(host, setting.port)));
+  if (accepted.includes(true)) throw createPortInUseError(setting, command);
 }
 
-/** What `start` starts on this port; a port that is taken, or not ours to take, is a `SetupFault`. */
+/** Returns what `start` returns; throws `SetupError` when the port is in use or requires elevated privileges. */
 export async function startOnPort<T>(
-  named: NamedPort,
+  setting: PortSetting,
   command: string,
   start: (port: number) => Promise<T>,
 ): Promise<T> {
-  await requireFreePort(named, command);
+  await requireFreePort(setting, command);
   try {
-    return await start(named.port);
+    return await start(setting.port);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'EADDRINUSE') throw inUse(named, command);
+    if (code === 'EADDRINUSE') throw createPortInUseError(setting, command);
     if (code === 'EACCES') {
-      throw new SetupFault(`Port ${named.port} needs more rights. Set ${named.variable} to one above 1023.`);
+      throw new SetupError(
+        `Port ${setting.port} requires elevated privileges. Set ${setting.variable} to a port above 1023.`,
+      );
     }
     throw error;
   }

@@ -1,10 +1,10 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { ClientMetadata, Configuration } from 'oidc-provider';
-import { consentEveryMissingScope } from './consent.ts';
+import { createInteractionPolicy } from './consent.ts';
 import { MemoryAdapter } from './memory-adapter.ts';
-import { findPerson } from './people.ts';
 import { showError, showLogout, showSignedOut } from './provider-pages.ts';
 import { scopeNames } from './scopes.ts';
+import { findUser } from './users.ts';
 
 export interface ClientCredentials {
   readonly clientId: string;
@@ -13,11 +13,11 @@ export interface ClientCredentials {
 
 export interface ProviderSettings extends ClientCredentials {
   readonly clientName?: string;
-  /** How the client authenticates; the library takes one method per client. Default `client_secret_basic`. */
+  /** How the client authenticates; the library supports one method per client. Default `client_secret_basic`. */
   readonly clientAuth?: 'client_secret_basic' | 'client_secret_post';
   readonly redirectUris: readonly string[];
   readonly postLogoutRedirectUris: readonly string[];
-  /** May introspect every token, and do nothing else. */
+  /** The client of the demo API; it can introspect every token and has no other rights. */
   readonly resourceServer: ClientCredentials;
   /** Default 60. */
   readonly accessTokenSeconds?: number;
@@ -25,9 +25,9 @@ export interface ProviderSettings extends ClientCredentials {
   readonly refreshTokenSeconds?: number;
 }
 
-const day = 86_400;
+const daySeconds = 86_400;
 
-function clients(settings: ProviderSettings): ClientMetadata[] {
+function createClients(settings: ProviderSettings): ClientMetadata[] {
   return [
     {
       client_id: settings.clientId,
@@ -50,24 +50,24 @@ function clients(settings: ProviderSettings): ClientMetadata[] {
   ];
 }
 
-function signingKey() {
+function createSigningKey() {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   return { ...privateKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig' };
 }
 
 /**
- * What makes oidc-provider the demo provider. Everything the library would print a notice about is said here, so the
- * console stays quiet: keys, lifetimes, pages, policies.
+ * The oidc-provider configuration of the demo provider. It sets everything whose default would make the library print a
+ * notice (keys, lifetimes, pages, policies), so the console stays quiet.
  */
-export function providerConfiguration(settings: ProviderSettings): Configuration {
-  const { accessTokenSeconds = 60, refreshTokenSeconds = 14 * day } = settings;
+export function createProviderConfiguration(settings: ProviderSettings): Configuration {
+  const { accessTokenSeconds = 60, refreshTokenSeconds = 14 * daySeconds } = settings;
   return {
     adapter: MemoryAdapter,
-    clients: clients(settings),
+    clients: createClients(settings),
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     clientBasedCORS: () => false,
     clockTolerance: 0,
-    jwks: { keys: [signingKey()] },
+    jwks: { keys: [createSigningKey()] },
     cookies: { keys: [randomBytes(32).toString('base64url')] },
     responseTypes: ['code'],
     pkce: { required: () => true },
@@ -77,35 +77,35 @@ export function providerConfiguration(settings: ProviderSettings): Configuration
       profile: ['name', 'preferred_username'],
       email: ['email', 'email_verified'],
     },
-    // The ID token carries the claims of its scopes, so that a client needs no second call.
+    // The ID token contains the claims of its scopes, so the client needs no userinfo request.
     conformIdTokenClaims: false,
     findAccount: (_ctx, sub) => {
-      const person = findPerson(sub);
-      if (person === undefined) return undefined;
-      const { name, email } = person;
+      const user = findUser(sub);
+      if (user === undefined) return undefined;
+      const { name, email } = user;
       return {
         accountId: sub,
         claims: () => ({ sub, name, preferred_username: sub, email, email_verified: true }),
       };
     },
     interactions: {
-      policy: consentEveryMissingScope(),
+      policy: createInteractionPolicy(),
       url: (_ctx, { uid }) => `/interaction/${uid}`,
     },
     issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
-    // Tokens live until they expire or are revoked. Ending the provider's own session does not end them: a client that
-    // forgets to revoke is not saved by the logout page.
+    // Tokens stay valid until they expire or are revoked, even after the provider's own session has ended. Otherwise a
+    // logout at the provider would hide a client that does not revoke its tokens.
     expiresWithSession: () => false,
     ttl: {
       AccessToken: accessTokenSeconds,
       AuthorizationCode: 60,
       ClientCredentials: accessTokenSeconds,
-      Grant: Math.max(365 * day, refreshTokenSeconds),
+      Grant: Math.max(365 * daySeconds, refreshTokenSeconds),
       IdToken: 3_600,
       Interaction: 3_600,
       RefreshToken: refreshTokenSeconds,
-      Session: 14 * day,
+      Session: 14 * daySeconds,
     },
     features: {
       devInteractions: { enabled: false },

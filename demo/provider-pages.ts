@@ -1,13 +1,13 @@
 import type { ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
 import { Html, html } from './html.ts';
-import { page } from './page.ts';
+import { renderPage } from './page.ts';
 
-/** Asks whether to end the provider's session; `form` is the library's empty form, to which the buttons belong. */
+/** Asks whether to end the provider's session. `form` is the library's form without buttons; the buttons submit it. */
 export function showLogout(ctx: KoaContextWithOIDC, form: string): void {
   ctx.type = 'html';
-  ctx.body = page(
+  ctx.body = renderPage(
     'Sign out?',
-    html`<p>You have left the application. Sign out here too?</p>
+    html`<p>You've signed out of the application. Sign out of the demo provider too?</p>
 ${new Html(form)}
 <div class="actions">
 <button class="first" type="submit" form="op.logoutForm" name="logout" value="yes" autofocus>Sign out</button>
@@ -16,17 +16,17 @@ ${new Html(form)}
   );
 }
 
-/** Where a logout ends that named no address to go back to. */
+/** The last page of a logout without a `post_logout_redirect_uri`, whether or not the user chose to sign out. */
 export function showSignedOut(ctx: KoaContextWithOIDC): void {
   ctx.type = 'html';
-  ctx.body = page('Done', html`<p>You may close this page.</p>`);
+  ctx.body = renderPage('Done', html`<p>You can close this page.</p>`);
 }
 
-/** An error that cannot be taken back to the application, because it is not known to be one. */
+/** For errors without a verified redirect URI, which therefore cannot be returned to the application. */
 export function showError(ctx: KoaContextWithOIDC, out: ErrorOut): void {
   ctx.type = 'html';
-  ctx.body = page(
-    'That did not work',
+  ctx.body = renderPage(
+    'Request failed',
     html`<p class="alarm" role="alert">${out.error}</p><p>${out.error_description}</p>`,
   );
 }

@@ -1,8 +1,8 @@
-// oidc-provider warns while it is imported that it does not support a Node.js older than 22. What the demo needs of it
-// runs on 20.19, so that one line, and nothing else, is left out.
+// oidc-provider prints a warning on import when Node.js is older than 22. The parts the demo uses also work on 20.19, so
+// this one warning is suppressed, and no other.
 const { warn } = console;
-console.warn = (...words: readonly unknown[]) => {
-  if (!String(words[0]).includes('oidc-provider WARNING: Unsupported runtime')) warn(...words);
+console.warn = (...args: readonly unknown[]) => {
+  if (!String(args[0]).includes('oidc-provider WARNING: Unsupported runtime')) warn(...args);
 };
 const library = await import('oidc-provider').finally(() => {
   console.warn = warn;

@@ -1,27 +1,27 @@
 import { createServer, type Server } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
-import { personOf, requirePerson } from './bearer.ts';
-import { createIntrospection, IntrospectionFailed, type IntrospectionSettings } from './introspection.ts';
-import { createItemLists } from './item-lists.ts';
-import { closeServer, listen, localAddress } from './listening.ts';
+import { getUser, requireUser } from './bearer-auth.ts';
+import { createIntrospection, IntrospectionError, type IntrospectionSettings } from './introspection.ts';
+import { createItemStore } from './items.ts';
+import { closeServer, listen, localAddress } from './server.ts';
 
 export interface DemoResourceServerOptions extends IntrospectionSettings {
-  /** 0 takes any free port. */
+  /** 0 for any free port. */
   readonly port: number;
   /** The address to bind to. Default `127.0.0.1`. */
   readonly host?: string;
 }
 
 export interface DemoResourceServer {
-  /** The bound address, without a slash at the end. */
+  /** Base URL with the bound address, without a trailing slash. */
   readonly url: string;
   readonly port: number;
   readonly server: Server;
   close(): Promise<void>;
 }
 
-function answerFailure(error: unknown, _req: Request, res: Response, _next: NextFunction): void {
-  if (error instanceof IntrospectionFailed) {
+function errorHandler(error: unknown, _req: Request, res: Response, _next: NextFunction): void {
+  if (error instanceof IntrospectionError) {
     res.status(503).set('Retry-After', '1').json({ error: 'temporarily_unavailable' });
     return;
   }
@@ -29,13 +29,13 @@ function answerFailure(error: unknown, _req: Request, res: Response, _next: Next
   res.status(status).json({ error: status < 500 ? 'invalid_request' : 'server_error' });
 }
 
-/** A running API with a profile and a list for alice and for bob, which asks the provider about every token. */
+/** Starts an API with a profile and a list of items per user. It introspects the token of every request. */
 export async function startDemoResourceServer(
   options: DemoResourceServerOptions,
 ): Promise<DemoResourceServer> {
   const { host = '127.0.0.1' } = options;
   const introspection = createIntrospection(options);
-  const lists = createItemLists();
+  const items = createItemStore();
 
   const app = express();
   app.disable('x-powered-by');
@@ -44,23 +44,23 @@ export async function startDemoResourceServer(
     res.set('Cache-Control', 'no-store');
     next();
   });
-  app.get('/api/user/profile', requirePerson(introspection, 'read:profile'), (_req, res) => {
-    const { sub, name, email, memberSince, plan } = personOf(res);
+  app.get('/api/user/profile', requireUser(introspection, 'read:profile'), (_req, res) => {
+    const { sub, name, email, memberSince, plan } = getUser(res);
     res.json({ sub, name, email, member_since: memberSince, plan });
   });
-  app.get('/api/user/data', requirePerson(introspection, 'read:data'), (_req, res) => {
-    res.json({ items: lists.of(personOf(res)) });
+  app.get('/api/user/data', requireUser(introspection, 'read:data'), (_req, res) => {
+    res.json({ items: items.list(getUser(res)) });
   });
-  app.post('/api/user/data', requirePerson(introspection, 'write:data'), express.json(), (req, res) => {
+  app.post('/api/user/data', requireUser(introspection, 'write:data'), express.json(), (req, res) => {
     const members: unknown = req.body;
     if (typeof members !== 'object' || members === null || Array.isArray(members))
       res.status(400).json({ error: 'invalid_request' });
-    else res.status(201).json(lists.add(personOf(res), members));
+    else res.status(201).json(items.add(getUser(res), members));
   });
   app.use((_req, res) => {
     res.status(404).json({ error: 'not_found' });
   });
-  app.use(answerFailure);
+  app.use(errorHandler);
 
   const server = createServer(app);
   const port = await listen(server, options.port, host);

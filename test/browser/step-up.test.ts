@@ -17,7 +17,7 @@ test('who leaves a permission out is told so, goes round in no circle, and may s
   alice.expectStatus(403);
   await page.goto('/api/data');
   await page.getByRole('link', { name: 'Give this permission' }).click();
-  await page.getByRole('checkbox').check(); // "leave out"
+  await page.getByRole('checkbox').check(); // "don't allow"
   await page.getByRole('button', { name: 'Allow' }).click();
   await profileOf(page);
 

@@ -107,7 +107,7 @@ test('a scope that was not granted is greyed, and granted from there', async () 
   await page.goto('/auth/login');
   await signInAtProvider(page, 'bob');
   const offered = page.getByRole('listitem').filter({ hasText: 'read:data' });
-  await offered.getByRole('checkbox').check(); // ticked is left out
+  await offered.getByRole('checkbox').check(); // "don't allow"
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.waitForURL('/profile');
   const scope = (name: string) => panelOf(page).getByRole('listitem').filter({ hasText: name });

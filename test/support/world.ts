@@ -152,9 +152,9 @@ export async function finishSignIn(browser: Browser, at: Page, person = 'alice')
   return page;
 }
 
-/** Allows what the consent page asks, or of the scopes that can be left out only those named. */
+/** Allows what the consent page asks, or of the optional scopes only those named. */
 export async function allow(browser: Browser, page: Page, only?: readonly string[]): Promise<Page> {
-  const optional = [...page.text.matchAll(/name="leave_out" value="([^"]*)"/g)].map(([, scope]) => scope!);
-  const leave_out = only ? optional.filter((each) => !only.includes(each)) : [];
-  return browser.submit(page, { decision: 'allow', leave_out }, { action: '/consent' });
+  const optional = [...page.text.matchAll(/name="deny" value="([^"]*)"/g)].map(([, scope]) => scope!);
+  const deny = only ? optional.filter((each) => !only.includes(each)) : [];
+  return browser.submit(page, { decision: 'allow', deny }, { action: '/consent' });
 }

@@ -2,7 +2,7 @@ import type { Page } from 'playwright-core';
 
 /** The provider's sign-in page, filled in; leads to its consent page, or back when nothing is left to ask. */
 export async function signInAtProvider(page: Page, person = 'alice'): Promise<void> {
-  await page.getByLabel('Name').fill(person);
+  await page.getByLabel('Username').fill(person);
   await page.getByLabel('Password').fill('any');
   await page.getByRole('button', { name: 'Sign in' }).click({ noWaitAfter: true });
 }

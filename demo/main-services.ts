@@ -1,14 +1,14 @@
-import { openGardenHouse } from './garden-house.ts';
-import { begin, createLifetime } from './lifetime.ts';
 import { readPort } from './ports.ts';
+import { startProviderAndApi } from './provider-and-api.ts';
+import { createShutdown, runMain } from './shutdown.ts';
 
-// The demo provider and the demo API alone, for docker compose; the application is another container.
+// Only the demo provider and the demo API, for docker compose; Latchkey runs in a container of its own.
 const { env } = process;
-const lifetime = createLifetime();
+const shutdown = createShutdown();
 
-await begin(lifetime, async () => {
+await runMain(shutdown, async () => {
   const { port: appPort } = readPort(env, 'PORT', 3000);
-  const { provider, api } = await openGardenHouse(
+  const { provider, api } = await startProviderAndApi(
     {
       client: {
         clientId: env.OAUTH2_CLIENT_ID || 'latchkey-demo',
@@ -18,9 +18,9 @@ await begin(lifetime, async () => {
       host: env.DEMO_HOST || '127.0.0.1',
       providerPort: readPort(env, 'DEMO_PROVIDER_PORT', 3001),
       apiPort: readPort(env, 'DEMO_API_PORT', 3002, 0),
-      command: 'node dist/demo/services.js',
+      command: 'node dist/demo/main-services.js',
     },
-    lifetime,
+    shutdown,
   );
-  console.log(`Demo provider at ${provider.issuer}, demo API at ${api.url}`);
+  console.log(`Demo provider: ${provider.issuer}, demo API: ${api.url}`);
 });

@@ -1,28 +1,31 @@
 import { randomBytes } from 'node:crypto';
-import type { Lifetime } from './lifetime.ts';
-import { type NamedPort, startOnPort } from './ports.ts';
+import { type PortSetting, startOnPort } from './ports.ts';
 import { type DemoProvider, startDemoProvider } from './provider.ts';
 import type { ClientCredentials } from './provider-configuration.ts';
 import { type DemoResourceServer, startDemoResourceServer } from './resource-server.ts';
+import type { Shutdown } from './shutdown.ts';
 
-export interface GardenHouseOptions {
+export interface DemoServicesOptions {
   readonly client: ClientCredentials;
-  /** Where the application runs, without a slash at the end. */
+  /** The origin of Latchkey, without a trailing slash. */
   readonly appOrigin: string;
   readonly host: string;
-  readonly providerPort: NamedPort;
-  readonly apiPort: NamedPort;
-  /** How the person starts this process, for the line that says a port is taken. */
+  readonly providerPort: PortSetting;
+  readonly apiPort: PortSetting;
+  /** The command that starts this process, shown in the message for a port in use. */
   readonly command: string;
 }
 
-export interface GardenHouse {
+export interface DemoServices {
   readonly provider: DemoProvider;
   readonly api: DemoResourceServer;
 }
 
-/** The provider and the API, which trust each other by a secret nobody else has; both close with the process. */
-export async function openGardenHouse(options: GardenHouseOptions, lifetime: Lifetime): Promise<GardenHouse> {
+/** Starts the provider and the API with a random shared secret for introspection; `shutdown` closes both. */
+export async function startProviderAndApi(
+  options: DemoServicesOptions,
+  shutdown: Shutdown,
+): Promise<DemoServices> {
   const { client, appOrigin, host, providerPort, apiPort, command } = options;
   const resourceServer = { clientId: 'demo-api', clientSecret: randomBytes(32).toString('hex') };
 
@@ -36,13 +39,13 @@ export async function openGardenHouse(options: GardenHouseOptions, lifetime: Lif
       resourceServer,
     }),
   );
-  lifetime.opened(() => provider.close());
+  shutdown.register(() => provider.close());
 
   const { introspectionUrl } = provider;
   const api = await startOnPort(apiPort, command, (port) =>
     startDemoResourceServer({ ...resourceServer, port, host, introspectionUrl }),
   );
-  lifetime.opened(() => api.close());
+  shutdown.register(() => api.close());
 
   return { provider, api };
 }

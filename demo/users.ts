@@ -1,5 +1,5 @@
-/** Someone who can sign in at the demo provider, and what the demo API knows about them. */
-export interface Person {
+/** A user of the demo provider, with the data the demo API has about them. */
+export interface User {
   readonly sub: string;
   readonly name: string;
   readonly email: string;
@@ -8,7 +8,7 @@ export interface Person {
   readonly items: readonly string[];
 }
 
-const people: readonly Person[] = [
+const users: readonly User[] = [
   {
     sub: 'alice',
     name: 'Alice Liddell',
@@ -27,7 +27,7 @@ const people: readonly Person[] = [
   },
 ];
 
-/** The person with this subject identifier, which is also the name they sign in with. */
-export function findPerson(sub: string): Person | undefined {
-  return people.find((person) => person.sub === sub);
+/** The user with this subject identifier, which is also their username. */
+export function findUser(sub: string): User | undefined {
+  return users.find((user) => user.sub === sub);
 }
