@@ -10,25 +10,27 @@ import { startProcess, stopProcess } from '../harness/processes.mjs';
 import { waitFor } from '../harness/wait-for.mjs';
 
 const manifest = fileURLToPath(new URL('../../package.json', import.meta.url));
+const lockFile = fileURLToPath(new URL('../../package-lock.json', import.meta.url));
 const server = fileURLToPath(
   new URL('../other-libraries/express-openid-connect-server.mjs', import.meta.url),
 );
 const installFolder = fileURLToPath(new URL('../../../node_modules/.cache/latchkey-peer', import.meta.url));
 const program = join(installFolder, 'server.mjs');
-const installedManifest = join(installFolder, 'installed.json');
+const installedLock = join(installFolder, 'installed-lock.json');
 const maxInstallMs = 120_000;
 
 const { devDependencies } = JSON.parse(readFileSync(manifest, 'utf8'));
 
-/** Installs the packages of bench/package.json into a cache folder unless they are there; rejects when npm fails. */
+/** Installs the packages of bench/package-lock.json into a cache folder unless they are there; rejects when npm fails. */
 async function prepare() {
   mkdirSync(installFolder, { recursive: true });
   copyFileSync(server, program);
-  const wanted = readFileSync(manifest, 'utf8');
-  if (readIfExists(installedManifest) === wanted) return;
-  writeFileSync(join(installFolder, 'package.json'), wanted);
+  const wanted = readFileSync(lockFile, 'utf8');
+  if (readIfExists(installedLock) === wanted) return;
+  copyFileSync(manifest, join(installFolder, 'package.json'));
+  copyFileSync(lockFile, join(installFolder, 'package-lock.json'));
   const args = [
-    'install',
+    'ci',
     '--no-audit',
     '--no-fund',
     '--fetch-retries=1',
@@ -42,7 +44,7 @@ async function prepare() {
     const reason = stderr?.split('\n').find((line) => /^npm err/i.test(line));
     throw new Error(`npm cannot install express-openid-connect: ${reason ?? message}`);
   }
-  writeFileSync(installedManifest, wanted);
+  writeFileSync(installedLock, wanted);
 }
 
 function readIfExists(file) {
