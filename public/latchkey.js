@@ -20,7 +20,7 @@ export class ApiError extends Error {
 }
 
 /**
- * Returns a `fetch` that sends the session cookie and resolves to responses below 400. Resends `retryable` requests
+ * A `fetch` with the session cookie that resolves to responses below 400. Resends `retryable` requests
  * once, and GET and HEAD after a 503 with `Retry-After` twice, within ten seconds.
  * @param {string} [base] Latchkey's origin, for an app in CORS_ORIGINS
  * @returns {(path: string, init?: RequestInit) => Promise<Response>} rejects with ApiError

@@ -19,7 +19,7 @@ test('a user who denies consent sees an explanation, is not signed in, and can t
   await signInAtProvider(page, 'bob');
   bob.expectStatus(403);
   await page.getByRole('button', { name: 'Deny' }).click();
-  await page.getByText("Access wasn't granted").waitFor();
+  await page.getByText("access wasn't granted").waitFor();
   expect(await (await bob.context.request.get('/auth/session')).json()).toEqual({ authenticated: false });
 
   await page.getByRole('link', { name: 'Sign in again' }).click();
@@ -33,7 +33,7 @@ test('a user who cancels at the provider returns to an explanation, not signed i
   const page = await bob.tab('/auth/login');
   bob.expectStatus(403);
   await page.getByRole('button', { name: 'Cancel' }).click();
-  await page.getByText("Access wasn't granted").waitFor();
+  await page.getByText("access wasn't granted").waitFor();
 });
 
 test('a link to a page that requires sign-in leads to that page, with its query, after signing in', async () => {

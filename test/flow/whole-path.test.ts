@@ -211,7 +211,7 @@ describe('signing in', () => {
     page = await browser.submit(page, { login: 'bob', password: 'x' }, { action: '/login' });
     page = await browser.submit(page, { decision: 'deny' }, { action: '/consent' });
     expect(page.url).toMatch(/\/auth\/callback\?error=access_denied/);
-    expect(page.text).toContain('the sign-in was not completed');
+    expect(page.text).toContain('The sign-in was not completed');
     expect(page.text).toContain('href="/login"');
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
     expect(await browser.cookie('latchkey')).toBeUndefined();
