@@ -1,14 +1,14 @@
+import { readTexts } from './format.js';
 import { ApiError } from './latchkey.js';
-import { askSession, noticeFailure, sessionHeaders } from './session-watch.js';
-import { textsIn } from './words.js';
+import { checkSession, handleApiError, sessionHeaders } from './session-watch.js';
 
-const mostShown = 100_000;
-const longestMs = 60_000;
-const isReadable = /^$|^text\/(?!event-stream)|json|xml|javascript|urlencoded/;
+const maxShownCharacters = 100_000;
+const timeoutMs = 60_000;
+const isTextType = /^$|^text\/(?!event-stream)|json|xml|javascript|urlencoded/;
 
-/** The forms of the API console call the API from here and show what comes, where they else would leave for it. */
-export function enlivenConsole(section) {
-  const texts = textsIn(section);
+/** Makes the forms of the API console call the API from this page and show the response here, without a navigation. */
+export function enhanceConsole(section) {
+  const texts = readTexts(section);
   const result = section.querySelector('[data-result]');
   const part = (name) => result.querySelector(`[data-${name}]`);
   const put = (name, text) => {
@@ -24,7 +24,7 @@ export function enlivenConsole(section) {
     if (isBusy) return;
     const problem = form.querySelector('[data-problem]');
     problem.textContent = '';
-    const call = callOf(form);
+    const call = readCall(form);
     if (call.problem) {
       problem.textContent = texts[call.problem];
       form.elements.namedItem(call.field).focus();
@@ -38,18 +38,18 @@ export function enlivenConsole(section) {
     form.after(result);
     result.hidden = false;
     part('heading').focus();
-    askSession(); // the call may have had the access token renewed
+    checkSession(); // the call may have refreshed the access token
   });
 
   async function send({ url, init }) {
-    for (const name of ['explained', 'headers', 'body', 'note']) put(name, '');
+    for (const name of ['explanation', 'headers', 'body', 'note']) put(name, '');
     part('sign-in').hidden = true;
-    const began = performance.now();
+    const startedAt = performance.now();
     try {
-      const response = await fetch(url, { ...init, signal: AbortSignal.timeout(longestMs) });
-      const ms = Math.round(performance.now() - began);
+      const response = await fetch(url, { ...init, signal: AbortSignal.timeout(timeoutMs) });
+      const ms = Math.round(performance.now() - startedAt);
       const { status, statusText } = response;
-      put('heading', fill(texts.answered, { status, text: statusText, ms }));
+      put('heading', fill(texts.result, { status, text: statusText, ms }));
       put('headers', [...response.headers].map(([name, value]) => `${name}: ${value}`).join('\n'));
       const shown = await read(response);
       put('body', shown.text);
@@ -60,30 +60,30 @@ export function enlivenConsole(section) {
     }
   }
 
-  /** What a failure means, and the way on where signing in helps. */
+  /** Explains a failed call, with a sign-in link where signing in or granting a permission helps. */
   function explain(error, status) {
-    noticeFailure(error.code);
+    handleApiError(error.code);
     const kind = error.code === 'insufficient_scope' && error.body.declined ? 'declined' : error.code;
     const text =
       texts[kind] ?? (status === 429 ? texts.too_many_requests : texts[status < 500 ? 'refused' : 'failed']);
-    put('explained', fill(text, { scope: error.scope, seconds: error.retryAfterSeconds ?? 1 }));
+    put('explanation', fill(text, { scope: error.scope, seconds: error.retryAfterSeconds ?? 1 }));
     const link = part('sign-in');
-    const again = new URLSearchParams({ scope: error.scope ?? '', return_to: location.pathname });
-    const address = error.loginUrl ?? (kind === 'declined' ? `/auth/login?${again}` : undefined);
-    link.hidden = !address;
-    if (!address) return;
-    link.href = address;
+    const params = new URLSearchParams({ scope: error.scope ?? '', return_to: location.pathname });
+    const url = error.loginUrl ?? (kind === 'declined' ? `/auth/login?${params}` : undefined);
+    link.hidden = !url;
+    if (!url) return;
+    link.href = url;
     link.textContent = error.scope ? fill(texts.grant, error) : texts.sign_in;
   }
 
   async function read(response) {
     const type = response.headers.get('content-type') ?? '';
-    if (!isReadable.test(type)) {
+    if (!isTextType.test(type)) {
       response.body?.cancel();
       return { text: '', note: texts.binary, type };
     }
-    const { text, isWhole } = await readText(response);
-    if (!isWhole) return { text, note: texts.cut, size: mostShown };
+    const { text, isComplete } = await readText(response);
+    if (!isComplete) return { text, note: texts.cut, size: maxShownCharacters };
     try {
       const json = JSON.parse(text);
       return { text: JSON.stringify(json, null, 2), json, note: '' };
@@ -93,21 +93,21 @@ export function enlivenConsole(section) {
   }
 }
 
-/** The beginning of an answer, and whether that is all of it. */
+/** Reads the beginning of a response's text; `isComplete` is false where the rest was cut off. */
 async function readText({ body }) {
   let text = '';
   const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
-  while (reader && text.length <= mostShown) {
+  while (reader && text.length <= maxShownCharacters) {
     const { done, value } = await reader.read();
-    if (done) return { text, isWhole: true };
+    if (done) return { text, isComplete: true };
     text += value;
   }
   reader?.cancel();
-  return { text: text.slice(0, mostShown), isWhole: !reader };
+  return { text: text.slice(0, maxShownCharacters), isComplete: !reader };
 }
 
-/** What a form of the console asks for, or the problem with it. */
-function callOf(form) {
+/** The `fetch` arguments that a form of the console describes, or the problem and the field that has it. */
+function readCall(form) {
   const value = (name) => form.elements.namedItem(name)?.value.trim() ?? '';
   const [method, pattern] = value('row').split(' ');
   let field;

@@ -1,13 +1,13 @@
-// Everything works without this file, as plain links and forms; this makes it nicer.
-import { enlivenConsole } from './console.js';
-import { beginOnce } from './once.js';
+// Progressive enhancement: without this file every page still works with plain links and forms.
+import { enhanceConsole } from './console.js';
+import { preventDoubleSubmit } from './double-submit.js';
+import { formatInstant } from './format.js';
 import { watchSession } from './session-watch.js';
-import { enliven } from './token-panel.js';
-import { clockTime } from './words.js';
+import { enhanceTokenPanel } from './token-panel.js';
 
 for (const time of document.querySelectorAll('time[data-local]'))
-  time.textContent = clockTime(Date.parse(time.dateTime));
-for (const panel of document.querySelectorAll('[data-token-panel]')) enliven(panel);
-for (const section of document.querySelectorAll('[data-console]')) enlivenConsole(section);
+  time.textContent = formatInstant(Date.parse(time.dateTime));
+for (const panel of document.querySelectorAll('[data-token-panel]')) enhanceTokenPanel(panel);
+for (const section of document.querySelectorAll('[data-console]')) enhanceConsole(section);
 watchSession();
-beginOnce();
+preventDoubleSubmit();

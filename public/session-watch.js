@@ -1,81 +1,84 @@
-// Notices, while a page is open, that its session has ended or is somebody else's by now, and says so.
+// Shows a notice on an open page when its session has ended, or when a different user has signed in.
 
-const place = document.querySelector('[data-watch]');
-const mark = document.querySelector('meta[name="latchkey-session"]')?.content;
-const isSignedIn = place !== null;
+const noticeArea = document.querySelector('[data-session-notice]');
+const pageUserTag = document.querySelector('meta[name="latchkey-session"]')?.content;
+const isSignedIn = noticeArea !== null;
 const channel = new BroadcastChannel('latchkey');
 
-/** Says on whose behalf a call is made: the server refuses it when somebody else is signed in by now. */
-export const sessionHeaders = mark ? { 'Latchkey-Session': mark } : {};
+/** Headers that name the user this page was made for: the server rejects the call if a different user is signed in. */
+export const sessionHeaders = pageUserTag ? { 'Latchkey-Session': pageUserTag } : {};
 
-/** Starts what every page does about its session. */
+/** Starts checking the session when the page is shown or focused, and when another tab reports a change. */
 export function watchSession() {
   addEventListener('pageshow', (event) => {
-    if (event.persisted) location.reload(); // out of the back/forward cache, from before whatever happened since
+    if (event.persisted) location.reload(); // from the back/forward cache: the session may have changed since
   });
   if (isSignedIn) {
-    addEventListener('focus', askSession);
-    document.addEventListener('visibilitychange', () => document.hidden || askSession());
+    addEventListener('focus', checkSession);
+    document.addEventListener('visibilitychange', () => document.hidden || checkSession());
     channel.addEventListener('message', ({ data }) => {
-      if (data !== mark || said) askSession();
+      if (data !== pageUserTag || shownNotice) checkSession();
     });
   }
-  channel.postMessage(isSignedIn ? mark : 'nobody'); // pages that think otherwise ask
-  let isLeaving = false;
+  channel.postMessage(isSignedIn ? pageUserTag : 'nobody'); // tabs of a different user check their session
+  let isSigningOut = false;
   document.addEventListener('submit', (event) => {
-    isLeaving ||= !event.defaultPrevented && event.target.action.includes('/auth/logout');
+    isSigningOut ||= !event.defaultPrevented && event.target.action.includes('/auth/logout');
   });
-  // Only when the answer has come: until then the session stands.
-  addEventListener('pagehide', () => isLeaving && channel.postMessage('nobody'));
+  // Not before the response has arrived: until then the session continues.
+  addEventListener('pagehide', () => isSigningOut && channel.postMessage('nobody'));
 }
 
-let asking;
-/** Asks who is signed in. What comes of it is said here, and told to the page as the event `session`. */
-export function askSession() {
-  asking ??= ask().finally(() => {
-    asking = undefined;
+let pendingCheck;
+/** Fetches the state of the session and applies it; concurrent callers share one request. */
+export function checkSession() {
+  pendingCheck ??= fetchSession().finally(() => {
+    pendingCheck = undefined;
   });
-  return asking;
+  return pendingCheck;
 }
 
-async function ask() {
-  const answer = await fetch('/auth/session', { headers: { accept: 'application/json' } }).catch(
+async function fetchSession() {
+  const response = await fetch('/auth/session', { headers: { accept: 'application/json' } }).catch(
     () => undefined,
   );
-  if (answer?.ok) sessionIs(await answer.json()); // else nobody knows, which does not mean that it has ended
+  // Any other response leaves the state unknown, which does not mean that the session has ended.
+  if (response?.ok) applySession(await response.json());
 }
 
-/** Takes what the server has told of the session. */
-export function sessionIs(session) {
-  if (!session.authenticated) say('ended');
-  else if (mark && session.session_mark && session.session_mark !== mark) say('other');
+/** Shows or removes the notice, and passes a session of the same user on as the event `session`. */
+export function applySession(session) {
+  const { authenticated, session_mark: currentTag } = session;
+  if (!authenticated) showNotice('ended');
+  else if (pageUserTag && currentTag && currentTag !== pageUserTag) showNotice('other');
   else {
-    say(undefined);
+    showNotice(undefined);
     document.dispatchEvent(new CustomEvent('session', { detail: session }));
   }
 }
 
-/** The session was changed here: other pages ask what it is now. */
-export function tellOthers() {
+/** Makes the other tabs check the session, after this one has changed it. */
+export function notifyOtherTabs() {
   channel.postMessage('changed');
 }
 
-/** Takes the code of a failed call: it may be the first to know. */
-export function noticeFailure(code) {
-  if (code === 'session_changed') say('other');
-  else if (code === 'login_required') askSession();
+/** Takes the error code of a failed call, which may be the first sign that the session ended or changed. */
+export function handleApiError(code) {
+  if (code === 'session_changed') showNotice('other');
+  else if (code === 'login_required') checkSession();
   else return;
-  tellOthers();
+  notifyOtherTabs();
 }
 
-let said;
-function say(what) {
-  if (said === what || said === 'other') return; // what somebody else's page shows is not made right again
-  said = what;
-  place.replaceChildren();
-  if (what === undefined) return;
-  place.append(document.querySelector(`[data-watch-says="${what}"]`).content.cloneNode(true));
-  const back = new URLSearchParams({ return_to: location.pathname + location.search });
-  for (const link of place.querySelectorAll('a[href^="/auth/login"]')) link.href = `/auth/login?${back}`;
-  if (what === 'other') for (const each of document.querySelectorAll('form button')) each.disabled = true;
+let shownNotice;
+function showNotice(kind) {
+  if (shownNotice === kind || shownNotice === 'other') return; // a page of a different user stays unusable
+  shownNotice = kind;
+  noticeArea.replaceChildren();
+  if (kind === undefined) return;
+  noticeArea.append(document.querySelector(`[data-notice="${kind}"]`).content.cloneNode(true));
+  const returnTo = new URLSearchParams({ return_to: location.pathname + location.search });
+  for (const link of noticeArea.querySelectorAll('a[href^="/auth/login"]'))
+    link.href = `/auth/login?${returnTo}`;
+  if (kind === 'other') for (const button of document.querySelectorAll('form button')) button.disabled = true;
 }

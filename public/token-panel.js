@@ -1,21 +1,27 @@
+import { formatDuration, formatInstant, readTexts } from './format.js';
 import { ApiError, api } from './latchkey.js';
-import { askSession, noticeFailure, sessionHeaders, sessionIs, tellOthers } from './session-watch.js';
-import { clockTime, duration, textsIn } from './words.js';
+import {
+  applySession,
+  checkSession,
+  handleApiError,
+  notifyOtherTabs,
+  sessionHeaders,
+} from './session-watch.js';
 
 /**
- * The token panel lives: its bar runs down, and shows the refresh when it happens. It counts durations that the server
- * gives: the clock here may be wrong.
+ * Makes the token panel live: its bar counts down, and it shows a refresh as soon as it happens. It counts durations
+ * given by the server, because the browser's clock may be wrong.
  */
-export function enliven(panel) {
-  const texts = textsIn(panel);
+export function enhanceTokenPanel(panel) {
+  const texts = readTexts(panel);
   const part = (name) => panel.querySelector(`[data-${name}]`);
-  const say = (text) => {
-    part('says').textContent = text;
+  const showStatus = (text) => {
+    part('status').textContent = text;
   };
-  const bar = part('life');
+  const bar = part('lifetime');
   let issuedAt = Date.parse(part('issued').dateTime);
   let end = performance.now() + Number(panel.dataset.leftMs);
-  let askAgainMs = 2_000;
+  let nextCheckMs = 2_000;
   let timer;
 
   function tick() {
@@ -23,12 +29,13 @@ export function enliven(panel) {
     if (!bar || document.hidden) return;
     const leftMs = Math.max(0, end - performance.now());
     bar.value = leftMs;
-    part('left').textContent = leftMs > 0 ? texts.left.replace('{time}', duration(leftMs)) : texts.over;
+    part('validity').textContent =
+      leftMs > 0 ? texts.valid_for.replace('{time}', formatDuration(leftMs)) : texts.expired;
     if (leftMs > 0) timer = setTimeout(tick, 1_000);
     else {
-      // Whoever calls next has it renewed; it may be another page.
-      timer = setTimeout(() => askSession().then(tick), askAgainMs);
-      askAgainMs = Math.min(askAgainMs * 2, 60_000);
+      // The next call refreshes the token; another page may make it.
+      timer = setTimeout(() => checkSession().then(tick), nextCheckMs);
+      nextCheckMs = Math.min(nextCheckMs * 2, 60_000);
     }
   }
 
@@ -38,14 +45,14 @@ export function enliven(panel) {
     setTime(part('session-end'), session.session_expires_at);
     if (nextIssuedAt === issuedAt) return;
     issuedAt = nextIssuedAt;
-    part('issued-how').textContent = texts.last_refresh;
+    part('issued-label').textContent = texts.last_refresh;
     setTime(part('issued'), session.access_token_issued_at);
     setTime(part('expires'), session.access_token_expires_at);
     const expiresAt = Date.parse(session.access_token_expires_at);
     end = performance.now() + expiresAt - serverTime;
     if (bar) bar.max = expiresAt - issuedAt;
-    askAgainMs = 2_000;
-    say(texts.renewed);
+    nextCheckMs = 2_000;
+    showStatus(texts.renewed);
     tick();
   }
 
@@ -56,12 +63,12 @@ export function enliven(panel) {
     form.ariaBusy = 'true';
     try {
       const headers = { ...sessionHeaders, accept: 'application/json' };
-      sessionIs(await (await api(form.action, { method: 'POST', headers })).json());
-      tellOthers();
+      applySession(await (await api(form.action, { method: 'POST', headers })).json());
+      notifyOtherTabs();
     } catch (error) {
       const code = error instanceof ApiError ? error.code : 'unreachable';
-      noticeFailure(code);
-      say(texts[code] ?? texts.failed);
+      handleApiError(code);
+      showStatus(texts[code] ?? texts.failed);
     }
     form.ariaBusy = 'false';
     submitter?.focus();
@@ -73,8 +80,8 @@ export function enliven(panel) {
   tick();
 }
 
-function setTime(time, instant) {
-  if (!time || !instant) return;
-  time.dateTime = instant;
-  time.textContent = clockTime(Date.parse(instant));
+function setTime(element, instant) {
+  if (!element || !instant) return;
+  element.dateTime = instant;
+  element.textContent = formatInstant(Date.parse(instant));
 }

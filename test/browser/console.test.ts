@@ -39,39 +39,39 @@ beforeEach(async () => {
   recorder.arrived.length = 0;
 });
 
-const area = (at = page) => at.getByRole('region', { name: 'Try the API' });
-const heading = () => area().getByRole('heading', { level: 3 });
-const answer = () => area().getByLabel('The answer', { exact: true });
-const answerWith = (status: number, type: string, body: string) =>
+const getConsole = (at = page) => at.getByRole('region', { name: 'Try the API' });
+const getHeading = () => getConsole().getByRole('heading', { level: 3 });
+const getResponseBody = () => getConsole().getByLabel('Response', { exact: true });
+const setApiResponse = (status: number, type: string, body: string) =>
   recorder.answerWith((req, res) => {
     req.resume();
     res.writeHead(status, { 'content-type': type, 'x-own': 'yes' }).end(body);
   });
 
-/** Opens a row of the console, fills it and sends it. */
+/** Opens a row of the console, fills in its fields and sends it. */
 async function call(row: string, fields: Readonly<Record<string, string>> = {}, at = page): Promise<void> {
   const [method, path] = row.split(' ');
-  const group = area(at)
+  const group = getConsole(at)
     .getByRole('group')
     .filter({ hasText: `${method} /api${path}` });
   if ((await group.getAttribute('open')) === null) await group.locator('summary').first().click();
   for (const [label, value] of Object.entries(fields))
     await group.getByRole('textbox', { name: label }).fill(value);
-  await area(at)
+  await getConsole(at)
     .getByRole('button', { name: `Send ${row}`, exact: true })
     .click();
 }
 
-test('a call shows its status, its time, headers and readable JSON, and the focus goes there', async () => {
-  answerWith(200, 'application/json', '{"a":{"b":[1]}}');
+test('a call shows status, duration, headers and formatted JSON, and moves the focus to the result', async () => {
+  setApiResponse(200, 'application/json', '{"a":{"b":[1]}}');
   await call('GET /data', { Query: 'x=1&y=a b' });
-  await area()
-    .getByText(/^200 OK after \d+ ms$/)
+  await getConsole()
+    .getByText(/^200 OK in \d+ ms$/)
     .waitFor();
   expect(recorder.arrived.map(({ target }) => target)).toEqual(['/data?x=1&y=a+b']);
-  expect(await answer().textContent()).toBe('{\n  "a": {\n    "b": [\n      1\n    ]\n  }\n}');
-  await area().locator('summary', { hasText: 'Headers' }).click();
-  expect(await area().getByLabel('Headers of the answer').textContent()).toContain('x-own: yes');
+  expect(await getResponseBody().textContent()).toBe('{\n  "a": {\n    "b": [\n      1\n    ]\n  }\n}');
+  await getConsole().locator('summary', { hasText: 'Response headers' }).click();
+  expect(await getConsole().getByLabel('Response headers').textContent()).toContain('x-own: yes');
   expect(await page.evaluate('document.activeElement.tagName')).toBe('SUMMARY');
   await call('GET /data');
   await page.waitForFunction("document.activeElement.tagName === 'H3'");
@@ -80,13 +80,18 @@ test('a call shows its status, its time, headers and readable JSON, and the focu
   expect(await page.evaluate(overflow)).toBe(0);
 });
 
-test('a body is sent as JSON or as a form, and parameters stand in the path', async () => {
+test('a body is sent as JSON or as a form, with the parameters in the path', async () => {
   await call('PUT /data/:id/:part', { id: 'a', part: 'c d', 'or one name=value': '{"n": 1}' });
-  await heading().filter({ hasText: '200 OK' }).waitFor();
-  await area().getByRole('group').filter({ hasText: 'POST /api/data' }).locator('summary').first().click();
-  await area().getByRole('radio', { name: 'Form' }).first().check();
+  await getHeading().filter({ hasText: '200 OK' }).waitFor();
+  await getConsole()
+    .getByRole('group')
+    .filter({ hasText: 'POST /api/data' })
+    .locator('summary')
+    .first()
+    .click();
+  await getConsole().getByRole('radio', { name: 'Form' }).first().check();
   await call('POST /data', { 'or one name=value': 'a=1\nb=ä' });
-  await heading().filter({ hasText: '201 Created' }).waitFor();
+  await getHeading().filter({ hasText: '201 Created' }).waitFor();
   const sent = recorder.arrived.map(async ({ method, target, headers, body }) => {
     const type = headers.find(([name]) => name === 'content-type')?.[1];
     return [`${method} ${target}`, type, (await body).text];
@@ -97,12 +102,12 @@ test('a body is sent as JSON or as a form, and parameters stand in the path', as
   ]);
 });
 
-test('what cannot be sent is said at once, nothing is lost and nothing sent', async () => {
+test('invalid input is reported at once: nothing is sent, and the input stays', async () => {
   await call('POST /data', { 'or one name=value': '{"title": ' });
-  await area().getByRole('alert').getByText('What you entered is not JSON').waitFor();
+  await getConsole().getByRole('alert').getByText("This isn't valid JSON").waitFor();
   expect(await page.evaluate('document.activeElement.value')).toBe('{"title": ');
   await call('PUT /data/:id/:part', { id: '..', part: 'x' });
-  await area().getByRole('alert').getByText('must be filled in').waitFor();
+  await getConsole().getByRole('alert').getByText('Enter a value for this path parameter').waitFor();
   expect(await page.evaluate('document.activeElement.name')).toBe('path.id');
   expect(recorder.arrived).toEqual([]);
   await expectAccessible(page);
@@ -110,74 +115,74 @@ test('what cannot be sent is said at once, nothing is lost and nothing sent', as
 
 test.each([
   [404, '{"error":"not_found"}', 'There is nothing at this address'],
-  [409, '{"problem":"taken"}', 'The API did not accept this'],
-  [500, '<h1>Oh</h1>', 'Something went wrong there'],
-])('an answer %i of the API is shown and explained', async (status, body, explanation) => {
+  [409, '{"problem":"taken"}', 'The API rejected this request'],
+  [500, '<h1>Oh</h1>', 'Something went wrong on the server'],
+])('a %i response of the API is shown and explained', async (status, body, explanation) => {
   visitor.expectStatus(status);
-  answerWith(status, body.startsWith('<') ? 'text/html' : 'application/json', body);
+  setApiResponse(status, body.startsWith('<') ? 'text/html' : 'application/json', body);
   await call('GET /data');
-  await area().getByText(explanation).waitFor();
-  await heading()
+  await getConsole().getByText(explanation).waitFor();
+  await getHeading()
     .filter({ hasText: String(status) })
     .waitFor();
-  expect(await answer().textContent()).toContain(body.slice(2, 8));
+  expect(await getResponseBody().textContent()).toContain(body.slice(2, 8));
 });
 
-test('an API that cannot be reached is explained', async () => {
+test('the console explains that the API cannot be reached', async () => {
   visitor.expectStatus(502);
   recorder.answerWith((req) => req.socket.destroy());
   await call('GET /data');
-  await area().getByText('The API cannot be reached right now').waitFor();
+  await getConsole().getByText("The API can't be reached right now").waitFor();
 });
 
-test('a permission that is missing can be granted from the answer', async () => {
+test('a missing permission can be granted from the response', async () => {
   visitor.expectStatus(403);
   await call('GET /secret');
-  await area().getByText('permission that you have not given: write:data').waitFor();
-  await area().getByRole('link', { name: 'Grant write:data' }).click();
+  await getConsole().getByText("permission you haven't granted: write:data").waitFor();
+  await getConsole().getByRole('link', { name: 'Grant write:data' }).click();
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.waitForURL('/profile');
   await page.waitForLoadState();
   await call('GET /secret');
-  await heading().filter({ hasText: '200 OK' }).waitFor();
+  await getHeading().filter({ hasText: '200 OK' }).waitFor();
 });
 
-test('a limit says when the next call is welcome', async () => {
+test('a 429 response shows when to retry', async () => {
   visitor.expectStatus(429);
   await call('GET /few');
-  await heading().filter({ hasText: '200 OK' }).waitFor();
+  await getHeading().filter({ hasText: '200 OK' }).waitFor();
   await call('GET /few');
-  await area()
+  await getConsole()
     .getByText(/You can try again in \d+ s/)
     .waitFor();
 });
 
-test('a session that has ended is explained, and what was entered stays', async () => {
+test('the console explains that the session has ended, and the input stays', async () => {
   visitor.expectStatus(401);
   await visitor.context.clearCookies({ name: 'latchkey' });
   await call('POST /data', { 'or one name=value': '{"title":"Paint"}' });
-  await area().getByText('Your session has ended').waitFor();
-  await page.getByRole('alert').filter({ hasText: 'You were signed out' }).waitFor();
-  expect(await area().getByLabel('or one name=value').first().inputValue()).toBe('{"title":"Paint"}');
+  await getConsole().getByText('Your session has ended').waitFor();
+  await page.getByRole('alert').filter({ hasText: "You've been signed out" }).waitFor();
+  expect(await getConsole().getByLabel('or one name=value').first().inputValue()).toBe('{"title":"Paint"}');
 });
 
-test('an answer that is long is cut, and one that is no text is only named', async () => {
-  answerWith(200, 'text/plain', 'x'.repeat(300_000));
+test('a long response is cut off, and of a binary one only the type is shown', async () => {
+  setApiResponse(200, 'text/plain', 'x'.repeat(300_000));
   await call('GET /data');
-  await area().getByText('Only the first 100000 characters').waitFor();
-  expect((await answer().textContent())!).toHaveLength(100_000);
-  answerWith(200, 'image/png', 'PNG');
+  await getConsole().getByText('Only the first 100000 characters').waitFor();
+  expect((await getResponseBody().textContent())!).toHaveLength(100_000);
+  setApiResponse(200, 'image/png', 'PNG');
   await call('GET /data');
-  await area().getByText('not text (image/png)').waitFor();
-  expect(await answer().textContent()).toBe('');
+  await getConsole().getByText("isn't text (image/png)").waitFor();
+  expect(await getResponseBody().textContent()).toBe('');
 });
 
-test('the console offers neither what goes on until someone leaves, nor HEAD', async () => {
-  expect(await area().locator('form').count()).toBe(5);
-  expect(await area().getByText('/api/talk').count()).toBe(0);
+test('the console offers neither WebSocket routes nor HEAD', async () => {
+  expect(await getConsole().locator('form').count()).toBe(5);
+  expect(await getConsole().getByText('/api/talk').count()).toBe(0);
 });
 
-test('without script the same forms lead to the answer', async () => {
+test('without JavaScript the forms lead to the response of the API', async () => {
   const plain = await visit(world, { javaScriptEnabled: false });
   const tab = await plain.tab();
   await signIn(tab);
@@ -190,17 +195,17 @@ test('without script the same forms lead to the answer', async () => {
   await tab.goBack({ waitUntil: 'commit' });
 });
 
-test('what cannot be sent comes back without script as a page, with everything that was entered', async () => {
+test('without JavaScript invalid input leads to a page that shows the form with all input again', async () => {
   visitor.expectStatus(400);
-  const row = area().getByRole('group').filter({ hasText: 'PUT /api/data' });
+  const row = getConsole().getByRole('group').filter({ hasText: 'PUT /api/data' });
   await row.locator('summary').first().click();
   await row.getByRole('textbox', { name: 'part' }).fill('c "d"');
   await row.getByRole('radio', { name: 'Form' }).check();
   await row.getByRole('textbox', { name: 'or one name=value' }).fill('a=<b>');
   const form = 'document.querySelector(\'form[action^="/console"]:has([name="path.id"])\')';
-  await page.evaluate(`${form}.submit()`); // not seen by scripts
-  await page.getByRole('heading', { name: 'Nothing was sent yet' }).waitFor();
-  await page.getByText('id: This part of the address must be filled in').waitFor();
+  await page.evaluate(`${form}.submit()`); // fires no submit event, so the page's scripts do not see it
+  await page.getByRole('heading', { name: 'Request not sent' }).waitFor();
+  await page.getByText('id: Enter a value for this path parameter').waitFor();
   await expectAccessible(page);
   await page.getByRole('textbox', { name: 'id' }).fill('a');
   await page.getByRole('button', { name: 'Send PUT /data/:id/:part' }).click();

@@ -1,12 +1,12 @@
 import { expectAccessible } from '../support/accessibility.ts';
-import { sights } from './support/pages.ts';
-import { createSightseeing } from './support/sightseeing.ts';
+import { createPageCaseOpener } from './support/open-page-case.ts';
+import { pageCases } from './support/page-cases.ts';
 
-const mostBytes = 100_000;
-const reach = createSightseeing();
+const maxBytes = 100_000;
+const openPageCase = createPageCaseOpener();
 
-/** What a page says of itself, asked in the page. */
-const look = `({
+/** Evaluated in the page: its title, language, layout, status and size. */
+const measurePage = `({
   title: document.title,
   lang: document.documentElement.lang,
   headings: document.querySelectorAll('h1').length,
@@ -17,21 +17,21 @@ const look = `({
     .reduce((sum, each) => sum + each, 0),
 })`;
 
-test.each(sights)(
-  '$name says what it is, reads well in light and dark, and fits a small screen',
-  async (sight) => {
-    const { page } = await reach(sight, { viewport: { width: 320, height: 640 } });
-    const seen = await page.evaluate<{ readonly bytes: number }>(look);
-    expect(seen).toEqual({
-      title: expect.stringMatching(/^\S.* [·-] \S/), // of what, too: a tab shows only this
-      lang: sight.lang ?? 'en',
+test.each(pageCases)(
+  '$name has a title and one heading, is accessible in light and dark, and fits a small screen',
+  async (pageCase) => {
+    const { page } = await openPageCase(pageCase, { viewport: { width: 320, height: 640 } });
+    const measured = await page.evaluate<{ readonly bytes: number }>(measurePage);
+    expect(measured).toEqual({
+      title: expect.stringMatching(/^\S.* [·-] \S/), // names the site too: a tab shows only the title
+      lang: pageCase.lang ?? 'en',
       headings: 1,
       overflowsBy: 0,
-      status: sight.status,
+      status: pageCase.status,
       bytes: expect.any(Number),
     });
-    expect(seen.bytes).toBeGreaterThan(0);
-    expect(seen.bytes).toBeLessThan(mostBytes);
+    expect(measured.bytes).toBeGreaterThan(0);
+    expect(measured.bytes).toBeLessThan(maxBytes);
     await expectAccessible(page);
   },
 );

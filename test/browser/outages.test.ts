@@ -1,59 +1,59 @@
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { createPagesWorld } from './support/pages.ts';
-import { profileOf, signIn, signInAtProvider } from './support/sign-in.ts';
+import { createPagesWorld } from './support/pages-world.ts';
+import { signIn, signInAtProvider, waitForProfile } from './support/sign-in.ts';
 
-describe('a provider that is away', () => {
+describe('while the provider is unavailable', () => {
   let world: World;
-  let isAway = true;
+  let isUnreachable = true;
   beforeAll(async () => {
-    const unreachable = () => Promise.reject(new TypeError('fetch failed'));
+    const failToConnect = () => Promise.reject(new TypeError('fetch failed'));
     world = await createWorld({
-      wrap: ({ fetch }) => ({ fetch: (...args) => (isAway ? unreachable() : fetch(...args)) }),
+      wrap: ({ fetch }) => ({ fetch: (...args) => (isUnreachable ? failToConnect() : fetch(...args)) }),
     });
   });
   afterAll(() => world.close());
 
-  test('since before this app began is said on a page that can be reloaded', async () => {
+  test('since startup, sign-in shows an error page, and a reload of it works once the provider is back', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
     const page = await alice.tab('/login');
     await page.getByRole('link', { name: /Sign in with/ }).click();
-    await page.getByRole('heading', { name: 'No answer from' }).waitFor();
-    isAway = false;
+    await page.getByRole('heading', { name: 'No response from' }).waitFor();
+    isUnreachable = false;
     await page.reload();
     await page.getByLabel('Password').waitFor();
   });
 
-  test('at the last step of a login lets it be finished by a reload', async () => {
+  test('at the last step of a login, a reload finishes the login once the provider is back', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
     const page = await alice.tab('/auth/login?return_to=/?deep');
     world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
     await signInAtProvider(page);
     await page.getByRole('button', { name: 'Allow' }).click();
-    await page.getByRole('heading', { name: 'No answer from' }).waitFor();
+    await page.getByRole('heading', { name: 'No response from' }).waitFor();
     world.providerFaults.set(undefined);
     await page.reload();
     await page.waitForURL(`${world.origin}/?deep`);
   });
 });
 
-test('while the session store is away the start page is served, and nobody is signed out by it', async () => {
+test('while the session store is unavailable, the home page is served and the user stays signed in', async () => {
   const world = await createPagesWorld();
   try {
     const alice = await visit(world);
     const page = await alice.tab();
     await signIn(page);
-    world.setStoreAway(true);
+    world.setStoreUnavailable(true);
     alice.expectStatus(503);
     await page.reload();
-    await page.getByRole('heading', { name: 'Back in a moment' }).waitFor();
-    await page.getByRole('link', { name: 'Back to the start' }).click();
+    await page.getByRole('heading', { name: 'Temporarily unavailable' }).waitFor();
+    await page.getByRole('link', { name: 'Back to home' }).click();
     await page.getByRole('link', { name: 'Sign in' }).waitFor();
-    world.setStoreAway(false);
+    world.setStoreUnavailable(false);
     await page.goBack();
-    await profileOf(page);
+    await waitForProfile(page);
   } finally {
     await world.close();
   }

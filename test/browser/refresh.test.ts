@@ -14,20 +14,20 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-const refreshes = () => world.grants.filter((each) => each === 'refresh_token').length;
+const refreshCount = () => world.grants.filter((each) => each === 'refresh_token').length;
 
-test('ten tabs of one person renew an access token that has ended once, and all show the profile', async () => {
+test('ten tabs of one user refresh an expired access token once, and each call to the API succeeds', async () => {
   const alice = await visit(world);
   const tabs: Page[] = [];
   for (let tab = 0; tab < 10; tab += 1) tabs.push(await alice.tab());
   await signIn(tabs[0]!);
   world.clock.advance(accessTokenSeconds);
-  const before = refreshes();
+  const before = refreshCount();
   await Promise.all(tabs.map((each) => each.goto('/auth/logout'))); // a page that needs no token
-  expect(refreshes()).toBe(before);
+  expect(refreshCount()).toBe(before);
   const calls = tabs.map((each) =>
-    each.evaluate<number>("fetch('/api/profile').then((answer) => answer.status)"),
+    each.evaluate<number>("fetch('/api/profile').then((response) => response.status)"),
   );
   expect(await Promise.all(calls)).toEqual(tabs.map(() => 200));
-  expect(refreshes()).toBe(before + 1);
+  expect(refreshCount()).toBe(before + 1);
 });

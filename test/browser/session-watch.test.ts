@@ -3,7 +3,7 @@ import { expectAccessible } from '../support/accessibility.ts';
 import { visit } from '../support/chromium.ts';
 import { failing } from '../support/fail-at-step.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { profileOf, signIn, signInAtProvider } from './support/sign-in.ts';
+import { signIn, signInAtProvider, waitForProfile } from './support/sign-in.ts';
 
 const step: { name: string | undefined } = { name: undefined };
 let world: World;
@@ -18,13 +18,14 @@ afterEach(() => {
 });
 afterAll(() => world.close());
 
-const signedOut = (page: Page) => page.getByRole('alert').filter({ hasText: 'You were signed out' });
-/** What a browser does when its person comes back to the window. */
-async function comeBack(page: Page): Promise<void> {
-  await page.waitForLoadState(); // with the page's script
+const signedOutNotice = (page: Page) => page.getByRole('alert').filter({ hasText: "You've been signed out" });
+/** Simulates the user coming back to the window. */
+async function focusWindow(page: Page): Promise<void> {
+  await page.waitForLoadState(); // the page's script has run
   await page.evaluate("window.dispatchEvent(new Event('focus'))");
 }
-const asked = (page: Page) => page.waitForResponse((answer) => answer.url().endsWith('/auth/session'));
+const sessionResponse = (page: Page) =>
+  page.waitForResponse((response) => response.url().endsWith('/auth/session'));
 
 async function signOut(page: Page): Promise<void> {
   await page.goto('/auth/logout');
@@ -32,33 +33,33 @@ async function signOut(page: Page): Promise<void> {
   await page.waitForURL((url) => url.origin !== world.origin || url.pathname === '/');
 }
 
-test('who signs out in one tab is told so in the others at once, and led back to the same place', async () => {
+test('signing out in one tab shows a notice in the others, with a link that leads back to the same page', async () => {
   const alice = await visit(world);
   const one = await alice.tab();
   await signIn(one);
   const other = await alice.tab('/profile?here=1');
   await other.getByLabel('Query').first().fill('typed=1');
   await signOut(one);
-  await signedOut(other).waitFor();
+  await signedOutNotice(other).waitFor();
   expect(await other.getByLabel('Query').first().inputValue()).toBe('typed=1');
   await expectAccessible(other);
 
   await other.getByRole('link', { name: 'Sign in again' }).click();
-  await other.getByRole('button', { name: 'Allow' }).click(); // the provider knows who, but no longer what
-  await profileOf(other);
+  await other.getByRole('button', { name: 'Allow' }).click(); // still signed in at the provider, but without consent
+  await waitForProfile(other);
   expect(other.url()).toBe(`${world.origin}/profile?here=1`);
 });
 
-test('a session that has ended is noticed when its person comes back', async () => {
+test('the page notices that its session has ended when the user comes back to the window', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   await alice.context.clearCookies({ name: 'latchkey' });
-  await comeBack(page);
-  await signedOut(page).waitFor();
+  await focusWindow(page);
+  await signedOutNotice(page).waitFor();
 });
 
-test('a session that has ended is noticed by the next call, and the other tabs learn of it', async () => {
+test('the next call notices that the session has ended, and the other tabs show it too', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
@@ -66,39 +67,39 @@ test('a session that has ended is noticed by the next call, and the other tabs l
   await alice.context.clearCookies({ name: 'latchkey' });
   alice.expectStatus(401);
   await page.getByRole('button', { name: 'Renew access' }).click();
-  await signedOut(page).waitFor();
-  await signedOut(other).waitFor();
+  await signedOutNotice(page).waitFor();
+  await signedOutNotice(other).waitFor();
 });
 
-test('who signs in again in another tab finds the message gone', async () => {
+test('signing in again in another tab removes the notice', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   await alice.context.clearCookies({ name: 'latchkey' });
-  await comeBack(page);
-  await signedOut(page).waitFor();
+  await focusWindow(page);
+  await signedOutNotice(page).waitFor();
   const other = await alice.tab('/auth/login');
-  await profileOf(other);
-  await signedOut(page).waitFor({ state: 'hidden' });
+  await waitForProfile(other);
+  await signedOutNotice(page).waitFor({ state: 'hidden' });
 });
 
-test('while nobody can tell whether the session lives, nothing is said', async () => {
+test('the page shows no notice while the state of the session is unknown', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   step.name = 'get';
   alice.expectStatus(503);
-  const answer = asked(page);
-  await comeBack(page);
-  expect((await answer).status()).toBe(503);
+  const failed = sessionResponse(page);
+  await focusWindow(page);
+  expect((await failed).status()).toBe(503);
   step.name = undefined;
-  const next = asked(page);
-  await comeBack(page);
+  const next = sessionResponse(page);
+  await focusWindow(page);
   expect((await next).status()).toBe(200);
-  expect(await signedOut(page).count()).toBe(0);
+  expect(await signedOutNotice(page).count()).toBe(0);
 });
 
-test('a tab of somebody who is not signed in any more can only be reloaded', async () => {
+test('a tab of the previous user can only be reloaded after a different user has signed in', async () => {
   const visitor = await visit(world);
   const page = await visitor.tab();
   await signIn(page);
@@ -107,16 +108,16 @@ test('a tab of somebody who is not signed in any more can only be reloaded', asy
   await other.goto('/auth/login');
   await signInAtProvider(other, 'bob');
   await other.getByRole('button', { name: 'Allow' }).click();
-  await profileOf(other, 'bob');
+  await waitForProfile(other, 'bob');
 
-  await page.getByRole('alert').filter({ hasText: 'Somebody else is signed in' }).waitFor();
+  await page.getByRole('alert').filter({ hasText: 'A different user is now signed in' }).waitFor();
   for (const button of await page.getByRole('button').all()) expect(await button.isDisabled()).toBe(true);
   await expectAccessible(page);
   await page.getByRole('link', { name: 'Reload' }).click();
-  await profileOf(page, 'bob');
+  await waitForProfile(page, 'bob');
 });
 
-test('back after signing out shows no page of who was signed in', async () => {
+test('after signing out in another tab, Back shows no page of the user who was signed in', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
@@ -128,31 +129,31 @@ test('back after signing out shows no page of who was signed in', async () => {
   expect(await page.getByText('Alice').count()).toBe(0);
 });
 
-/** Does it twice in the page; says of each time whether it was held back. Nothing leaves the page. */
-const twice = (page: Page, type: string, act: string) =>
+/** Performs the action twice in the page; returns for each whether the page prevented it. No navigation happens. */
+const performTwice = (page: Page, type: string, action: string) =>
   page.evaluate<boolean[]>(`(() => {
-    const seen = [];
+    const prevented = [];
     addEventListener('${type}', (event) => {
-      seen.push(event.defaultPrevented);
+      prevented.push(event.defaultPrevented);
       event.preventDefault();
     });
-    ${act};
-    ${act};
-    return seen;
+    ${action};
+    ${action};
+    return prevented;
   })()`);
 
-test('a second click begins no second login, and sends no form twice', async () => {
+test('the second click of a double click starts no second login and submits no form again', async () => {
   const alice = await visit(world);
   const page = await alice.tab('/login');
-  const press = 'document.querySelector(\'main a[href*="/auth/login"]\').click()';
-  expect(await twice(page, 'click', press)).toEqual([false, true]);
+  const clickLink = 'document.querySelector(\'main a[href*="/auth/login"]\').click()';
+  expect(await performTwice(page, 'click', clickLink)).toEqual([false, true]);
   await page.reload();
   await page.getByRole('link', { name: /Sign in with/ }).dblclick();
   await signInAtProvider(page);
   await page.getByRole('button', { name: 'Allow' }).click();
-  await profileOf(page);
+  await waitForProfile(page);
 
   await page.goto('/auth/logout');
   const submit = "document.querySelector('main form').requestSubmit()";
-  expect(await twice(page, 'submit', submit)).toEqual([false, true]);
+  expect(await performTwice(page, 'submit', submit)).toEqual([false, true]);
 });

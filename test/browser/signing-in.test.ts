@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { profileOf, signIn, signInAtProvider } from './support/sign-in.ts';
+import { signIn, signInAtProvider, waitForProfile } from './support/sign-in.ts';
 
 let world: World;
 beforeAll(async () => {
@@ -13,69 +13,69 @@ async function allow(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Allow' }).click();
 }
 
-test('who declines is told so kindly, is not signed in, and may try again', async () => {
+test('a user who denies consent sees an explanation, is not signed in, and can try again', async () => {
   const bob = await visit(world);
   const page = await bob.tab('/auth/login');
   await signInAtProvider(page, 'bob');
   bob.expectStatus(403);
   await page.getByRole('button', { name: 'Deny' }).click();
-  await page.getByText('You chose not to give access').waitFor();
+  await page.getByText("access wasn't granted").waitFor();
   expect(await (await bob.context.request.get('/auth/session')).json()).toEqual({ authenticated: false });
 
   await page.getByRole('link', { name: 'Sign in again' }).click();
   await page.getByRole('link', { name: /Sign in with/ }).click();
   await allow(page);
-  await profileOf(page, 'bob');
+  await waitForProfile(page, 'bob');
 });
 
-test('who cancels at the sign-in page is back here, not signed in', async () => {
+test('a user who cancels at the provider returns to an explanation, not signed in', async () => {
   const bob = await visit(world);
   const page = await bob.tab('/auth/login');
   bob.expectStatus(403);
   await page.getByRole('button', { name: 'Cancel' }).click();
-  await page.getByText('You chose not to give access').waitFor();
+  await page.getByText("access wasn't granted").waitFor();
 });
 
-test('a link into a page that needs a login leads, after it, to that page with its query', async () => {
+test('a link to a page that requires sign-in leads to that page, with its query, after signing in', async () => {
   const alice = await visit(world);
   const page = await alice.tab('/profile?show=access&of=me%26you');
   await page.getByRole('link', { name: /Sign in with/ }).click();
   await signInAtProvider(page);
   await allow(page);
-  await profileOf(page);
+  await waitForProfile(page);
   expect(page.url()).toBe(`${world.origin}/profile?show=access&of=me%26you`);
 });
 
-test('a permission that is missing is asked for when it is needed, and only that one', async () => {
+test('a missing permission is requested when it is needed, without the ones already granted', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
-  await page.getByRole('link', { name: 'Give this permission' }).click();
-  const asked = page.getByRole('listitem').filter({ hasText: 'read:data' });
-  await asked.waitFor();
+  await page.getByRole('link', { name: 'Grant permission' }).click();
+  const requested = page.getByRole('listitem').filter({ hasText: 'read:data' });
+  await requested.waitFor();
   await allow(page);
-  await profileOf(page);
+  await waitForProfile(page);
   const { scope } = await (await alice.context.request.get('/auth/session')).json();
   expect(scope).toEqual(['openid', 'profile', 'read:profile', 'read:data']);
   await page.goto('/api/data');
   await page.getByText('Paint the roses red').waitFor();
 });
 
-test('a double click starts no second login and breaks none', async () => {
+test('double clicks on sign-in, consent and refresh leave the user signed in', async () => {
   const alice = await visit(world);
   const page = await alice.tab('/login');
   await page.getByRole('link', { name: /Sign in with/ }).dblclick();
   await signInAtProvider(page);
   await page.getByRole('button', { name: 'Allow' }).dblclick();
-  await profileOf(page);
+  await waitForProfile(page);
   await page.getByRole('button', { name: 'Renew access' }).dblclick();
-  await profileOf(page);
+  await waitForProfile(page);
   expect((await alice.context.request.get('/api/profile')).status()).toBe(200);
 });
 
-test('of two tabs the later may sign in first, and each ends at its own page', async () => {
+test('two tabs sign in in reverse order, and each ends at its own page', async () => {
   const alice = await visit(world);
   const first = await alice.tab('/auth/login?return_to=/?tab=first');
   const second = await alice.tab('/auth/login?return_to=/?tab=second');
@@ -89,7 +89,7 @@ test('of two tabs the later may sign in first, and each ends at its own page', a
     await tab.getByRole('link', { name: 'Continue as Alice Liddell' }).waitFor();
 });
 
-/** The address the provider leads this tab back to, which it does not open: Playwright's routes see no redirects. */
+/** Stops the tab before it opens the callback URL and returns that URL. Playwright's routes do not see redirects. */
 async function stopAtCallback(page: Page): Promise<{ readonly callback: Promise<string> }> {
   const debug = await page.context().newCDPSession(page);
   const callback = new Promise<string>((resolve) => {
@@ -103,7 +103,7 @@ async function stopAtCallback(page: Page): Promise<{ readonly callback: Promise<
   return { callback };
 }
 
-test('twenty tabs come back from the provider at once, the last first, and each ends at its own page', async () => {
+test('twenty tabs open their callbacks at once, in reverse order, and each ends at its own page', async () => {
   const alice = await visit(world);
   const tabs: Page[] = [];
   const callbacks: string[] = [];
@@ -115,7 +115,7 @@ test('twenty tabs come back from the provider at once, the last first, and each 
       await login;
       await signInAtProvider(page);
       await page.getByRole('button', { name: 'Allow' }).click({ noWaitAfter: true });
-    } else await expect(login).rejects.toThrow('ERR_ABORTED'); // the provider knows them by now, and leads on
+    } else await expect(login).rejects.toThrow('ERR_ABORTED'); // already signed in: the provider redirects at once
     tabs.push(page);
     callbacks.push(await callback);
   }

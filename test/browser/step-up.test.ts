@@ -1,7 +1,7 @@
 import { expectAccessible } from '../support/accessibility.ts';
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { profileOf, signIn, signInAtProvider } from './support/sign-in.ts';
+import { signIn, signInAtProvider, waitForProfile } from './support/sign-in.ts';
 
 let world: World;
 beforeAll(async () => {
@@ -10,28 +10,28 @@ beforeAll(async () => {
 afterAll(() => world.close());
 afterEach(() => world.apiFaults.set(undefined));
 
-test('who leaves a permission out is told so, goes round in no circle, and may still change their mind', async () => {
+test('a user who declines a permission sees an explanation, no redirect loop, and can still grant it', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
-  await page.getByRole('link', { name: 'Give this permission' }).click();
+  await page.getByRole('link', { name: 'Grant permission' }).click();
   await page.getByRole('checkbox').check(); // "don't allow"
   await page.getByRole('button', { name: 'Allow' }).click();
-  await profileOf(page);
+  await waitForProfile(page);
 
   await page.goto('/api/data');
-  await page.getByText('did not give it').waitFor();
+  await page.getByText('granted by').waitFor();
   await expectAccessible(page);
-  await page.getByRole('link', { name: 'Ask once more' }).click();
+  await page.getByRole('link', { name: 'Request again' }).click();
   await page.getByRole('button', { name: 'Allow' }).click();
-  await profileOf(page);
+  await waitForProfile(page);
   await page.goto('/api/data');
   await page.getByText('Paint the roses red').waitFor();
 });
 
-test('an API that wants a login of just now gets one, and the person is back where they were', async () => {
+test('an API that requires a recent sign-in gets one, and the user returns to the same page', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
@@ -41,12 +41,12 @@ test('an API that wants a login of just now gets one, and the person is back whe
   alice.expectStatus(401);
   await page.goto('/?from=here');
   const { login_url } = await page.evaluate<{ login_url: string }>(
-    "fetch('/api/profile').then((refused) => refused.json())",
+    "fetch('/api/profile').then((response) => response.json())",
   );
   await page.goto(login_url);
-  await signInAtProvider(page); // although the provider knows who is there
+  await signInAtProvider(page); // although the user is already signed in at the provider
   await page.waitForURL(`${world.origin}/?from=here`);
-  const again = await page.evaluate("fetch('/api/profile').then((refused) => refused.json())");
+  const again = await page.evaluate("fetch('/api/profile').then((response) => response.json())");
   expect(again).toMatchObject({ error: 'insufficient_user_authentication', max_age: 0, declined: true });
   expect(again).not.toHaveProperty('login_url');
 });

@@ -16,101 +16,101 @@ beforeAll(async () => {
 afterEach(() => world.providerFaults.set(undefined));
 afterAll(() => world.close());
 
-const refreshes = () => world.grants.filter((each) => each === 'refresh_token').length;
-const panelOf = (page: Page) => page.getByRole('region', { name: 'Your access' });
-const barOf = async (page: Page) => Number(await panelOf(page).locator('meter').getAttribute('value'));
-const issuedAt = (page: Page) => panelOf(page).locator('time[data-issued]').getAttribute('datetime');
+const refreshCount = () => world.grants.filter((each) => each === 'refresh_token').length;
+const getPanel = (page: Page) => page.getByRole('region', { name: 'Your access token' });
+const getBarValue = async (page: Page) => Number(await getPanel(page).locator('meter').getAttribute('value'));
+const getIssuedAt = (page: Page) => getPanel(page).locator('time[data-issued]').getAttribute('datetime');
 
-test('the bar runs down to the end, and shows the refresh when another page has it done', async () => {
+test('the lifetime bar counts down to zero and resets when another tab causes a refresh', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
-  const first = await issuedAt(page);
-  const full = await barOf(page);
+  const first = await getIssuedAt(page);
+  const full = await getBarValue(page);
   expect(full).toBeGreaterThan(0);
-  await panelOf(page)
-    .getByText(/valid for \d seconds? more/)
+  await getPanel(page)
+    .getByText(/valid for another \d seconds?/)
     .waitFor();
-  await panelOf(page).getByText('the next call renews it').waitFor();
-  expect(await barOf(page)).toBe(0);
-  const before = refreshes();
+  await getPanel(page).getByText('renewed on the next call').waitFor();
+  expect(await getBarValue(page)).toBe(0);
+  const before = refreshCount();
 
   const other = await alice.tab('/');
-  await other.evaluate("fetch('/api/profile').then((answer) => answer.status)");
+  await other.evaluate("fetch('/api/profile').then((response) => response.status)");
   await page.bringToFront();
-  await panelOf(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
-  expect(refreshes()).toBe(before + 1);
-  expect(await issuedAt(page)).not.toBe(first);
-  expect(await barOf(page)).toBeGreaterThan(0);
+  await getPanel(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
+  expect(refreshCount()).toBe(before + 1);
+  expect(await getIssuedAt(page)).not.toBe(first);
+  expect(await getBarValue(page)).toBeGreaterThan(0);
 });
 
-test('the browser counts by itself, however wrong its clock is', async () => {
+test('the countdown is right although the clock of the browser is a day slow', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await page.addInitScript('{ const now = Date.now; Date.now = () => now() - 86_400_000; }');
   await signIn(page);
-  await panelOf(page)
-    .getByText(/valid for \d seconds? more/)
+  await getPanel(page)
+    .getByText(/valid for another \d seconds?/)
     .waitFor();
   await page.getByRole('button', { name: 'Renew access' }).click();
-  await panelOf(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
-  await panelOf(page)
-    .getByText(/valid for \d seconds? more/)
+  await getPanel(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
+  await getPanel(page)
+    .getByText(/valid for another \d seconds?/)
     .waitFor();
 });
 
-test('access is renewed without a reload, and the button keeps the focus', async () => {
+test('the button refreshes the token without a reload and keeps the focus', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   await page.evaluate("document.body.dataset.stays = 'yes'");
-  const before = refreshes();
+  const before = refreshCount();
   await page.getByRole('button', { name: 'Renew access' }).click();
-  await panelOf(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
-  expect(refreshes()).toBe(before + 1);
+  await getPanel(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
+  expect(refreshCount()).toBe(before + 1);
   expect(await page.locator('body[data-stays]').count()).toBe(1);
   expect(await page.evaluate('document.activeElement.textContent')).toBe('Renew access');
   await expectAccessible(page);
 });
 
-test('a renewal in one tab is seen in the other', async () => {
+test('a refresh in one tab is shown in the other', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   const other = await alice.tab('/profile');
   await page.getByRole('button', { name: 'Renew access' }).click();
-  await panelOf(other).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
+  await getPanel(other).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
 });
 
-test('while the provider is away the renewal is explained, and works later', async () => {
+test('the panel explains a failed refresh while the provider is unavailable', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
   alice.expectStatus(503);
   await page.getByRole('button', { name: 'Renew access' }).click();
-  await panelOf(page).getByRole('status').filter({ hasText: 'You are still signed in' }).waitFor();
+  await getPanel(page).getByRole('status').filter({ hasText: "You're still signed in" }).waitFor();
 });
 
-test('without script the button leads to the page that says it was renewed', async () => {
+test('without JavaScript the button leads to a page that confirms the refresh', async () => {
   const alice = await visit(world, { javaScriptEnabled: false });
   const page = await alice.tab();
   await signIn(page);
-  expect(await barOf(page)).toBeGreaterThan(0);
+  expect(await getBarValue(page)).toBeGreaterThan(0);
   await page.getByRole('button', { name: 'Renew access' }).click();
   await page.getByText('Your access was renewed').waitFor();
 });
 
-test('a scope that was not granted is greyed, and granted from there', async () => {
+test('a scope that was not granted is marked and can be granted from the panel', async () => {
   const bob = await visit(world);
   const page = await bob.tab();
   await page.goto('/auth/login');
   await signInAtProvider(page, 'bob');
   const offered = page.getByRole('listitem').filter({ hasText: 'read:data' });
-  await offered.getByRole('checkbox').check(); // "don't allow"
+  await offered.getByRole('checkbox').check(); // ticked means not granted
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.waitForURL('/profile');
-  const scope = (name: string) => panelOf(page).getByRole('listitem').filter({ hasText: name });
+  const scope = (name: string) => getPanel(page).getByRole('listitem').filter({ hasText: name });
   for (const missing of ['read:data', 'write:data']) await scope(missing).getByText('not granted').waitFor();
   expect(await scope('read:profile').getByRole('link').count()).toBe(0);
   await expectAccessible(page);
@@ -120,8 +120,8 @@ test('a scope that was not granted is greyed, and granted from there', async () 
   await page.waitForURL('/profile');
   await scope('write:data').getByText('not granted').waitFor();
   expect(await scope('read:data').getByRole('link').count()).toBe(0);
-  await page.getByRole('link', { name: 'Grant write:data' }).click(); // a route needs it, no login asks for it
+  await page.getByRole('link', { name: 'Grant write:data' }).click(); // required by a route, not requested by sign-in
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.waitForURL('/profile');
-  expect(await panelOf(page).getByText('not granted').count()).toBe(0);
+  expect(await getPanel(page).getByText('not granted').count()).toBe(0);
 });

@@ -185,7 +185,7 @@ test('what meets the end of the session waits for its person, and is sent when t
   world.clock.advance(week);
   const refused = await send({ row: 'POST /data', query: 'list=2', type: 'json', body: '{"title":"Paint"}' });
   expect(refused.status).toBe(401);
-  expect(refused.text).toContain('kept for half an hour');
+  expect(refused.text).toContain('saved your form for 30 minutes');
   expect(arrived()).toEqual([]);
   const page = await finishSignIn(browser, await browser.go(loginLinkOf(refused)));
   expect(page.text).toContain('POST /api/data?list=2');

@@ -34,7 +34,7 @@ describe('calling the API', () => {
     });
     const page = await browser.go('/profile');
     expect(page.status).toBe(200);
-    expect(page.text).toContain('More about you cannot be shown');
+    expect(page.text).toContain('load the rest of your profile');
     world.apiFaults.set(undefined);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
@@ -44,7 +44,7 @@ describe('calling the API', () => {
     const page = await browser.go('/api/profile');
     expect(page.status).toBe(502);
     expect(page.headers['content-type']).toContain('text/html');
-    expect(page.text).toContain('The service cannot be reached');
+    expect(page.text).toContain('The service behind this address');
     expect(page.headers['content-security-policy']).toContain("style-src 'self'"); // not what data is given
     expect(page.text).toContain(String(page.headers['x-request-id']));
   });

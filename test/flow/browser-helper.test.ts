@@ -140,7 +140,7 @@ test.each([
       code: undefined,
       requestId: 'r2',
       body: { errors: ['name'] },
-      message: 'The server answered 422.',
+      message: 'The server responded with status 422.',
     },
   ],
   ['it is text', { status: 500, body: '<h1>Oh</h1>' }, { status: 500, code: undefined, body: '<h1>Oh</h1>' }],

@@ -176,7 +176,7 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
     expect(away.status).toBe(503);
     expect(away.headers['retry-after']).toBe('7');
     const page = await browser.submit(await browser.go('/profile'), {}, { action: '/auth/refresh' });
-    expect(page.text).toContain('You are still signed in');
+    expect(page.text).toContain('still signed in');
   });
 
   test('a session that is not used ends, one that is used goes on to its absolute limit', async () => {

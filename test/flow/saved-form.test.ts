@@ -150,14 +150,14 @@ describe.each(['memory', 'redis'] as const)(
     const expectNothingKept = (page: Page) => {
       expect(page.status).toBe(401);
       expect(resumePath(page)).toBe('/profile'); // where a login without a page of its own leads
-      expect(page.text).toContain('your browser still has it');
+      expect(page.text).toContain('your browser may still have what you entered');
     };
 
     test('waits, is shown after the login, and is sent once when the person says so', async () => {
       world.clock.advance(week);
       const refused = await send();
       expect(refused.status).toBe(401);
-      expect(refused.text).toContain('What you entered is kept for half an hour');
+      expect(refused.text).toContain('saved your form for 30 minutes');
       expect(refused.headers['set-cookie']).toBeUndefined();
       expect(resumePath(refused)).toMatch(/^\/resume\/[\w-]{43}$/);
 
@@ -190,7 +190,7 @@ describe.each(['memory', 'redis'] as const)(
 
       const twice = await browser.submit(page, {}, { action: '/resume/' });
       expect(twice.status).toBe(404);
-      expect(twice.text).toContain('was sent already');
+      expect(twice.text).toContain('was already submitted');
       expect(recorder.arrived).toHaveLength(1);
       const logged = world.latchkey.logLines.join('');
       for (const secret of ['Paint', 'title=']) expect(logged).not.toContain(secret);
@@ -242,7 +242,7 @@ describe.each(['memory', 'redis'] as const)(
       const foreign = await signInFrom(refused, 'bob');
       const unknown = await browser.step(`/resume/${'A'.repeat(43)}`);
       expect([foreign.status, unknown.status]).toEqual([404, 404]);
-      expect(foreign.text).toContain('There is nothing to send here');
+      expect(foreign.text).toContain('There is no saved form here');
       expect(foreign.text).toBe(unknown.text);
       const post = (path: string) => browser.step(path, { method: 'POST', from: world.origin });
       expect((await post(resumePath(refused))).status).toBe(404);
@@ -369,7 +369,7 @@ describe.each(['memory', 'redis'] as const)(
       const failed = await browser.submit(page, {}, { action: '/resume/' });
       Object.assign(tokenStore, { get });
       expect([failed.status, asked]).toEqual([503, 2]);
-      expect(failed.text).toContain('What you entered is kept');
+      expect(failed.text).toContain('saved your form');
       expect(failed.text).toContain(`href="${new URL(page.url).pathname}"`);
 
       const record = (await recordOf(world, id))!; // a permission is missing by now
@@ -401,7 +401,7 @@ describe.each(['memory', 'redis'] as const)(
       const answer = await send();
       Object.assign(tokenStore, { get });
       expect(answer.status).toBe(503);
-      expect(answer.text).toContain('your browser still has it');
+      expect(answer.text).toContain('your browser may still have what you entered');
       expect((await send()).status).toBe(201);
     });
 
@@ -430,7 +430,7 @@ test('a form of somebody whom the provider does not name is not kept: nobody cou
   });
   expect(refused.status).toBe(401);
   expect(refused.text).not.toContain('resume');
-  expect(refused.text).toContain('your browser still has it');
+  expect(refused.text).toContain('your browser may still have what you entered');
   await world.close();
 });
 

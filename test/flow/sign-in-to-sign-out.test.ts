@@ -211,7 +211,7 @@ describe('signing in', () => {
     page = await browser.submit(page, { login: 'bob', password: 'x' }, { action: '/login' });
     page = await browser.submit(page, { decision: 'deny' }, { action: '/consent' });
     expect(page.url).toMatch(/\/auth\/callback\?error=access_denied/);
-    expect(page.text).toContain('You chose not to give access');
+    expect(page.text).toContain('The sign-in was not completed');
     expect(page.text).toContain('href="/login"');
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
     expect(await browser.cookie('latchkey')).toBeUndefined();
@@ -276,7 +276,7 @@ describe('coming back to a callback', () => {
     await signOut();
     const third = await browser.step(second);
     expect(third.status).toBe(400);
-    expect(third.text).toContain('Signing in did not work');
+    expect(third.text).toContain('Sign-in failed');
   });
 
   test('a callback is good for ten minutes, in the browser that began it', async () => {
@@ -286,7 +286,7 @@ describe('coming back to a callback', () => {
     world.clock.advance(601);
     const late = await browser.step(url);
     expect(late.status).toBe(400);
-    expect(late.text).toContain('This sign-in has expired');
+    expect(late.text).toContain('This sign-in is no longer valid');
     expect(await browser.cookie('latchkey')).toBeUndefined();
   });
 
@@ -301,7 +301,7 @@ describe('coming back to a callback', () => {
     world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
     const away = await browser.step(url);
     expect(away.status).toBe(503);
-    expect(away.text).toContain('No answer from');
+    expect(away.text).toContain('No response from');
     world.providerFaults.set(undefined);
     expect((await browser.go(url)).url).toBe(`${world.origin}/?deep`);
   });

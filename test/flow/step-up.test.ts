@@ -87,8 +87,8 @@ describe('a permission that is missing', () => {
 
     const page = await browser.step('/api/data', { method: 'POST', from: `${world.origin}/`, body: 'a=1' });
     expect(page.status).toBe(403);
-    expect(page.text).toContain('your provider did not give it');
-    await allow(browser, await browser.go(linkOn(page, 'Ask once more')!), ['write:data']);
+    expect(page.text).toContain('granted by your provider');
+    await allow(browser, await browser.go(linkOn(page, 'Request again')!), ['write:data']);
     expect((await post()).status).toBe(201);
   });
 
@@ -155,7 +155,7 @@ describe('a stronger or younger login (RFC 9470)', () => {
     asked.searchParams.delete('max_age');
     const untold = await browser.go(asked.href);
     expect([untold.status, new URL(untold.url).pathname]).toEqual([400, '/auth/callback']);
-    expect(untold.text).toContain('Signing in did not work');
+    expect(untold.text).toContain('Sign-in failed');
     expect(await browser.cookie('latchkey')).toBe(cookie); // the login before stands
   });
 

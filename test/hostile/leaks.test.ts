@@ -259,7 +259,7 @@ describe.each([
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
     const page = await browser.step('/api/data', { ...form, headers });
     expect(page.status).toBe(401);
-    expect(page.text.includes('is kept')).toBe(scope.includes('openid')); // else nobody could prove whose it is
+    expect(page.text.includes('saved your form')).toBe(scope.includes('openid')); // else nobody could prove whose it is
   }
 
   const ofOurs = () =>

@@ -228,7 +228,7 @@ describe('the callback', () => {
   test('answers someone who said no with a page in our own words', async () => {
     const { browser, state, iss } = await waiting();
     const page = await expectRefusal(browser, query({ error: 'access_denied', state, iss }), 403);
-    expect(page.text).toContain('You chose not to give access');
+    expect(page.text).toContain('The sign-in was not completed');
     expect(page.text).toContain('href="/login"');
   });
 

@@ -1,11 +1,11 @@
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { profileOf, signInAtProvider } from './support/sign-in.ts';
+import { signInAtProvider, waitForProfile } from './support/sign-in.ts';
 
 const scopes = 'openid profile email read:profile read:data write:data';
 
 describe.each([
-  ['in a browser as it comes', {}, {}],
+  ['with default settings', {}, {}],
   ['without JavaScript', { javaScriptEnabled: false }, {}],
   ['with a Strict session cookie', {}, { SESSION_COOKIE_SAMESITE: 'strict' }],
   [
@@ -13,21 +13,21 @@ describe.each([
     { javaScriptEnabled: false },
     { SESSION_COOKIE_SAMESITE: 'strict' },
   ],
-])('the whole path %s', (_way, browser, env) => {
+])('from sign-in to sign-out %s', (_setup, browser, env) => {
   let world: World;
   beforeAll(async () => {
     world = await createWorld({ env: { OAUTH2_SCOPES: scopes, ...env } });
   });
   afterAll(() => world.close());
 
-  test('a person signs in, sees their profile, renews access, calls the API and signs out', async () => {
+  test('a user signs in, sees their profile, renews access, calls the API and signs out', async () => {
     const alice = await visit(world, browser);
     const page = await alice.tab('/');
     await page.getByRole('link', { name: 'Sign in' }).click();
     await page.getByRole('link', { name: /Sign in with/ }).click();
     await signInAtProvider(page);
     await page.getByRole('button', { name: 'Allow' }).click();
-    await profileOf(page);
+    await waitForProfile(page);
     expect(page.url()).toBe(`${world.origin}/profile`);
 
     await page.getByRole('button', { name: 'Renew access' }).click();
@@ -54,14 +54,14 @@ describe.each([
   });
 });
 
-describe('a script of the page', () => {
+describe('a script on the page', () => {
   let world: World;
   beforeAll(async () => {
     world = await createWorld();
   });
   afterAll(() => world.close());
 
-  test('calls the API without ever seeing a token, and is told where to sign in when the session is over', async () => {
+  test('calls the API without ever seeing a token, and gets a sign-in URL after the session has ended', async () => {
     const alice = await visit(world);
     const page = await alice.tab('/auth/login?return_to=/');
     await signInAtProvider(page);
@@ -72,8 +72,8 @@ describe('a script of the page', () => {
       page.evaluate(
         async ({ path, body }) => {
           const headers = { 'content-type': 'application/json' };
-          const answer = await (body ? fetch(path, { method: 'POST', headers, body }) : fetch(path));
-          return { status: answer.status, body: await answer.json() };
+          const response = await (body ? fetch(path, { method: 'POST', headers, body }) : fetch(path));
+          return { status: response.status, body: await response.json() };
         },
         { path, body: body && JSON.stringify(body) },
       );

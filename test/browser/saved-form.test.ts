@@ -18,8 +18,8 @@ afterAll(async () => {
   await recorder.close();
 });
 
-/** A form of one of our pages, filled in and sent. */
-const sendForm = (page: Page) =>
+/** Submits a filled-in form from a page of Latchkey's origin. */
+const submitForm = (page: Page) =>
   page.evaluate(`
     const form = Object.assign(document.createElement('form'), { method: 'post', action: '/api/data' });
     form.append(Object.assign(document.createElement('input'), { name: 'title', value: 'Paint the roses <b>red</b>' }));
@@ -27,52 +27,52 @@ const sendForm = (page: Page) =>
     document.body.append(form);
     form.submit();
   `);
-const sent = () => recorder.arrived.filter(({ method }) => method === 'POST');
+const sentToApi = () => recorder.arrived.filter(({ method }) => method === 'POST');
 
-test('who typed for longer than the session lived signs in, sees what they entered, and sends it once', async () => {
+test('a user whose session expired while typing signs in, sees the saved form and submits it once', async () => {
   const alice = await visit(world);
   const page = await alice.tab();
   await signIn(page);
   world.clock.advance(604_800);
   alice.expectStatus(401, 404);
 
-  await sendForm(page);
-  await page.getByText('What you entered is kept for half an hour').waitFor();
-  await page.getByRole('link', { name: 'Sign in' }).click(); // the provider still knows her: no page of its own
-  await page.getByRole('heading', { name: 'Send what you entered?' }).waitFor();
+  await submitForm(page);
+  await page.getByText("We've saved your form for 30 minutes").waitFor();
+  await page.getByRole('link', { name: 'Sign in' }).click(); // the provider redirects at once
+  await page.getByRole('heading', { name: 'Submit your form?' }).waitFor();
   await page.getByText('Paint the roses <b>red</b>', { exact: true }).waitFor();
   await page.setViewportSize({ width: 320, height: 640 });
   expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
   await expectAccessible(page);
-  expect(sent()).toHaveLength(0);
+  expect(sentToApi()).toHaveLength(0);
 
-  const address = page.url();
-  await page.getByRole('button', { name: 'Send it now' }).click();
+  const formUrl = page.url();
+  await page.getByRole('button', { name: 'Submit now' }).click();
   await page.getByText('{"recorded":true}').waitFor();
-  expect(sent()).toHaveLength(1);
-  const body = new URLSearchParams((await sent()[0]!.body).text);
+  expect(sentToApi()).toHaveLength(1);
+  const body = new URLSearchParams((await sentToApi()[0]!.body).text);
   expect(Object.fromEntries(body)).toEqual({ title: 'Paint the roses <b>red</b>', note: 'x'.repeat(300) });
 
-  await page.goto(address);
-  await page.getByRole('heading', { name: 'There is nothing to send here' }).waitFor();
+  await page.goto(formUrl);
+  await page.getByRole('heading', { name: 'There is no saved form here' }).waitFor();
   await expectAccessible(page);
-  expect(sent()).toHaveLength(1);
+  expect(sentToApi()).toHaveLength(1);
 });
 
-test('whoever signs in instead finds nothing, and nothing is sent in their name', async () => {
+test('a different user who signs in sees no saved form, and nothing is sent on their behalf', async () => {
   recorder.arrived.length = 0;
   const shared = await visit(world);
   const page = await shared.tab();
   await signIn(page);
   world.clock.advance(604_800);
   shared.expectStatus(401, 404);
-  await sendForm(page);
+  await submitForm(page);
   const login = page.getByRole('link', { name: 'Sign in' });
   await login.waitFor();
-  await shared.context.clearCookies({ name: /^_/ }); // Alice has left the provider
+  await shared.context.clearCookies({ name: /^_/ }); // ends Alice's session at the provider
   await login.click();
   await signInAtProvider(page, 'bob');
   await page.getByRole('button', { name: 'Allow' }).click();
-  await page.getByRole('heading', { name: 'There is nothing to send here' }).waitFor();
-  expect(sent()).toHaveLength(0);
+  await page.getByRole('heading', { name: 'There is no saved form here' }).waitFor();
+  expect(sentToApi()).toHaveLength(0);
 });

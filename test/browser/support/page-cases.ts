@@ -1,0 +1,215 @@
+import type { Page } from 'playwright-core';
+import type { PagesWorld } from './pages-world.ts';
+import { signInAtProvider } from './sign-in.ts';
+
+/** A page that a user can see: each row here is checked by every-page.test.ts and shown in the screenshots. */
+export interface PageCase {
+  readonly name: string;
+  /** The status of the page's response. */
+  readonly status: number;
+  readonly user: 'none' | 'alice';
+  /** The browser's language, if not English. */
+  readonly lang?: 'de';
+  /** Leads an empty tab to the page. */
+  readonly open: (page: Page, world: PagesWorld) => Promise<unknown>;
+}
+
+const press = (page: Page, name: string) => page.getByRole('button', { name }).click();
+
+export const pageCases: readonly PageCase[] = [
+  { name: 'home', status: 200, user: 'none', open: (page) => page.goto('/') },
+  { name: 'home-signed-in', status: 200, user: 'alice', open: (page) => page.goto('/') },
+  { name: 'sign-in', status: 200, user: 'none', open: (page) => page.goto('/login') },
+  {
+    name: 'declined',
+    status: 403,
+    user: 'none',
+    async open(page) {
+      await page.goto('/auth/login');
+      await press(page, 'Cancel');
+    },
+  },
+  { name: 'profile', status: 200, user: 'alice', open: (page) => page.goto('/profile') },
+  {
+    name: 'profile-renewed',
+    status: 200,
+    user: 'alice',
+    async open(page) {
+      await page.goto('/profile');
+      await press(page, 'Renew access');
+      await page.getByRole('status').waitFor();
+    },
+  },
+  {
+    name: 'profile-with-a-response',
+    status: 200,
+    user: 'alice',
+    async open(page) {
+      await page.goto('/profile');
+      await page.getByText('GET /api/data').click();
+      await press(page, 'Send GET /data');
+      await page.getByText('Paint the roses red').waitFor();
+    },
+  },
+  {
+    name: 'profile-without-the-api',
+    status: 200,
+    user: 'alice',
+    async open(page, world) {
+      world.apiFaults.set({ answer: 'reset' });
+      await page.goto('/profile');
+    },
+  },
+  {
+    name: 'profile-renewal-postponed',
+    status: 200,
+    user: 'alice',
+    async open(page, world) {
+      await page.goto('/profile');
+      world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+      await page.evaluate("document.querySelector('[data-refresh]').submit()"); // as without JavaScript
+      await page.getByRole('status').waitFor();
+    },
+  },
+  { name: 'sign-out', status: 200, user: 'alice', open: (page) => page.goto('/auth/logout') },
+  { name: 'signed-out', status: 200, user: 'none', open: (page) => page.goto('/signed-out') },
+  { name: 'home-german', status: 200, user: 'none', lang: 'de', open: (page) => page.goto('/') },
+  { name: 'profile-german', status: 200, user: 'alice', lang: 'de', open: (page) => page.goto('/profile') },
+  {
+    name: 'not-found-german',
+    status: 404,
+    user: 'none',
+    lang: 'de',
+    open: (page) => page.goto('/nothing/here'),
+  },
+  {
+    name: 'sign-in-expired',
+    status: 400,
+    user: 'none',
+    open: (page) => page.goto('/auth/callback?code=x&state=x'),
+  },
+  {
+    name: 'session-ended',
+    status: 401,
+    user: 'alice',
+    async open(page) {
+      await page.goto('/profile');
+      await page.context().clearCookies({ name: 'latchkey' });
+      await page.evaluate("document.querySelector('[data-refresh]').submit()"); // as without JavaScript
+      await page.getByRole('heading', { name: 'Please sign in' }).waitFor();
+    },
+  },
+  {
+    name: 'permission-required',
+    status: 403,
+    user: 'none',
+    async open(page) {
+      await page.goto('/auth/login');
+      await signInAtProvider(page, 'bob');
+      await page.getByRole('listitem').filter({ hasText: 'read:data' }).getByRole('checkbox').check();
+      await press(page, 'Allow');
+      await page.waitForURL('/profile');
+      await page.goto('/api/data');
+    },
+  },
+  {
+    name: 'cross-site',
+    status: 403,
+    user: 'alice',
+    async open(page, world) {
+      await page.goto(`${world.provider.issuer}/session/end`); // a page of another origin
+      await page.evaluate(`location.assign('${world.origin}/api/profile')`);
+      await page.waitForURL('/api/profile');
+    },
+  },
+  { name: 'not-found', status: 404, user: 'none', open: (page) => page.goto('/nothing/here') },
+  { name: 'method-not-allowed', status: 405, user: 'none', open: (page) => page.goto('/auth/refresh') },
+  {
+    name: 'invalid-request',
+    status: 400,
+    user: 'none',
+    open: (page) => page.goto('/resume/%ff'),
+  },
+  {
+    name: 'too-large',
+    status: 413,
+    user: 'alice',
+    async open(page) {
+      await page.goto('/');
+      await page.evaluate(`{
+        const form = Object.assign(document.createElement('form'), { method: 'post', action: '/api/data' });
+        form.append(Object.assign(document.createElement('textarea'), { name: 'a', value: 'a'.repeat(11e6) }));
+        document.body.append(form);
+        form.submit();
+      }`);
+      await page.waitForURL('/api/data');
+    },
+  },
+  {
+    name: 'user-changed',
+    status: 409,
+    user: 'alice',
+    async open(page) {
+      await page.goto('/profile');
+      await page.evaluate(
+        `for (const form of document.forms) form.action = form.action.replace(/session=.*/, 'session=x')`,
+      );
+      await press(page, 'Sign out');
+    },
+  },
+  {
+    name: 'too-many-requests',
+    status: 429,
+    user: 'none',
+    async open(page, world) {
+      world.setRateLimited(true);
+      await page.goto('/auth/login');
+    },
+  },
+  {
+    name: 'api-unreachable',
+    status: 502,
+    user: 'alice',
+    async open(page, world) {
+      world.apiFaults.set({ answer: 'reset' });
+      await page.goto('/api/profile');
+    },
+  },
+  {
+    name: 'provider-unavailable',
+    status: 503,
+    user: 'none',
+    async open(page, world) {
+      await page.goto('/auth/login');
+      world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+      await signInAtProvider(page);
+      await press(page, 'Allow');
+    },
+  },
+  {
+    name: 'store-unavailable',
+    status: 503,
+    user: 'alice',
+    async open(page, world) {
+      world.setStoreUnavailable(true);
+      await page.goto('/profile');
+    },
+  },
+  { name: 'provider-sign-in', status: 200, user: 'none', open: (page) => page.goto('/auth/login') },
+  {
+    name: 'provider-consent',
+    status: 200,
+    user: 'none',
+    async open(page) {
+      await page.goto('/auth/login');
+      await signInAtProvider(page, 'bob');
+      await page.getByRole('button', { name: 'Allow' }).waitFor();
+    },
+  },
+  {
+    name: 'provider-sign-out',
+    status: 200,
+    user: 'none',
+    open: (page, world) => page.goto(`${world.provider.issuer}/session/end`),
+  },
+];
