@@ -36,12 +36,12 @@ describe('the language of a page', () => {
       [
         '/nothing/here',
         'Seite nicht gefunden',
-        'There is nothing at this address. Perhaps it was mistyped, or what was here has moved.',
+        'There is nothing at this address. It may be mistyped, or the page may have moved. Please check the address.',
       ],
       [
         '/api/profile',
         'Bitte melden Sie sich an',
-        'Please sign in to continue. You have not done so yet, or your session has ended.',
+        "You aren't signed in, or your session has expired. Please sign in to continue.",
       ],
     ] as const;
     for (const [path, heading, message] of wanted) {
