@@ -1,18 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Runs works of one id one after another; those of different ids side by side. */
+/** Runs work of one id one at a time, and work of different ids concurrently. */
 export type RunExclusive = <T>(id: string, work: () => Promise<T>) => Promise<T>;
 
 /**
- * `runExclusive(id, work)`: works of one id run one after another in the order they came, those of different ids side by
- * side. A work that fails does not hold up the next.
+ * Returns `runExclusive(id, work)`: work of one id runs one at a time in the order of the calls, work of different ids
+ * runs concurrently. A failure does not block the next call.
  */
 export function createKeyedMutex(): RunExclusive {
   const last = new Map<string, Promise<unknown>>();
   return function runExclusive(id, work) {
     const result = (last.get(id) ?? Promise.resolve()).then(work);
     const settled = result
-      .catch(() => undefined) // its own caller hears of it
+      .catch(() => undefined) // its own caller gets the error
       .then(() => {
         if (last.get(id) === settled) last.delete(id);
       });
@@ -21,7 +21,7 @@ export function createKeyedMutex(): RunExclusive {
   };
 }
 
-/** Settles when the works of `id` that were there before have ended, and after `timeoutMs` in any case. */
+/** Settles when all work queued for `id` so far has finished, or after `timeoutMs`. */
 export async function waitForPending(
   runExclusive: RunExclusive,
   id: string,

@@ -6,51 +6,51 @@ import { isExpired, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts
 import type { AppTokenFailure, AppTokenRecord, AppTokenStore } from './app-token-store.ts';
 
 /**
- * The application's own tokens (RFC 6749 4.4), one per set of scopes; an empty set stands for the configured one.
- * One request to the authorization server however many wait, across instances too, and its tokenOrThrow, good or bad, is
- * everyone's. Both verbs reject with AppError only: `temporarily_unavailable`, and `app_token_refused` when the
+ * The application's own tokens (RFC 6749 4.4), one per scope set; an empty set means the configured scopes.
+ * All callers share one request to the authorization server and its outcome, success or failure, across instances too.
+ * `current` and `replaceRefused` reject only with AppError: `temporarily_unavailable`, or `app_token_refused` when the
  * operator must act.
  */
 export interface AppTokenManager {
-  /** A token an API will take. While it is renewed ahead of its end nobody waits, and a failure disturbs nobody. */
+  /** A token that an API will accept. While it is refreshed early no caller waits, and a failure affects no caller. */
   current(scope: readonly string[]): Promise<TokenSet>;
   /**
-   * The token in place of one that the API has refused. It is the same one when it has itself just come in place of a
-   * refused one: an API that refuses everything does not make every request fetchRecord for a token.
+   * The token that replaces `refused`, which an API has rejected. Returns `refused` again if it is itself a recent
+   * replacement: an API that rejects every token must not cause a token request for each call.
    */
   replaceRefused(scope: readonly string[], refused: TokenSet): Promise<TokenSet>;
-  /** Settles when nothing is under way in the background. */
+  /** Settles when no background refresh is in progress. */
   drain(): Promise<void>;
 }
 
 interface AppTokenManagerParts {
   readonly store: AppTokenStore;
   readonly oauth: Pick<OAuthClient, 'clientCredentialsGrant'>;
-  /** What is fetchedRecord for when nobody names a scope. */
+  /** The scopes that are requested when the caller names none. */
   readonly scopes: readonly string[];
   readonly now: () => number;
   readonly log: Logger;
 }
 
-/** What this process holds for one set of scopes. */
+/** What this process knows about the token of one scope set. */
 interface Entry {
   readonly scope: readonly string[];
   record: AppTokenRecord;
-  /** When this process sees to the next token, epoch milliseconds. */
+  /** When this process refreshes the token early, epoch milliseconds. */
   refreshAt: number;
-  /** The access token an API has refused. */
-  refused?: string;
-  refreshOnce?: Promise<void> | undefined;
+  /** The access token that an API has rejected. */
+  refusedToken?: string;
+  pendingRefresh?: Promise<void> | undefined;
 }
 
-/** An access token this close to its end may not survive the way to the API. */
+/** An access token with less lifetime left than this may expire on its way to the API. */
 const expirySafetyMarginMs = 2_000;
-/** A token that came in place of a refused one is not replaced again sooner than this. */
-const replacementPauseMs = 1_000;
-/** By up to this share of the leeway instances refreshEntry later than others, so that most of them find it done. */
-const jitter = 0.5;
-/** How long a failure is everyone's answer when the server named no time. */
-const pauseSeconds: Readonly<Record<OAuthErrorKind, number>> = {
+/** A token that replaced a rejected one is not replaced again before this time has passed. */
+const minReplacementIntervalMs = 1_000;
+/** Each instance delays its early refresh by up to this share of the refresh window, so that most find it done. */
+const maxJitter = 0.5;
+/** How long all callers get a failure when the server sent no `Retry-After`. */
+const defaultRetryAfterSeconds: Readonly<Record<OAuthErrorKind, number>> = {
   unavailable: 1,
   outcome_unknown: 3,
   invalid_response: 3,
@@ -66,11 +66,12 @@ const transientKinds: ReadonlySet<OAuthErrorKind> = new Set([
   'invalid_response',
 ]);
 
+/** A manager whose tokens are shared through `store`. Sends nothing until a token is needed. */
 export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenManager {
   const { store, oauth, scopes, now, log } = parts;
   const entries = new Map<string, Entry>();
 
-  function entryOf(requested: readonly string[]): Entry {
+  function getOrCreateEntry(requested: readonly string[]): Entry {
     const scope = [...new Set(requested.length > 0 ? requested : scopes)].sort();
     const key = scope.join(' ');
     const entry = entries.get(key) ?? { scope, record: {}, refreshAt: 0 };
@@ -80,35 +81,35 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
 
   const isFailing = ({ failure }: AppTokenRecord) => failure !== undefined && now() < failure.until;
 
-  function isUsable(tokens: TokenSet | undefined, { refused }: Entry): tokens is TokenSet {
-    if (!tokens || tokens.accessToken === refused) return false;
+  function isUsable(tokens: TokenSet | undefined, { refusedToken }: Entry): tokens is TokenSet {
+    if (!tokens || tokens.accessToken === refusedToken) return false;
     return !isExpired(tokens, now() + Math.min(expirySafetyMarginMs, refreshWindowMs(tokens) / 2));
   }
 
-  /** One at a time in this process, one after another across processes (`AppTokenStore.update`). Never rejects. */
+  /** One refresh at a time: callers here share it, `AppTokenStore.update` serializes processes. Never rejects. */
   function refreshOnce(entry: Entry): Promise<void> {
-    entry.refreshOnce ??= refreshEntry(entry).finally(() => {
-      entry.refreshOnce = undefined;
+    entry.pendingRefresh ??= refreshEntry(entry).finally(() => {
+      entry.pendingRefresh = undefined;
     });
-    return entry.refreshOnce;
+    return entry.pendingRefresh;
   }
 
   async function refreshEntry(entry: Entry): Promise<void> {
     const old = entry.record.tokens?.accessToken;
-    // Another instance has seen to it already, or has met a failure that still counts.
-    const isOutcome = (record: AppTokenRecord) =>
+    // Another instance has already refreshed, or has failed so recently that its failure still applies.
+    const isSettled = (record: AppTokenRecord) =>
       isFailing(record) || (isUsable(record.tokens, entry) && record.tokens.accessToken !== old);
     let fetchedRecord: AppTokenRecord | undefined;
     async function change(newest: AppTokenRecord): Promise<AppTokenRecord> {
-      if (isOutcome(newest)) return newest;
+      if (isSettled(newest)) return newest;
       fetchedRecord = await fetchRecord(entry, newest);
       return fetchedRecord;
     }
     try {
       const shared = await store.get(entry.scope);
-      storeRecord(entry, isOutcome(shared) ? shared : await store.update(entry.scope, change));
+      storeRecord(entry, isSettled(shared) ? shared : await store.update(entry.scope, change));
     } catch (error) {
-      // Unlike a refresh token nothing is spent by asking twice, so nobody has to wait for the store.
+      // Unlike with a refresh token, a second request does no harm, so no caller has to wait for the store.
       log.warn(
         { err: error, scope: entry.scope },
         'app token store unavailable: requesting an app token for this process only',
@@ -118,20 +119,20 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
   }
 
   function storeRecord(entry: Entry, record: AppTokenRecord): void {
-    const tokens = record.tokens ?? entry.record.tokens; // a failure elsewhere does not end what is valid here
+    const tokens = record.tokens ?? entry.record.tokens; // another instance's failure does not invalidate this token
     entry.record = { ...record, tokens };
     entry.refreshAt =
       tokens?.expiresAt === undefined
         ? Number.POSITIVE_INFINITY
-        : tokens.expiresAt - refreshWindowMs(tokens) * (1 - jitter * Math.random());
+        : tokens.expiresAt - refreshWindowMs(tokens) * (1 - maxJitter * Math.random());
   }
 
-  /** What the authorization server says: another token, or a failure beside the old one if that still serves. */
+  /** Requests a token: a record with the new token, or with the failure and the old token if that is still usable. */
   async function fetchRecord(entry: Entry, newest: AppTokenRecord): Promise<AppTokenRecord> {
     const old = newest.tokens ?? entry.record.tokens;
     try {
       const tokens = await oauth.clientCredentialsGrant(entry.scope);
-      return { tokens, isReplacement: old !== undefined && old.accessToken === entry.refused };
+      return { tokens, isReplacement: old !== undefined && old.accessToken === entry.refusedToken };
     } catch (error) {
       const failure = toOAuthError(error);
       logFailure(failure, entry.scope);
@@ -141,27 +142,28 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
 
   function logFailure(failure: OAuthError, scope: readonly string[]): void {
     if (transientKinds.has(failure.kind))
-      log.warn({ err: failure, kind: failure.kind, scope }, 'an app token cannot be had now');
+      log.warn({ err: failure, kind: failure.kind, scope }, 'app token request failed; will retry');
     else if (failure.code === 'invalid_scope')
       log.error(
         { err: failure, scope },
-        'the provider refuses the scope of an app token: check OAUTH2_APP_SCOPES and the scopes of the routes',
+        'the provider rejected the app token scope: check OAUTH2_APP_SCOPES and the scopes in the route table',
       );
     else
       log.error(
         { err: failure, scope },
-        'the provider refuses this app a token of its own: check OAUTH2_APP_CLIENT_ID and _SECRET (without them, OAUTH2_CLIENT_ID and _SECRET), and that this client may use the grant client_credentials',
+        'the provider rejected the client credentials grant: check OAUTH2_APP_CLIENT_ID and OAUTH2_APP_CLIENT_SECRET (if unset, OAUTH2_CLIENT_ID and OAUTH2_CLIENT_SECRET), and that this client is allowed to use client_credentials',
       );
   }
 
-  function tokenOrThrow({ record: { tokens, failure }, refused }: Entry): TokenSet {
-    const isValid = tokens && tokens.accessToken !== refused && !isExpired(tokens, now());
-    if (tokens && (isValid || !failure)) return tokens; // one with no lifetime at all still serves who fetchedRecord for it
-    throw sharedFailureError(failure, now());
+  function tokenOrThrow({ record: { tokens, failure }, refusedToken }: Entry): TokenSet {
+    const isValid = tokens && tokens.accessToken !== refusedToken && !isExpired(tokens, now());
+    // A token that is issued without any lifetime still serves the callers that requested it.
+    if (tokens && (isValid || !failure)) return tokens;
+    throw toAppError(failure, now());
   }
 
   async function current(scope: readonly string[]): Promise<TokenSet> {
-    const entry = entryOf(scope);
+    const entry = getOrCreateEntry(scope);
     const { tokens } = entry.record;
     if (isUsable(tokens, entry)) {
       if (now() >= entry.refreshAt && !isFailing(entry.record)) refreshOnce(entry);
@@ -175,30 +177,31 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
     current,
 
     replaceRefused(scope, refused) {
-      const entry = entryOf(scope);
+      const entry = getOrCreateEntry(scope);
       const { tokens, isReplacement } = entry.record;
-      const refersToCurrentToken = !tokens || tokens.accessToken === refused.accessToken; // else there is a newer one already
-      const isRecentReplacement = isReplacement && tokens && now() < tokens.issuedAt + replacementPauseMs;
-      if (refersToCurrentToken && !isRecentReplacement) entry.refused = refused.accessToken;
+      const refersToCurrentToken = !tokens || tokens.accessToken === refused.accessToken; // else there is a newer one
+      const isRecentReplacement =
+        isReplacement && tokens && now() < tokens.issuedAt + minReplacementIntervalMs;
+      if (refersToCurrentToken && !isRecentReplacement) entry.refusedToken = refused.accessToken;
       return current(scope);
     },
 
     async drain() {
-      const pending = () => [...entries.values()].flatMap(({ refreshOnce }) => refreshOnce ?? []);
+      const pending = () => [...entries.values()].flatMap(({ pendingRefresh }) => pendingRefresh ?? []);
       while (pending().length > 0) await Promise.all(pending());
     },
   };
 }
 
 function toCachedFailure(failure: OAuthError, now: number): AppTokenFailure {
-  const seconds = Math.max(1, failure.retryAfterSeconds ?? pauseSeconds[failure.kind]);
+  const seconds = Math.max(1, failure.retryAfterSeconds ?? defaultRetryAfterSeconds[failure.kind]);
   const code = transientKinds.has(failure.kind) ? 'temporarily_unavailable' : 'app_token_refused';
   return { code, until: now + seconds * 1000, reason: failure.message };
 }
 
-function sharedFailureError(failure: AppTokenFailure | undefined, now: number): AppError {
+function toAppError(failure: AppTokenFailure | undefined, now: number): AppError {
   const { code = 'temporarily_unavailable', until = now, reason } = failure ?? {};
-  const cause = new Error(`no app token, here or at another instance: ${reason}`);
+  const cause = new Error(`app token unavailable (failure may come from another instance): ${reason}`);
   if (code !== 'temporarily_unavailable') return new AppError(code, { cause });
   return new AppError(code, { cause, retryAfterSeconds: Math.max(1, Math.ceil((until - now) / 1000)) });
 }

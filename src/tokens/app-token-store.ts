@@ -1,38 +1,41 @@
 import type { ErrorCode } from '../errors.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 
-/** What is known of the application's own token for one scope set; both members while a renewal fails ahead of time. */
+/**
+ * The application's own token for one scope set. `tokens` and `failure` are both set when an early refresh has failed
+ * but the old token is still valid.
+ */
 export interface AppTokenRecord {
   readonly tokens?: TokenSet | undefined;
-  /** The API had refused the token that `tokens` came in place of. */
+  /** True when `tokens` replaced a token that an API had rejected. */
   readonly isReplacement?: boolean;
   readonly failure?: AppTokenFailure | undefined;
 }
 
-/** Everyone's answer until `until` (epoch milliseconds); nobody asks the authorization server meanwhile. */
+/** A failure that all callers get until `until` (epoch milliseconds); no token is requested before then. */
 export interface AppTokenFailure {
   readonly code: ErrorCode;
   readonly until: number;
-  /** Evidence for the log. */
+  /** For the log only. */
   readonly reason: string;
 }
 
 /**
- * Shares app tokens between those who need the same one. Both verbs reject when the store is away, and only then: what
- * `change` came to is the caller's to keep.
+ * Shares app tokens between all callers that need the same scopes. Both methods reject only when the store is
+ * unavailable; the caller then has to keep what `change` returned.
  */
 export interface AppTokenStore {
   get(scope: readonly string[]): Promise<AppTokenRecord>;
   /**
-   * Calls `change`, which must not reject, with the newest record and keeps what it returns. For one scope set this
-   * happens one after another, across instances too.
+   * Calls `change`, which must not reject, with the newest record, and stores what it returns. Updates of one scope
+   * set run one at a time, across instances too.
    */
   update(scope: readonly string[], change: Change): Promise<AppTokenRecord>;
 }
 
 type Change = (newest: AppTokenRecord) => Promise<AppTokenRecord>;
 
-/** When nothing in the record is of use any more, epoch milliseconds; `undefined` when nobody can tell. */
+/** When nothing in the record is usable any more, epoch milliseconds; `undefined` if the token has no stated expiry. */
 export function expiresAtOf({ tokens, failure }: AppTokenRecord): number | undefined {
   if (tokens && tokens.expiresAt === undefined) return undefined;
   return Math.max(tokens?.expiresAt ?? 0, failure?.until ?? 0);

@@ -4,40 +4,41 @@ import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 
-/** A token that has to be revoked at the provider (RFC 7009). */
+/** A token to be revoked at the provider (RFC 7009). */
 export interface Revocation {
   readonly token: string;
   readonly hint: 'refresh_token' | 'access_token';
-  /** Since when, epoch milliseconds. */
+  /** When it was queued, epoch milliseconds. */
   readonly since: number;
 }
 
 /**
- * Where revocations wait until the provider has taken them. What is in here is revoked by whichever instance is alive,
- * each token once unless an instance dies at it, with backoff while the provider cannot, for a day at most.
+ * Revocations that are queued until the provider accepts them. Any running instance sends them: each token once, unless
+ * an instance dies while sending it; with backoff while the provider fails, for a day at most.
  */
 export interface RevocationOutbox {
-  /** The tokens will be revoked, whatever happens to this process from now on. */
+  /** Once this settles, the tokens will be revoked even if this process dies. */
   add(tokens: TokenSet): Promise<void>;
-  /** Settles when everything that is due has been tried once. */
+  /** Settles when every due revocation has been attempted once. */
   processDue(): Promise<void>;
-  /** How many tokens wait. */
+  /** The number of queued tokens. */
   pending(): Promise<number>;
-  /** Lets go of what `work` needs; what waits goes on queued. */
+  /** Stops the periodic processing; revocations stay queued. */
   close(): void;
 }
 
+/** A revocation that has failed for this long is given up. */
 export const maxRetryMs = 86_400_000;
-const firstPauseMs = 1_000;
-const maxPauseMs = 60_000;
+const minRetryDelayMs = 1_000;
+const maxRetryDelayMs = 60_000;
 
-/** How long a revocation that failed `attempts` times waits for the next one: doubling, up to a minute. */
-export function pauseMs(attempts: number): number {
-  return Math.min(firstPauseMs * 2 ** (attempts - 1), maxPauseMs);
+/** The delay before the next attempt after `attempts` failed ones: a second, doubling up to a minute. */
+export function retryDelayMs(attempts: number): number {
+  return Math.min(minRetryDelayMs * 2 ** (attempts - 1), maxRetryDelayMs);
 }
 
-/** The refresh token first: it is the one that would make new ones. */
-export function revocationsOf({ accessToken, refreshToken }: TokenSet, since: number): readonly Revocation[] {
+/** One revocation per token, the refresh token first because it can be used to get new tokens. */
+export function toRevocations({ accessToken, refreshToken }: TokenSet, since: number): readonly Revocation[] {
   return [
     ...(refreshToken === undefined ? [] : [{ token: refreshToken, hint: 'refresh_token', since } as const]),
     { token: accessToken, hint: 'access_token', since },
@@ -45,8 +46,9 @@ export function revocationsOf({ accessToken, refreshToken }: TokenSet, since: nu
 }
 
 /**
- * `attempt(revocation)`: true when there is nothing more to do for it: revoked, refused for good, or too old. While the
- * provider has asked for time (`Retry-After`), nothing is sent and the answer is false.
+ * Returns `attempt(revocation)`, which calls the revocation endpoint and resolves to true when the revocation is done:
+ * accepted, rejected for good, or too old. Until a `Retry-After` of the provider is over, it sends nothing and
+ * resolves to false.
  */
 export function createRevoker(
   oauth: Pick<OAuthClient, 'revokeToken'>,
@@ -63,22 +65,22 @@ export function createRevoker(
       const failure = toOAuthError(error);
       if (failure.retryAfterSeconds !== undefined) notBefore = now() + failure.retryAfterSeconds * 1000;
       const isDone = isFinal(failure) || now() - since > maxRetryMs;
-      if (isDone) log.error({ err: failure, hint }, 'a token could not be revoked, and is given up');
-      else log.warn({ err: failure, hint }, 'a revocation is put off: the provider cannot take it');
+      if (isDone) log.error({ err: failure, hint }, 'giving up on revoking a token');
+      else log.warn({ err: failure, hint }, 'token revocation failed; will retry');
       return isDone;
     }
   };
 }
 
-/** A wrong client registration is for the operator to mend, so it is not final. */
+/** False for a wrong client registration, because the operator will correct it. */
 function isFinal({ kind }: OAuthError): boolean {
   return kind === 'rejected_other' || kind === 'invalid_grant' || kind === 'invalid_response';
 }
 
-/** Does `work` about once a second until `signal`, without keeping the process alive for it. */
+/** Calls `work` about once a second until `signal` aborts, without keeping the process alive. */
 export async function runEverySecond(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await delay(1_000 * (0.75 + Math.random() / 2), undefined, { ref: false, signal }).catch(() => undefined);
-    if (!signal.aborted) await work().catch(() => undefined); // the store is away: the next round tries again
+    if (!signal.aborted) await work().catch(() => undefined); // store unavailable: the next call tries again
   }
 }

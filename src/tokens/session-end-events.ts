@@ -1,10 +1,10 @@
-/** Spreads the news that a session has ended, so that what is still open for it can be closed. */
+/** Publishes that a session has ended, so that every instance can close what is still open for it. */
 export interface SessionEndEvents {
-  /** Everyone who listens hears that this session has ended; this instance at once. Never throws. */
+  /** Notifies the listeners on all instances that this session has ended; on this instance at once. Never throws. */
   publish(id: string): void;
   /**
-   * From now on `onEnd` is called with the id of each session that ends on any instance (more than once at times), and
-   * `onGap` after each time in which ends may have gone unheard. To be called once.
+   * Calls `onEnd` with the id of each session that ends on any instance (sometimes more than once), and `onGap` after
+   * each period in which events may have been missed. To be called once.
    */
   listen(onEnd: (id: string) => void, onGap: () => void): void;
   close(): void;

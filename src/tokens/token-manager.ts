@@ -9,43 +9,41 @@ import type { User } from '../oauth/userinfo.ts';
 import type { RevocationOutbox } from './revocation-outbox.ts';
 import { type Change, LeaseLostError, type TokenRecord, type TokenStore } from './token-store.ts';
 
-/** A user's tokens from login to logout. Rejects with `AppError` only. */
+/** The users' tokens from login to logout. Every method rejects only with `AppError`. */
 export interface TokenManager {
-  /** The session `id` is logged in with these tokens, which a login that `requested` this has brought. */
+  /** The session `id` is signed in with the tokens that a login received; `requested` is what that login requested. */
   establish(id: string, tokens: TokenSet, user: User, requested: LoginRequirements): Promise<void>;
-  /** What `current` would start from; asks nobody and does not count as use of the session. */
+  /** Reads the record without refreshing it or extending the session. */
   peek(id: string): Promise<TokenRecord | undefined>;
   /** When the session ends unless it is used, epoch milliseconds. */
   endsAt(id: string): Promise<number | undefined>;
   /**
-   * A record whose access token an API will take, refreshed when its time has come; `undefined` when the session
-   * is not logged in (any more). Everyone who asks while a refresh is under way gets the outcome of that one; while
-   * the old token is still valid nobody waits for it.
-   * @throws AppError `temporarily_unavailable`: expired, and the authorization server cannot be asked now
+   * A record whose access token an API will accept, refreshed if necessary; `undefined` when the session is not (or no
+   * longer) signed in. All callers share a refresh in progress, and wait for it only if the old token has expired.
+   * @throws AppError `temporarily_unavailable`: the token has expired and cannot be refreshed now
    */
   current(id: string): Promise<TokenRecord | undefined>;
   /**
-   * The record refreshed now, whatever was left of its access token.
+   * The record after a refresh, even if its access token was still valid.
    * @throws AppError `no_refresh_token`, `temporarily_unavailable`
    */
   refresh(id: string): Promise<TokenRecord | undefined>;
   /**
-   * The record with another access token than `refused`, which an API no longer takes; asked for once however many
-   * found out, here or at another instance. The record as it is when there is no way to another token, or when the
-   * authorization server gives the same one again.
+   * The record with another access token than `refused`, which an API has rejected; callers on all instances share one
+   * refresh. The record is unchanged when there is no refresh token, or when the server issues the same token again.
    * @throws AppError `temporarily_unavailable`
    */
   replaceRefused(id: string, refused: TokenSet): Promise<TokenRecord | undefined>;
   /**
-   * Nobody is logged in under `id`, for good; its tokens, also those of a refresh under way, are revoked at the
-   * provider: now if it can, else as soon as it can. False when nobody was logged in.
+   * Ends the session `id` for good and revokes its tokens, including those of a refresh in progress, at the provider:
+   * now if possible, otherwise as soon as the provider can. False when no user was signed in.
    */
   end(id: string): Promise<boolean>;
-  /** As `end`, for a session that `successor` has replaced by signing in once more in the same browser. */
+  /** Ends the session that a login of `successor` in the same browser replaced; revokes only another user's tokens. */
   supersede(id: string, successor: User): Promise<void>;
-  /** Nobody comes to be logged in under `id`; the tokens that were meant for it are revoked, when given. */
+  /** Rolls back an incomplete login: ends the session `id` and revokes `tokens`, if given. */
   discard(id: string, tokens: TokenSet | undefined): Promise<void>;
-  /** Settles when nothing is under way in the background. */
+  /** Settles when no background work is in progress. */
   drain(): Promise<void>;
 }
 
@@ -57,29 +55,29 @@ interface TokenManagerParts {
   readonly log: Logger;
 }
 
-/** An access token this close to its end may not survive the way to the API. */
+/** An access token with less lifetime left than this may expire on its way to the API. */
 const expirySafetyMarginMs = 2_000;
-/** How long a session waits after a failure for which the server named no time. */
-const pauseSeconds: Partial<Record<OAuthErrorKind, number>> = {
+/** How long refreshes of a session pause after a failure when the server sent no `Retry-After`. */
+const defaultRetryAfterSeconds: Partial<Record<OAuthErrorKind, number>> = {
   outcome_unknown: 3,
   client_misconfigured: 5,
   rejected_other: 30,
 };
-/** A refresh that was held up begins anew this often. */
-const maxAttempts = 3;
-/** A person who signs out does not wait longer than this for the provider; the revocation itself goes on. */
+const maxRestarts = 3; // of a refresh that lost its lease
+/** A sign-out waits no longer than this for the provider; the revocation itself continues. */
 const maxRevocationWaitMs = 2_000;
 
+/** A manager whose records are in `store` and whose revocations go through `outbox`. */
 export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
   const background = new Set<Promise<unknown>>();
 
-  function inBackground(work: Promise<unknown>): void {
-    const settled = work.catch(() => undefined).finally(() => background.delete(settled)); // logged where it failed
+  function runInBackground(work: Promise<unknown>): void {
+    const settled = work.catch(() => undefined).finally(() => background.delete(settled)); // it was logged
     background.add(settled);
   }
 
-  /** One refresh per session in this process, one after another across processes (`TokenStore.update`). */
+  /** One refresh of a session at a time: callers in this process share it, `TokenStore.update` serializes processes. */
   function refreshOnce(id: string, observed: TokenSet, isRefused = false): Promise<TokenRecord | undefined> {
     const pending = refreshes.get(id);
     if (pending) return pending;
@@ -95,20 +93,19 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   ): Promise<TokenRecord | undefined> {
     const change: Change = (newest, confirmAndExtend) =>
       decideRefresh(newest, observed, isRefused, confirmAndExtend);
-    // Signed out while the provider was asked: what it gave must not outlive the session.
-    const refused = ({ tokens }: TokenRecord) => inBackground(revoke(tokens));
-    for (let attempts = 0; ; attempts += 1) {
+    for (let restarts = 0; ; restarts += 1) {
       try {
-        return await store.update(id, change, refused);
+        // If the session ends during the refresh, the new tokens must not outlive it.
+        return await store.update(id, change, ({ tokens }) => runInBackground(revoke(tokens)));
       } catch (error) {
-        // This process was held up; what another did meanwhile is observed by reading anew.
+        // This process was paused; re-reading the record shows what another instance did meanwhile.
         if (!(error instanceof LeaseLostError)) throw error;
-        if (attempts === maxAttempts) throw storeUnavailable(error);
+        if (restarts === maxRestarts) throw storeUnavailable(error);
       }
     }
   }
 
-  /** The table "what a refresh may end in" of ARCHITECTURE.md: the record to keep, none, or a failure that keeps it. */
+  /** The refresh table in ARCHITECTURE.md: returns the record to store or none, or throws to keep the old record. */
   async function decideRefresh(
     newest: TokenRecord,
     observed: TokenSet,
@@ -125,50 +122,57 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     } catch (error) {
       if (error instanceof LeaseLostError || error instanceof AppError) throw error; // nothing was sent
       const failure = toOAuthError(error);
-      if (failure.kind === 'invalid_grant') {
-        log.info({ err: failure }, 'the provider ended a login: it refuses the refresh token');
+      const { kind } = failure;
+      if (kind === 'invalid_grant') {
+        log.info({ err: failure }, 'session ended: the provider rejected the refresh token (invalid_grant)');
         return undefined;
       }
-      // A token whose end was not said is good until an API says that it is not.
+      // A token without a stated lifetime is valid until an API rejects it.
       const hasExpired = isExpiredNow() || (isRefused && newest.tokens.expiresAt === undefined);
-      if (failure.kind === 'rejected_other' && hasExpired) {
-        log.warn({ err: failure }, 'the provider ended a login without saying invalid_grant');
+      if (kind === 'rejected_other' && hasExpired) {
+        log.warn(
+          { err: failure },
+          'session ended: the provider rejected the refresh token with a non-standard error',
+        );
         return undefined;
       }
-      if (failure.kind === 'client_misconfigured')
-        log.error({ err: failure }, 'the provider refuses this client: check OAUTH2_CLIENT_ID and _SECRET');
-      else log.warn({ err: failure, kind: failure.kind }, 'a refresh is put off, and the login stands');
+      if (kind === 'client_misconfigured')
+        log.error(
+          { err: failure },
+          'the provider rejected our client credentials: check OAUTH2_CLIENT_ID and OAUTH2_CLIENT_SECRET',
+        );
+      else log.warn({ err: failure, kind }, 'token refresh failed; keeping the session and retrying later');
       throw toRetryLaterError(failure, newest.tokens);
     }
   }
 
-  /** For how long nobody asks again for this session. */
+  /** The error that defers refreshes of this session, on every instance, by its `retryAfterSeconds`. */
   function toRetryLaterError(failure: OAuthError, { expiresAt = 0 }: TokenSet): AppError {
     const untilExpirySeconds = Math.max(1, (expiresAt - now()) / 1000);
-    const seconds = failure.retryAfterSeconds ?? pauseSeconds[failure.kind] ?? 1;
-    // A final no ends the login when the token is over; that moment must not be missed.
-    const isRejection = failure.kind === 'rejected_other';
-    const retryAfterSeconds = Math.ceil(isRejection ? Math.min(seconds, untilExpirySeconds) : seconds);
+    const seconds = failure.retryAfterSeconds ?? defaultRetryAfterSeconds[failure.kind] ?? 1;
+    // After a final rejection the session ends when the token expires; the pause must not outlast that moment.
+    const isFinalRejection = failure.kind === 'rejected_other';
+    const retryAfterSeconds = Math.ceil(isFinalRejection ? Math.min(seconds, untilExpirySeconds) : seconds);
     return new AppError('temporarily_unavailable', { cause: failure, retryAfterSeconds });
   }
 
-  /** For tokens nobody waits for; they end by themselves should the outbox be out of reach. */
+  /** Revokes tokens that no caller waits for; if the outbox is unavailable, they stay valid until they expire. */
   async function revoke(tokens: TokenSet): Promise<void> {
     try {
       await outbox.add(tokens);
     } catch (error) {
-      log.error({ err: error }, 'tokens could not be written down for revocation');
+      log.error({ err: error }, 'failed to queue tokens for revocation; they stay valid until they expire');
       return;
     }
     await processOutbox();
   }
 
-  /** The provider is asked at once, and a person who signs out waits a little for it; the outbox sees to the rest. */
+  /** Sends the revocations at once, which a sign-out waits for briefly; the outbox retries those that fail. */
   async function processOutbox(): Promise<void> {
     const work = outbox.processDue().catch((error: unknown) => {
-      log.warn({ err: error }, 'a revocation waits in the outbox');
+      log.warn({ err: error }, 'processing the revocation outbox failed; entries remain queued');
     });
-    inBackground(work);
+    runInBackground(work);
     await Promise.race([work, delay(maxRevocationWaitMs, undefined, { ref: false })]);
   }
 
@@ -183,24 +187,24 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     endsAt: (id) => store.endsAt(id),
 
     async current(id) {
-      const record = await store.get(id, { slide: true });
+      const record = await store.get(id, { touch: true });
       if (!record || isFresh(record.tokens, now())) return record;
       const { tokens } = record;
       const safetyMarginMs = Math.min(expirySafetyMarginMs, refreshWindowMs(tokens) / 2);
       if (!isExpired(tokens, now() + safetyMarginMs)) {
-        if (tokens.refreshToken !== undefined) inBackground(refreshOnce(id, tokens));
+        if (tokens.refreshToken !== undefined) runInBackground(refreshOnce(id, tokens));
         return record;
       }
       try {
         return await refreshOnce(id, tokens);
       } catch (error) {
-        if (!isExpired(tokens, now())) return record; // better late than logged out
+        if (!isExpired(tokens, now())) return record; // a token about to expire is better than none
         throw error;
       }
     },
 
     async refresh(id) {
-      const record = await store.get(id, { slide: true });
+      const record = await store.get(id, { touch: true });
       if (!record || isExpiredAndUnrefreshable(record.tokens, now())) return undefined;
       if (record.tokens.refreshToken === undefined) throw new AppError('no_refresh_token');
       return refreshOnce(id, record.tokens);
@@ -210,7 +214,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
 
     async end(id) {
       const record = await store.get(id);
-      // Written down before anything is removed: a process that dies in between leaves no token nobody knows of.
+      // Queued before the record is removed: if the process dies in between, no valid token is forgotten.
       if (record) await outbox.add(record.tokens);
       const taken = await store.take(id);
       if (taken && taken.tokens.accessToken !== record?.tokens.accessToken) await outbox.add(taken.tokens);
@@ -221,15 +225,15 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
 
     async supersede(id, successor) {
       const record = await store.take(id);
-      // Providers revoke by grant, and the new login of the same person often shares the old one's (decision 3).
+      // Providers revoke by grant, and a new login of the same user often shares the old one's grant (decision 3).
       const isDifferentUser = record?.user.sub !== undefined && record.user.sub !== successor.sub;
-      if (record && isDifferentUser && successor.sub !== undefined) inBackground(revoke(record.tokens));
+      if (record && isDifferentUser && successor.sub !== undefined) runInBackground(revoke(record.tokens));
     },
 
     async discard(id, tokens) {
-      if (tokens) inBackground(revoke(tokens));
+      if (tokens) runInBackground(revoke(tokens));
       await store.take(id).catch((error: unknown) => {
-        log.warn({ err: error }, 'a login that came to nothing could not be cleared away');
+        log.warn({ err: error }, 'failed to clean up after an incomplete login');
       });
     },
 
@@ -240,7 +244,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   };
 }
 
-/** Expired, and nothing to renew it with. */
+/** True when the access token has expired and there is no refresh token. */
 function isExpiredAndUnrefreshable(tokens: TokenSet, now: number): boolean {
   return tokens.refreshToken === undefined && isExpired(tokens, now);
 }

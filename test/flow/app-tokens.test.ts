@@ -247,7 +247,7 @@ describe.each([
       '401, wrong credentials',
       () => answering(401, { error: 'invalid_client' }, { 'www-authenticate': 'Basic' }),
       { code: 'app_token_refused', status: 502, retryAfterSeconds: undefined },
-      /OAUTH2_APP_CLIENT_ID and _SECRET/,
+      /OAUTH2_APP_CLIENT_ID and OAUTH2_APP_CLIENT_SECRET/,
     ],
     ['403 with a page', () => answering(403, '<h1>no</h1>'), { code: 'app_token_refused' }, /CLIENT_ID/],
     [
@@ -364,7 +364,7 @@ describe('app tokens while Redis is away', () => {
     expect(distinct(second)).toBe(1);
     expect(world.asked()).toBe(2);
     expect(logged.warn).toHaveLength(1);
-    expect(logged.warn[0]).toContain('the store cannot be asked');
+    expect(logged.warn[0]).toContain('app token store unavailable');
     world.advance(accessTokenSeconds * 0.95);
     await tokens.current(read);
     await tokens.drain();

@@ -88,7 +88,7 @@ describe('the ends of sessions on one Redis', () => {
     const id = randomUUID();
     ends.publish(id);
     expect(heard).toEqual([id]);
-    await eventually(() => lines.some((line) => line.includes('could not be told')));
+    await eventually(() => lines.some((line) => line.includes('failed to publish a session end')));
   });
 
   test('an outage is one line in the log, however long it lasts', async () => {
@@ -104,6 +104,6 @@ describe('the ends of sessions on one Redis', () => {
     const { missed } = listening(createRedisSessionEndEvents(redis, log));
     await eventually(() => tries > 3);
     expect(missed).toEqual([]);
-    expect(lines.filter((line) => line.includes('are not heard now'))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes('session-end subscription failed'))).toHaveLength(1);
   });
 });

@@ -126,7 +126,7 @@ describe('streams of sessions on one Redis', () => {
     const signedInAt = Date.now() - 999_000;
     await here.store.put(id, record(signedInAt));
     const stream = openStream(here, id);
-    await here.store.get(id, { slide: true });
+    await here.store.get(id, { touch: true });
     await eventually(() => stream.ended.length === 1);
     expect(stream.at).toBeGreaterThanOrEqual(signedInAt + 1_000_000);
   });

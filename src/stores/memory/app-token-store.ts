@@ -1,7 +1,7 @@
 import { type AppTokenRecord, type AppTokenStore, expiresAtOf } from '../../tokens/app-token-store.ts';
 import { createKeyedMutex } from '../keyed-mutex.ts';
 
-/** A store that lives and ends with this process. */
+/** An app token store in the memory of this process. */
 export function createMemoryAppTokenStore(now: () => number): AppTokenStore {
   const records = new Map<string, AppTokenRecord>();
   const runExclusive = createKeyedMutex();

@@ -1,12 +1,12 @@
 import { type ConsumedStates, consumedForMs } from '../../login/consumed-states.ts';
 
-/** Remembers in this process. */
+/** Consumed states in the memory of this process. */
 export function createMemoryConsumedStates(now: () => number): ConsumedStates {
   const consumed = new Map<string, number>();
   return {
     async consume(nonce) {
       for (const [other, until] of consumed) {
-        if (until > now()) break; // the rest is younger still
+        if (until > now()) break; // all others are newer
         consumed.delete(other);
       }
       if (consumed.has(nonce)) return false;

@@ -1,12 +1,12 @@
 import {
-  pauseMs,
   type Revocation,
   type RevocationOutbox,
-  revocationsOf,
+  retryDelayMs,
   runEverySecond,
+  toRevocations,
 } from '../../tokens/revocation-outbox.ts';
 
-/** Waits in this process, and ends with it. */
+/** A revocation outbox in the memory of this process; what is queued is lost when the process ends. */
 export function createMemoryRevocationOutbox(
   attempt: (revocation: Revocation) => Promise<boolean>,
   now: () => number,
@@ -17,11 +17,11 @@ export function createMemoryRevocationOutbox(
   async function processDue(): Promise<void> {
     for (const [revocation, state] of queued) {
       if (state.dueAt > now()) continue;
-      state.dueAt = Number.POSITIVE_INFINITY; // under way: nobody else takes it
+      state.dueAt = Number.POSITIVE_INFINITY; // in progress: no other run may attempt it
       if (await attempt(revocation)) queued.delete(revocation);
       else {
         state.attempts += 1;
-        state.dueAt = now() + pauseMs(state.attempts);
+        state.dueAt = now() + retryDelayMs(state.attempts);
       }
     }
   }
@@ -29,7 +29,7 @@ export function createMemoryRevocationOutbox(
   runEverySecond(processDue, closed.signal);
   return {
     async add(tokens) {
-      for (const each of revocationsOf(tokens, now())) queued.set(each, { attempts: 0, dueAt: now() });
+      for (const each of toRevocations(tokens, now())) queued.set(each, { attempts: 0, dueAt: now() });
     },
     processDue,
     pending: async () => queued.size,

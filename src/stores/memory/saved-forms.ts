@@ -1,16 +1,16 @@
 import { AppError } from '../../errors.ts';
 import { leftMs, maxPerSession, type SavedForm, type SavedForms } from '../../saved-forms/saved-forms.ts';
 
-const maxInMemory = 200;
+const maxForms = 200;
 
-/** Keeps forms in this process, the newest two hundred of them. */
+/** Saved forms in the memory of this process: the newest two hundred. */
 export function createMemorySavedForms(now: () => number): SavedForms {
   const forms = new Map<string, SavedForm>();
 
   function pruneExpired(): void {
     for (const [id, form] of forms) if (leftMs(form, now()) <= 0) forms.delete(id);
     const [oldest] = forms.keys();
-    if (oldest !== undefined && forms.size >= maxInMemory) forms.delete(oldest);
+    if (oldest !== undefined && forms.size >= maxForms) forms.delete(oldest);
   }
 
   function getUnexpired(id: string): SavedForm | undefined {
@@ -21,8 +21,8 @@ export function createMemorySavedForms(now: () => number): SavedForms {
   return {
     async put(id, form) {
       pruneExpired();
-      const ofSession = [...forms.values()].filter(({ sessionId }) => sessionId === form.sessionId);
-      if (ofSession.length >= maxPerSession) throw new AppError('too_many_requests');
+      const formsOfSession = [...forms.values()].filter(({ sessionId }) => sessionId === form.sessionId);
+      if (formsOfSession.length >= maxPerSession) throw new AppError('too_many_requests');
       if (leftMs(form, now()) > 0) forms.set(id, form);
     },
     peek: async (id) => getUnexpired(id),

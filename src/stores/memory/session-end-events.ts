@@ -1,6 +1,6 @@
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 
-/** For the one process that knows all its sessions: it misses nothing. */
+/** Session-end events within a single process, which never misses one. */
 export function createMemorySessionEndEvents(): SessionEndEvents {
   let notifyListener = (_id: string) => {};
   return {

@@ -15,14 +15,14 @@ interface Entry {
   failure?: { readonly error: AppError; readonly until: number };
 }
 
-/** A store that lives and sessionEndEvents with this process; `sessionEndEvents` is told of each session it sessionEndEvents before its time. */
+/** A token store in the memory of this process. It publishes each session that it ends before the session expires. */
 export function createMemoryTokenStore(
   lifetime: Lifetime,
   now: () => number,
   sessionEndEvents: Pick<SessionEndEvents, 'publish'>,
 ): TokenStore {
   const entries = new Map<string, Entry>();
-  const ended = new Map<string, number>(); // the sessionEndEvents of sessions, oldest first, until nothing of them can come back
+  const tombstones = new Map<string, number>(); // when sessions ended, oldest first, until nothing can restore them
   const runExclusive = createKeyedMutex();
 
   function expiresAtOf({ record, usedAt }: Entry): number {
@@ -42,24 +42,24 @@ export function createMemoryTokenStore(
   }
 
   function pruneExpired(): void {
-    for (const id of entries.keys()) getUnexpired(id); // nobody else asks after sessions that were left
-    for (const [id, at] of ended) {
+    for (const id of entries.keys()) getUnexpired(id); // nothing else removes abandoned sessions
+    for (const [id, at] of tombstones) {
       if (now() < at + lifetime.absoluteSeconds * 1000) break;
-      ended.delete(id);
+      tombstones.delete(id);
     }
   }
 
   return {
-    async get(id, { slide = false } = {}) {
+    async get(id, { touch = false } = {}) {
       const entry = getUnexpired(id);
-      if (slide && entry && now() - entry.usedAt >= touchIntervalMs(lifetime)) entry.usedAt = now();
+      if (touch && entry && now() - entry.usedAt >= touchIntervalMs(lifetime)) entry.usedAt = now();
       return entry?.record;
     },
 
     put: (id, record) =>
       runExclusive(id, async () => {
         pruneExpired();
-        if (ended.has(id)) throw new AppError('login_required');
+        if (tombstones.has(id)) throw new AppError('login_required');
         entries.set(id, { record, usedAt: now() });
       }),
 
@@ -89,7 +89,7 @@ export function createMemoryTokenStore(
       await waitForPending(runExclusive, id, maxTakeWaitMs);
       const entry = getUnexpired(id);
       entries.delete(id);
-      ended.set(id, now());
+      tombstones.set(id, now());
       sessionEndEvents.publish(id);
       return entry?.record;
     },

@@ -5,21 +5,22 @@ import { type AppTokenRecord, type AppTokenStore, expiresAtOf } from '../../toke
 import type { RedisConnection } from './connection.ts';
 import { createLeases } from './lease.ts';
 
-/** A token whose end nobody knows is forgotten when nothing was written in its place for this long. */
+/** How long a token without a stated expiry is stored, unless another one replaces it. */
 const maxAgeMs = 30 * 86_400_000;
 
 interface RedisAppTokenStoreOptions {
-  /** Tells this client at its provider from others on the same Redis, whose tokens it must not use. */
+  /** Identifies this client and its provider; it must not use the tokens of other clients on the same Redis. */
   readonly client: string;
   readonly redis: RedisConnection;
-  /** The first seals, all open. */
+  /** The first one seals, all of them unseal. */
   readonly secrets: readonly Secret[];
   readonly now: () => number;
 }
 
 /**
- * The store many instances share: one sealed record per client and scope set, gone when nothing in it is of use any
- * more. A lease that lapses may have two instances ask for a token; both tokens are good, and the later one is kept.
+ * An app token store that all instances share: one sealed record per client and scope set, which expires when nothing
+ * in it is usable. After a lost lease, two instances may request a token; both tokens are valid, and the later one is
+ * stored.
  */
 export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): AppTokenStore {
   const { client, redis, now } = options;
@@ -37,7 +38,7 @@ export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): Ap
       const text = sealed && unseal(sealingKey, sealed, key);
       if (typeof text === 'string') return JSON.parse(text) as AppTokenRecord; // only an instance can have sealed it
     }
-    return {}; // sealed with a secret that is not known here: another token does no harm
+    return {}; // sealed with a secret unknown here: requesting another token does no harm
   }
 
   async function write(key: string, record: AppTokenRecord): Promise<void> {

@@ -7,25 +7,25 @@ import type { Logger } from '../../logger.ts';
 export type RedisConnection = Redis | Cluster;
 
 const replicaWaitTimeoutMs = 500;
-const startTimeoutMs = 2_000;
+const readyTimeoutMs = 2_000;
 const reconnectGraceMs = 1_500;
-const retryDelay = (attempt: number) => Math.min(50 * attempt, 500);
+const reconnectDelayMs = (attempt: number) => Math.min(50 * attempt, 500);
 
 /**
- * A connection that fails fast while Redis is away, so that requests get their 503 within two seconds, and that comes
- * back by itself: to the new master after a failover, too.
+ * A connection that fails fast while Redis is unavailable, so that requests get their 503 within two seconds, and that
+ * reconnects automatically, also to the new master after a failover.
  */
 export function connectRedis(url: Secret, log: Logger): RedisConnection {
   const parsed = parseRedisUrl(url.reveal());
-  if (!parsed) throw new Error('REDIS_URL is of no form that is known');
+  if (!parsed) throw new Error('REDIS_URL has an unsupported format');
   const { kind, nodes, name, tls, database, username, password } = parsed;
   const commonOptions = {
     connectTimeout: 1_000,
-    commandTimeout: 800, // twice that, as a command may first wait for the pipeline before it, is below two seconds
+    commandTimeout: 800, // a command may first wait for the pipeline before it, and both must fail within two seconds
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
-    retryStrategy: retryDelay,
-    // A master that was demoted says READONLY; the connection is then made anew, to whoever is master now.
+    retryStrategy: reconnectDelayMs,
+    // A demoted master responds with READONLY; reconnecting leads to the current master.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
@@ -38,7 +38,7 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
         redisOptions: commonOptions,
         enableAutoPipelining: true,
         enableOfflineQueue: false,
-        clusterRetryStrategy: retryDelay,
+        clusterRetryStrategy: reconnectDelayMs,
       });
     if (kind === 'sentinel')
       return new Redis({
@@ -46,7 +46,7 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
         enableAutoPipelining: true,
         sentinels: [...nodes],
         name,
-        sentinelRetryStrategy: retryDelay,
+        sentinelRetryStrategy: reconnectDelayMs,
         failoverDetector: true,
       });
     return new Redis({ ...commonOptions, ...nodes[0], db: database, enableAutoPipelining: true });
@@ -54,13 +54,13 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
 
   const redis = connect();
   redis.on('error', (error) => log.warn({ err: error }, 'Redis connection error'));
-  redis.on('ready', () => log.info('Redis is connected'));
+  redis.on('ready', () => log.info('connected to Redis'));
   return redis;
 }
 
 /**
- * Settles when `replicas` have every write made so far (Redis WAIT), or after half a second, with a warning: the write
- * stands either way, but a failover may lose it.
+ * Returns a function that settles when `replicas` replicas have every write made so far (Redis WAIT), or after half a
+ * second, with a warning: the write has succeeded either way, but a failover may lose it.
  */
 export function createReplicaWait(
   redis: RedisConnection,
@@ -71,13 +71,17 @@ export function createReplicaWait(
     if (replicas === 0 || redis instanceof Cluster) return;
     const confirmed = await redis.wait(replicas, replicaWaitTimeoutMs);
     if (confirmed < replicas)
-      log.warn({ confirmed, replicas }, 'a write is not confirmed by enough Redis replicas');
+      log.warn(
+        { confirmed, replicas },
+        'write not confirmed by enough Redis replicas; a failover may lose it',
+      );
   };
 }
 
 /**
- * True for the first moment after Redis has come back. It belongs to those who still have something to write: a failover
- * can lose leases, and whoever refreshed before it must not be overtaken by someone who reads the older record.
+ * Returns a function that is true during the reconnect grace, the first 1.5 seconds after Redis has reconnected.
+ * Instances with pending writes write first: a failover can lose leases, and an instance that refreshed before it must
+ * not be overtaken by one that reads the older record.
  */
 export function createReconnectGrace(redis: RedisConnection): () => boolean {
   let hasBeenReady = redis.status === 'ready';
@@ -89,8 +93,8 @@ export function createReconnectGrace(redis: RedisConnection): () => boolean {
   return () => Date.now() - reconnectedAt < reconnectGraceMs;
 }
 
-/** Settles when Redis can be asked, or after two seconds. */
+/** Settles when Redis accepts commands, or after two seconds. */
 export async function waitUntilReady(redis: RedisConnection): Promise<void> {
   if (redis.status === 'ready') return;
-  await once(redis, 'ready', { signal: AbortSignal.timeout(startTimeoutMs) }).catch(() => undefined); // it was logged
+  await once(redis, 'ready', { signal: AbortSignal.timeout(readyTimeoutMs) }).catch(() => undefined); // it was logged
 }

@@ -2,7 +2,7 @@ import { storeUnavailable } from '../../errors.ts';
 import { type ConsumedStates, consumedForMs } from '../../login/consumed-states.ts';
 import type { RedisConnection } from './connection.ts';
 
-/** Remembers for every instance on the same Redis. */
+/** Consumed states that all instances on the same Redis share. */
 export function createRedisConsumedStates(redis: RedisConnection): ConsumedStates {
   const key = (nonce: string) => `latchkey:spent:${nonce}`;
   return {
@@ -14,7 +14,7 @@ export function createRedisConsumedStates(redis: RedisConnection): ConsumedState
       }
     },
     async release(nonce) {
-      await redis.del(key(nonce)).catch(() => undefined); // then it stays consumed, and the login starts anew
+      await redis.del(key(nonce)).catch(() => undefined); // the state stays consumed, and the login starts again
     },
   };
 }

@@ -6,7 +6,7 @@ import { createKeyedMutex } from '../keyed-mutex.ts';
 import type { RedisConnection } from './connection.ts';
 
 const leaseMs = 2_000;
-/** A process that is held up for less than this while its question is on the way to the provider loses nothing. */
+/** A process that is paused for less than this during the token request keeps its lease. */
 const leaseBeforeSendMs = 6_000;
 const maxWaitMs = 30_000;
 const maxPauseMs = 250;
@@ -14,11 +14,11 @@ const maxPauseMs = 250;
 const extendIfOwner = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end`;
 const releaseIfOwner = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end`;
 
-/** What work knows of the lease it runs in. */
+/** The lease that `work` runs under. */
 export interface Lease {
   /**
-   * Settles when the lease is still ours and stays so for six seconds more, even if this process is held up: to be
-   * called right before something that must not happen twice.
+   * Once this settles, this process owns the lease for six more seconds, even if it is paused. To be called immediately
+   * before something that must not happen twice.
    * @throws LeaseLostError
    */
   confirmAndExtend(): Promise<void>;
@@ -27,9 +27,9 @@ export interface Lease {
 type WithLease = <T>(id: string, work: (lease: Lease) => Promise<T>) => Promise<T>;
 
 /**
- * `withLease(id, work)`: as `runExclusive`, across every instance on the same Redis. The lease is renewed while `work` runs
- * and lapses by itself when its process dies, so `work` must still write by compare-and-set: a process that was
- * held up may outlive its lease. Whoever waits looks again at growing, random intervals, for 30 s at most.
+ * Returns `withLease(id, work)`: like `runExclusive`, but across all instances on the same Redis. The lease is extended
+ * while `work` runs and expires when its process dies. `work` must still write by compare-and-set, because a paused
+ * process may outlive its lease. Waiting instances try again at growing, random intervals, for 30 s at most.
  * @param keyOf the Redis key of an id's lease
  */
 export function createLeases(redis: RedisConnection, keyOf: (id: string) => string): WithLease {
@@ -38,7 +38,7 @@ export function createLeases(redis: RedisConnection, keyOf: (id: string) => stri
   async function acquire(key: string, owner: string): Promise<void> {
     const deadline = Date.now() + maxWaitMs;
     for (let pauseMs = 20; (await redis.set(key, owner, 'PX', leaseMs, 'NX')) === null; ) {
-      if (Date.now() > deadline) throw new Error('a lease was not to be had in time');
+      if (Date.now() > deadline) throw new Error('timed out waiting for the lease');
       await delay(pauseMs * (0.5 + Math.random()));
       pauseMs = Math.min(pauseMs * 1.5, maxPauseMs);
     }
@@ -52,20 +52,20 @@ export function createLeases(redis: RedisConnection, keyOf: (id: string) => stri
       let lengthMs = leaseMs;
       const extend = () => redis.eval(extendIfOwner, 1, key, owner, lengthMs);
       const extension = setInterval(() => {
-        extend().catch(() => undefined); // the next beat tries again
+        extend().catch(() => undefined); // the next interval tries again
       }, leaseMs / 4);
       async function confirmAndExtend(): Promise<void> {
         lengthMs = leaseBeforeSendMs;
         const isOwner = await extend().catch((error: unknown) => {
           throw storeUnavailable(error);
         });
-        if (!isOwner) throw new LeaseLostError('a lease has lapsed');
+        if (!isOwner) throw new LeaseLostError('lease lost');
       }
       try {
         return await work({ confirmAndExtend });
       } finally {
         clearInterval(extension);
-        redis.eval(releaseIfOwner, 1, key, owner).catch(() => undefined); // else it lapses by itself
+        redis.eval(releaseIfOwner, 1, key, owner).catch(() => undefined); // otherwise it expires
       }
     });
   };

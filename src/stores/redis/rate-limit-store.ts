@@ -2,11 +2,11 @@ import { RedisStore } from 'rate-limit-redis';
 import type { RedisConnection } from './connection.ts';
 
 /**
- * Counts that all instances on the same Redis share, one set of them for each `name`.
+ * Counters that all instances on the same Redis share, one set for each `name`.
  *
- * The package loads its scripts once, when it is made, and is of no use ever after if Redis was away just then; and a
- * node of a cluster that becomes master knows none of them. So here a script goes by its own text instead of a digest,
- * and travels with every call.
+ * rate-limit-redis loads its scripts once, when the store is created: it never works if Redis was unavailable at that
+ * moment, and a cluster node that becomes master does not have the scripts. So here every call sends the text of the
+ * script instead of its digest.
  */
 export function createRedisRateLimitStore(redis: RedisConnection, name: string): RedisStore {
   return new RedisStore({
@@ -14,9 +14,9 @@ export function createRedisRateLimitStore(redis: RedisConnection, name: string):
     async sendCommand(command, ...args) {
       const [script = '', keys, ...rest] = args;
       if (command === 'SCRIPT') return args[1] ?? ''; // SCRIPT LOAD
-      if (command !== 'EVALSHA') throw new Error(`${command} is not needed to count`);
+      if (command !== 'EVALSHA') throw new Error(`unsupported rate-limit command: ${command}`);
       const reply = await redis.eval(script, Number(keys), ...rest);
-      if (!Array.isArray(reply)) throw new Error('Redis answered something else than a count');
+      if (!Array.isArray(reply)) throw new Error('unexpected reply from the rate-limit script');
       return reply;
     },
   });

@@ -4,21 +4,21 @@ import type { Secret } from '../../crypto/secret.ts';
 import { storeUnavailable } from '../../errors.ts';
 import {
   maxRetryMs,
-  pauseMs,
   type Revocation,
   type RevocationOutbox,
-  revocationsOf,
+  retryDelayMs,
   runEverySecond,
+  toRevocations,
 } from '../../tokens/revocation-outbox.ts';
 import type { RedisConnection } from './connection.ts';
 
 const group = 'instances';
 const batch = 32;
-/** An attempt of another instance may be under way for this long; after that the instance is taken for dead. */
+/** An attempt of another instance may take this long; after that, the instance counts as dead. */
 const claimAfterIdleMs = 15_000;
 
 interface RedisRevocationOutboxOptions {
-  /** Tells this client at its provider from others on the same Redis, who could not revoke its tokens. */
+  /** Identifies this client and its provider; other clients on the same Redis could not revoke its tokens. */
   readonly client: string;
   readonly redis: RedisConnection;
   readonly secrets: readonly Secret[];
@@ -27,9 +27,9 @@ interface RedisRevocationOutboxOptions {
 }
 
 /**
- * A Redis stream with one consumer group for all instances. An entry is one token, sealed. Its first attempt is made by
- * whoever reads it, as a rule the instance that added it; after that it stays pending, and whoever finds that its pause
- * is over claims it. The pause grows with the number of deliveries, which Redis counts.
+ * A Redis stream with one consumer group for all instances. An entry is one sealed token. The instance that reads it,
+ * usually the one that added it, makes the first attempt. After a failure the entry stays pending until an instance
+ * finds its retry delay over and claims it. The delay grows with the number of deliveries, which Redis counts.
  */
 export function createRedisRevocationOutbox(options: RedisRevocationOutboxOptions): RevocationOutbox {
   const { redis, attempt, now } = options;
@@ -37,14 +37,14 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
   const keys = options.secrets.map((secret) => deriveKey(secret, 'revocations'));
   const consumer = randomUUID();
   const closed = new AbortController();
-  /** Entries this instance has tried and put off, so that it knows that nothing is under way. */
+  /** Entries that this instance has attempted and deferred, so it knows that no attempt is in progress. */
   const deferredIds = new Set<string>();
   let hasGroup = false;
 
   async function ensureGroup(): Promise<void> {
     if (hasGroup) return;
     await redis.xgroup('CREATE', stream, group, '0', 'MKSTREAM').catch((error: Error) => {
-      if (!error.message.startsWith('BUSYGROUP')) throw error; // another instance has made it
+      if (!error.message.startsWith('BUSYGROUP')) throw error; // another instance has created it
     });
     hasGroup = true;
   }
@@ -57,11 +57,11 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
     return undefined;
   }
 
-  /** Entries `[id, [field, value]]` that are delivered to this instance, one attempt each. */
+  /** Makes one attempt for each entry `[id, [field, value]]` that Redis has delivered to this instance. */
   async function deliver(entries: readonly Entry[]): Promise<void> {
     for (const [id, fields] of entries) {
       const revocation = fields?.[1] === undefined ? undefined : unsealRevocation(fields[1]);
-      // One that this instance cannot open may have been sealed with a secret that only newer instances have yet.
+      // An entry that cannot be unsealed here may be sealed with a secret that only newer instances have yet.
       const isDone = revocation ? await attempt(revocation) : now() - Number.parseInt(id, 10) > maxRetryMs;
       deferredIds.delete(id);
       if (!isDone) {
@@ -76,14 +76,14 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
     if ((await redis.xlen(stream)) === 0) return deferredIds.clear();
     await ensureGroup();
     for (let entries = await readNew(); entries.length > 0; entries = await readNew()) await deliver(entries);
-    const pending = (await redis.xpending(stream, group, 'IDLE', pauseMs(1), '-', '+', batch)) as Pending[];
-    for (const [id, , idleMs, deliveries] of pending) {
-      const pause = deferredIds.has(id)
-        ? pauseMs(deliveries)
-        : Math.max(pauseMs(deliveries), claimAfterIdleMs);
-      // Claiming tells Redis the pause once more, so that of two who claim at once only one gets it.
-      if (idleMs >= pause)
-        await deliver((await redis.call('XCLAIM', stream, group, consumer, pause, id)) as Entry[]);
+    const pending = await redis.xpending(stream, group, 'IDLE', retryDelayMs(1), '-', '+', batch);
+    for (const [id, , idleMs, deliveries] of pending as Pending[]) {
+      const minIdleMs = deferredIds.has(id)
+        ? retryDelayMs(deliveries)
+        : Math.max(retryDelayMs(deliveries), claimAfterIdleMs);
+      // XCLAIM checks the idle time again, so of two instances that claim at the same time only one gets the entry.
+      if (idleMs >= minIdleMs)
+        await deliver((await redis.call('XCLAIM', stream, group, consumer, minIdleMs, id)) as Entry[]);
     }
   }
 
@@ -96,7 +96,7 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
   return {
     async add(tokens) {
       try {
-        const entries = revocationsOf(tokens, now());
+        const entries = toRevocations(tokens, now());
         const transaction = redis.multi();
         for (const each of entries)
           transaction.xadd(

@@ -12,12 +12,12 @@ import type { RedisConnection } from './connection.ts';
 
 interface RedisSavedFormsOptions {
   readonly redis: RedisConnection;
-  /** The first seals, all open. */
+  /** The first one seals, all of them unseal. */
   readonly secrets: readonly Secret[];
   readonly now: () => number;
 }
 
-/** Keeps forms, sealed, for every instance on the same Redis. */
+/** Saved forms, sealed, that all instances on the same Redis share. */
 export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOptions): SavedForms {
   const sealingKeys = secrets.map((secret) => deriveKey(secret, 'kept_forms'));
 
@@ -37,14 +37,14 @@ export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOp
     put: (id, form) =>
       withStoreErrors(async () => {
         const key = keyOf(id);
-        const waitMs = leftMs(form, now());
-        if (waitMs <= 0) return;
+        const ttlMs = leftMs(form, now());
+        if (ttlMs <= 0) return;
         const counter = `latchkey:kept-forms:${form.sessionId}`;
         const count = await redis.incr(counter);
         await redis.pexpire(counter, savedForMs);
         if (count > maxPerSession) throw new AppError('too_many_requests');
         const text = JSON.stringify({ ...form, body: form.body.toString('base64') });
-        await redis.set(key, seal(sealingKeys[0]!, text, key), 'PX', waitMs);
+        await redis.set(key, seal(sealingKeys[0]!, text, key), 'PX', ttlMs);
       }),
     peek: (id) => withStoreErrors(async () => unsealForm(keyOf(id), await redis.getBuffer(keyOf(id)))),
     take: (id) => withStoreErrors(async () => unsealForm(keyOf(id), await redis.getdelBuffer(keyOf(id)))),

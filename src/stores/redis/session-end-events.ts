@@ -5,27 +5,27 @@ import type { Logger } from '../../logger.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import type { RedisConnection } from './connection.ts';
 
-/** Other apps on this Redis may use it too: an id nobody has a stream of is nobody's. */
+/** Other apps on the same Redis may use this channel too; ids without an open stream here are ignored. */
 const channel = 'latchkey:session-ends';
-const pauseMs = 200;
-/** A connection that only reads would not notice that the other end is gone. */
+const reconnectDelayMs = 200;
+/** Without pings, a connection that only receives would not notice that its peer is gone. */
 const pingIntervalMs = 5_000;
 
 /**
- * Every instance on the same Redis hears the others, through a connection of its own that is made anew, with `onGap`,
- * whenever it was lost. Redis keeps no message for those who are away.
+ * Session-end events across all instances on the same Redis. They arrive on a separate connection, which is opened
+ * again whenever it is lost; `onGap` is then called, because Redis stores no messages for disconnected subscribers.
  */
 export function createRedisSessionEndEvents(redis: RedisConnection, log: Logger): SessionEndEvents {
   const closed = new AbortController();
   let subscriber: Redis | undefined;
   let onEnd = (_id: string) => {};
 
-  /** Settles when the connection is lost; `onSubscribed` is called when it is there. */
+  /** Calls `onSubscribed` when the subscription is active, and settles when the connection is lost. */
   async function subscribeUntilDisconnected(onSubscribed: () => void): Promise<void> {
     subscriber = createSubscriber(redis);
-    const lost = once(subscriber, 'end');
-    lost.catch(() => undefined); // `once` rejects when an error comes first, which may be before it is waited for
-    subscriber.on('error', () => undefined); // what comes of it is seen below
+    const disconnected = once(subscriber, 'end');
+    disconnected.catch(() => undefined); // `once` rejects on an error, which may come before it is awaited
+    subscriber.on('error', () => undefined); // the failure it causes is handled below
     subscriber.on('message', (_channel, id) => onEnd(id));
     const pingTimer = setInterval(() => {
       subscriber?.ping().catch(() => subscriber?.disconnect());
@@ -33,7 +33,7 @@ export function createRedisSessionEndEvents(redis: RedisConnection, log: Logger)
     try {
       await subscriber.subscribe(channel);
       onSubscribed();
-      await lost;
+      await disconnected;
     } finally {
       clearInterval(pingTimer);
       if (subscriber.status !== 'end') subscriber.disconnect();
@@ -49,10 +49,13 @@ export function createRedisSessionEndEvents(redis: RedisConnection, log: Logger)
     while (!closed.signal.aborted) {
       await subscribeUntilDisconnected(onSubscribed).catch((error: unknown) => {
         if (isSubscribed && !closed.signal.aborted)
-          log.warn({ err: error }, 'ends of sessions on other instances are not heard now');
-        isSubscribed = false; // one line for an outage, not one for each try
+          log.warn(
+            { err: error },
+            'session-end subscription failed; streams may stay open up to 30 s after a logout on another instance',
+          );
+        isSubscribed = false; // one log line per outage, not per attempt
       });
-      await delay(pauseMs, undefined, { ref: false });
+      await delay(reconnectDelayMs, undefined, { ref: false });
     }
   }
 
@@ -60,7 +63,10 @@ export function createRedisSessionEndEvents(redis: RedisConnection, log: Logger)
     publish(id) {
       onEnd(id);
       redis.publish(channel, id).catch((error: unknown) => {
-        log.warn({ err: error }, 'other instances could not be told that a session has ended');
+        log.warn(
+          { err: error },
+          'failed to publish a session end to other instances; their streams may stay open up to 30 s',
+        );
       });
     },
     listen(listener, onGap) {
@@ -74,12 +80,12 @@ export function createRedisSessionEndEvents(redis: RedisConnection, log: Logger)
   };
 }
 
-/** A connection to the same Redis that does not come back by itself; of a cluster's nodes any will do. */
+/** A connection to the same Redis, in a cluster to any node, that does not reconnect automatically. */
 function createSubscriber(redis: RedisConnection): Redis {
   const options = { retryStrategy: () => null, enableOfflineQueue: true, enableAutoPipelining: false };
   if (!(redis instanceof Cluster)) return redis.duplicate(options);
   const nodes = redis.nodes();
   const node = nodes[Math.floor(Math.random() * nodes.length)];
-  if (!node) throw new Error('no node of the cluster is known');
+  if (!node) throw new Error('no known Redis Cluster node');
   return node.duplicate({ ...options, lazyConnect: false });
 }

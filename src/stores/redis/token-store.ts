@@ -16,15 +16,15 @@ import { waitForPending } from '../keyed-mutex.ts';
 import { createReconnectGrace, type RedisConnection } from './connection.ts';
 import { createLeases } from './lease.ts';
 
-/** Session keys of express-session's store; the token keys below live in the same Redis Cluster slot. */
+/** Prefix of the keys of express-session's store; the token keys below are in the same Redis Cluster slot. */
 export const sessionKeyPrefix = 'sess:';
 
 const putUnlessEnded = `
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`;
-// Both write only over the very sealing that was read, and tell whether they did.
-// A write that is made again, because its answer was lost, finds its own sealing and is content.
+// Both write only over the sealed record that was read, identified by its nonce, and return whether they did.
+// A write that is repeated because its response was lost finds its own nonce, and counts as written.
 const replaceIfUnchanged = `
 local nonce = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
 if nonce == string.sub(ARGV[2], 1, #ARGV[1]) then return 1 end
@@ -41,18 +41,18 @@ const maxTombstoneMs = 30 * 86_400_000;
 
 interface RedisTokenStoreOptions {
   readonly redis: RedisConnection;
-  /** Settles when enough replicas have a write that must not be lost in a failover. */
+  /** Settles when enough replicas have every write made so far, so that a failover does not lose them. */
   readonly waitForReplicas: () => Promise<void>;
-  /** The first seals, all open. */
+  /** The first one seals, all of them unseal. */
   readonly secrets: readonly Secret[];
   readonly lifetime: Lifetime;
-  /** Is told of each session this store sessionEndEvents; one that sessionEndEvents by its time is not told. */
+  /** Publishes each session that this store ends; sessions that expire are not published. */
   readonly sessionEndEvents: Pick<SessionEndEvents, 'publish'>;
   readonly now: () => number;
   readonly log: Logger;
 }
 
-/** The store many instances share: records sealed under `{sess:<id>}:tokens`, ending with their session. */
+/** A token store that all instances share: sealed records under `{sess:<id>}:tokens` that expire with their session. */
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
   const { redis, waitForReplicas, lifetime, sessionEndEvents, now, log } = options;
   const keys = options.secrets.map((secret) => deriveKey(secret, 'tokens'));
@@ -72,13 +72,15 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
       const record = JSON.parse(plaintext) as TokenRecord; // only this store can have sealed it
       return isPastAbsoluteLimit(record, lifetime, now()) ? undefined : record;
     }
-    log.error('a token record cannot be opened: SESSION_SECRET no longer holds the secret that sealed it');
+    log.error(
+      'cannot decrypt a token record: SESSION_SECRET no longer contains the secret it was encrypted with',
+    );
     return undefined;
   }
 
   const sealed = (key: string, record: TokenRecord) => seal(keys[0]!, JSON.stringify(record), key);
 
-  /** The time until which a failure is everyone's answer; by the clock of the instance that met it. */
+  /** Stores until when all callers get a failure, by the clock of the instance where it occurred. */
   async function rememberFailure(id: string, error: unknown): Promise<void> {
     if (!(error instanceof AppError) || error.retryAfterSeconds === undefined) return;
     const waitMs = error.retryAfterSeconds * 1000;
@@ -89,11 +91,11 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
     const waitMs = Number(until ?? 0) - now();
     if (waitMs <= 0) return;
     const retryAfterSeconds = Math.ceil(waitMs / 1000);
-    const cause = new Error('the authorization server failed a moment ago, here or at another instance');
+    const cause = new Error('a recent token refresh failed (possibly on another instance); backing off');
     throw new PassThrough(new AppError('temporarily_unavailable', { cause, retryAfterSeconds }));
   }
 
-  /** True when this process has not slid the session for a while; what is forgotten early only lastTouchedAt early. */
+  /** True when this process has not touched the session recently; a time forgotten early only means an early touch. */
   function isTimeToTouch(id: string): boolean {
     const last = lastTouchedAt.get(id);
     if (last !== undefined && now() - last < touchIntervalMs(lifetime)) return false;
@@ -103,10 +105,10 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   }
 
   return {
-    get: (id, { slide = false } = {}) =>
+    get: (id, { touch = false } = {}) =>
       withStoreErrors(async () => {
         const key = tokenKey(id);
-        if (!slide || !isTimeToTouch(id)) return unsealRecord(key, await redis.getBuffer(key));
+        if (!touch || !isTimeToTouch(id)) return unsealRecord(key, await redis.getBuffer(key));
         const expire = (ms: number) => [redis.pexpire(key, ms), redis.pexpire(sessionKeyPrefix + id, ms)];
         const [sealedRecord] = await Promise.all([redis.getBuffer(key), ...expire(idleMs)]);
         const record = unsealRecord(key, sealedRecord);
@@ -123,7 +125,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
             putUnlessEnded,
             2,
             key,
-            endedKey(id),
+            tombstoneKey(id),
             sealed(key, record),
             idleMs,
           );
@@ -135,9 +137,9 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
     update: (id, change, onDiscarded = () => {}) =>
       withStoreErrors(async () => {
         if (isInReconnectGrace())
-          throw new Error('Redis has come back a moment ago; what was granted before is written first');
+          throw new Error('Redis reconnected recently; refresh deferred until pending token writes complete');
         if (sessionsWithPendingWrite.has(id))
-          throw new Error('the newest tokens of this session are not written yet');
+          throw new Error('tokens for this session are still waiting to be written');
         throwWhileFailing(await redis.get(failureKey(id)));
         return new Promise((resolve, reject) => {
           const updated = withLease(id, async (lease) => {
@@ -161,14 +163,14 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
               else if (isWritten) sessionEndEvents.publish(id);
               return isWritten;
             };
-            // Whoever withStoreErrors hears at once that the store is away; the write goes on, and keeps lease and turn.
+            // The caller learns at once that the store is unavailable; the write is retried under lease and mutex.
             const isWritten = await write().catch((error: unknown) => {
               reject(error);
               sessionsWithPendingWrite.add(id);
               return retryUntilWritten(write).finally(() => sessionsWithPendingWrite.delete(id));
             });
             if (isWritten) return changed;
-            // Ended meanwhile, or the lease lapsed and another wrote: what is current stands.
+            // The session ended meanwhile, or the lease was lost and another instance wrote: the stored record counts.
             const current = unsealRecord(key, await redis.getBuffer(key));
             if (!current && changed) onDiscarded(changed);
             return current;
@@ -182,8 +184,12 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         await waitForPending(withLease, id, maxTakeWaitMs);
         lastTouchedAt.delete(id);
         const key = tokenKey(id);
-        const results = await redis.multi().set(endedKey(id), '', 'PX', tombstoneMs).getdelBuffer(key).exec();
-        const [failure, taken] = results?.[1] ?? [new Error('Redis dropped a transaction')];
+        const results = await redis
+          .multi()
+          .set(tombstoneKey(id), '', 'PX', tombstoneMs)
+          .getdelBuffer(key)
+          .exec();
+        const [failure, taken] = results?.[1] ?? [new Error('Redis aborted the transaction')];
         if (failure) throw failure;
         sessionEndEvents.publish(id);
         await waitForReplicas();
@@ -201,11 +207,11 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
 }
 
 const tokenKey = (id: string) => `{${sessionKeyPrefix}${id}}:tokens`;
-const endedKey = (id: string) => `{${sessionKeyPrefix}${id}}:ended`;
+const tombstoneKey = (id: string) => `{${sessionKeyPrefix}${id}}:ended`;
 const leaseKey = (id: string) => `{${sessionKeyPrefix}${id}}:lease`;
 const failureKey = (id: string) => `{${sessionKeyPrefix}${id}}:failure`;
 
-/** Carries an answer to the caller past the rule that failures here are the store's. */
+/** Carries an error to the caller past `withStoreErrors`, which reports every other error as a store failure. */
 class PassThrough {
   constructor(readonly error: unknown) {}
 }
@@ -218,7 +224,7 @@ async function withStoreErrors<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What `write` answers once the store is back, for which it waits a minute at the most. */
+/** The result of `write` once the store is available again; gives up after a minute. */
 async function retryUntilWritten<T>(write: () => Promise<T>): Promise<T> {
   const deadline = Date.now() + maxWriteRetryMs;
   for (;;) {
