@@ -8,9 +8,9 @@ import type { TokenSource } from '../session/token-source.ts';
 import { readStepUp } from './step-up.ts';
 import { createUpstreamCircuitBreaker } from './upstream-circuit-breaker.ts';
 import { isDisconnected, toAppError, unavailableStatuses } from './upstream-errors.ts';
-import { drainResponse } from './upstream-response.ts';
+import { drainResponse, type UpstreamResponse } from './upstream-response.ts';
 
-/** One call to an API. */
+/** A request to an API. */
 export interface UpstreamRequest {
   readonly server: Pick<
     ResourceServer,
@@ -19,47 +19,52 @@ export interface UpstreamRequest {
   readonly method: Dispatcher.HttpMethod;
   /** Path and query. */
   readonly path: string;
-  /** A fresh object, for `authorization` is put in here from `tokenSource`. */
+  /** A new object for each request: `authorization` is added to it. */
   readonly headers: Record<string, string | string[]>;
   readonly tokenSource?: TokenSource | undefined;
-  /** A stream can be sent only sendRequest. */
+  /** A stream can be sent only once. */
   readonly body: Buffer | Readable | null;
   readonly signal: AbortSignal;
 }
 
 /**
- * `callUpstream(call)`: the API's response, whatever its status, its body not yet read.
+ * The API's response, whatever its status, with its body not yet read.
  *
- * A call that may be repeated (a safe method, no body) is, at most twice and within the route's time, when the API cannot
- * be reached or says 502, 503 or 504 without naming a time. When the API refuses the access token, it is replacement sendRequest for
- * all who wait and the call is made sendRequest more; what the API says then is the response.
- * @throws AppError `upstream_unreachable`, `upstream_timeout`, `temporarily_unavailable` (the host keeps failing, or the
- * token cannot be replacement now), `login_required` and `app_token_refused` (it cannot be replacement at all), `token_renewed` (it was, and the body is gone)
+ * A safe request without a body is retried, at most twice and within the route's timeout, when the API is unreachable
+ * or returns 502, 503 or 504 without `Retry-After`. When the API rejects the access token, the token is replaced once
+ * for all concurrent requests, and the request is sent again; that second response is final.
+ * @throws AppError `upstream_unreachable`, `upstream_timeout`, `temporarily_unavailable` (the circuit breaker is open,
+ * or the token cannot be replaced now), `login_required` and `app_token_refused` (the token cannot be replaced at all),
+ * `token_renewed` (it was replaced, but the body cannot be sent again)
  */
-export type CallUpstream = (call: UpstreamRequest) => Promise<Dispatcher.ResponseData>;
+export type CallUpstream = (request: UpstreamRequest) => Promise<UpstreamResponse>;
 
-const maxTries = 3;
-const firstPauseMs = 50;
+const maxAttempts = 3;
+const initialDelayMs = 50;
 
-/** The application's own token may not be replaced yet, when an API refuses every one; then sending again is no use. */
+/** False when `AppTokenManager` returned the rejected token again, because it is itself a recent replacement. */
 function isDifferentToken(replacement: TokenSource, refused: TokenSource): boolean {
   return replacement.sessionId !== undefined || replacement.accessToken !== refused.accessToken;
 }
 
+/** A `CallUpstream` with one circuit breaker per origin. */
 export function createCallUpstream(upstream: Dispatcher): CallUpstream {
   const circuitBreakers = new Map<string, ReturnType<typeof createUpstreamCircuitBreaker>>();
 
-  function circuitBreakerFor(origin: string): ReturnType<typeof createUpstreamCircuitBreaker> {
-    const known = circuitBreakers.get(origin);
-    if (known) return known;
+  function getCircuitBreaker(origin: string): ReturnType<typeof createUpstreamCircuitBreaker> {
+    const existing = circuitBreakers.get(origin);
+    if (existing) return existing;
     const circuitBreaker = createUpstreamCircuitBreaker();
     circuitBreakers.set(origin, circuitBreaker);
     return circuitBreaker;
   }
 
-  function sendRequest({ server, method, path, headers, body, signal }: UpstreamRequest, leftMs: number) {
+  function sendRequest(
+    { server, method, path, headers, body, signal }: UpstreamRequest,
+    headersTimeoutMs: number,
+  ): Promise<UpstreamResponse> {
     const isUpload = body !== null && !Buffer.isBuffer(body);
-    return circuitBreakerFor(server.origin)(() =>
+    return getCircuitBreaker(server.origin)(() =>
       upstream.request({
         origin: server.origin,
         path,
@@ -67,44 +72,43 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
         headers,
         body,
         signal,
-        headersTimeout: isUpload ? 0 : leftMs, // an upload may take its time; who sends it watches over it
+        headersTimeout: isUpload ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
         bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
       }),
     );
   }
 
   async function requestWithRetries(
-    call: UpstreamRequest,
+    request: UpstreamRequest,
     tokenSource: TokenSource | undefined,
-  ): Promise<Dispatcher.ResponseData> {
-    const { server, method, headers, body, signal } = call;
+  ): Promise<UpstreamResponse> {
+    const { server, method, headers, body, signal } = request;
     if (tokenSource) headers.authorization = `Bearer ${tokenSource.accessToken}`;
-    if (!isSafe(method) || body !== null) return sendRequest(call, server.timeoutMs);
+    if (!isSafe(method) || body !== null) return sendRequest(request, server.timeoutMs);
     const deadline = Date.now() + server.timeoutMs;
-    for (let tries = 1; ; tries += 1) {
-      const pauseMs = firstPauseMs * 4 ** (tries - 1) * (0.5 + Math.random());
-      const isLast = tries === maxTries;
-      const mayRepeat = () => !isLast && Date.now() + pauseMs < deadline;
+    for (let attempt = 1; ; attempt += 1) {
+      const delayMs = initialDelayMs * 4 ** (attempt - 1) * (0.5 + Math.random());
+      const canRetry = () => attempt < maxAttempts && Date.now() + delayMs < deadline;
       try {
-        const response = await sendRequest(call, Math.max(1, deadline - Date.now()));
+        const response = await sendRequest(request, Math.max(1, deadline - Date.now()));
         const isTransient = unavailableStatuses.has(response.statusCode) && !response.headers['retry-after'];
-        if (!isTransient || !mayRepeat()) return response;
+        if (!isTransient || !canRetry()) return response;
         drainResponse(response);
       } catch (error) {
-        if (!isDisconnected(error) || !mayRepeat()) throw error;
+        if (!isDisconnected(error) || !canRetry()) throw error;
       }
-      await delay(pauseMs, undefined, { signal });
+      await delay(delayMs, undefined, { signal });
     }
   }
 
-  return async function callUpstream(call) {
-    const { tokenSource, server, body } = call;
-    const isTokenRefused = ({ statusCode }: Dispatcher.ResponseData) =>
+  return async function callUpstream(request) {
+    const { tokenSource, server, body } = request;
+    const isTokenRefused = ({ statusCode }: UpstreamResponse) =>
       server.tokenRefusedStatuses.includes(statusCode);
     try {
-      const response = await requestWithRetries(call, tokenSource);
+      const response = await requestWithRetries(request, tokenSource);
       if (!tokenSource?.replace || !isTokenRefused(response)) return response;
-      if (await readStepUp(response)) return response; // the token is good, and its login is not enough
+      if (await readStepUp(response)) return response; // the token is valid, but its login is not sufficient
       drainResponse(response);
       const replacement = await tokenSource.replace();
       if (!replacement) throw new AppError('login_required');
@@ -112,7 +116,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
         throw new AppError(
           isDifferentToken(replacement, tokenSource) ? 'token_renewed' : 'app_token_refused',
         );
-      return await requestWithRetries(call, replacement);
+      return await requestWithRetries(request, replacement);
     } catch (error) {
       throw toAppError(error);
     }

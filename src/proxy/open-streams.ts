@@ -1,73 +1,77 @@
 import type { Logger } from '../logger.ts';
 import type { SessionEndEvents } from '../tokens/session-end-events.ts';
 
-/** A message that went missing costs no more than this. */
+/** Upper bound for noticing a session end when its event was lost. */
 const maxCheckIntervalMs = 30_000;
 const retryWhenStoreDownMs = 2_000;
 const maxConcurrentChecks = 16;
 
-/** Why a stream is ended that would go on by itself: its person's session, or this process, is over. */
+/** Why Latchkey closes a stream: its session ended, or this process is shutting down. */
 export type CloseReason = 'session_ended' | 'shutdown';
 
-type CloseStream = (reason: CloseReason) => void;
+export type CloseStream = (reason: CloseReason) => void;
 
-/** Streams that are open now, each bound to the session it was opened in. */
+/** `OpenStreams.register` for the session of one request. */
+export type RegisterStream = (close: CloseStream) => () => void;
+
+/** The open streams of this process, each with the session in which it was opened. */
 export interface OpenStreams {
   /**
-   * `end` is called once when the session sessionEndEvents, on whichever instance: within a second of a logout, at its idle or
-   * absolute end (an open stream is no use of the session), and at shutdown; streams of no session end at shutdown only.
-   * @returns to be called when the stream is over by itself
+   * `close` is called once: within a second of a logout on any instance, when the session reaches its idle or absolute
+   * limit (an open stream does not count as use), or at shutdown. A stream without a session closes only at shutdown.
+   * @returns a function to call when the stream has ended for another reason
    */
-  open(id: string | undefined, end: CloseStream): () => void;
-  /** Ends every stream, and from now on each new one at once. */
+  register(sessionId: string | undefined, close: CloseStream): () => void;
+  /** Closes every stream, and every stream that is registered later. */
   closeAll(): void;
 }
 
 interface OpenStreamsParts {
   readonly sessionEndEvents: Pick<SessionEndEvents, 'listen'>;
-  /** As of the token store: when a session sessionEndEvents unless it is used. */
-  readonly endsAt: (id: string) => Promise<number | undefined>;
+  /** As `TokenStore.endsAt`. */
+  readonly endsAt: (sessionId: string) => Promise<number | undefined>;
   readonly now: () => number;
   readonly log: Logger;
 }
 
 interface SessionEntry {
-  readonly streams: Set<{ readonly end: CloseStream }>;
+  readonly streams: Set<{ readonly close: CloseStream }>;
   timer?: NodeJS.Timeout;
 }
 
+/** The registry of open streams; it listens for session-end events from now on. */
 export function createOpenStreams({ sessionEndEvents, endsAt, now, log }: OpenStreamsParts): OpenStreams {
   const sessions = new Map<string | undefined, SessionEntry>();
   let isClosed = false;
 
   function closeSession(id: string | undefined, reason: CloseReason): void {
-    const open = sessions.get(id);
-    if (!open) return;
+    const entry = sessions.get(id);
+    if (!entry) return;
     sessions.delete(id);
-    clearTimeout(open.timer);
-    for (const { end } of open.streams) closeOne(end, reason);
+    clearTimeout(entry.timer);
+    for (const { close } of entry.streams) closeStream(close, reason);
   }
 
-  function closeOne(end: CloseStream, reason: CloseReason): void {
+  function closeStream(close: CloseStream, reason: CloseReason): void {
     try {
-      end(reason);
+      close(reason);
     } catch (error) {
-      log.error({ err: error }, 'a stream could not be ended'); // the others still are
+      log.error({ err: error }, 'failed to close a stream'); // the other streams still have to be closed
     }
   }
 
-  /** Asks the store, and looks again when the session would end: it may have been used by then. */
+  /** Checks the session in the store, and again when it would expire: it may have been used in the meantime. */
   async function checkSession(id: string): Promise<void> {
-    const open = sessions.get(id);
-    if (!open) return;
+    const entry = sessions.get(id);
+    if (!entry) return;
     const waitMs = await endsAt(id).then(
       (at) => (at === undefined ? 0 : Math.min(at - now(), maxCheckIntervalMs)),
-      () => retryWhenStoreDownMs, // that the store is away means nothing about the session
+      () => retryWhenStoreDownMs, // an unavailable store says nothing about the session
     );
-    if (sessions.get(id) !== open) return;
+    if (sessions.get(id) !== entry) return;
     if (waitMs <= 0) return closeSession(id, 'session_ended');
-    clearTimeout(open.timer);
-    open.timer = setTimeout(() => void checkSession(id), waitMs).unref();
+    clearTimeout(entry.timer);
+    entry.timer = setTimeout(() => void checkSession(id), waitMs).unref();
   }
 
   async function checkAllSessions(): Promise<void> {
@@ -84,23 +88,23 @@ export function createOpenStreams({ sessionEndEvents, endsAt, now, log }: OpenSt
   );
 
   return {
-    open(id, end) {
-      const stream = { end };
+    register(sessionId, close) {
+      const stream = { close };
       if (isClosed) {
-        queueMicrotask(() => closeOne(end, 'shutdown'));
+        queueMicrotask(() => closeStream(close, 'shutdown'));
         return () => {};
       }
-      const open = sessions.get(id) ?? { streams: new Set() };
-      open.streams.add(stream);
-      if (!sessions.has(id)) {
-        sessions.set(id, open);
-        if (id !== undefined) void checkSession(id); // it may have ended while the stream was being opened
+      const entry = sessions.get(sessionId) ?? { streams: new Set() };
+      entry.streams.add(stream);
+      if (!sessions.has(sessionId)) {
+        sessions.set(sessionId, entry);
+        if (sessionId !== undefined) void checkSession(sessionId); // it may have ended while the stream was opened
       }
-      return function forget() {
-        open.streams.delete(stream);
-        if (open.streams.size > 0 || sessions.get(id) !== open) return;
-        clearTimeout(open.timer);
-        sessions.delete(id);
+      return function unregister() {
+        entry.streams.delete(stream);
+        if (entry.streams.size > 0 || sessions.get(sessionId) !== entry) return;
+        clearTimeout(entry.timer);
+        sessions.delete(sessionId);
       };
     },
 

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import type { Request } from 'express';
 
-/** Belong to one connection, never to the next (RFC 9110 7.6.1). */
-const hopByHop = [
+/** Headers that apply to one connection and are never forwarded (RFC 9110 7.6.1). */
+const hopByHopHeaders = [
   'connection',
   'keep-alive',
   'proxy-authenticate',
@@ -14,12 +14,13 @@ const hopByHop = [
   'upgrade',
 ];
 
+/** By exact name; headers that assert the caller's identity are matched by `identityHeaderPattern`. */
 const strippedRequestHeaders = new Set([
-  ...hopByHop,
+  ...hopByHopHeaders,
   'host',
   'expect',
   'http2-settings',
-  // what the browser proves to us, and what it tells about our pages
+  // credentials for Latchkey, and information about its pages
   'authorization',
   'cookie',
   'cookie2',
@@ -27,7 +28,7 @@ const strippedRequestHeaders = new Set([
   'referer',
   'latchkey-session',
   'purpose',
-  // what would make another request of this one
+  // headers that would turn this request into a different one
   'x-http-method',
   'x-http-method-override',
   'x-method-override',
@@ -36,13 +37,13 @@ const strippedRequestHeaders = new Set([
   'request-id',
   'x-request-id',
 ]);
-/** Words in the names of headers by which gateways tell an API who calls, from where and over what. */
+/** Matches the headers with which gateways tell an API who the caller is, from where and over which connection. */
 const identityHeaderPattern =
   /^sec-|forwarded|original|identity|principal|credential|client|consumer|user(?!-agent$)|account|email|name$|group|role|auth|access|jwt|token|assertion|claim|api-?key|remote|real-?ip|connecting-ip|cert|ssl|tls|envoy|amzn|goog/;
 
 const strippedResponseHeaders = new Set([
-  ...hopByHop,
-  // our origin's own affairs, and what an API may echo
+  ...hopByHopHeaders,
+  // headers that only Latchkey may set for its origin, and request headers that an API may echo
   'authorization',
   'cookie',
   'set-cookie',
@@ -65,7 +66,7 @@ const strippedResponseHeaders = new Set([
   'x-request-id',
   'server',
   'x-powered-by',
-  // an answer made for one person is kept by nobody
+  // caching: a response for one user must not be stored anywhere
   'cache-control',
   'cdn-cache-control',
   'surrogate-control',
@@ -75,42 +76,42 @@ const strippedResponseHeaders = new Set([
 ]);
 const strippedResponseHeaderPrefixes = /^(access-control-|cross-origin-)/;
 
-/** The caller's headers as an API may see them, without any credential, and our request id. */
-export function upstreamHeaders(
+/** The headers of a request that the API may receive, without any credential, and our request id. */
+export function buildUpstreamHeaders(
   { headers, id }: Pick<Request, 'headers' | 'id'>,
   hasBody: boolean,
 ): Record<string, string | string[]> {
-  const named = namedByConnection(headers.connection);
-  const passed: Record<string, string | string[]> = { 'x-request-id': String(id) };
+  const connectionOptions = parseConnectionHeader(headers.connection);
+  const forwarded: Record<string, string | string[]> = { 'x-request-id': String(id) };
   for (const name in headers) {
     const value = headers[name];
-    if (value === undefined || strippedRequestHeaders.has(name) || named?.has(name)) continue;
-    if (identityHeaderPattern.test(name) || name.includes('_')) continue; // some servers read _ as -
+    if (value === undefined || strippedRequestHeaders.has(name) || connectionOptions?.has(name)) continue;
+    if (identityHeaderPattern.test(name) || name.includes('_')) continue; // some servers treat _ as -
     if (!hasBody && name.startsWith('content-')) continue;
-    passed[name] = value;
+    forwarded[name] = value;
   }
-  return passed;
+  return forwarded;
 }
 
-/** The API's headers as our origin may send them; `ownVary` is what our answer varies on already, besides the cookie. */
-export function browserHeaders(
+/** The headers of the API's response that our origin may send; `ownVary` is the `Vary` that is already set. */
+export function buildBrowserHeaders(
   headers: IncomingHttpHeaders,
   ownVary?: OutgoingHttpHeader,
 ): OutgoingHttpHeaders {
-  const named = namedByConnection(headers.connection);
-  const passed: OutgoingHttpHeaders = {};
+  const connectionOptions = parseConnectionHeader(headers.connection);
+  const forwarded: OutgoingHttpHeaders = {};
   for (const name in headers) {
     const value = headers[name];
-    if (value === undefined || strippedResponseHeaders.has(name) || named?.has(name)) continue;
+    if (value === undefined || strippedResponseHeaders.has(name) || connectionOptions?.has(name)) continue;
     if (strippedResponseHeaderPrefixes.test(name)) continue;
-    passed[name] = value;
+    forwarded[name] = value;
   }
-  passed.vary = [passed.vary, ownVary, 'Cookie'].filter((each) => each !== undefined).join(', ');
-  return passed;
+  forwarded.vary = [forwarded.vary, ownVary, 'Cookie'].filter((each) => each !== undefined).join(', ');
+  return forwarded;
 }
 
-/** Headers a sender declared to be for this connection only. */
-function namedByConnection(connection: string | readonly string[] | undefined): Set<string> | undefined {
+/** The headers that `Connection` declares to be hop-by-hop. */
+function parseConnectionHeader(connection: string | readonly string[] | undefined): Set<string> | undefined {
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined;
   return new Set(
     String(connection)

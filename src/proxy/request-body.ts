@@ -5,28 +5,28 @@ import { isFormSubmission } from '../middleware/fetch-metadata.ts';
 import { isSafe } from '../middleware/http-methods.ts';
 import { maxFormBytes } from '../saved-forms/save-form.ts';
 
-/** Bodies up to this size are held until the answer is there, so that they can be sent once more; forms may be larger. */
+/** Bodies up to this size are buffered, so that they can be sent again; for forms the limit is `maxFormBytes`. */
 const maxBufferedBytes = 65_536;
 
 interface BodyOptions {
-  /** The largest body that is taken. */
+  /** The maximum size of the body. */
   readonly limitBytes: number;
-  /** The longest idleTimer of whoever sends it, and of whoever takes it. */
+  /** How long the client may send nothing, and how long the API may accept nothing. */
   readonly timeoutMs: number;
-  /** Ends the call for the reason that is given. */
+  /** Aborts the upstream request with this error. */
   readonly abort: (reason: AppError) => void;
 }
 
-/** A body that flows as fast as the API takes it. */
+/** A body that is streamed as fast as the API accepts it. */
 export interface Upload {
   readonly stream: Transform;
-  /** The API has begun its answer: the idleTimer of the upload does not matter any more. */
+  /** Stops the idle timer: once the API responds, an idle upload is no longer an error. */
   markResponseStarted(): void;
 }
 
 /**
- * The body of a request as an API gets it: none, a small one of known length as a whole, else as a stream.
- * @throws AppError `payload_too_large`, `request_timeout`
+ * The body to send to the API: `null` without one, a buffer for a small body of known length, otherwise a stream.
+ * @throws AppError `payload_too_large`, `request_timeout`, `invalid_request` (the client disconnected)
  */
 export async function readRequestBody(req: Request, options: BodyOptions): Promise<null | Buffer | Upload> {
   const isChunked = req.headers['transfer-encoding'] !== undefined;
@@ -35,13 +35,12 @@ export async function readRequestBody(req: Request, options: BodyOptions): Promi
   if (length > options.limitBytes) throw new AppError('payload_too_large');
   if (req.bufferedBody) return req.bufferedBody;
   if (isChunked || length > (isFormSubmission(req) ? maxFormBytes : maxBufferedBytes))
-    return upload(req, options);
-  req.bufferedBody = await readWhole(req, options.timeoutMs);
+    return createUpload(req, options);
+  req.bufferedBody = await bufferBody(req, options.timeoutMs);
   return req.bufferedBody;
 }
 
-/** Everything that comes of a request whose length is known. */
-export function readWhole(req: Request, timeoutMs: number): Promise<Buffer> {
+function bufferBody(req: Request, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const timer = setTimeout(() => reject(new AppError('request_timeout')), timeoutMs);
@@ -52,12 +51,12 @@ export function readWhole(req: Request, timeoutMs: number): Promise<Buffer> {
     req.on('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
     req.on('close', () => {
       clearTimeout(timer);
-      reject(new AppError('invalid_request')); // cut before its end; of no effect after it
+      reject(new AppError('invalid_request')); // disconnected before the end; no effect after it
     });
   });
 }
 
-function upload(req: Request, { limitBytes, timeoutMs, abort }: BodyOptions): Upload {
+function createUpload(req: Request, { limitBytes, timeoutMs, abort }: BodyOptions): Upload {
   let bytes = 0;
   const stream = new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -67,10 +66,10 @@ function upload(req: Request, { limitBytes, timeoutMs, abort }: BodyOptions): Up
     },
   });
   const idleTimer = setTimeout(() => {
-    // Whatever came has been taken, and more is to come: it is the caller who is silent, else the API.
+    // If the API has accepted all data and the body is incomplete, the client stalled (408), otherwise the API (504).
     const isDrained = stream.writableLength + stream.readableLength === 0;
     abort(new AppError(isDrained && !stream.writableEnded ? 'request_timeout' : 'upstream_timeout'));
   }, timeoutMs).unref();
-  stream.on('error', () => undefined); // told to whoever takes it; nobody does while the API is left alone
+  stream.on('error', () => undefined); // undici handles it, but never gets the stream while the circuit breaker is open
   return { stream: req.pipe(stream), markResponseStarted: () => clearTimeout(idleTimer) };
 }

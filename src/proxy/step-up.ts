@@ -4,25 +4,24 @@ import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import { insufficientScope } from '../session/require-scope.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
-/** How long a login counts as having just been asked for a way of signing in for which no age is named. */
-const recentSeconds = 300;
-/** A login so young cannot be made younger: an age below it is met by nobody. */
+/** For how long a repeated challenge without `max_age` counts as already requested. */
+const defaultRecentSeconds = 300;
+/** Minimum enforceable `max_age`: no login is younger than this when the browser is back from the provider. */
 const minRecentSeconds = 30;
 
-/** An answer of an API, as far as it matters here. */
 interface UpstreamResponseHead {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
-/** A challenge that another login can meet. */
+/** A challenge that another login can satisfy. */
 export interface StepUp extends LoginRequirements {
   readonly error: 'insufficient_scope' | 'insufficient_user_authentication';
 }
 
 /**
- * What an API asks of a login before it does what it was asked: `insufficient_scope` (RFC 6750 3.1) or
- * `insufficient_user_authentication` (RFC 9470 3). `undefined` for every other answer, which passes as it is.
+ * The challenge of an API that requires more of the login: `insufficient_scope` (RFC 6750 3.1) or
+ * `insufficient_user_authentication` (RFC 9470 3). `undefined` for every other response; those are forwarded unchanged.
  */
 export async function readStepUp({ statusCode, headers }: UpstreamResponseHead): Promise<StepUp | undefined> {
   const header = headers['www-authenticate'];
@@ -35,10 +34,10 @@ export async function readStepUp({ statusCode, headers }: UpstreamResponseHead):
 }
 
 /**
- * The answer to a person whose login is not enough for an API.
+ * The error for a user whose login does not satisfy `challenge`.
  * @param now epoch milliseconds
  */
-export function stepUpError(challenge: StepUp, login: TokenRecord, now: number): AppError {
+export function createStepUpError(challenge: StepUp, login: TokenRecord, now: number): AppError {
   const { error, scope, acrValues, maxAge } = challenge;
   if (error === 'insufficient_scope') return insufficientScope(scope, login);
   return new AppError(error, {
@@ -49,7 +48,7 @@ export function stepUpError(challenge: StepUp, login: TokenRecord, now: number):
   });
 }
 
-/** True when the last login has asked for just this way of signing in, so lately that it must have been meant. */
+/** True when the last login was recent and requested the same authentication, so that another login would not help. */
 function wasRecentlyRequested(
   { acrValues, maxAge }: LoginRequirements,
   { requested, signedInAt }: TokenRecord,
@@ -57,5 +56,5 @@ function wasRecentlyRequested(
 ): boolean {
   if (requested === undefined || requested.acrValues !== acrValues) return false;
   if (maxAge !== undefined && (requested.maxAge === undefined || requested.maxAge > maxAge)) return false;
-  return now - signedInAt < Math.max(maxAge ?? recentSeconds, minRecentSeconds) * 1000;
+  return now - signedInAt < Math.max(maxAge ?? defaultRecentSeconds, minRecentSeconds) * 1000;
 }

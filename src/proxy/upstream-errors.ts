@@ -1,10 +1,10 @@
 import { AppError } from '../errors.ts';
 
-/** Statuses of a host that cannot answer just now, or of what stands in front of it. */
+/** The statuses with which an API, or the gateway in front of it, reports that it is temporarily unavailable. */
 export const unavailableStatuses: ReadonlySet<number> = new Set([502, 503, 504]);
 
-const timeouts = /_TIMEOUT$|^ETIMEDOUT$/;
-const disconnections = new Set([
+const timeoutCodes = /_TIMEOUT$|^ETIMEDOUT$/;
+const disconnectCodes = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
@@ -16,22 +16,22 @@ const disconnections = new Set([
   'UND_ERR_SOCKET',
 ]);
 
-/** True when there was no connection to the API, or it ended before the answer. */
+/** True when the connection to the API failed or was lost before the response. */
 export function isDisconnected(error: unknown): boolean {
-  return disconnections.has(codeOf(error));
+  return disconnectCodes.has(getErrorCode(error));
 }
 
-/** True when the API had no time for an answer. */
+/** True when the API did not respond in time. */
 export function isTimeout(error: unknown): boolean {
-  return timeouts.test(codeOf(error));
+  return timeoutCodes.test(getErrorCode(error));
 }
 
-/** What the caller hears when an API gave no answer. */
+/** The error for the client when the API did not respond. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   return new AppError(isTimeout(error) ? 'upstream_timeout' : 'upstream_unreachable', { cause: error });
 }
 
-function codeOf(error: unknown): string {
+function getErrorCode(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }

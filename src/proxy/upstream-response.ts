@@ -1,9 +1,10 @@
 import type { Response } from 'express';
 import type { Dispatcher } from 'undici';
-import type { OpenStreams } from './open-streams.ts';
-import { browserHeaders } from './proxy-headers.ts';
+import type { RegisterStream } from './open-streams.ts';
+import { buildBrowserHeaders } from './proxy-headers.ts';
 
-type UpstreamResponse = Dispatcher.ResponseData;
+/** An API's response, its body not yet read. */
+export type UpstreamResponse = Dispatcher.ResponseData;
 
 const maxDrainedBytes = 131_072;
 const drainTimeoutMs = 500;
@@ -11,52 +12,52 @@ const endOfEvent = /(\n\n|\r\r|\r\n\r\n)$/;
 const closeTimeoutMs = 500;
 const sessionEndedEvent = `event: session_ended\ndata: ${JSON.stringify({ error: 'login_required' })}\n\n`;
 
-/** The API's response goes out as it comes in, at the pace of whoever takes it. */
+/** Streams the API's response to the client, as fast as the client reads it. */
 export function sendResponse({ statusCode, headers, body }: UpstreamResponse, res: Response): void {
-  res.writeHead(statusCode, browserHeaders(headers, res.getHeader('Vary')));
+  res.writeHead(statusCode, buildBrowserHeaders(headers, res.getHeader('Vary')));
   if (statusCode === 304 || statusCode === 204) {
-    // A 304 may tell the length that a 200 would have (RFC 9110 8.6), which undici then misses in the body.
+    // A 304 may state the length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
     body.on('error', () => undefined).resume();
     res.end();
     return;
   }
-  // Not `pipeline`, which makes a DOMException for every response that ends well; the caller's leaving is noticed elsewhere.
-  body.on('error', () => res.destroy()); // an API that fails half-way leaves an response that is cut, and looks it
+  // Not `pipeline`: it creates a DOMException for every successful response. forward-to.ts handles client disconnects.
+  body.on('error', () => res.destroy()); // an incomplete response must not look complete
   body.pipe(res);
 }
 
-/** Nobody wants this response: its connection is of use again if it ends soon, else given up. Nobody waits for it. */
+/** Drains an unused response in the background so that its connection can be reused; aborts after 128 KiB or 500 ms. */
 export function drainResponse({ body }: UpstreamResponse): void {
   body.dump({ limit: maxDrainedBytes, signal: AbortSignal.timeout(drainTimeoutMs) }).catch(() => undefined);
 }
 
-/** True for server-sent events, which go on until somebody leaves. */
+/** True for server-sent events. */
 export function isEventStream({ headers }: UpstreamResponse): boolean {
   return /^text\/event-stream\b/i.test(String(headers['content-type'] ?? ''));
 }
 
-/** As `sendResponse`, for one that may go on for long: it begins at once, and ends when `open` says so. */
+/** As `sendResponse`, for a long-lived response: sends the headers immediately, and closes it when its session ends. */
 export function streamResponse(
   response: UpstreamResponse,
   res: Response,
-  open: (end: Parameters<OpenStreams['open']>[1]) => () => void,
+  registerStream: RegisterStream,
 ): void {
   const { body, headers } = response;
-  const mayEndWithEvent = isEventStream(response) && headers['content-encoding'] === undefined;
+  const canAppendEvent = isEventStream(response) && headers['content-encoding'] === undefined;
   let tail = '\n\n';
   body.on('data', (chunk: Buffer) => {
     tail = (tail + chunk.subarray(-4).toString('latin1')).slice(-4);
   });
   sendResponse(response, res);
-  res.flushHeaders(); // the first event may be long in coming
-  const forget = open((reason) => {
-    // Half an event, or half a file, must not look like a whole one.
-    if (!mayEndWithEvent || !endOfEvent.test(tail)) return res.destroy();
+  res.flushHeaders(); // the first event may come much later
+  const unregister = registerStream((reason) => {
+    // An incomplete event or file must not look complete.
+    if (!canAppendEvent || !endOfEvent.test(tail)) return res.destroy();
     body.unpipe(res);
     body.removeAllListeners('error').on('error', () => undefined);
     res.end(reason === 'session_ended' ? sessionEndedEvent : undefined);
-    setTimeout(() => res.destroy(), closeTimeoutMs).unref(); // whoever does not read is not waited for
+    setTimeout(() => res.destroy(), closeTimeoutMs).unref(); // a client that does not read cannot delay the end
     body.destroy();
   });
-  res.on('close', forget);
+  res.on('close', unregister);
 }

@@ -3,44 +3,43 @@ import type { Request, Response } from 'express';
 import { WebSocket, WebSocketServer } from 'ws';
 import { AppError } from '../errors.ts';
 import type { TokenSource } from '../session/token-source.ts';
-import type { CloseReason } from './open-streams.ts';
-import { browserHeaders } from './proxy-headers.ts';
+import type { RegisterStream } from './open-streams.ts';
+import { buildBrowserHeaders } from './proxy-headers.ts';
 import { joinWebSockets } from './websocket-relay.ts';
 
-// Compression would cost memory for every connection, and is the two ends' affair.
-const options = { perMessageDeflate: false, maxPayload: 16 * 1024 * 1024 } as const;
-const handshakeKey = /^[+/0-9A-Za-z]{22}==$/;
+// Compression would need memory for every connection, and the two peers can compress their messages themselves.
+const socketOptions = { perMessageDeflate: false, maxPayload: 16 * 1024 * 1024 } as const;
+const handshakeKeyPattern = /^[+/0-9A-Za-z]{22}==$/;
 
-interface Forwarding {
-  /** `http:` or `https:`, with the caller's query. */
+interface ConnectOptions {
+  /** `http:` or `https:`, including the query. */
   readonly url: URL;
-  /** As `upstreamHeaders` makes them. */
+  /** As `buildUpstreamHeaders` returns them. */
   readonly headers: Readonly<Record<string, string | readonly string[]>>;
-  /** How long the API may take for its part of the handshake. */
+  /** How long the API may take to complete the handshake. */
   readonly timeoutMs: number;
   readonly tokenSource?: TokenSource | undefined;
 }
 
-interface ForwardingInSession extends Forwarding {
+interface ForwardOptions extends ConnectOptions {
   readonly tokenRefusedStatuses: readonly number[];
-  /** As `OpenStreams.open`, for the session of this request. */
-  readonly open: (end: (reason: CloseReason) => void) => () => void;
+  readonly registerStream: RegisterStream;
 }
 
 /**
- * Answers a request that has a `webSocketHandshake`: with the API's WebSocket, or with the API's refusal; when it refuses
- * the access token, that is replacement and the API asked once more. The token is looked at by the API in the handshake and
- * not again; the WebSocket ends with the session.
- * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`, and what renewing a token throws
+ * Connects a request that has a `webSocketHandshake` to the API's WebSocket, or sends the API's rejection. When the API
+ * rejects the access token, the token is replaced and the handshake is repeated once. The API checks the token during
+ * the handshake only; the WebSocket is closed when the session ends.
+ * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`, and what `TokenSource.replace` throws
  */
 export async function forwardWebSocket(
   req: Request,
   res: Response,
-  { open, tokenRefusedStatuses, ...forwarding }: ForwardingInSession,
+  { registerStream, tokenRefusedStatuses, ...options }: ForwardOptions,
 ): Promise<void> {
-  const { tokenSource } = forwarding;
+  const { tokenSource } = options;
   try {
-    let result = await connectWebSocket(req, res, forwarding);
+    let result = await connectWebSocket(req, res, options);
     if (
       tokenSource?.replace &&
       !(result instanceof WebSocket) &&
@@ -49,52 +48,51 @@ export async function forwardWebSocket(
       const replacement = await tokenSource.replace();
       if (replacement) {
         result.destroy();
-        result = await connectWebSocket(req, res, { ...forwarding, tokenSource: replacement });
+        result = await connectWebSocket(req, res, { ...options, tokenSource: replacement });
       }
     }
-    if (result instanceof WebSocket) acceptWebSocket(req, res, result, open);
-    else sendRejection(result, res, forwarding.timeoutMs);
+    if (result instanceof WebSocket) acceptWebSocket(req, res, result, registerStream);
+    else sendRejection(result, res, options.timeoutMs);
   } catch (error) {
-    if (!res.closed) throw error; // else nobody is there to be told
+    if (!res.closed) throw error; // otherwise no client is left to receive the error
   }
 }
 
 /**
- * The API's WebSocket, which says nothing before it is resumed, or the API's result if that is another one; given up when
- * the caller leaves.
+ * The API's WebSocket, paused, or the API's response if it rejects the handshake. Aborted when the client disconnects.
  * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`
  */
 function connectWebSocket(
   req: Request,
   res: Response,
-  { url, headers, timeoutMs, tokenSource }: Forwarding,
+  { url, headers, timeoutMs, tokenSource }: ConnectOptions,
 ): Promise<WebSocket | IncomingMessage> {
   const credential = tokenSource && { authorization: `Bearer ${tokenSource.accessToken}` };
   const upstream = openUpstreamSocket(req, res, url, { ...headers, ...credential });
   return new Promise((resolve, reject) => {
     let failure: AppError | undefined;
-    const giveUp = () => upstream.terminate();
+    const terminate = () => upstream.terminate();
     const timer = setTimeout(() => {
       failure = new AppError('upstream_timeout');
-      giveUp();
+      terminate();
     }, timeoutMs);
-    function stopWaiting(): void {
+    function cleanUp(): void {
       clearTimeout(timer);
-      res.off('close', giveUp);
+      res.off('close', terminate);
     }
-    res.once('close', giveUp);
+    res.once('close', terminate);
     upstream.on('error', (error) => {
-      stopWaiting();
+      cleanUp();
       reject(failure ?? new AppError('upstream_unreachable', { cause: error }));
     });
     upstream.once('open', () => {
       upstream.pause();
-      stopWaiting();
+      cleanUp();
       resolve(upstream);
     });
-    upstream.once('unexpected-response', (_request, result) => {
-      stopWaiting();
-      resolve(result);
+    upstream.once('unexpected-response', (_request, response) => {
+      cleanUp();
+      resolve(response);
     });
   });
 }
@@ -103,7 +101,7 @@ function openUpstreamSocket(
   req: Request,
   res: Response,
   url: URL,
-  headers: Forwarding['headers'],
+  headers: ConnectOptions['headers'],
 ): WebSocket {
   const { 'sec-websocket-key': key, 'sec-websocket-version': version } = req.headers;
   const protocols = req.headers['sec-websocket-protocol']?.split(',').map((each) => each.trim());
@@ -112,20 +110,21 @@ function openUpstreamSocket(
     request.end();
   }
   try {
-    if (version !== '13' || !handshakeKey.test(key ?? '')) throw new Error('not a handshake of RFC 6455');
-    return new WebSocket(url, protocols ?? [], { ...options, finishRequest });
+    if (version !== '13' || !handshakeKeyPattern.test(key ?? ''))
+      throw new Error('invalid WebSocket handshake (RFC 6455)');
+    return new WebSocket(url, protocols ?? [], { ...socketOptions, finishRequest });
   } catch (error) {
     res.setHeader('Sec-WebSocket-Version', '13'); // RFC 6455 4.4
     throw new AppError('invalid_request', { cause: error });
   }
 }
 
-/** Finishes the caller's handshake and joins the two; `upstream` ends with the session, or with the caller. */
+/** Completes the client's handshake and relays messages until a peer disconnects or the session ends. */
 function acceptWebSocket(
   req: Request,
   res: Response,
   upstream: WebSocket,
-  open: ForwardingInSession['open'],
+  registerStream: RegisterStream,
 ): void {
   if (!req.webSocketHandshake || res.closed) {
     upstream.terminate();
@@ -137,7 +136,7 @@ function acceptWebSocket(
   res.statusCode = 101; // for the log
   const selectUpstreamProtocol = () => upstream.protocol || false;
   const server = new WebSocketServer({
-    ...options,
+    ...socketOptions,
     noServer: true,
     clientTracking: false,
     handleProtocols: selectUpstreamProtocol,
@@ -145,16 +144,16 @@ function acceptWebSocket(
   server.once('headers', (headers) => headers.push(`X-Request-Id: ${req.id}`));
   server.handleUpgrade(req, socket, head, (client) => {
     socket.off('close', terminate);
-    const forget = open(joinWebSockets(client, upstream));
-    client.once('close', forget);
+    const unregister = registerStream(joinWebSockets(client, upstream));
+    client.once('close', unregister);
     upstream.resume();
   });
 }
 
-function sendRejection(result: IncomingMessage, res: Response, timeoutMs: number): void {
-  res.on('close', () => result.destroy());
-  result.on('error', () => res.destroy());
-  result.setTimeout(timeoutMs, () => result.destroy(new Error('the API was silent for too long')));
-  res.writeHead(result.statusCode ?? 502, browserHeaders(result.headers));
-  result.pipe(res);
+function sendRejection(response: IncomingMessage, res: Response, timeoutMs: number): void {
+  res.on('close', () => response.destroy());
+  response.on('error', () => res.destroy());
+  response.setTimeout(timeoutMs, () => response.destroy(new Error('upstream idle timeout')));
+  res.writeHead(response.statusCode ?? 502, buildBrowserHeaders(response.headers));
+  response.pipe(res);
 }

@@ -1,14 +1,14 @@
 import type { WebSocket } from 'ws';
-import type { CloseReason } from './open-streams.ts';
+import type { CloseReason, CloseStream } from './open-streams.ts';
 
-/** Whoever sends more than the other side takes has to wait. */
+/** Above this, the sender is paused until the receiver has caught up. */
 const maxBufferedBytes = 1024 * 1024;
 const pingIntervalMs = 30_000;
-/** A side that said nothing for so many beats, pings among them, is gone. */
+/** Latchkey disconnects a peer that has sent nothing, not even a pong, since this many pings. */
 const maxMissedPings = 2;
 const closeTimeoutMs = 500;
 
-/** What the other side is told of one that went without a word (RFC 6455 7.4.1). */
+/** The close codes sent to one peer when the other disappears without a close frame (RFC 6455 7.4.1). */
 const clientLostCode = 1001;
 const upstreamLostCode = 1011;
 const closeFrames = {
@@ -17,21 +17,21 @@ const closeFrames = {
 } as const satisfies Record<CloseReason, { readonly code: number; readonly reason: string }>;
 
 /**
- * What either side says reaches the other as it was said, in order and no faster than it is taken, until one of them
- * leaves; the other then hears the same closing code.
- * @returns ends both: with 1008 `session_ended` when that is closeReason
+ * Relays messages in both directions, in order and with backpressure, until one peer closes; the other then receives
+ * the same close code.
+ * @returns closes both, with 1008 `session_ended` or 1001 `shutdown`
  */
-export function joinWebSockets(client: WebSocket, upstream: WebSocket): (closeReason: CloseReason) => void {
+export function joinWebSockets(client: WebSocket, upstream: WebSocket): CloseStream {
   relayMessages(client, upstream);
   relayMessages(upstream, client);
   propagateClose(client, upstream, clientLostCode);
   propagateClose(upstream, client, upstreamLostCode);
   terminateWhenSilent(client);
   terminateWhenSilent(upstream);
-  return function end(closeReason) {
+  return function closeBoth(closeReason) {
     const { code, reason } = closeFrames[closeReason];
     for (const each of [client, upstream]) {
-      close(each, code, reason);
+      closeSocket(each, code, reason);
       setTimeout(() => each.terminate(), closeTimeoutMs).unref();
     }
   };
@@ -47,17 +47,17 @@ function relayMessages(from: WebSocket, to: WebSocket): void {
   });
 }
 
-function propagateClose(from: WebSocket, to: WebSocket, whenLost: number): void {
-  from.on('error', () => close(to, whenLost));
+function propagateClose(from: WebSocket, to: WebSocket, codeWhenLost: number): void {
+  from.on('error', () => closeSocket(to, codeWhenLost));
   from.on('close', (code, reason) => {
-    if (code === 1005) close(to);
-    else if (code === 1006) close(to, whenLost);
-    else close(to, code, reason);
+    if (code === 1005) closeSocket(to);
+    else if (code === 1006) closeSocket(to, codeWhenLost);
+    else closeSocket(to, code, reason);
   });
 }
 
-/** Nothing more is passed on from here; and as a side that has to wait would not hear the answer, it is read again. */
-function close(socket: WebSocket, code?: number, reason?: string | Buffer): void {
+/** Stops relaying from `socket` and closes it. Resumes it too: a paused socket does not receive the close frame. */
+function closeSocket(socket: WebSocket, code?: number, reason?: string | Buffer): void {
   socket.removeAllListeners('message');
   socket.close(code, reason);
   socket.resume();
@@ -70,7 +70,7 @@ function terminateWhenSilent(socket: WebSocket): void {
   };
   socket.on('message', markAlive).on('ping', markAlive).on('pong', markAlive);
   const pingTimer = setInterval(() => {
-    if (socket.isPaused) return; // whoever has to wait is not heard
+    if (socket.isPaused) return; // a paused socket does not receive pongs
     if (missedPings === maxMissedPings) return socket.terminate();
     missedPings += 1;
     socket.ping();

@@ -3,11 +3,11 @@ import type { Socket } from 'node:net';
 import type { RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
 
-/** The handshake of a WebSocket, until somebody answers it. */
+/** A WebSocket handshake to which no response has been sent. */
 export interface WebSocketHandshake {
   /**
-   * The connection and what came behind the handshake. From now on the response writes nothing to it; the response says
-   * `close` when the connection is closed, so that the request log tells of it then.
+   * The connection, and the bytes received after the handshake. The response object no longer writes to the connection,
+   * and emits `close` when the connection closes, so that the request is logged at that time.
    */
   detachSocket(): { readonly socket: Socket; readonly head: Buffer };
 }
@@ -15,15 +15,15 @@ export interface WebSocketHandshake {
 declare global {
   namespace Express {
     interface Request {
-      /** Set when this request asks for a WebSocket. Whoever does not take it answers like any other. */
+      /** Set for a WebSocket handshake. A handler that does not detach its socket responds as to any other request. */
       webSocketHandshake?: WebSocketHandshake;
     }
   }
 }
 
 /**
- * WebSocket handshakes reach `handler` as requests like any other, with `webSocketHandshake`, and their connection ends
- * with the answer unless it is taken. Every other wish for an upgrade is ignored (RFC 9110 7.8).
+ * Passes WebSocket handshakes to `handler` as ordinary requests with `webSocketHandshake`, and closes the connection
+ * after the response unless a handler detaches it. Every other `Upgrade` header is ignored (RFC 9110 7.8).
  */
 export function listenForUpgrades(server: Server, handler: RequestListener): void {
   server.on('upgrade', (req: IncomingMessage, _duplex, head: Buffer) => {
@@ -32,22 +32,22 @@ export function listenForUpgrades(server: Server, handler: RequestListener): voi
     try {
       res.assignSocket(socket);
     } catch {
-      socket.destroy(); // sent behind a request whose answer is not out yet, which no client of WebSockets does
+      socket.destroy(); // pipelined after a request that is still in progress; no WebSocket client does this
       return;
     }
-    if (isWebSocket(req)) {
+    if (isWebSocketHandshake(req)) {
       Object.assign(req, { webSocketHandshake: createHandshake(socket, res, head) });
       handler(req, res);
     } else {
       res.detachSocket(socket);
-      socket.unshift(Buffer.concat([headWithoutUpgrade(req), head]));
+      socket.unshift(Buffer.concat([serializeWithoutUpgrade(req), head]));
       server.emit('connection', socket);
     }
   });
 }
 
 /**
- * Stands before what answers no WebSocket.
+ * Rejects WebSocket handshakes that no handler before it accepted.
  * @throws AppError `not_found`
  */
 export const rejectWebSocket: RequestHandler = function rejectWebSocket(req, _res, next) {
@@ -55,11 +55,11 @@ export const rejectWebSocket: RequestHandler = function rejectWebSocket(req, _re
   next();
 };
 
-function isWebSocket({ method, httpVersion, headers }: IncomingMessage): boolean {
+function isWebSocketHandshake({ method, httpVersion, headers }: IncomingMessage): boolean {
   return method === 'GET' && httpVersion === '1.1' && headers.upgrade?.toLowerCase() === 'websocket';
 }
 
-/** Does for `res` what a server does for its own, which has let go of this connection. */
+/** Manages the connection of `res` in place of the server, which stops doing so when it emits `upgrade`. */
 function createHandshake(socket: Socket, res: ServerResponse, head: Buffer): WebSocketHandshake {
   const emitDrain = () => res.emit('drain');
   const destroySocket = () => socket.destroy();
@@ -81,10 +81,10 @@ function createHandshake(socket: Socket, res: ServerResponse, head: Buffer): Web
   };
 }
 
-/** The request as it came, for a server that has not seen it. */
-function headWithoutUpgrade({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
+/** The request head as it was received, for the HTTP parser to read again, but without `Upgrade`. */
+function serializeWithoutUpgrade({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
   const lines = [`${method} ${url} HTTP/${httpVersion}`];
-  for (let at = 0; at < rawHeaders.length; at += 2)
-    if (rawHeaders[at]?.toLowerCase() !== 'upgrade') lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`);
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.toLowerCase() !== 'upgrade') lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`);
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
 }

@@ -76,7 +76,7 @@ describe('streams of sessions on one Redis', () => {
   /** A stream, and when and why it was ended. */
   function openStream({ streams }: Instance, id: string) {
     const stream = { ended: [] as string[], at: 0, forget: () => {} };
-    stream.forget = streams.open(id, (why) => {
+    stream.forget = streams.register(id, (why) => {
       stream.ended.push(why);
       stream.at = Date.now();
     });

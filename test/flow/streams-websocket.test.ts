@@ -515,10 +515,10 @@ describe('an open WebSocket', () => {
 
   test('is forgotten by its session when it is over', async () => {
     const forgotten = jest.fn();
-    const { open } = streams;
+    const { register } = streams;
     Object.assign(streams, {
-      open: (...args: Parameters<typeof open>) => {
-        const forget = open(...args);
+      register: (...args: Parameters<typeof register>) => {
+        const forget = register(...args);
         return () => {
           forgotten();
           forget();

@@ -31,7 +31,7 @@ describe('when a session is looked at', () => {
     jest.useRealTimers();
   });
   const passing = (seconds: number) => jest.advanceTimersByTimeAsync(seconds * 1000);
-  const open = (id: string) => streams.open(id, (why) => void ended.push(`${id} ${why}`));
+  const open = (id: string) => streams.register(id, (why) => void ended.push(`${id} ${why}`));
 
   test('a lost message costs no more than 30 seconds', async () => {
     open('a');
@@ -95,7 +95,7 @@ describe('when a session is looked at', () => {
 
   test('a stream that was over before is not ended, and one that fails to end keeps no other alive', async () => {
     const forget = open('a');
-    streams.open('a', () => {
+    streams.register('a', () => {
       throw new Error('it has no end');
     });
     open('a');
@@ -107,7 +107,7 @@ describe('when a session is looked at', () => {
 
   test('at shutdown every stream ends, those of no session and those that come later too', async () => {
     open('a');
-    streams.open(undefined, (why) => void ended.push(`nobody ${why}`));
+    streams.register(undefined, (why) => void ended.push(`nobody ${why}`));
     expect(looks).toEqual(['a']);
     streams.closeAll();
     expect(ended).toEqual(['a shutdown', 'nobody shutdown']);

@@ -1,6 +1,6 @@
 import { Secret } from '../../src/crypto/secret.ts';
 import type { AppError } from '../../src/errors.ts';
-import { readStepUp, stepUpError } from '../../src/proxy/step-up.ts';
+import { createStepUpError, readStepUp } from '../../src/proxy/step-up.ts';
 import { insufficientScope, requireAnyScope, requireScope } from '../../src/session/require-scope.ts';
 import { createSessionIds } from '../../src/session/session-id.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
@@ -27,13 +27,13 @@ test.each<[string, string[], TokenRecord, boolean]>([
     status: 403,
     alreadyRequested,
   });
-  const error = stepUpError({ error: 'insufficient_scope', scope }, record, signedInAt);
+  const error = createStepUpError({ error: 'insufficient_scope', scope }, record, signedInAt);
   expect(error).toMatchObject({ code: 'insufficient_scope', status: 403, alreadyRequested });
 });
 
 const gold = { error: 'insufficient_user_authentication', scope: [], acrValues: 'gold' } as const;
 
-test.each<[string, Parameters<typeof stepUpError>[0], TokenRecord['requested'], number, boolean]>([
+test.each<[string, Parameters<typeof createStepUpError>[0], TokenRecord['requested'], number, boolean]>([
   ['nobody asked for', gold, { scope: [] }, 1, false],
   ['the login has just asked for', gold, { scope: [], acrValues: 'gold' }, 299, true],
   ['the login asked for some time ago', gold, { scope: [], acrValues: 'gold' }, 301, false],
@@ -71,7 +71,7 @@ test.each<[string, Parameters<typeof stepUpError>[0], TokenRecord['requested'], 
 ])(
   'a way of signing in that %s: can signing in help?',
   (_what, challenge, requested, seconds, alreadyRequested) => {
-    const error = stepUpError(challenge, login(requested), signedInAt + seconds * 1000);
+    const error = createStepUpError(challenge, login(requested), signedInAt + seconds * 1000);
     expect(error).toMatchObject({
       code: 'insufficient_user_authentication',
       status: 401,
