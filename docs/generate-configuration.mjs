@@ -25,7 +25,7 @@ export function configurationPage(groups) {
     'Latchkey reads its settings from the environment and from a file `.env` in its working directory. An empty value is the',
     'same as none. At start-up Latchkey lists every problem at once, each with an example, and exits with status 78.',
     '',
-    'Every URL must be https unless its host is this machine; `OAUTH2_ALLOW_HTTP` lifts that for private networks.',
+    'Every URL must be https unless its host is this machine. `OAUTH2_ALLOW_HTTP=true` allows http on private networks.',
     '',
     ...sections,
   ].join('\n');

@@ -34,23 +34,23 @@ import { createAppTokenManager } from './tokens/app-token-manager.ts';
 import { createRevoker } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
 
-/** What scripts of the origins in CORS_ORIGINS may call. */
+/** The paths that scripts of the origins in CORS_ORIGINS may call. */
 const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
-/** The endpoints under /auth that AUTH_RATE_LIMIT limits; sign-out is never limited. */
+/** The paths that AUTH_RATE_LIMIT limits; logout is never limited. */
 const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session];
 const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface App {
   readonly handler: Express;
-  /** Fetches the provider's metadata; rejects when it is unavailable now (the next login or refresh tries again). */
+  /** Fetches the provider's metadata. Rejects when it is unavailable; the next login or refresh tries again. */
   discover(): Promise<{ readonly canRevoke: boolean }>;
-  /** Ends all open streams, and from now on each new one at once, so that every response ends. */
+  /** Ends all open streams, and from then on each new one immediately, so that every response ends. */
   closeStreams(): void;
-  /** Settles when no background work is left, and stops the revocation outbox. */
+  /** Waits for the background work, then stops the revocation outbox. */
   drain(): Promise<void>;
 }
 
-/** One Latchkey; it reaches the outside world only through `config` and `deps`. */
+/** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
 export function createApp(config: Config, deps: Deps): App {
   const { now, log } = deps;
   const { publicOrigin, corsOrigins, session, authRateLimit } = config;
@@ -79,7 +79,7 @@ export function createApp(config: Config, deps: Deps): App {
   const forwardTo = createForwarder({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, getSessionId });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
-  const pageHeaders = createPageHeaders(session.cookie.secure, () => oauth.endSessionUrl()?.origin);
+  const pageHeaders = createPageHeaders(session.cookie.secure, () => oauth.getEndSessionUrl()?.origin);
   const { texts, english } = createI18n(resolvePath('../views/texts'), {
     app: config.brand.name,
     provider: config.provider.name,
@@ -113,18 +113,18 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createHealthRoutes());
   // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
   handler.use(createRequestLog(log));
-  // 3. CORS headers and preflights. Before the API, so that a listed origin can also read errors.
+  // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.
   if (corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(corsOrigins));
-  // 4. The route table under /api. Before all that follows, which is for pages: the API sets its own headers, checks the
-  //    origin of every method and accepts WebSockets.
+  // 4. The route table under /api. Before everything for pages, because the API has its own headers, checks the origin
+  //    of every method and accepts WebSockets.
   handler.use(api);
-  // 5. Saves a form that the API rejected with `login_required`. Directly after the API: it handles errors of the API only.
+  // 5. Saves a form that the API rejected with `login_required`. Directly after the API, as it handles only its errors.
   handler.use(saveForm);
   // 6. 404 for WebSocket handshakes. After the API, which is the only place that accepts them.
   handler.use(rejectWebSocket);
   // 7. Security headers of pages. Before any page or asset is sent.
   handler.use(pageHeaders);
-  // 8. Rejects unsafe cross-site requests (CSRF). Before any handler that changes something.
+  // 8. Rejects unsafe cross-site requests (CSRF). Before every handler that changes something.
   handler.use(csrf.requireSameOriginForUnsafeMethods);
   // 9. Static files. Before `no-store`, as browsers may cache them.
   handler.use(
@@ -141,7 +141,7 @@ export function createApp(config: Config, deps: Deps): App {
     handler.use(rateLimitedPaths, limit('auth', { limit: authRateLimit, windowSeconds: 60 }));
   // 13. Login, callback, and the endpoints of the session.
   handler.use(createLoginRoutes(shared), createCallbackRoutes(shared), createSessionRoutes(shared));
-  // 14. The API console and saved forms. They pass rewritten requests to `api`, after the CSRF check above.
+  // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
   handler.use(createConsoleRoutes(shared, api, saveForm), createSavedFormRoutes(shared, api));
   // 15. The pages.
   handler.use(createPageRoutes(shared));

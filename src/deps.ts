@@ -26,13 +26,13 @@ import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts
 import type { SessionEndEvents } from './tokens/session-end-events.ts';
 import type { TokenStore } from './tokens/token-store.ts';
 
-/** Everything that leaves the process; a test can stand in for any of it. */
+/** Everything through which the app reaches the outside; tests can replace each member. */
 export interface Deps {
   readonly now: () => number;
   readonly log: Logger;
-  /** The way to the authorization server. */
+  /** Calls the authorization server. */
   readonly fetch: typeof globalThis.fetch;
-  /** The way to the APIs. */
+  /** Connections to the APIs. */
   readonly upstream: Dispatcher;
   readonly tokenStore: TokenStore;
   readonly appTokenStore: AppTokenStore;
@@ -40,18 +40,18 @@ export interface Deps {
   readonly consumedStates: ConsumedStates;
   readonly savedForms: SavedForms;
   readonly sessionStore: Store;
-  /** The outbox whose revocations are tried by `attempt`. */
+  /** Creates the outbox, which revokes tokens with `attempt`: true when the revocation needs no further attempt. */
   readonly revocationOutbox: (attempt: (revocation: Revocation) => Promise<boolean>) => RevocationOutbox;
-  /** Where the requests that a limit of this name lets pass are counted. */
+  /** Creates the counters of the rate limit with this name. */
   readonly rateLimitStore: (name: string) => RateLimitStore;
   readonly metrics: Registry;
-  /** Settles when the stores can be asked, or after two seconds: nothing waits for them for ever. */
+  /** Resolves when the stores are reachable, or after two seconds, so that startup never depends on them. */
   connected(): Promise<void>;
-  /** Lets go of every connection. */
+  /** Closes every connection. */
   close(): Promise<void>;
 }
 
-/** What the configuration asks for: Redis when `REDIS_URL` is set, else memory. */
+/** The stores and connections for this configuration: Redis when `REDIS_URL` is set, else memory. */
 export function createDeps(
   config: Config,
   { now = Date.now, log = createLogger(config.logLevel) }: Partial<Pick<Deps, 'now' | 'log'>> = {},
@@ -60,7 +60,7 @@ export function createDeps(
   const metrics = new Registry();
   const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
   if (!config.redis) {
-    log.info('REDIS_URL is not set: sessions are kept in memory and end with this process');
+    log.info('REDIS_URL is not set: sessions are stored in memory and will be lost on restart');
     const sessionEndEvents = createMemorySessionEndEvents();
     return {
       ...shared,
@@ -99,7 +99,7 @@ export function createDeps(
     consumedStates: createRedisConsumedStates(redis),
     savedForms: createRedisSavedForms({ redis, secrets, now }),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ redis, client, secrets, attempt, now }),
-    // The token store slides both keys of a session together; here nothing is touched.
+    // `touch` is disabled, because the token store extends both keys of a session together.
     sessionStore: new RedisStore({
       client: redis,
       prefix: sessionKeyPrefix,
@@ -116,7 +116,7 @@ export function createDeps(
   };
 }
 
-/** Tells a client at its provider from others on the same Redis. */
+/** Identifies a client and its provider among those that share a Redis. */
 function clientKey({
   clientId,
   issuer,

@@ -1,7 +1,4 @@
-/**
- * The HTTP status of every error code that a caller can receive. The messages are in `views/texts/<language>.json`, under
- * `error.<code>`.
- */
+/** The HTTP status of every error code. The messages are in `views/texts/<language>.json`, under `error.<code>`. */
 export const errorStatuses = {
   invalid_request: 400,
   invalid_state: 400,
@@ -32,18 +29,18 @@ export const errorStatuses = {
 export type ErrorCode = keyof typeof errorStatuses;
 
 export interface AppErrorOptions {
-  /** What went wrong, for the log only. */
+  /** For the log only. */
   readonly cause?: unknown;
   readonly retryAfterSeconds?: number;
-  /** The scopes that an `insufficient_scope` requires. */
+  /** The required scopes, for an `insufficient_scope`. */
   readonly scope?: readonly string[];
-  /** The authentication method that is required, as `acr_values` (RFC 9470 3). */
+  /** The required authentication method, as `acr_values` (RFC 9470 3). */
   readonly acrValues?: string;
   /** The maximum age of the sign-in, seconds (RFC 9470 3). */
   readonly maxAge?: number;
-  /** True when the last login requested what is missing and the provider did not grant it, so another login would not help. */
+  /** True when the last login requested what is missing and did not get it, so that another login would not help. */
   readonly alreadyRequested?: boolean;
-  /** The methods that are allowed, for a `method_not_allowed`. */
+  /** The allowed methods, for a `method_not_allowed`. */
   readonly allow?: readonly string[];
 }
 
@@ -73,7 +70,7 @@ export class AppError extends Error {
   }
 }
 
-/** The store is unavailable, so whether the session exists is unknown. This never means that it does not exist. */
+/** The error of an unavailable store: whether the session exists is unknown, so the user must not be signed out. */
 export function storeUnavailable(cause: unknown): AppError {
   return new AppError('temporarily_unavailable', { cause, retryAfterSeconds: 1 });
 }

@@ -11,8 +11,8 @@ interface LoggedError {
 }
 
 /**
- * What the log may know of an error: type, message, code, stack and the same of its causes. Never its other
- * properties: libraries hang responses, commands and tokens there.
+ * What the log may contain of an error: type, message, code and stack, and the same of its causes. Never its other
+ * properties, because libraries attach responses, commands and tokens to errors.
  */
 export function describeError(error: unknown, depth = 0): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error, message: 'not an Error' };
@@ -25,7 +25,7 @@ export function describeError(error: unknown, depth = 0): LoggedError {
   };
 }
 
-/** JSON lines to `destination` (standard output unless told). */
+/** A logger that writes JSON lines to `destination`, by default standard output. */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
   const options = { level, base: null, serializers: { err: describeError } };
   return destination ? pino(options, destination) : pino(options);

@@ -6,10 +6,10 @@ import { createDeps } from './deps.ts';
 import { serveMetrics } from './metrics.ts';
 import { listenForUpgrades } from './proxy/websocket-upgrade.ts';
 
-/** sysexits.h EX_CONFIG: restarting without changing the configuration is useless. */
+/** EX_CONFIG of sysexits.h: a restart with the same configuration fails again. */
 const exitConfig = 78;
 const shutdownTimeoutMs = 10_000;
-/** Longer than typical load balancers keep idle connections, so that they never reuse one that is closing. */
+/** Longer than load balancers usually keep idle connections, so that they never send a request into a closing one. */
 const keepAliveTimeout = 65_000;
 /** Large uploads take time; stalled ones are detected while they are forwarded (proxy/request-body.ts). */
 const requestTimeout = 3_600_000;
@@ -41,7 +41,7 @@ async function start(): Promise<void> {
     (error) =>
       log.warn(
         { err: error },
-        'provider metadata is not available yet; discovery will be retried when it is needed',
+        'provider metadata is not available yet; discovery will be retried on the next login or refresh',
       ),
   );
 

@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { Gauge, type Registry } from 'prom-client';
 import type { Logger } from './logger.ts';
 
-/** `latchkey_revocations_pending`: tokens of ended sessions that are not revoked at the provider yet. */
+/** Adds the gauge `latchkey_revocations_pending`: tokens of ended sessions that are not revoked at the provider yet. */
 export function registerRevocationGauge(metrics: Registry, pending: () => Promise<number>): void {
   new Gauge({
     name: 'latchkey_revocations_pending',
@@ -19,7 +19,7 @@ interface MetricsServerParts {
   readonly log: Logger;
 }
 
-/** Serves the metrics in Prometheus' text format on every path of `port`, on the loopback address only. */
+/** Serves the metrics in Prometheus text format, on every path of `port` and only on 127.0.0.1. */
 export function serveMetrics({ metrics, log }: MetricsServerParts, port: number): Server {
   const server = createServer(async (_req, res) => {
     try {

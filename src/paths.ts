@@ -1,7 +1,7 @@
 /** Our own URLs. `docs/http-api.md` lists them for callers. */
 export const paths = {
   home: '/',
-  /** The page that asks the user to sign in. */
+  /** The sign-in page. */
   signIn: '/login',
   signedOut: '/signed-out',
   profile: '/profile',
@@ -9,13 +9,13 @@ export const paths = {
   console: '/console',
   assets: '/assets',
   health: '/healthz',
-  /** The protocol's endpoints. */
+  /** The prefix of the login and session endpoints. */
   auth: '/auth',
   login: '/auth/login',
   callback: '/auth/callback',
   refresh: '/auth/refresh',
   logout: '/auth/logout',
   session: '/auth/session',
-  /** The routes of the route table. */
+  /** The prefix of the routes in the route table. */
   api: '/api',
 } as const;

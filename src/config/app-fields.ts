@@ -16,7 +16,7 @@ export const sessionFields = {
     type: type.flag.optional(),
     example: 'true',
     meaning:
-      'Whether cookies are sent over https only. false, with https, exposes the session cookie on http.',
+      'Whether browsers send the cookies over https only. With an https OAUTH2_REDIRECT_URI, false exposes the session cookie on http.',
     unset: 'true exactly when OAUTH2_REDIRECT_URI is https',
   },
   SESSION_COOKIE_SAMESITE: {
@@ -34,7 +34,7 @@ export const sessionFields = {
   SESSION_ABSOLUTE_SECONDS: {
     type: type.seconds.default(604_800),
     example: '604800',
-    meaning: 'A session ends this long after the sign-in, however much it is used.',
+    meaning: 'A session ends this long after the sign-in, even if it is in use.',
     unset: '604800 (one week)',
   },
   REDIS_URL: {
@@ -48,7 +48,7 @@ export const sessionFields = {
     type: type.count.default(0),
     example: '1',
     meaning:
-      'How many Redis replicas must confirm a sign-in or a refreshed token, so that a failover keeps it. With replicas, 1 is a good value; each such write waits at most half a second.',
+      'How many Redis replicas must confirm a sign-in or a refreshed token, so that a failover does not lose it. With replicas, 1 is a good value. Each such write waits half a second at most.',
     unset: '0',
   },
 } as const satisfies Record<string, Field>;
@@ -71,7 +71,7 @@ export const serverFields = {
     type: type.trustedProxies.default(0),
     example: '1, or 10.0.0.0/8',
     meaning:
-      'The proxies whose X-Forwarded-* headers are trusted: how many there are (1), or their addresses (10.0.0.0/8). Required when a proxy terminates TLS for an https OAUTH2_REDIRECT_URI.',
+      'The proxies in front whose X-Forwarded-* headers are trusted: their number (1) or their addresses (10.0.0.0/8). Required with an https OAUTH2_REDIRECT_URI, because a proxy has to terminate TLS.',
     unset: '0, none',
   },
   NODE_ENV: {
@@ -104,14 +104,14 @@ export const serverFields = {
     type: type.count.default(600),
     example: '600',
     meaning:
-      'How many requests per minute one session, or one address without a session, may make to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. More get 429 with Retry-After. 0 means no limit.',
+      'How many requests per minute one session, or one address without a session, may make to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
   },
   CORS_ORIGINS: {
     type: type.origins.default([]),
     example: 'https://spa.example.com',
     meaning:
-      "Other origins whose pages may call /api/*, /auth/session, /auth/refresh and /auth/logout with the user's session, and to which a sign-in may return; separated by commas. They must be on the same site (spa.example.com beside app.example.com), because browsers do not send the cookie from other sites. Any script on such an origin can act as the user.",
+      "Other origins, separated by commas, whose pages may call /api/*, /auth/session, /auth/refresh and /auth/logout with the user's session, and to which a sign-in may return. They must be on the same site (spa.example.com for app.example.com), because browsers do not send the cookie from other sites. Every script on such an origin can act as the user.",
     unset: 'none',
   },
 } as const satisfies Record<string, Field>;
@@ -127,7 +127,8 @@ export const pageFields = {
   APP_LOGO_URL: {
     type: type.logo.default(`${paths.assets}/icon.svg`),
     example: '/assets/logo.svg',
-    meaning: 'The logo beside that name: an https:// URL, or the path of a file that you put into public/.',
+    meaning:
+      'The logo next to the name: an https:// URL, or the path of a file in public/, which is served under /assets/.',
     unset: `${paths.assets}/icon.svg`,
   },
 } as const satisfies Record<string, Field>;

@@ -4,7 +4,7 @@ import { Secret } from '../crypto/secret.ts';
 import { deviationNames } from './presets.ts';
 import { parseRedisUrl } from './redis-url.ts';
 
-/** One variable. `docs/configuration.md` and `.env.example` are generated from `meaning` and `unset`. */
+/** A variable. `docs/configuration.md` and `.env.example` are generated from `meaning` and `unset`. */
 export interface Field {
   readonly type: z.ZodType;
   /** Shown with every problem of this variable. */
@@ -14,14 +14,14 @@ export interface Field {
   readonly unset: string;
 }
 
-/** For each claim, the paths (`images.0.url`) at which it may be found; the first one that exists is used. */
+/** For each claim, the paths at which it may be (`images.0.url`); the first that exists is used. */
 export type ClaimMap = Readonly<Record<string, readonly string[]>>;
 
 const minSecretLength = 32;
 const maxCookieSeconds = 34_560_000;
 const loopbackHosts = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
-/** True for a URL whose host is this machine. */
+/** True when the URL's host is this machine. */
 export function isLoopback(value: URL): boolean {
   return loopbackHosts.test(value.hostname);
 }
@@ -57,7 +57,7 @@ export const count = z.coerce
 
 export const port = z.coerce.number('must be a port number').int().min(0).max(65535);
 
-/** What a page may show as its logo: an image that neither the CSP nor https blocks. */
+/** A logo that browsers load: neither the content security policy nor https blocks it. */
 export const logo = z
   .string()
   .refine(
@@ -73,7 +73,7 @@ export const origins = z
     'must be origins separated by commas, each exactly as browsers send it: scheme, host and port, no path, no *',
   );
 
-/** As in a browser's `Origin` header: lower case, without the default port, nothing after the port. */
+/** True for the form of a browser's `Origin` header: lower case, no default port, nothing after the port. */
 function isOrigin(value: string): boolean {
   return /^https?:\/\/[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
 }
@@ -83,7 +83,7 @@ export const scopes = z
   .regex(/^[\x21\x23-\x5B\x5D-\x7E]+( +[\x21\x23-\x5B\x5D-\x7E]+)*$/, 'must be scopes separated by spaces')
   .transform((value) => value.split(/ +/));
 
-/** Parameters that Latchkey sets itself, in either request, and those that would put a secret into a URL. */
+/** Parameters that Latchkey sets itself, and those that would put a secret into a URL. */
 const protocolParameters = new Set([
   ...['response_type', 'response_mode', 'redirect_uri', 'scope', 'state', 'nonce', 'request', 'request_uri'],
   ...['code_challenge', 'code_challenge_method', 'grant_type', 'code', 'code_verifier', 'refresh_token'],
@@ -99,7 +99,7 @@ export const parameters = z
     if (reserved)
       context.addIssue({
         code: 'custom',
-        message: `must not set ${reserved[0]}, which Latchkey sets or which must not be in a URL`,
+        message: `must not set ${reserved[0]}: Latchkey sets it, or it must not be in a URL`,
       });
   });
 
@@ -158,7 +158,7 @@ export const trustedProxies = z
   .string()
   .refine(
     (value) => value !== 'true',
-    'must be a number of proxies or a list of addresses; "true" would trust every client',
+    'must be the number of proxies, or their addresses; "true" would trust every client',
   )
   .refine(
     (value) => value === 'false' || value.split(',').every((each) => isProxy(each.trim())),
@@ -168,7 +168,7 @@ export const trustedProxies = z
     /^\d+$/.test(value) ? Number(value) : value === 'false' ? 0 : value.split(',').map((each) => each.trim()),
   );
 
-/** A count, an address, a network, or one of the names that Express knows. */
+/** True for a count, an address, a network, or a name that Express knows. */
 function isProxy(value: string): boolean {
   const [address = '', bits, ...rest] = value.split('/');
   if (/^(\d+|loopback|linklocal|uniquelocal)$/.test(value)) return true;

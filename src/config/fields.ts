@@ -2,11 +2,11 @@ import type { z } from 'zod';
 import { pageFields, serverFields, sessionFields } from './app-fields.ts';
 import { apiFields, appTokenFields, providerFields } from './provider-fields.ts';
 
-/** Every variable that Latchkey reads, in the groups and the order of `docs/configuration.md` and `.env.example`. */
+/** Every variable that Latchkey reads, as `docs/configuration.md` and `.env.example` group and order them. */
 export const fieldGroups = {
   Provider: providerFields,
   API: apiFields,
-  'Application tokens': appTokenFields,
+  'App tokens': appTokenFields,
   Sessions: sessionFields,
   Server: serverFields,
   Pages: pageFields,
@@ -27,9 +27,9 @@ export const variables = Object.keys(fields) as readonly Variable[];
 
 export type Values = { readonly [K in Variable]: z.output<(typeof fields)[K]['type']> };
 
-/** A problem with one variable. */
-export interface Fault {
+/** What is wrong with one variable. */
+export interface ConfigProblem {
   readonly variable: Variable;
   /** Completes a sentence that begins with the variable's name; never contains its value. */
-  readonly problem: string;
+  readonly message: string;
 }

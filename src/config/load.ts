@@ -1,22 +1,22 @@
 import { readFileSync } from 'node:fs';
 import type { Secret } from '../crypto/secret.ts';
 import { isLoopback } from './field-types.ts';
-import { type Fault, fields, type Values, type Variable, variables } from './fields.ts';
-import { type DeviationName, presets, withPreset } from './presets.ts';
-import { defaultRouteTable, type ResourceServer, readRouteTable } from './route-table.ts';
+import { type ConfigProblem, fields, type Values, type Variable, variables } from './fields.ts';
+import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
+import { type ResourceServer, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
 
-/** Every fault of a configuration at once, as the text an operator reads. */
+/** A configuration that is not valid; the message lists every problem for the operator. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 
-  constructor(readonly faults: readonly Fault[]) {
+  constructor(readonly problems: readonly ConfigProblem[]) {
     super(
       [
-        `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:`,
-        ...faults.map(
-          ({ variable, problem }) =>
-            `  ${variable} ${problem}. Example: ${variable}=${fields[variable].example}`,
+        `Invalid configuration (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}):`,
+        ...problems.map(
+          ({ variable, message }) =>
+            `  ${variable} ${message}. Example: ${variable}=${fields[variable].example}`,
         ),
       ].join('\n'),
     );
@@ -26,48 +26,49 @@ export class ConfigError extends Error {
 export type Config = ReturnType<typeof buildConfig>;
 
 /**
- * The configuration of one app; an empty variable counts as one that is not set, and then has the value of the preset
- * that `OAUTH2_PROVIDER` names. `API_ROUTES_FILE` is read.
- * @throws ConfigError naming every fault
+ * The configuration in `env` and in the file that `API_ROUTES_FILE` names. An empty variable is the same as none. A
+ * variable that is not set has the value of the preset, else its default.
+ * @throws ConfigError with every problem
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const faults: Fault[] = [];
+  const problems: ConfigProblem[] = [];
   const values: Partial<Record<Variable, unknown>> = {};
-  const given = withPreset(
+  const settings = applyPreset(
     Object.fromEntries(variables.map((variable) => [variable, env[variable]?.trim() || undefined])),
   );
   for (const variable of variables) {
-    const result = fields[variable].type.safeParse(given[variable]);
+    const result = fields[variable].type.safeParse(settings[variable]);
     if (result.success) values[variable] = result.data;
-    else faults.push({ variable, problem: result.error.issues[0]?.message ?? 'is not valid' });
+    else problems.push({ variable, message: result.error.issues[0]?.message ?? 'is invalid' });
   }
-  // The rules between fields pass over what is missing, so that every fault is told in one go.
-  const known = new Set(faults.map(({ variable }) => variable));
-  faults.push(
-    ...checkCrossFieldRules(values as Partial<Values>).filter(({ variable }) => !known.has(variable)),
+  // These checks also run when variables are invalid, so that the operator sees every problem at once.
+  const invalid = new Set(problems.map(({ variable }) => variable));
+  problems.push(
+    ...checkCrossFieldRules(values as Partial<Values>).filter(({ variable }) => !invalid.has(variable)),
   );
-  const { routes, faults: routeFaults } = readRoutes(values as Partial<Values>);
-  const isNotYetReported = ({ variable }: Fault) => !faults.some((each) => each.variable === variable);
-  if (!known.has('OAUTH2_API_BASE_URL')) faults.push(...routeFaults.filter(isNotYetReported));
-  if (faults.length > 0) throw new ConfigError(faults);
+  const { routes, problems: routeProblems } = readRoutes(values as Partial<Values>);
+  const isNotYetReported = ({ variable }: ConfigProblem) =>
+    !problems.some((each) => each.variable === variable);
+  if (!invalid.has('OAUTH2_API_BASE_URL')) problems.push(...routeProblems.filter(isNotYetReported));
+  if (problems.length > 0) throw new ConfigError(problems);
   return buildConfig(values as Values, routes);
 }
 
-/** The API table of `API_ROUTES_FILE`, else that of the preset, else the one that stands without either. */
+/** The route table of `API_ROUTES_FILE`, else that of the preset, else the default one. */
 function readRoutes(values: Partial<Values>): {
   routes: readonly ResourceServer[];
-  faults: readonly Fault[];
+  problems: readonly ConfigProblem[];
 } {
   const file = values.API_ROUTES_FILE;
   const base = values.OAUTH2_API_BASE_URL;
   if (file === undefined && !base)
     return {
       routes: [],
-      faults: [{ variable: 'OAUTH2_API_BASE_URL', problem: 'is missing (or set API_ROUTES_FILE)' }],
+      problems: [{ variable: 'OAUTH2_API_BASE_URL', message: 'is missing (or set API_ROUTES_FILE)' }],
     };
-  const withFaults = (...problems: readonly string[]) => ({
+  const reject = (...messages: readonly string[]) => ({
     routes: [],
-    faults: problems.map((problem): Fault => ({ variable: 'API_ROUTES_FILE', problem })),
+    problems: messages.map((message): ConfigProblem => ({ variable: 'API_ROUTES_FILE', message })),
   });
   const preset = values.OAUTH2_PROVIDER && presets[values.OAUTH2_PROVIDER];
   let table: unknown = preset ? { routes: preset.routes } : defaultRouteTable;
@@ -76,27 +77,27 @@ function readRoutes(values: Partial<Values>): {
     try {
       text = readFileSync(file, 'utf8');
     } catch (error) {
-      return withFaults(`names a file that cannot be read: ${error}`);
+      return reject(`cannot be read: ${error}`);
     }
     try {
       table = JSON.parse(text);
     } catch (error) {
-      // Only the place: the rest of the message may quote the file.
-      return withFaults(`is not JSON ${/at position .*/.exec(String(error))?.[0] ?? ''}`.trimEnd());
+      // Only the position: the rest of the error message may quote the file.
+      return reject(`is not valid JSON ${/at position .*/.exec(String(error))?.[0] ?? ''}`.trimEnd());
     }
   }
-  const { routes, faults } = readRouteTable(table, {
+  const { routes, problems } = readRouteTable(table, {
     base,
     allowHttp: (target) => isLoopback(target) || values.OAUTH2_ALLOW_HTTP === true,
     tokenRefusedStatuses: values.OAUTH2_DEVIATIONS?.includes('expired-is-403') ? [401, 403] : [401],
   });
-  return faults.length === 0
-    ? { routes, faults: [] }
-    : withFaults(...faults.map((each) => `has a fault: ${each}`));
+  return problems.length === 0
+    ? { routes, problems: [] }
+    : reject(...problems.map((each) => `is invalid: ${each}`));
 }
 
-/** Where the application gets its own tokens, when that is not where and as whom users sign in. */
-function appProvider(values: Values) {
+/** The provider and client for app tokens; `undefined` when the users' client gets them. */
+function buildAppProvider(values: Values) {
   const { OAUTH2_APP_CLIENT_ID: clientId, OAUTH2_APP_CLIENT_SECRET: clientSecrets } = values;
   if (clientId === undefined || clientSecrets === undefined) return undefined;
   const isSeparateProvider = (values.OAUTH2_APP_ISSUER ?? values.OAUTH2_APP_TOKEN_URL) !== undefined;
@@ -127,12 +128,12 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
     metricsPort: values.METRICS_PORT,
     trustProxy: values.TRUST_PROXY,
     logLevel: values.LOG_LEVEL,
-    /** Where browsers reach this app; never taken from a request. */
+    /** The origin at which browsers reach this app; never taken from a request. */
     publicOrigin: redirectUri.origin,
-    /** How pages call and show this app. */
+    /** This app's name and logo on the pages. */
     brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL },
     provider: {
-      /** How pages call the provider; in each language another way when it has no name. */
+      /** The provider's name on the pages; without one they show a translated default. */
       name: values.OAUTH2_PROVIDER_NAME,
       issuer: values.OAUTH2_ISSUER,
       endpoints: {
@@ -144,30 +145,30 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
         jwks_uri: values.OAUTH2_JWKS_URL?.href,
       },
       clientId: values.OAUTH2_CLIENT_ID,
-      /** One, or two while the one replaces the other. */
+      /** One, or two during a rotation. */
       clientSecrets: values.OAUTH2_CLIENT_SECRET as readonly Secret[],
       clientAuth: values.OAUTH2_CLIENT_AUTH,
       redirectUri,
       scopes: values.OAUTH2_SCOPES as readonly string[],
-      /** Sent besides the protocol's own, in the authorization request and in every token request. */
+      /** Additional parameters of the authorization request, and of every token request. */
       authorizationParameters: values.OAUTH2_AUTHORIZATION_PARAMS,
       tokenParameters: values.OAUTH2_TOKEN_PARAMS,
-      /** How to read user information that is not OpenID Connect's. */
+      /** Where the claims are in a userinfo response that is not OpenID Connect. */
       userinfoClaims: values.OAUTH2_USERINFO_CLAIMS,
       deviations: values.OAUTH2_DEVIATIONS as readonly DeviationName[],
     },
-    /** What answers below `/api`, in the order in which it is looked up. */
+    /** The routes under `/api`; the first that matches a request is used. */
     routes,
     app: {
-      provider: appProvider(values),
-      /** What an app token is asked for when nobody names a scope. */
+      provider: buildAppProvider(values),
+      /** The scopes to request for an app token when a route lists none. */
       scopes: values.OAUTH2_APP_SCOPES as readonly string[],
     },
     session: {
-      /** The first seals and signs, all open and verify. */
+      /** The first signs and seals; all verify and unseal. */
       secrets: values.SESSION_SECRET as readonly Secret[],
       cookie: {
-        /** `__Host-` ties a cookie to this one host and to https (RFC 6265bis 4.1.3.2). */
+        /** The session cookie's name; `__Host-` requires https and this host (RFC 6265bis 4.1.3.2). */
         prefix: secure ? '__Host-latchkey' : 'latchkey',
         secure,
         sameSite: values.SESSION_COOKIE_SAMESITE,
@@ -175,18 +176,18 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
       idleSeconds: values.SESSION_IDLE_SECONDS,
       absoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,
     },
-    /** Other origins whose scripts may call us with the person's session. */
+    /** Other origins whose scripts may send requests with the user's session. */
     corsOrigins: values.CORS_ORIGINS as readonly string[],
-    /** Requests to `/auth/*` per minute and session or address; 0 is no limit. */
+    /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
     redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
-    /** What is allowed but dangerous, for the log at start-up. */
+    /** Log messages about settings that are allowed but dangerous. */
     warnings: [
       ...(values.OAUTH2_ALLOW_HTTP
-        ? ['OAUTH2_ALLOW_HTTP is true: tokens may travel in the clear. Use it on private networks only.']
+        ? ['OAUTH2_ALLOW_HTTP is true: tokens may be sent unencrypted; use it on private networks only']
         : []),
       ...(https && !secure
-        ? ['SESSION_COOKIE_SECURE is false: the session cookie may travel in the clear.']
+        ? ['SESSION_COOKIE_SECURE is false: the session cookie may be sent unencrypted']
         : []),
     ],
   };

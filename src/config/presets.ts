@@ -10,16 +10,16 @@ interface PresetRoute {
 }
 
 interface Preset {
-  /** What an operator who read the provider's documentation would write into `.env`. */
+  /** What an operator would write into `.env` after reading the provider's documentation. */
   readonly variables: Readonly<Record<string, string>>;
-  /** What `/api/*` is when no table is given. */
+  /** The route table without `API_ROUTES_FILE`. */
   readonly routes: readonly PresetRoute[];
 }
 
-/** GitHub's API refuses whoever does not say who they are. */
+/** GitHub's API rejects requests without a `User-Agent`. */
 const headers = { 'User-Agent': 'Latchkey' };
 
-/** Stands for OAUTH2_API_BASE_URL in a preset whose host is the operator's. */
+/** Replaced with the operator's OAUTH2_API_BASE_URL. */
 const apiBase = '{OAUTH2_API_BASE_URL}';
 
 export const presets = {
@@ -69,7 +69,7 @@ export const presets = {
       OAUTH2_ISSUER: 'https://accounts.google.com',
       OAUTH2_CLIENT_AUTH: 'client_secret_post',
       OAUTH2_SCOPES: 'openid email profile',
-      // Without both there is no refresh token, or only at the very first login.
+      // Without both, Google issues no refresh token, or one only at the user's first login.
       OAUTH2_AUTHORIZATION_PARAMS: 'access_type=offline&prompt=consent',
       OAUTH2_API_BASE_URL: 'https://www.googleapis.com',
     },
@@ -100,7 +100,19 @@ export type ProviderName = keyof typeof presets;
 
 export const providerNames = Object.keys(presets) as readonly ProviderName[];
 
-/** Ways in which token endpoints and APIs leave their RFCs; what each does is in `oauth/deviations.ts`. */
+/** The route table without `API_ROUTES_FILE` and without a preset. */
+export const defaultRouteTable = {
+  routes: [
+    { path: '/profile', target: '/api/user/profile', methods: { GET: {} } },
+    {
+      path: '/data',
+      target: '/api/user/data',
+      methods: { GET: { allOf: ['read:data'] }, POST: { allOf: ['write:data'] } },
+    },
+  ],
+};
+
+/** Names of non-standard behaviour that the operator can declare; `oauth/deviations.ts` corrects it. */
 export const deviationNames = [
   'token-type-missing',
   'scope-with-commas',
@@ -117,21 +129,21 @@ const issuerVariables = ['OAUTH2_ISSUER', 'OAUTH2_AUTHORIZATION_URL', 'OAUTH2_TO
 const isUrlVariable = (variable: string) => /_(ISSUER|URL)$/.test(variable);
 
 /**
- * `given` with the preset of its `OAUTH2_PROVIDER` behind it: each variable that is not set has the preset's value.
- * A preset's addresses belong together: whoever names another server gives all of its addresses, so that no token of
- * one company is sent to another.
+ * `settings`, with the value of the preset that `OAUTH2_PROVIDER` names for each variable that is not set. The URLs of
+ * a preset belong together: when the operator configures another server, none of them applies, so that no token of one
+ * provider is sent to another.
  */
-export function withPreset(given: Variables): Variables {
-  const preset = Object.entries(presets).find(([name]) => name === given.OAUTH2_PROVIDER)?.[1];
-  if (!preset) return given;
-  const isOtherServer = issuerVariables.some((variable) => given[variable] !== undefined);
-  const base = given.OAUTH2_API_BASE_URL?.replace(/\/+$/, '');
-  const filled = Object.entries<string>(preset.variables)
+export function applyPreset(settings: Variables): Variables {
+  const preset = Object.entries(presets).find(([name]) => name === settings.OAUTH2_PROVIDER)?.[1];
+  if (!preset) return settings;
+  const isOtherServer = issuerVariables.some((variable) => settings[variable] !== undefined);
+  const base = settings.OAUTH2_API_BASE_URL?.replace(/\/+$/, '');
+  const presetValues = Object.entries<string>(preset.variables)
     .filter(
       ([variable, value]) =>
         !(isOtherServer && isUrlVariable(variable)) && (base ?? !value.includes(apiBase)),
     )
     .map(([variable, value]) => [variable, value.replace(apiBase, base ?? '')]);
-  const own = Object.entries(given).filter(([, value]) => value !== undefined);
-  return { ...Object.fromEntries(filled), ...Object.fromEntries(own) };
+  const operatorValues = Object.entries(settings).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(presetValues), ...Object.fromEntries(operatorValues) };
 }

@@ -10,7 +10,7 @@ export const providerFields = {
     type: z.enum(providerNames, `must be one of: ${providerNames.join(' ')}`).optional(),
     example: 'spotify',
     meaning:
-      'A preset: every setting that you leave empty takes the value in docs/providers.md. With a preset, OAUTH2_CLIENT_ID, OAUTH2_CLIENT_SECRET, OAUTH2_REDIRECT_URI and SESSION_SECRET are enough (second-brain-database also needs OAUTH2_API_BASE_URL). One of: spotify, github, google, second-brain-database.',
+      'A preset with the settings of a known provider (docs/providers.md). It applies to settings that you leave empty. With a preset, OAUTH2_CLIENT_ID, OAUTH2_CLIENT_SECRET, OAUTH2_REDIRECT_URI and SESSION_SECRET are enough (second-brain-database also needs OAUTH2_API_BASE_URL). One of: spotify, github, google, second-brain-database.',
     unset: 'no preset',
   },
   OAUTH2_ISSUER: {
@@ -76,14 +76,14 @@ export const providerFields = {
     type: z.string('is missing').pipe(type.clientSecrets),
     example: 'the secret the provider gave you for this client',
     meaning:
-      'The client secret. During a rotation both secrets, separated by a comma: Latchkey uses the one that the provider accepts.',
+      'The client secret. During a rotation, set both secrets, separated by a comma: Latchkey uses the one that the provider accepts.',
     unset: 'required',
   },
   OAUTH2_CLIENT_AUTH: {
     type: type.clientAuth.default('client_secret_basic'),
     example: 'client_secret_basic',
     meaning:
-      'How the secret is sent: client_secret_basic (in a header) or client_secret_post (in the form). Change it when the provider returns invalid_client although the secret is right.',
+      'How the secret is sent: client_secret_basic (in a header) or client_secret_post (in the request body). Change it if the provider returns invalid_client although the secret is right.',
     unset: 'client_secret_basic',
   },
   OAUTH2_REDIRECT_URI: {
@@ -157,26 +157,26 @@ export const apiFields = {
   },
 } as const satisfies Record<string, Field>;
 
-/** The application's own tokens (RFC 6749 4.4). */
+/** App tokens: for the application itself, not for a user (RFC 6749 4.4). */
 export const appTokenFields = {
   OAUTH2_APP_ISSUER: {
     type: type.issuer.optional(),
     example: 'https://login.example.org',
     meaning:
-      "The issuer of the application's own tokens (client credentials grant), when that is not the users' provider.",
+      "The issuer URL of the provider of app tokens (client credentials grant), if it is not the users' provider.",
     unset: "the users' provider",
   },
   OAUTH2_APP_TOKEN_URL: {
     type: type.url.optional(),
     example: 'https://login.example.org/token',
-    meaning: 'The same, for a provider without discovery.',
+    meaning: 'The token endpoint of that provider, if it has no discovery.',
     unset: 'discovered',
   },
   OAUTH2_APP_CLIENT_ID: {
     type: z.string().optional(),
     example: 'latchkey-app',
     meaning:
-      'The client id for application tokens. Required with every other OAUTH2_APP_ setting except the scopes.',
+      'The client id for app tokens. Required if any other OAUTH2_APP_ setting except the scopes is set.',
     unset: "the users' client",
   },
   OAUTH2_APP_CLIENT_SECRET: {
@@ -188,13 +188,13 @@ export const appTokenFields = {
   OAUTH2_APP_CLIENT_AUTH: {
     type: type.clientAuth.optional(),
     example: 'client_secret_basic',
-    meaning: 'How that secret is sent.',
+    meaning: 'How that secret is sent: client_secret_basic or client_secret_post.',
     unset: 'as OAUTH2_CLIENT_AUTH',
   },
   OAUTH2_APP_SCOPES: {
     type: type.scopes.default([]),
     example: 'read:catalogue',
-    meaning: 'The scopes of an application token when the route names none, separated by spaces.',
+    meaning: 'The scopes to request for an app token when the route lists none, separated by spaces.',
     unset: 'none, so the provider decides',
   },
 } as const satisfies Record<string, Field>;

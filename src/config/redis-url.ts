@@ -1,4 +1,4 @@
-/** Where Redis is: one server, a master whose `name` sentinels know, or a cluster. */
+/** A parsed `REDIS_URL`: one server, the master that sentinels know as `name`, or a cluster. */
 export interface RedisTarget {
   readonly kind: 'server' | 'sentinel' | 'cluster';
   readonly nodes: readonly { readonly host: string; readonly port: number }[];
@@ -9,27 +9,27 @@ export interface RedisTarget {
   readonly password?: string;
 }
 
-const form =
+const urlPattern =
   /^(?<scheme>rediss?|redis\+sentinel|redis\+cluster):\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<nodes>[^/@]+)(?:\/(?<path>[^/?#]*))?$/;
-const nodeForm = /^(?<host>\[[^\]]+\]|[^:]+)(?::(?<port>\d{1,5}))?$/;
+const nodePattern = /^(?<host>\[[^\]]+\]|[^:]+)(?::(?<port>\d{1,5}))?$/;
 const defaultPorts = { server: 6379, sentinel: 26_379, cluster: 6379 } as const;
 
 /**
- * `redis://`, `rediss://` (TLS), `redis+sentinel://host:port,host:port/name` and `redis+cluster://host:port,...`, each
- * with `user:password@` if need be; `undefined` for everything else.
+ * The target of `redis://`, `rediss://` (TLS), `redis+sentinel://host:port,host:port/name` or
+ * `redis+cluster://host:port,...`, each optionally with `user:password@`; `undefined` for every other URL.
  */
 export function parseRedisUrl(url: string): RedisTarget | undefined {
-  const parts = form.exec(url)?.groups;
+  const parts = urlPattern.exec(url)?.groups;
   if (!parts) return undefined;
   const { scheme = '', user, password, nodes = '', path = '' } = parts;
   const kind = scheme.endsWith('sentinel') ? 'sentinel' : scheme.endsWith('cluster') ? 'cluster' : 'server';
   const addresses = nodes.split(',').map((node) => {
-    const { host = '', port = defaultPorts[kind] } = nodeForm.exec(node.trim())?.groups ?? {};
+    const { host = '', port = defaultPorts[kind] } = nodePattern.exec(node.trim())?.groups ?? {};
     return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
   });
-  const isSound = addresses.every(({ host, port }) => host !== '' && port > 0 && port < 65_536);
-  const hasPath = kind === 'sentinel' ? path !== '' : /^\d*$/.test(path);
-  if (!isSound || !hasPath || (kind === 'server' && addresses.length > 1)) return undefined;
+  const areNodesValid = addresses.every(({ host, port }) => host !== '' && port > 0 && port < 65_536);
+  const isPathValid = kind === 'sentinel' ? path !== '' : /^\d*$/.test(path);
+  if (!areNodesValid || !isPathValid || (kind === 'server' && addresses.length > 1)) return undefined;
   return {
     kind,
     nodes: addresses,

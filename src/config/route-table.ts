@@ -6,42 +6,44 @@ export type Method = (typeof methodNames)[number];
 /** Whose access token a route sends to its API. */
 export type TokenOwner = 'user' | 'app' | 'user-or-app' | 'none';
 
-/** What a person must have granted for one method of a route (RFC 6749 3.3). */
+/** The scopes that one method of a route requires (RFC 6749 3.3). */
 export interface ScopeRule {
   readonly allOf: readonly string[];
   readonly anyOf: readonly string[];
 }
 
-/** One row of the API table: where requests of a route go, and on whose behalf. */
+/** One row of the route table: where the requests of a route are sent, and with whose token. */
 export interface ResourceServer {
-  /** Express pattern below `/api`: literal segments, `:name` and, last, `*name` for one or more segments. */
+  /** Express pattern under `/api`: literal segments, `:name`, and as the last segment `*name` for one or more. */
   readonly path: string;
-  /** Origin of the API, such as `https://api.example.com`. */
+  /** The API's origin, such as `https://api.example.com`. */
   readonly origin: string;
-  /** The path at the API, with the parameters of `path`; only the caller's query is added to it. */
+  /** The path at the API, which may use the parameters of `path`; the caller's query is appended. */
   readonly targetPath: string;
-  /** What is forwarded; `GET` answers `HEAD` as well. */
+  /** The methods that are forwarded; `GET` includes `HEAD`. */
   readonly methods: Readonly<Partial<Record<Method, ScopeRule>>>;
   readonly token: TokenOwner;
-  /** Statuses by which this API says that the access token is not good any more. */
+  /** Statuses with which this API rejects an expired or revoked token. */
   readonly tokenRefusedStatuses: readonly number[];
-  /** How long the API may take to begin its answer, all tries together, and be silent within it. */
+  /** Time until the response begins, including retries; also the longest gap within it or within an upload. */
   readonly timeoutMs: number;
-  /** The largest request body that is passed on. */
+  /** Maximum size of the request body. */
   readonly bodyLimitBytes: number;
-  /** An answer that goes on until someone leaves: it may be silent for `idleMs`, and ends with the session. */
+  /** The response is long-lived, such as server-sent events; it is closed when the session ends. */
   readonly stream: boolean;
+  /** The longest gap within such a response. */
   readonly idleMs: number;
+  /** `GET` may be a WebSocket handshake. */
   readonly webSocket: boolean;
-  /** Headers the API gets besides those of the caller, in lower case. */
+  /** Headers to send to the API in addition to those of the caller; names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The query parameters that are passed on; all when absent. */
+  /** The query parameters to forward; all when absent. */
   readonly query: readonly string[] | undefined;
-  /** Requests per session, or per address for those without one. */
+  /** Maximum requests per session, or per address without a session. */
   readonly rateLimit: { readonly limit: number; readonly windowSeconds: number } | undefined;
 }
 
-/** What a row means that does not say. */
+/** The defaults of fields that a row omits. */
 export const routeDefaults = {
   token: 'user',
   tokenRefusedStatuses: [401],
@@ -61,136 +63,138 @@ const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one 
 const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 const forbiddenHeaderNames =
   /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|expect|cookie|sec-websocket-.*)$/i;
-/** As long as a timer can be. */
+/** The longest delay of a Node.js timer, 2^31 - 1 ms. */
 const maxSeconds = 2_147_483;
 const seconds = z.number().positive().max(maxSeconds);
 
 const scopeRule = z
   .strictObject({
-    allOf: z.array(scopeToken).default([]).describe('Scopes that must all have been granted'),
-    anyOf: z.array(scopeToken).default([]).describe('Scopes of which one must have been granted'),
+    allOf: z.array(scopeToken).default([]).describe('Scopes that must all be granted'),
+    anyOf: z.array(scopeToken).default([]).describe('Scopes of which at least one must be granted'),
   })
-  .describe('What the person must have granted for this method; {} for nothing');
+  .describe(
+    'Scopes that the user must have granted for this method; {} for none. For the app token, allOf lists the scopes to request',
+  );
 
 const row = z.strictObject({
   path: z
     .string()
     .refine((path) => path.length > 1 && pathPattern.test(path) && !hasDotSegment(path), {
-      error: 'must be a path below /api such as /things, /things/:id or /files/*rest',
+      error: 'must be a path under /api, such as /things, /things/:id or /files/*rest',
     })
-    .describe('Path below /api: literal segments, :name, and last *name for one or more segments'),
+    .describe('Path under /api: literal segments, :name, and as the last segment *name for one or more'),
   target: z
     .string()
-    .describe('Where it goes: a path below OAUTH2_API_BASE_URL, or a whole URL; with the parameters of path'),
+    .describe('Path relative to OAUTH2_API_BASE_URL, or an absolute URL; may use the parameters of path'),
   methods: z
     .partialRecord(z.enum(methodNames), scopeRule)
     .refine((methods) => Object.keys(methods).length > 0, 'must name at least one method')
-    .describe('The methods that are forwarded; GET answers HEAD as well'),
+    .describe('The methods to forward; GET includes HEAD'),
   token: z
     .enum(['user', 'app', 'user-or-app', 'none'])
     .default(routeDefaults.token)
-    .describe("Whose access token the API gets: the signed-in person's or the application's own"),
+    .describe(
+      "Which access token the API receives: the user's (user), the app token (app), the user's if the user is signed in and otherwise the app token (user-or-app), or none",
+    ),
   tokenRefusedStatuses: z
     .array(z.literal([401, 403]))
     .min(1)
     .optional()
-    .describe('Statuses by which this API says that a token is not good any more; [401] unless told'),
+    .describe(
+      'Statuses with which this API rejects an expired or revoked token; by default [401], with the deviation expired-is-403 [401, 403]',
+    ),
   timeoutSeconds: seconds
     .default(routeDefaults.timeoutMs / 1000)
-    .describe('How long the API may take to begin its answer, all tries together, and be silent within it'),
+    .describe(
+      'Time until the response begins, including retries; also the longest gap within the response or within an upload',
+    ),
   bodyLimitBytes: z
     .number()
     .int()
     .min(0)
     .default(routeDefaults.bodyLimitBytes)
-    .describe('The largest request body'),
+    .describe('Maximum size of the request body; larger bodies get 413'),
   stream: z
     .boolean()
     .default(false)
-    .describe('Answers go on until someone leaves (server-sent events), and end with the session'),
-  idleSeconds: seconds.default(routeDefaults.idleMs / 1000).describe('How long such an answer may be silent'),
-  webSocket: z.boolean().default(false).describe('GET may be a WebSocket handshake'),
+    .describe('The response is long-lived, such as server-sent events; it is closed when the session ends'),
+  idleSeconds: seconds
+    .default(routeDefaults.idleMs / 1000)
+    .describe('With stream: the longest gap within the response'),
+  webSocket: z
+    .boolean()
+    .default(false)
+    .describe('GET may be a WebSocket handshake; the WebSocket is closed when the session ends'),
   headers: z
     .record(z.string(), z.string().regex(/^[\t\x20-\x7E]*$/, 'must be printable ASCII'))
     .default({})
-    .describe('Headers the API gets besides those of the caller'),
-  query: z.array(z.string()).optional().describe('The query parameters that are passed on; all when absent'),
+    .describe('Headers to send to the API in addition to those of the caller'),
+  query: z.array(z.string()).optional().describe('The query parameters to forward; by default all'),
   rateLimit: z
     .strictObject({ limit: z.number().int().min(1), windowSeconds: z.number().int().min(1).max(86_400) })
     .optional()
-    .describe('Requests per session, or per address for those without one'),
+    .describe('Maximum requests per session, or per address without a session; more get 429'),
 });
 
 const table = z
   .strictObject({ $schema: z.string().optional(), routes: z.array(row).min(1) })
-  .describe("Latchkey's API_ROUTES_FILE: what answers below /api");
+  .describe('Latchkey API_ROUTES_FILE: the routes that are forwarded under /api');
 
-/** The table's JSON form, for editors and other tools (JSON Schema 2020-12). */
+/** The JSON Schema (2020-12) of a route table, for editors and other tools. */
 export function routeTableSchema(): unknown {
   return z.toJSONSchema(table, { io: 'input' });
 }
 
-/** The table that stands when no other is given: the API this app grew up with. */
-export const defaultRouteTable = {
-  routes: [
-    { path: '/profile', target: '/api/user/profile', methods: { GET: {} } },
-    {
-      path: '/data',
-      target: '/api/user/data',
-      methods: { GET: { allOf: ['read:data'] }, POST: { allOf: ['write:data'] } },
-    },
-  ],
-};
-
 export interface RouteTableOptions {
-  /** What relative targets are below. */
+  /** The URL to which relative targets are appended. */
   readonly base: URL | undefined;
   readonly allowHttp: (target: URL) => boolean;
+  /** The default for rows that do not set it. */
   readonly tokenRefusedStatuses: readonly number[];
 }
 
-/** The rows of a table in its JSON form, or every fault in it, each with its place (`routes[1].target must ...`). */
+/** The rows of a route table as parsed JSON, and every problem, with its location (`routes[1].target must ...`). */
 export function readRouteTable(
   json: unknown,
   options: RouteTableOptions,
-): { readonly routes: readonly ResourceServer[]; readonly faults: readonly string[] } {
+): { readonly routes: readonly ResourceServer[]; readonly problems: readonly string[] } {
   const parsed = table.safeParse(json);
   if (!parsed.success)
     return {
       routes: [],
-      faults: parsed.error.issues.map(
+      problems: parsed.error.issues.map(
         ({ path, message }) => `${z.core.toDotPath(path) || 'the file'} ${normalizeMessage(message)}`,
       ),
     };
-  const faults: string[] = [];
+  const problems: string[] = [];
   const indexByRoute = new Map<string, number>();
   const routes = parsed.data.routes.map((each, index) => {
-    const at = `routes[${index}]`;
-    const fault = (member: string, problem: string) => faults.push(`${at}.${member} ${problem}`);
+    const report = (member: string, message: string) =>
+      problems.push(`routes[${index}].${member} ${message}`);
     for (const method of Object.keys(each.methods)) {
       const key = `${method} ${each.path.replace(/:\w+/g, ':').replace(/\*\w+/, '*')}`;
       const other = indexByRoute.get(key);
-      if (other !== undefined) fault('path', `is ${method} of routes[${other}] once more`);
+      if (other !== undefined) report('path', `duplicates ${method} of routes[${other}]`);
       indexByRoute.set(key, index);
     }
     if (each.token === 'app' && Object.values(each.methods).some(({ anyOf }) => anyOf.length > 0))
-      fault('methods', 'cannot have anyOf beside "token": "app", which asks for scopes by name');
-    if (each.webSocket && !each.methods.GET) fault('webSocket', 'needs the method GET');
+      report('methods', 'cannot use anyOf with "token": "app"; list the scopes to request in allOf');
+    if (each.webSocket && !each.methods.GET) report('webSocket', 'requires GET in methods');
     for (const name of Object.keys(each.headers)) {
       if (!headerName.test(name) || forbiddenHeaderNames.test(name))
-        fault('headers', `cannot set ${JSON.stringify(name)}`);
+        report('headers', `cannot set ${JSON.stringify(name)}`);
       if (/^authorization$/i.test(name) && each.token !== 'none')
-        fault('headers', 'cannot set Authorization unless "token" is "none": it is where the token goes');
+        report('headers', 'cannot set Authorization unless "token" is "none": it carries the access token');
     }
-    const target = readTarget(each.target, options.base);
-    if (typeof target === 'string') fault('target', target);
+    const target = parseTarget(each.target, options.base);
+    if (typeof target === 'string') report('target', target);
     else {
-      const isOwn = !each.target.startsWith('/'); // else the base has answered for itself
-      if (isOwn && target.protocol === 'http:' && !options.allowHttp(target))
-        fault('target', 'must be https, as its host is not this machine (OAUTH2_ALLOW_HTTP=true lifts this)');
-      const known = parametersOf(each.path);
-      for (const name of parametersOf(target.pathname))
-        if (!known.includes(name)) fault('target', `uses ${name}, which path does not have`);
+      const isAbsolute = !each.target.startsWith('/'); // the base URL has its own check
+      if (isAbsolute && target.protocol === 'http:' && !options.allowHttp(target))
+        report('target', 'must be https, unless its host is this machine or OAUTH2_ALLOW_HTTP is true');
+      const available = parseParameters(each.path);
+      for (const name of parseParameters(target.pathname))
+        if (!available.includes(name)) report('target', `uses ${name}, which is not in path`);
     }
     const { target: _, timeoutSeconds, idleSeconds, headers, tokenRefusedStatuses, ...rest } = each;
     return {
@@ -207,11 +211,11 @@ export function readRouteTable(
       rateLimit: each.rateLimit,
     };
   });
-  return { routes, faults };
+  return { routes, problems };
 }
 
-/** The parameters of a pattern as they are written: `:id`, `*rest`. */
-function parametersOf(pattern: string): readonly string[] {
+/** The parameters of a pattern, with their prefix: `:id`, `*rest`. */
+function parseParameters(pattern: string): readonly string[] {
   return pattern.split('/').filter((each) => each.startsWith(':') || each.startsWith('*'));
 }
 
@@ -219,21 +223,21 @@ function hasDotSegment(path: string): boolean {
   return path.split('/').some((each) => each === '.' || each === '..');
 }
 
-/** The address, or the problem with it. */
-function readTarget(target: string, base: URL | undefined): URL | string {
+/** The URL, or the problem with it. */
+function parseTarget(target: string, base: URL | undefined): URL | string {
   if (target.startsWith('/')) {
-    if (!base) return 'is a path, and OAUTH2_API_BASE_URL, which it would be below, is not set';
-    if (target.includes('?') || target.includes('#')) return 'must not hold a query or #';
+    if (!base) return 'is a path, but OAUTH2_API_BASE_URL is not set';
+    if (target.includes('?') || target.includes('#')) return 'must not contain a query string or fragment';
     return new URL(base.href.replace(/\/$/, '') + target);
   }
   if (!/^https?:\/\//.test(target) || !URL.canParse(target))
     return 'must be a path, or a URL beginning with https:// or http://';
   const url = new URL(target);
   if (url.username || url.password || url.search || url.hash)
-    return 'must not hold a user, password, query or #';
-  return /[:*]/.test(url.hostname.replace(/^\[.*\]$/, '')) ? 'must not have a parameter in its host' : url;
+    return 'must not contain credentials, a query string or a fragment';
+  return /[:*]/.test(url.hostname.replace(/^\[.*\]$/, '')) ? 'must not contain a parameter in the host' : url;
 }
 
 function normalizeMessage(message: string): string {
-  return message.startsWith('must') ? message : `is not right: ${message}`;
+  return message.startsWith('must') ? message : `is invalid: ${message}`;
 }

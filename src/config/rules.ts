@@ -1,5 +1,5 @@
 import { isLoopback } from './field-types.ts';
-import type { Fault, Values, Variable } from './fields.ts';
+import type { ConfigProblem, Values, Variable } from './fields.ts';
 import { parseRedisUrl } from './redis-url.ts';
 
 const mustBeHttps = [
@@ -15,7 +15,7 @@ const mustBeHttps = [
   'OAUTH2_APP_ISSUER',
   'OAUTH2_APP_TOKEN_URL',
 ] as const;
-/** What speaks of another client than the user's. */
+/** Each of these configures a client for app tokens that is not the users' client. */
 const separateAppClientVariables = [
   'OAUTH2_APP_ISSUER',
   'OAUTH2_APP_TOKEN_URL',
@@ -24,10 +24,10 @@ const separateAppClientVariables = [
   'OAUTH2_APP_CLIENT_AUTH',
 ] as const;
 
-/** What is wrong with values that are each right by themselves; what is missing is passed over. */
-export function checkCrossFieldRules(values: Partial<Values>): Fault[] {
-  const faults: Fault[] = [];
-  const fault = (variable: Variable, problem: string) => faults.push({ variable, problem });
+/** The problems of values that are valid on their own but not together. Any value may be missing. */
+export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const report = (variable: Variable, message: string) => problems.push({ variable, message });
   const redirectUri = values.OAUTH2_REDIRECT_URI;
   const https = redirectUri?.protocol === 'https:';
   const secure = values.SESSION_COOKIE_SECURE ?? https;
@@ -35,57 +35,64 @@ export function checkCrossFieldRules(values: Partial<Values>): Fault[] {
   if (!values.OAUTH2_ISSUER) {
     if (!values.OAUTH2_AUTHORIZATION_URL && !values.OAUTH2_TOKEN_URL) {
       if (values.OAUTH2_PROVIDER)
-        fault('OAUTH2_API_BASE_URL', 'is missing: the addresses of this OAUTH2_PROVIDER are below it');
-      else fault('OAUTH2_ISSUER', 'is missing (or set both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL)');
+        report(
+          'OAUTH2_API_BASE_URL',
+          `is required with OAUTH2_PROVIDER=${values.OAUTH2_PROVIDER}: its endpoints are relative to this URL`,
+        );
+      else report('OAUTH2_ISSUER', 'is missing (or set both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL)');
     } else if (!values.OAUTH2_AUTHORIZATION_URL)
-      fault('OAUTH2_AUTHORIZATION_URL', 'is missing beside OAUTH2_TOKEN_URL (or set OAUTH2_ISSUER)');
+      report(
+        'OAUTH2_AUTHORIZATION_URL',
+        'is required when OAUTH2_TOKEN_URL is set (or set OAUTH2_ISSUER instead)',
+      );
     else if (!values.OAUTH2_TOKEN_URL)
-      fault('OAUTH2_TOKEN_URL', 'is missing beside OAUTH2_AUTHORIZATION_URL (or set OAUTH2_ISSUER)');
+      report(
+        'OAUTH2_TOKEN_URL',
+        'is required when OAUTH2_AUTHORIZATION_URL is set (or set OAUTH2_ISSUER instead)',
+      );
   }
   if (values.OAUTH2_USERINFO_CLAIMS && !values.OAUTH2_ISSUER && !values.OAUTH2_USERINFO_URL)
-    fault('OAUTH2_USERINFO_URL', 'is missing: OAUTH2_USERINFO_CLAIMS says how to read its answer');
+    report('OAUTH2_USERINFO_URL', 'is required when OAUTH2_USERINFO_CLAIMS is set without OAUTH2_ISSUER');
   const first = separateAppClientVariables.find((variable) => values[variable] !== undefined);
   for (const variable of ['OAUTH2_APP_CLIENT_ID', 'OAUTH2_APP_CLIENT_SECRET'] as const)
-    if (first && values[variable] === undefined) fault(variable, `is missing beside ${first}`);
+    if (first && values[variable] === undefined) report(variable, `is required when ${first} is set`);
   for (const variable of mustBeHttps) {
     const value = values[variable];
     if (value?.protocol === 'http:' && !isLoopback(value) && !values.OAUTH2_ALLOW_HTTP)
-      fault(variable, 'must be https, as its host is not this machine (OAUTH2_ALLOW_HTTP=true lifts this)');
+      report(variable, 'must be https, unless its host is this machine or OAUTH2_ALLOW_HTTP is true');
   }
   for (const origin of values.CORS_ORIGINS ?? []) {
     const isHttp = origin.startsWith('http:') && !isLoopback(new URL(origin));
     if (isHttp && !values.OAUTH2_ALLOW_HTTP)
-      fault('CORS_ORIGINS', 'must be https but for this machine (OAUTH2_ALLOW_HTTP=true lifts this)');
+      report('CORS_ORIGINS', 'must be https, except for this machine, unless OAUTH2_ALLOW_HTTP is true');
     else if (origin === redirectUri?.origin)
-      fault('CORS_ORIGINS', 'must not hold the origin of OAUTH2_REDIRECT_URI, which is this app itself');
+      report('CORS_ORIGINS', "must not include this app's own origin, that of OAUTH2_REDIRECT_URI");
   }
   if (redirectUri && secure && !https)
-    fault(
+    report(
       'SESSION_COOKIE_SECURE',
-      'cannot be true while OAUTH2_REDIRECT_URI is http: browsers drop the cookie',
+      'cannot be true while OAUTH2_REDIRECT_URI is http: browsers would reject the cookie',
     );
   if (https && secure && values.TRUST_PROXY === 0)
-    fault(
+    report(
       'TRUST_PROXY',
-      'must name the proxy that ends TLS, as OAUTH2_REDIRECT_URI is https: without it no secure cookie is ever set',
+      'must identify the proxy that terminates TLS: without it, no secure cookie can be set for the https OAUTH2_REDIRECT_URI',
     );
   if ((values.SESSION_IDLE_SECONDS ?? 0) > (values.SESSION_ABSOLUTE_SECONDS ?? Number.POSITIVE_INFINITY))
-    fault('SESSION_IDLE_SECONDS', 'must not be longer than SESSION_ABSOLUTE_SECONDS');
+    report('SESSION_IDLE_SECONDS', 'must not be greater than SESSION_ABSOLUTE_SECONDS');
   if (
     values.REDIS_WAIT_REPLICAS &&
     values.REDIS_URL &&
     parseRedisUrl(values.REDIS_URL.reveal())?.kind === 'cluster'
   )
-    fault(
-      'REDIS_WAIT_REPLICAS',
-      'cannot be used with a cluster, where WAIT does not say which write it means',
-    );
+    // WAIT has no key, so a cluster client may send it to another node than the write.
+    report('REDIS_WAIT_REPLICAS', 'is not supported with Redis Cluster');
   if (values.NODE_ENV === 'production' && !values.REDIS_URL)
-    fault('REDIS_URL', 'is missing: in production sessions must outlive this process');
+    report('REDIS_URL', 'is required when NODE_ENV is production: sessions must survive a restart');
   for (const variable of ['SESSION_SECRET', 'OAUTH2_CLIENT_SECRET', 'OAUTH2_APP_CLIENT_SECRET'] as const) {
     const isDemo = [values[variable] ?? []].flat().some((each) => each.reveal().startsWith('demo-only'));
     if (isDemo && redirectUri && !isLoopback(redirectUri))
-      fault(variable, 'is the published demo value, which only http://localhost may use');
+      report(variable, 'is the public demo value; use your own unless the app runs on localhost');
   }
-  return faults;
+  return problems;
 }

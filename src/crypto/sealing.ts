@@ -13,13 +13,13 @@ const tagBytes = 16;
 
 /** A 256-bit key for one purpose, so that no two uses of the same secret share a key (RFC 5869). */
 export function deriveKey(secret: Secret, purpose: string): KeyObject {
-  // A KeyObject, because Node 24 takes 10 us to make one of plain bytes at every use.
+  // A KeyObject: from plain bytes, Node 24 would create one at every use, in 10 us.
   return createSecretKey(Buffer.from(hkdfSync('sha256', secret.reveal(), 'latchkey', purpose, 32)));
 }
 
 /**
- * AES-256-GCM as `nonce (12) | tag (16) | ciphertext`; opens only under the same `context`.
- * The nonce is random, so its bytes also tell one sealing from every other.
+ * `plaintext` encrypted with AES-256-GCM, as `nonce (12) | tag (16) | ciphertext`. It can be unsealed only with the
+ * same key and `context`.
  */
 export function seal(key: KeyObject, plaintext: string, context: string): Buffer {
   const nonce = randomBytes(nonceBytes);
@@ -28,7 +28,7 @@ export function seal(key: KeyObject, plaintext: string, context: string): Buffer
   return Buffer.concat([nonce, cipher.getAuthTag(), body]);
 }
 
-/** The plaintext, or `undefined` when the bytes were not sealed with this key and context. */
+/** The plaintext; `undefined` when the bytes were not sealed with this key and context. */
 export function unseal(key: KeyObject, sealed: Buffer, context: string): string | undefined {
   if (sealed.length < nonceBytes + tagBytes) return undefined;
   const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, nonceBytes), {
@@ -40,12 +40,12 @@ export function unseal(key: KeyObject, sealed: Buffer, context: string): string 
   try {
     decipher.final();
   } catch {
-    return undefined; // forged, foreign or under another key: nothing of it may be used
+    return undefined; // not authentic, so no part of it may be used
   }
   return body.toString('utf8');
 }
 
-/** The bytes that tell this sealing from every other of the same record. */
+/** The nonce of sealed bytes. It is random for every sealing, so it identifies a version of a record. */
 export function sealNonce(sealed: Buffer): Buffer {
   return sealed.subarray(0, nonceBytes);
 }

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 
-/** A string that prints only that it exists: in logs, JSON, templates and errors alike. */
+/** A string that logs, JSON, templates and errors show as `[secret]`. */
 export class Secret {
   readonly #value: string;
 
@@ -8,7 +8,7 @@ export class Secret {
     this.#value = value;
   }
 
-  /** The value itself; call it only where it is put to use. */
+  /** The value. Call it only where the value is used, so that nothing else can print it. */
   reveal(): string {
     return this.#value;
   }

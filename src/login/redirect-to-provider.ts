@@ -15,12 +15,12 @@ export function createRedirectToProvider({
   oauth,
   transactions,
 }: {
-  readonly oauth: Pick<OAuthClient, 'authorizationRequest'>;
+  readonly oauth: Pick<OAuthClient, 'createAuthorizationUrl'>;
   readonly transactions: Pick<LoginTransactions, 'create'>;
 }): RedirectToProvider {
   return async function redirectToProvider(req, res, request) {
     const transaction = transactions.create(req, res, request);
-    const url = await oauth.authorizationRequest(transaction).catch((error) => {
+    const url = await oauth.createAuthorizationUrl(transaction).catch((error) => {
       throw toLoginError(toOAuthError(error));
     });
     res.redirect(303, url.href);

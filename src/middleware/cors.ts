@@ -19,8 +19,8 @@ const options = {
 };
 
 /**
- * Lets the scripts of `origins` read our answers to requests with the person's cookie, and answers their preflights
- * (Fetch 3.3). No other origin gets a header of it.
+ * Lets scripts of `origins` send requests with the user's cookie and read the responses, and responds to their
+ * preflights (Fetch 3.3). Responses to other origins get no CORS headers.
  */
 export function createCors(origins: readonly string[]): RequestHandler {
   const listed = new Set(origins);

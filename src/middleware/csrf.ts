@@ -3,10 +3,9 @@ import { AppError } from '../errors.ts';
 import { isSafe } from './http-methods.ts';
 
 /**
- * Refuses what another site made the browser send: `requireSameOrigin` whatever the method,
- * `requireSameOriginForUnsafeMethods` unsafe methods only (Fetch Metadata, else `Origin`). A request whose `Origin` is one of
- * `corsOrigins` counts as ours: browsers let no page say that of another.
- * Browsers send `Origin` with every WebSocket, which `requireSameOrigin` insists on.
+ * Rejects requests that another site made the browser send, by Fetch Metadata or else by `Origin`: `requireSameOrigin`
+ * with any method, `requireSameOriginForUnsafeMethods` only with unsafe ones. Requests from `corsOrigins` are allowed,
+ * as a page cannot forge its `Origin`.
  * @throws AppError `cross_site_request`
  */
 export function createCsrfProtection(publicOrigin: string, corsOrigins: readonly string[] = []) {
@@ -20,7 +19,10 @@ export function createCsrfProtection(publicOrigin: string, corsOrigins: readonly
     return origin !== undefined && origin !== publicOrigin;
   }
 
-  /** A WebSocket changes things and its answers can be read: only who sends no trace of a browser goes without. */
+  /**
+   * Stricter, because browsers let every page open a WebSocket and read its messages. They always send `Origin` with
+   * it, so only requests without any browser header may omit it.
+   */
   function isCrossOriginWebSocket({ headers }: Request): boolean {
     const { origin, 'sec-fetch-site': site } = headers;
     if (origin === undefined) return site !== undefined;

@@ -2,8 +2,8 @@ import type { Request } from 'express';
 import { isSafe } from './http-methods.ts';
 
 /**
- * True when the browser will show the response as a page, false for `fetch` and XHR: by Fetch Metadata where the browser
- * sends it, else by whether `Accept` contains HTML.
+ * True when the browser will show the response as a page, false for `fetch` and XHR: by Fetch Metadata, or by `Accept`
+ * when the browser does not send it.
  */
 export function isNavigation(req: Request): boolean {
   const mode = req.headers['sec-fetch-mode'];

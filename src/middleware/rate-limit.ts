@@ -7,28 +7,28 @@ import type { Logger } from '../logger.ts';
 export type RateLimit = NonNullable<ResourceServer['rateLimit']>;
 
 interface RateLimitParts {
-  /** A store of its own for each limit. */
+  /** A separate store for each limit; in Redis, limits with the same name count together. */
   readonly rateLimitStore: (name: string) => Store;
   readonly getSessionId: (req: Request) => string | undefined;
   readonly log: Logger;
 }
 
-/** Together with what a request waits for its tokens, less than the two seconds in which it has to have its answer. */
+/** Short, because a request must get its response within two seconds, including the wait for its tokens. */
 const countTimeoutMs = 300;
 const retryAfterMs = 1_000;
 const silentLogger = { warn() {}, error() {} };
 
 /**
- * `limit(name, { limit, windowSeconds })`: lets so many requests of a session pass in each window, or of an address
- * (IPv6: of its /56) when there is no session, and tells of it in `RateLimit` and `RateLimit-Policy`
- * (draft-ietf-httpapi-ratelimit-headers-08). `name` is printable ASCII; limits of one name count together. While the
- * store is away everything passes.
+ * `limit(name, { limit, windowSeconds })`: middleware that allows `limit` requests per window and session, or per
+ * address (IPv6: /56 network) without a session. Responses have `RateLimit` and `RateLimit-Policy`
+ * (draft-ietf-httpapi-ratelimit-headers-08). `name` is printable ASCII. While the store is unavailable, every request
+ * passes.
  * @throws AppError `too_many_requests`
  */
 export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimitParts) {
   const withTimeout = createStoreTimeout(log);
 
-  function limitKey(req: Request): string {
+  function getLimitKey(req: Request): string {
     const id = getSessionId(req);
     return id === undefined ? `address:${ipKeyGenerator(req.ip ?? '')}` : `session:${id}`;
   }
@@ -38,7 +38,7 @@ export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimi
       identifier: name,
       limit: rate.limit,
       windowMs: rate.windowSeconds * 1000,
-      keyGenerator: limitKey,
+      keyGenerator: getLimitKey,
       store: withTimeout(rateLimitStore(name)),
       passOnStoreError: true,
       standardHeaders: 'draft-8',
@@ -47,7 +47,7 @@ export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimi
         const retryAfterSeconds = Math.max(1, Number(res.getHeader('Retry-After')));
         next(new AppError('too_many_requests', { retryAfterSeconds }));
       },
-      // Both would write to the console, and a double count would be told with its key.
+      // Both would write to the console, including the key of a request that is counted twice.
       validate: false,
       logger: silentLogger,
     });
@@ -55,8 +55,8 @@ export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimi
 }
 
 /**
- * Stores that give up on counting soon, and then all of them for a second: what limits the eager must not hold up
- * everyone. The log has one line for when it begins, and one for when it is over.
+ * Wraps stores so that a slow one does not delay requests: counting times out, and for a second after a failure no
+ * store is tried. An outage has one log line at its beginning and one at its end.
  */
 function createStoreTimeout(log: Logger): (store: Store) => Store {
   let retryAt = 0;
@@ -64,23 +64,23 @@ function createStoreTimeout(log: Logger): (store: Store) => Store {
 
   function markFailed(error: unknown): never {
     retryAt = Date.now() + retryAfterMs;
-    if (!isUnavailable) log.warn({ err: error }, 'requests are not limited while their store is away');
+    if (!isUnavailable) log.warn({ err: error }, 'rate limiting disabled: store unavailable');
     isUnavailable = true;
     throw error;
   }
 
   function markRecovered(): void {
-    if (isUnavailable) log.info('requests are limited again');
+    if (isUnavailable) log.info('rate limiting re-enabled');
     isUnavailable = false;
   }
 
   return (store) => ({
     init: (options) => store.init?.(options),
     async increment(key) {
-      if (Date.now() < retryAt) throw new Error('the store did not answer a moment ago');
+      if (Date.now() < retryAt) throw new Error('rate-limit store failed recently; skipping');
       let timer: NodeJS.Timeout | undefined;
       const timeout = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => reject(new Error('the store takes too long to count')), countTimeoutMs);
+        timer = setTimeout(() => reject(new Error('rate-limit store timed out')), countTimeoutMs);
       });
       try {
         const count = await Promise.race([store.increment(key), timeout]);

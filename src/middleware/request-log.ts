@@ -5,8 +5,8 @@ import { type HttpLogger, pinoHttp } from 'pino-http';
 import { describeError, type Logger } from '../logger.ts';
 
 /**
- * One line per request: id, method, path, status, milliseconds. Never a query, header, cookie or body: that is
- * where codes, states and tokens travel. The id also goes out as `X-Request-Id`.
+ * Logs one line per request: id, method, path, status, milliseconds. Never a query, header, cookie or body, because
+ * they contain codes, states and tokens. The response has the id as `X-Request-Id`.
  */
 export function createRequestLog(log: Logger): RequestHandler {
   const requestLog: HttpLogger = pinoHttp({
@@ -18,7 +18,7 @@ export function createRequestLog(log: Logger): RequestHandler {
     },
     quietReqLogger: true,
     customLogLevel: (_req, res) => (res.statusCode >= 500 ? 'warn' : 'info'),
-    // The cause of a failure has its own line (error-response.ts).
+    // The cause of a failure has its own line (pages/error-response.ts).
     customErrorObject: (_req, _res, _error, { err: _, ...line }) => line,
     wrapSerializers: false,
     serializers: {

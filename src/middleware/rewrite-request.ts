@@ -3,7 +3,7 @@ import type { Request, Response } from 'express';
 declare global {
   namespace Express {
     interface Request {
-      /** The whole body, when it was read already or comes from a saved form; forwarded as it is. */
+      /** The whole body, if it has been read already or comes from a saved form; it is forwarded unchanged. */
       bufferedBody?: Buffer;
     }
   }
@@ -11,13 +11,13 @@ declare global {
 
 export interface ReplacementRequest {
   readonly method: string;
-  /** Path and query on our own origin. */
+  /** Path and query on our origin. */
   readonly url: string;
   readonly contentType: string;
   readonly body: Buffer;
 }
 
-/** Turns `req` into another request of the same browser: the cookies, and so the session, stay. */
+/** Turns `req` into another request of the same browser. The cookies stay, and with them the session. */
 export function rewriteRequest(req: Request, { method, url, contentType, body }: ReplacementRequest): void {
   req.method = method;
   req.url = url;
@@ -28,7 +28,7 @@ export function rewriteRequest(req: Request, { method, url, contentType, body }:
   req.bufferedBody = body;
 }
 
-/** Removes the headers that a page needs from a response that will carry API data; the request id stays. */
+/** Removes the headers of a page from a response that becomes an API response; the request id stays. */
 export function removePageHeaders(res: Response): void {
   for (const name of res.getHeaderNames()) if (name !== 'x-request-id') res.removeHeader(name);
 }

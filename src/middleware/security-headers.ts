@@ -3,8 +3,9 @@ import type { RequestHandler } from 'express';
 import helmet from 'helmet';
 
 /**
- * Pages: nothing but our own files, no inline code, in nobody's frame. Browsers hold `form-action` against redirects
- * too, and signing out leads on to the provider: `formTarget` is its origin, as soon as it is known.
+ * Headers of pages: only our own files, and images over https; no inline code; no framing. `formTarget` is the
+ * provider's origin once it is known: browsers also check redirects against `form-action`, and sign-out redirects to
+ * the provider.
  */
 export function createPageHeaders(secure: boolean, formTarget: () => string | undefined): RequestHandler {
   return helmet({
@@ -24,14 +25,14 @@ export function createPageHeaders(secure: boolean, formTarget: () => string | un
         ...(secure && { upgradeInsecureRequests: [] }),
       },
     },
-    // `no-referrer` would make browsers send `Origin: null` with our own forms.
+    // With `no-referrer`, browsers would send `Origin: null` with our own forms.
     referrerPolicy: { policy: 'same-origin' },
     xFrameOptions: { action: 'deny' },
     strictTransportSecurity: secure && { maxAge: 31_536_000, includeSubDomains: false },
   });
 }
 
-/** Answers of an API on our origin must never run there: whatever an upstream sends, it is data. */
+/** Headers of API responses: browsers treat what an upstream sends as data, and never run it on our origin. */
 export const apiHeaders: RequestHandler = function apiHeaders(_req, res, next) {
   res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'; sandbox");
   res.setHeader('X-Content-Type-Options', 'nosniff');
@@ -40,14 +41,14 @@ export const apiHeaders: RequestHandler = function apiHeaders(_req, res, next) {
   next();
 };
 
-/** Answers that depend on who asks are kept by nobody, a shared cache least of all. */
+/** Forbids caching of responses that depend on the session. */
 export const noStore: RequestHandler = function noStore(_req, res, next) {
   res.setHeader('Cache-Control', 'no-store');
   res.vary('Cookie');
   next();
 };
 
-/** Files of ours are asked after each time (`ETag`), so that a new release is seen at once. */
+/** Makes browsers revalidate our files (`ETag`), so that a new release takes effect immediately. */
 export function setNoCache(res: ServerResponse): void {
   res.setHeader('Cache-Control', 'no-cache');
 }

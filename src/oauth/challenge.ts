@@ -6,9 +6,9 @@ import {
 } from 'openid-client';
 import { type LoginRequirements, readLoginRequirements } from './login-requirements.ts';
 
-/** What an API asks for in `WWW-Authenticate` (RFC 6750 3, RFC 9470 3). */
+/** What an API requires in `WWW-Authenticate` (RFC 6750 3, RFC 9470 3). */
 export interface Challenge extends LoginRequirements {
-  /** `insufficient_scope`, `insufficient_user_authentication`, `invalid_token`, or a word of the API's own. */
+  /** `insufficient_scope`, `insufficient_user_authentication`, `invalid_token`, or a code of the API's own. */
   readonly error: string;
 }
 
@@ -18,8 +18,8 @@ const errorCode = /^[\w.-]{1,64}$/;
 const dummyUrl = 'https://api.invalid/';
 
 /**
- * The first challenge for an access token that says what is wrong; `undefined` when there is none, or when the header
- * cannot be trusted to mean what it says: too long, or not of the form of RFC 9110 11.6.1.
+ * The first challenge for an access token that has an `error`; `undefined` when there is none, or when the header is
+ * too long or not in the form of RFC 9110 11.6.1.
  */
 export async function readChallenge(
   header: string | readonly string[] | undefined,
@@ -34,16 +34,16 @@ export async function readChallenge(
   return undefined;
 }
 
-/** The protocol library reads challenges of responses only, so it is given one that never travelled. */
+/** The protocol library parses challenges only in responses, so it gets one that was never sent. */
 async function parseChallenges(header: string): Promise<WWWAuthenticateChallengeError['cause']> {
-  const server = new Configuration({ issuer: dummyUrl }, 'nobody');
+  const server = new Configuration({ issuer: dummyUrl }, 'unused');
   server[customFetch] = async () =>
     new Response(null, { status: 401, headers: { 'www-authenticate': header } });
   try {
     await fetchProtectedResource(server, 'none', new URL(dummyUrl), 'GET');
   } catch (error) {
     if (error instanceof WWWAuthenticateChallengeError) return error.cause;
-    // Not a header at all: line breaks, or characters beyond Latin-1.
+    // Otherwise not a valid header value: line breaks, or characters outside Latin-1.
   }
   return [];
 }

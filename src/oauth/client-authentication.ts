@@ -2,18 +2,18 @@ import { type ClientAuth, ClientSecretPost } from 'openid-client';
 import type { Config } from '../config/load.ts';
 import type { Secret } from '../crypto/secret.ts';
 
-/** How the client proves its identity at the token endpoint (RFC 6749 2.3.1), with one secret or, during a rotation, two. */
+/** The client's credentials at the provider's endpoints (RFC 6749 2.3.1): one secret or, during a rotation, two. */
 export interface ClientAuthentication {
-  /** Adds the credentials of the active secret to a token request. */
+  /** Adds the client id and the active secret to a request. */
   readonly authenticate: ClientAuth;
-  /** The index of the secret in use: 0, or 1 once the provider has accepted the second. */
-  activeSecret(): number;
-  /** False when there is only one secret, so there is nothing to switch to. */
+  /** 0 for the first secret, 1 for the second. */
+  getActiveIndex(): number;
+  /** False when there is only one secret, so that there is nothing to switch to. */
   readonly hasSecondSecret: boolean;
-  useSecret(index: number): void;
+  activate(index: number): void;
 }
 
-/** Starts with the first of `clientSecrets`. */
+/** The credentials of a client; the first of `clientSecrets` is active. */
 export function createClientAuthentication({
   clientId,
   clientSecrets,
@@ -27,17 +27,17 @@ export function createClientAuthentication({
   let active = 0;
   return {
     authenticate: (...request) => methods[active]?.(...request),
-    activeSecret: () => active,
+    getActiveIndex: () => active,
     hasSecondSecret: methods.length > 1,
-    useSecret(index) {
+    activate(index) {
       active = index;
     },
   };
 }
 
 /**
- * HTTP Basic as deployed servers read it. RFC 6749 2.3.1 wants both parts form-encoded, but many servers do not decode
- * them, so only characters that would break the header are encoded.
+ * HTTP Basic authentication that deployed servers understand. RFC 6749 2.3.1 requires both parts to be form-encoded,
+ * but many servers do not decode them, so only characters that would break the header are encoded.
  */
 export function clientSecretBasic(clientId: string, secret: Secret): ClientAuth {
   const encode = (part: string) =>

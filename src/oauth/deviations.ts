@@ -2,12 +2,14 @@ import type { DeviationName } from '../config/presets.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
-interface TokenAnswer {
+interface JsonResponse {
   readonly status: number;
   readonly body: JsonObject;
 }
 
-/** What providers say in place of a code of RFC 6749 5.2. */
+type Handler = (response: JsonResponse) => JsonResponse;
+
+/** Codes that providers send instead of those of RFC 6749 5.2. */
 const ownErrorCodes = new Map([
   ['bad_verification_code', 'invalid_grant'],
   ['bad_refresh_token', 'invalid_grant'],
@@ -19,17 +21,17 @@ const ownErrorCodes = new Map([
   ['bad_client_secret', 'invalid_client'],
 ]);
 
-/** Errors that are no answer to what was asked: as a 500 they leave the login as it is. */
+/** Codes of server errors, which are read as a 500 and so end no session. */
 const serverErrorCodes = new Set([
   ...['server_error', 'temporarily_unavailable', 'service_unavailable'],
   ...['internal_error', 'fatal_error', 'request_timeout', 'ratelimited'],
 ]);
 
 /**
- * Each row reads one deviation as the RFC would have it, and leaves alone what does not deviate. `expired-is-403` is
- * not of the token endpoint but of APIs (`tokenRefusedStatuses`).
+ * Each handler corrects one deviation and returns every other response unchanged. `expired-is-403` has none: it
+ * concerns APIs, not the token endpoint (`tokenRefusedStatuses`).
  */
-const deviationHandlers: Readonly<Partial<Record<DeviationName, (answer: TokenAnswer) => TokenAnswer>>> = {
+const deviationHandlers: Readonly<Partial<Record<DeviationName, Handler>>> = {
   'token-type-missing': ({ status, body }) => ({
     status,
     body: typeof body.access_token === 'string' ? { ...body, token_type: body.token_type || 'Bearer' } : body,
@@ -50,10 +52,11 @@ const deviationHandlers: Readonly<Partial<Record<DeviationName, (answer: TokenAn
   }),
 };
 
-/** A JSON answer of the token endpoint, read with the deviations declared for its provider; none is looked for. */
+/** A JSON response of the token endpoint with the declared deviations corrected. No others are detected. */
 export function applyDeviations(declared: readonly DeviationName[], status: number, body: unknown) {
   if (!isJsonObject(body)) return { status, body };
-  return declared.reduce((answer, name) => deviationHandlers[name]?.(answer) ?? answer, { status, body });
+  const response: JsonResponse = { status, body };
+  return declared.reduce((current, name) => deviationHandlers[name]?.(current) ?? current, response);
 }
 
 function isJsonObject(body: unknown): body is JsonObject {

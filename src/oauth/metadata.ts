@@ -13,7 +13,7 @@ import { normalizeResponse } from './token-response.ts';
 
 const timeoutSeconds = 10;
 
-/** Without an endpoint that is needed, it is discovered; without one that is optional, the feature is off. */
+/** A provider's settings. Missing endpoints are discovered; a feature whose endpoint is not found is off. */
 export type Provider = Omit<Config['provider'], 'name' | 'endpoints'> & {
   readonly endpoints: Partial<Config['provider']['endpoints']>;
 };
@@ -26,11 +26,11 @@ interface MetadataParts {
 }
 
 /**
- * `metadata()`: the server's metadata (OpenID Connect Discovery 4, RFC 8414) and our client, as the protocol library
- * needs them. Discovered once; a failed discovery is tried again by the next caller. Configured endpoints override
+ * `loadMetadata()`: the server's metadata (OpenID Connect Discovery 4, RFC 8414) and our client, as the protocol
+ * library needs them. Discovered once; after a failure, the next call tries again. Configured endpoints override
  * discovered ones.
  */
-export function createMetadata(
+export function createMetadataLoader(
   provider: Provider,
   { authentication, fetch, fallbackIssuer }: MetadataParts,
 ): () => Promise<Configuration> {
@@ -81,7 +81,7 @@ export function createMetadata(
     return configured;
   }
 
-  return function metadata() {
+  return function loadMetadata() {
     if (cached) return Promise.resolve(cached);
     pending ??= (issuer ? discover(issuer) : Promise.resolve(configure(undefined)))
       .then((found) => {
@@ -95,12 +95,12 @@ export function createMetadata(
   };
 }
 
-/** False without an issuer, as nothing could be checked, and without `openid`, as no ID token was requested. */
+/** False without an issuer, because an ID token could not be checked, and without `openid`, which requests one. */
 export function usesIdToken({ issuer, scopes }: Pick<Provider, 'issuer' | 'scopes'>): boolean {
   return issuer !== undefined && scopes.includes('openid');
 }
 
-/** ID tokens of other grants are never read, and one that fails a check would discard the tokens sent with it. */
+/** ID tokens of other grants are dropped: they are not used, and a failed check would discard the other tokens. */
 function isCodeGrant(body: unknown): boolean {
   return body instanceof URLSearchParams && body.get('grant_type') === 'authorization_code';
 }

@@ -11,7 +11,7 @@ import {
 import type { Logger } from '../logger.ts';
 import { createClientAuthentication } from './client-authentication.ts';
 import type { LoginRequirements } from './login-requirements.ts';
-import { createMetadata, type Provider, usesIdToken } from './metadata.ts';
+import { createMetadataLoader, type Provider, usesIdToken } from './metadata.ts';
 import { OAuthError, toOAuthError } from './oauth-error.ts';
 import { createRequestPolicy } from './request-policy.ts';
 import { readTokenResponse } from './token-response.ts';
@@ -24,35 +24,35 @@ export interface AuthorizationRequest extends LoginRequirements {
   readonly nonce: string;
 }
 
-/** The authorization server, in the terms of RFC 6749. Every method rejects with `OAuthError`. */
+/** The authorization server, in the terms of RFC 6749. Every promise rejects with `OAuthError`. */
 export interface OAuthClient {
-  /** Fetches the server's metadata unless it is cached or fully configured. */
+  /** Whether tokens can be revoked; fetches the server's metadata unless it is cached or configured. */
   discover(): Promise<{ readonly canRevoke: boolean }>;
-  /** The authorization endpoint's URL with code, PKCE S256 and state, and a nonce with the scope `openid`. */
-  authorizationRequest(request: AuthorizationRequest): Promise<URL>;
+  /** The authorization endpoint's URL, with code, PKCE S256 and state, and a nonce with the scope `openid`. */
+  createAuthorizationUrl(request: AuthorizationRequest): Promise<URL>;
   /**
-   * Checks state, `iss` (RFC 9207) and error of the callback before it redeems the code. An ID token is checked against
-   * the requested `maxAge`.
+   * The tokens and the user. The callback's state, `iss` (RFC 9207) and error are checked before the code is redeemed,
+   * and an ID token is checked against the requested `maxAge`.
    */
   authorizationCodeGrant(
     callbackQuery: URLSearchParams,
     request: AuthorizationRequest,
   ): Promise<{ readonly tokens: TokenSet; readonly user: User }>;
   /**
-   * Redeems the refresh token of `tokens`, through the request policy, because a provider outage affects every session
-   * at once. `beforeSending` runs right before the request; its errors pass through unchanged.
+   * The tokens for the refresh token of `tokens` (RFC 6749 6), through the request policy, because an outage of the
+   * provider affects every session at once. `beforeSending` runs right before each attempt; its errors pass unchanged.
    */
   refreshTokenGrant(tokens: TokenSet, beforeSending?: () => Promise<void>): Promise<TokenSet>;
-  /** A token for the application itself, not for a user (RFC 6749 4.4), through the same request policy. */
+  /** An app token (RFC 6749 4.4), through the same request policy. */
   clientCredentialsGrant(scope: readonly string[]): Promise<TokenSet>;
   /** Revokes a token (RFC 7009); does nothing when the server has no revocation endpoint. */
   revokeToken(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
   /**
-   * Where the browser ends its session at the provider (OIDC RP-Initiated Logout 1.0). `undefined` while the metadata is
-   * not known, or when the provider has no such endpoint. Without `id_token_hint`, which would expose a token to the
-   * browser.
+   * The URL at which the browser ends its session at the provider (OIDC RP-Initiated Logout 1.0); `undefined` until the
+   * metadata is loaded, or when the provider has no such endpoint. Without `id_token_hint`, which would expose a token
+   * to the browser.
    */
-  endSessionUrl(): URL | undefined;
+  getEndSessionUrl(): URL | undefined;
 }
 
 interface OAuthClientParts {
@@ -72,28 +72,32 @@ export function createOAuthClient(
 ): OAuthClient {
   const { issuer, redirectUri, clientId } = provider;
   const authentication = createClientAuthentication(provider);
-  const metadata = createMetadata(provider, { authentication, fetch, fallbackIssuer: postLogoutRedirectUri });
+  const loadMetadata = createMetadataLoader(provider, {
+    authentication,
+    fetch,
+    fallbackIssuer: postLogoutRedirectUri,
+  });
   const withRequestPolicy = createRequestPolicy(now);
   const checksIdToken = usesIdToken(provider);
   let endSession: URL | undefined;
 
-  async function server(): Promise<Configuration> {
-    const found = await metadata();
+  async function loadServer(): Promise<Configuration> {
+    const found = await loadMetadata();
     if (found.serverMetadata().end_session_endpoint !== undefined)
       endSession ??= buildEndSessionUrl(found, { post_logout_redirect_uri: postLogoutRedirectUri });
     return found;
   }
 
-  /** Runs `request`; when the server rejects the client secret and there is a second one, runs it again with that. */
+  /** Runs `request`, and again with the other client secret when the server rejects the active one. */
   async function withServer<T>(request: (server: Configuration) => Promise<T>): Promise<T> {
-    const used = authentication.activeSecret();
+    const used = authentication.getActiveIndex();
     try {
-      return await request(await server());
+      return await request(await loadServer());
     } catch (error) {
       const failure = toOAuthError(error);
       if (failure.code !== 'invalid_client' || !authentication.hasSecondSecret) throw failure;
-      // Otherwise a concurrent request has switched to the other secret already.
-      if (authentication.activeSecret() === used) authentication.useSecret(1 - used);
+      // Otherwise a concurrent request has already switched to the other secret.
+      if (authentication.getActiveIndex() === used) authentication.activate(1 - used);
       return retryWithOtherSecret(request, used);
     }
   }
@@ -103,20 +107,20 @@ export function createOAuthClient(
     rejected: number,
   ): Promise<T> {
     try {
-      const result = await request(await server());
+      const result = await request(await loadServer());
       log.warn(
         { clientId },
-        `client secret ${rejected + 1} of 2 was rejected and the other one accepted; remove the rejected one`,
+        `the provider rejected client secret ${rejected + 1} of 2 and accepted the other; remove the rejected one`,
       );
       return result;
     } catch (error) {
       const failure = toOAuthError(error);
-      if (failure.code === 'invalid_client') authentication.useSecret(rejected); // neither secret is accepted
+      if (failure.code === 'invalid_client') authentication.activate(rejected); // the server accepts neither
       throw failure;
     }
   }
 
-  /** The user by the ID token's claims, else by those of the userinfo endpoint; missing claims never fail a login. */
+  /** The user, from the ID token and if necessary the userinfo endpoint. Missing claims never fail a login. */
   async function fetchUser(server: Configuration, tokens: TokenSet, idTokenClaims: Claims): Promise<User> {
     if (!needsUserinfo(server, provider, tokens, idTokenClaims)) return readUser(idTokenClaims);
     try {
@@ -136,7 +140,7 @@ export function createOAuthClient(
         canRevoke: server.serverMetadata().revocation_endpoint !== undefined,
       })),
 
-    authorizationRequest: ({ state, codeVerifier, nonce, scope, acrValues, maxAge }) =>
+    createAuthorizationUrl: ({ state, codeVerifier, nonce, scope, acrValues, maxAge }) =>
       withServer(async (server) =>
         buildAuthorizationUrl(
           server,
@@ -163,7 +167,7 @@ export function createOAuthClient(
           pkceCodeVerifier: codeVerifier,
           ...(checksIdToken && { expectedNonce: nonce, ...(maxAge !== undefined && { maxAge }) }),
         });
-        const tokens = readTokenResponse(response, now(), { requested: scope });
+        const tokens = readTokenResponse(response, now(), { requestedScope: scope });
         return { tokens, user: await fetchUser(server, tokens, response.claims() ?? {}) };
       }),
 
@@ -182,7 +186,7 @@ export function createOAuthClient(
         withServer(async (server) => {
           const parameters: Record<string, string> = scope.length > 0 ? { scope: scope.join(' ') } : {};
           const response = await clientCredentialsGrant(server, parameters);
-          return readTokenResponse(response, now(), { requested: scope });
+          return readTokenResponse(response, now(), { requestedScope: scope });
         }),
       ),
 
@@ -192,11 +196,11 @@ export function createOAuthClient(
         await tokenRevocation(server, token, { token_type_hint: hint });
       }),
 
-    endSessionUrl: () => endSession,
+    getEndSessionUrl: () => endSession,
   };
 }
 
-/** Parameters of the request override those `configured` for every request. */
+/** The `configured` parameters, overridden by those of the request. */
 function withParameters(
   configured: Provider['authorizationParameters'],
   own: Readonly<Record<string, string>>,

@@ -6,15 +6,15 @@ import {
 } from 'openid-client';
 
 /**
- * Who said no:
- * - `invalid_grant`: the server, for good, to this code or refresh token
- * - `client_misconfigured`: the server, to our own registration; the operator must act
- * - `rejected_other`: the server, for good, in words of its own
- * - `denied`: the person, on the consent page
- * - `authorization`: the server, in the authorization response
- * - `invalid_response`: ourselves, to an answer that failed a check
- * - `unavailable`: nobody; the server cannot be reached or has no time, so nothing has happened there
- * - `outcome_unknown`: nobody; the question was sent, and what came of it there nobody can tell
+ * What failed:
+ * - `invalid_grant`: the server rejected this code or refresh token for good
+ * - `client_misconfigured`: the server rejected our client; the operator has to act
+ * - `rejected_other`: the server rejected the request for good, with another error
+ * - `denied`: the user declined on the consent page
+ * - `authorization`: the authorization response has another error
+ * - `invalid_response`: the response failed one of our checks
+ * - `unavailable`: the server is unreachable or overloaded and has not processed the request
+ * - `outcome_unknown`: the request was sent, and the server may have processed it
  */
 export type OAuthErrorKind =
   | 'invalid_grant'
@@ -26,7 +26,7 @@ export type OAuthErrorKind =
   | 'unavailable'
   | 'outcome_unknown';
 
-/** A failure of the authorization server, sorted. `message` is safeErrorDetail for the log, not for an answer. */
+/** A failed request to the authorization server. `message` is for the log, never for a response. */
 export class OAuthError extends Error {
   override readonly name = 'OAuthError';
 
@@ -35,9 +35,9 @@ export class OAuthError extends Error {
     message: string,
     readonly options: {
       readonly cause?: unknown;
-      /** The `error` of the response, when it is one of RFC 6749 5.2; a server may say anything there. */
+      /** The `error` of the response; only codes of RFC 6749 5.2, as a server may send any text there. */
       readonly code?: string | undefined;
-      /** The wait the server asked for (RFC 9110 10.2.3). */
+      /** From the response's `Retry-After` (RFC 9110 10.2.3). */
       readonly retryAfterSeconds?: number | undefined;
     } = {},
   ) {
@@ -53,21 +53,21 @@ export class OAuthError extends Error {
   }
 }
 
-/** Codes that speak of our registration rather than of the token (RFC 6749 5.2). */
+/** Codes that concern our client registration rather than the token (RFC 6749 5.2). */
 const clientCodes = new Set([
   'invalid_client',
   'unauthorized_client',
   'unsupported_grant_type',
   'invalid_scope',
 ]);
-/** The library's codes for an answer that was OAuth, and wrong. */
+/** The library's codes for an OAuth response that failed a check. */
 const checkFailures = /INVALID_RESPONSE|COMPARISON|TIMESTAMP|KEY_SELECTION|UNSUPPORTED/;
-/** The server has not taken the request up (RFC 6585 4, RFC 8470 5.2, RFC 9110 15.6.4). */
+/** The server has not processed the request (RFC 6585 4, RFC 8470 5.2, RFC 9110 15.6.4). */
 const notProcessedStatuses = new Set([425, 429, 503]);
 const maxRetryAfterSeconds = 300;
 const finalStatuses = new Set([400, 401, 403]);
 
-/** Sorts whatever the protocol library threw while the server was asked at an endpoint. */
+/** An error that the protocol library threw, as an OAuthError. */
 export function toOAuthError(error: unknown): OAuthError {
   if (error instanceof OAuthError) return error;
   if (error instanceof AuthorizationResponseError) {
@@ -82,10 +82,13 @@ export function toOAuthError(error: unknown): OAuthError {
     );
   }
   if (error instanceof WWWAuthenticateChallengeError) {
-    return fromErrorResponse(error.response, `HTTP ${error.response.status} with a challenge`);
+    return fromErrorResponse(
+      error.response,
+      `HTTP ${error.response.status} with a WWW-Authenticate challenge`,
+    );
   }
   if (error instanceof ClientError) {
-    // The library keeps a response it could make nothing of as the cause.
+    // When the library cannot parse a response, the response is the error's cause.
     if (error.cause instanceof Response && error.cause.status >= 400) {
       return fromErrorResponse(error.cause, `HTTP ${error.cause.status} without an OAuth error`);
     }
@@ -96,7 +99,7 @@ export function toOAuthError(error: unknown): OAuthError {
     );
   }
   const kind = wasNeverSent(error) ? 'unavailable' : 'outcome_unknown';
-  return new OAuthError(kind, 'the authorization server does not answer', { cause: error });
+  return new OAuthError(kind, 'no response from the authorization server', { cause: error });
 }
 
 function fromErrorResponse(response: Response, message: string, code?: string): OAuthError {
@@ -111,7 +114,7 @@ function kindOfErrorResponse(status: number, code: string | undefined): OAuthErr
   if (status >= 500 || status === 408) return 'outcome_unknown';
   if (code === 'invalid_grant') return 'invalid_grant';
   if (code !== undefined && clientCodes.has(code)) return 'client_misconfigured';
-  // Other statuses without an OAuth error come from something in front of the server, not from the server.
+  // Other statuses without an OAuth error come from a proxy in front of the server, not from the server.
   return code !== undefined || finalStatuses.has(status) ? 'rejected_other' : 'outcome_unknown';
 }
 
@@ -124,7 +127,7 @@ const connectFailures = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
-/** `fetch` says why it failed in its cause, which can be several attempts (one per address). */
+/** True when no connection was made, by the cause of a `fetch` error (one for each address that it tried). */
 function wasNeverSent(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
   if (cause instanceof AggregateError) return cause.errors.every((each) => isConnectFailure(each));
@@ -135,7 +138,7 @@ function isConnectFailure(error: unknown): boolean {
   return error instanceof Error && 'code' in error && connectFailures.has(String(error.code));
 }
 
-/** Seconds from now, for both forms of the header (RFC 9110 10.2.3); five minutes for what asks for more. */
+/** Seconds from now, for both forms of `Retry-After` (RFC 9110 10.2.3); at most five minutes. */
 function readRetryAfter(header: string | null): number | undefined {
   if (header === null) return undefined;
   const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
@@ -144,7 +147,7 @@ function readRetryAfter(header: string | null): number | undefined {
     : undefined;
 }
 
-/** Code and description for the log; whatever could be a token or a code in it is taken out. */
+/** Code and description for the log, without anything that could be a token or an authorization code. */
 function safeErrorDetail(code: string, description: string | undefined): string {
   const text = description === undefined ? code : `${code}: ${description}`;
   return text.replace(/[\w.~+/=-]{20,}/g, '[redacted]').slice(0, 500);

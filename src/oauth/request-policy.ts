@@ -18,11 +18,15 @@ const maxQueued = 10_000;
 const failuresToOpen = 7;
 
 /**
- * `execute(request)`: puts questions to one authorization server so that its outage is not made worse. Ten at once, the
- * others wait for their turn, so that its recovery is no stampede; what it surely has not taken up is asked again, twice,
- * with backoff and full jitter; after seven failures in a row it is left alone but for one probe after 1, 2, 4, 8
- * and then every 10 s; its `Retry-After` holds for everyone.
- * @throws OAuthError `unavailable` at once, while it is left alone
+ * `execute(request)`: the result of a request to one authorization server, under a policy that does not make an outage
+ * worse:
+ * - at most ten requests run at once, the others are queued, so that they do not all hit a server that has just
+ *   recovered;
+ * - a request that the server has surely not processed is retried twice, with backoff and full jitter;
+ * - after seven failures in a row the circuit breaker opens, with one probe after 1, 2, 4, 8 and then every 10 s;
+ * - a `Retry-After` of the server applies to all requests.
+ * @throws OAuthError `unavailable`, immediately, before `Retry-After`, while the breaker is open, or when the queue is
+ * full
  */
 export function createRequestPolicy(now: () => number): <T>(request: () => Promise<T>) => Promise<T> {
   const policy = wrap(
@@ -35,7 +39,7 @@ export function createRequestPolicy(now: () => number): <T>(request: () => Promi
       halfOpenAfter: new ExponentialBackoff({
         initialDelay: 1_000,
         maxDelay: 10_000,
-        generator: halfJitterGenerator, // several instances do not probe in step
+        generator: halfJitterGenerator, // so that instances do not probe at the same time
       }),
       breaker: new ConsecutiveBreaker(failuresToOpen),
     }),
@@ -44,12 +48,12 @@ export function createRequestPolicy(now: () => number): <T>(request: () => Promi
 
   return async function execute(request) {
     const waitMs = notBefore - now();
-    if (waitMs > 0) throw unavailableError('it asked for time', Math.ceil(waitMs / 1000));
+    if (waitMs > 0) throw unavailableError('waiting for Retry-After', Math.ceil(waitMs / 1000));
     try {
       return await policy.execute(request);
     } catch (error) {
-      if (isBrokenCircuitError(error)) throw unavailableError('it keeps failing');
-      if (isBulkheadRejectedError(error)) throw unavailableError('too many are waiting for it');
+      if (isBrokenCircuitError(error)) throw unavailableError('circuit breaker is open');
+      if (isBulkheadRejectedError(error)) throw unavailableError('request queue is full');
       if (error instanceof OAuthError && error.retryAfterSeconds !== undefined)
         notBefore = now() + error.retryAfterSeconds * 1000;
       throw error;
@@ -66,7 +70,7 @@ function isSafeToRepeat(error: Error): boolean {
 }
 
 function unavailableError(reason: string, retryAfterSeconds = 1): OAuthError {
-  return new OAuthError('unavailable', `the authorization server is not asked: ${reason}`, {
+  return new OAuthError('unavailable', `request to the authorization server skipped: ${reason}`, {
     retryAfterSeconds,
   });
 }

@@ -13,21 +13,24 @@ export interface TokenResponse {
 }
 
 /**
- * A token response as a TokenSet. Members that the response omits keep their value: in a refresh those of `previous`
- * (refresh token, ID token and scope, RFC 6749 6), in a first grant the `requested` scope (RFC 6749 5.1).
- * @param arrivedAt epoch milliseconds; `expires_in` counts from here
+ * A token response as a TokenSet. A refresh token, ID token or scope that a refresh response omits is that of
+ * `previous` (RFC 6749 6); a scope that the response to another grant omits is the `requestedScope` (RFC 6749 5.1).
+ * @param arrivedAt epoch milliseconds, from which `expires_in` counts
  */
 export function readTokenResponse(
   response: TokenResponse,
   arrivedAt: number,
-  { requested = [], previous }: { readonly requested?: readonly string[]; readonly previous?: TokenSet },
+  {
+    requestedScope = [],
+    previous,
+  }: { readonly requestedScope?: readonly string[]; readonly previous?: TokenSet },
 ): TokenSet {
   const refreshToken = response.refresh_token ?? previous?.refreshToken;
   const idToken = response.id_token ?? previous?.idToken;
   return {
     accessToken: response.access_token,
     tokenType: response.token_type.toLowerCase(),
-    scope: response.scope?.split(' ').filter(Boolean) ?? previous?.scope ?? requested,
+    scope: response.scope?.split(' ').filter(Boolean) ?? previous?.scope ?? requestedScope,
     issuedAt: arrivedAt,
     ...(response.expires_in !== undefined && { expiresAt: arrivedAt + response.expires_in * 1000 }),
     ...(refreshToken !== undefined && { refreshToken }),
@@ -36,9 +39,9 @@ export function readTokenResponse(
 }
 
 /**
- * The HTTP response of the token endpoint in a form that the protocol library accepts: declared deviations applied,
- * body normalized. `WWW-Authenticate` is removed, because the library then ignores the body that holds the error code,
- * although RFC 6749 5.2 tells servers to send both.
+ * The HTTP response of the token endpoint in a form that the protocol library accepts: declared deviations corrected,
+ * body normalized. `WWW-Authenticate` is removed: with it, the library would ignore the body with the error code,
+ * although RFC 6749 5.2 requires servers to send both.
  * @param idToken `drop` removes an ID token from the body
  */
 export async function normalizeResponse(
@@ -59,9 +62,9 @@ export async function normalizeResponse(
 }
 
 /**
- * The body of a token response without the harmless defects of real servers, for any of which the protocol library
- * would reject the whole response: members that are `null` or empty, an `expires_in` that is not a number of seconds, a
- * scope sent as an array, and (with `drop`) an ID token that was not requested or cannot be checked.
+ * The body of a token response without harmless defects of real servers, because the protocol library would reject the
+ * whole response: members that are `null` or empty, an `expires_in` that is not a number of seconds, a scope sent as an
+ * array, and (with `drop`) an ID token that was not requested or cannot be checked.
  */
 export function normalizeTokenResponse(body: unknown, idToken: 'use' | 'drop'): unknown {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;

@@ -1,9 +1,9 @@
-/** A successful token response (RFC 6749 5.1), read once where it arrives. */
+/** A successful token response (RFC 6749 5.1), parsed. */
 export interface TokenSet {
   readonly accessToken: string;
   /** In lower case: `bearer`. */
   readonly tokenType: string;
-  /** The scope that was granted, which may differ from the requested scope. */
+  /** The granted scope, which may differ from the requested scope. */
   readonly scope: readonly string[];
   /** When the response arrived, epoch milliseconds. */
   readonly issuedAt: number;
@@ -23,7 +23,7 @@ export function refreshWindowMs({ issuedAt, expiresAt }: TokenSet): number {
     : Math.min(maxRefreshWindowMs, (expiresAt - issuedAt) * refreshWindowShare);
 }
 
-/** False once the access token should be refreshed; an API may still accept it (see `isExpired`). */
+/** False once the access token should be refreshed. An API may still accept it, until it `isExpired`. */
 export function isFresh(tokens: TokenSet, now: number): boolean {
   return tokens.expiresAt === undefined || tokens.expiresAt - now > refreshWindowMs(tokens);
 }

@@ -4,7 +4,7 @@ import type { Provider } from './metadata.ts';
 import { OAuthError } from './oauth-error.ts';
 import { hasScope, type TokenSet } from './token-set.ts';
 
-/** The signed-in user, as the provider describes them (OIDC Core 5.1); every member may be missing. */
+/** The user's standard claims (OIDC Core 5.1); every member may be missing. */
 export interface User {
   readonly sub?: string;
   readonly name?: string;
@@ -14,7 +14,7 @@ export interface User {
 
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** The members of `User` among `claims`; values that are not strings are left out. */
+/** The `User` in `claims`; values that are not strings are left out. */
 export function readUser(claims: Claims): User {
   const members = ['sub', 'name', 'email', 'picture'] as const;
   return Object.fromEntries(
@@ -23,8 +23,8 @@ export function readUser(claims: Claims): User {
 }
 
 /**
- * Whether the userinfo endpoint should be called: the ID token has no name, and the endpoint accepts this token. A
- * discovered endpoint needs the scope `openid` (OIDC Core 5.3); a configured one is always called.
+ * True when the ID token has no name and the userinfo endpoint accepts this token: a configured endpoint accepts every
+ * token, a discovered one requires the scope `openid` (OIDC Core 5.3).
  */
 export function needsUserinfo(
   server: Configuration,
@@ -38,8 +38,8 @@ export function needsUserinfo(
 }
 
 /**
- * The claims of the userinfo endpoint (OIDC Core 5.3), by the operator's mapping when the endpoint is not OpenID
- * Connect's. The `sub` must be that of the ID token, when there is one.
+ * The claims that the userinfo endpoint returns (OIDC Core 5.3), mapped with OAUTH2_USERINFO_CLAIMS when it is set.
+ * Their `sub` must be that of the ID token, when there is one.
  * @throws OAuthError or an error of the protocol library
  */
 export function fetchClaims(

@@ -12,7 +12,7 @@ import type { TokenManager } from '../tokens/token-manager.ts';
 
 interface SessionParts {
   readonly config: Pick<Config, 'publicOrigin'>;
-  readonly oauth: Pick<OAuthClient, 'endSessionUrl'>;
+  readonly oauth: Pick<OAuthClient, 'getEndSessionUrl'>;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
@@ -66,7 +66,7 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
       res.status(204).end(); // a script of another origin could not read our pages
       return;
     }
-    const endSession = ended && !isScript ? oauth.endSessionUrl() : undefined;
+    const endSession = ended && !isScript ? oauth.getEndSessionUrl() : undefined;
     res.redirect(303, endSession?.href ?? publicOrigin + paths.signedOut);
   }
 

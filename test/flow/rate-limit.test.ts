@@ -199,21 +199,21 @@ describe('while Redis is away', () => {
   test('at the start, requests pass and it is told once; when it comes, they are limited', async () => {
     expect(await statuses(20, session)).toEqual(Array(20).fill(200));
     expect((await session()).headers.ratelimit).toBeUndefined();
-    expect(logged('requests are not limited')).toBe(1);
+    expect(logged('rate limiting disabled')).toBe(1);
     await relay.open();
     await untilLimited();
-    expect(logged('requests are limited again')).toBe(1);
+    expect(logged('rate limiting re-enabled')).toBe(1);
   });
 
   test('and hangs, nobody waits for a count for long, and then nobody waits at all', async () => {
     await relay.open();
     await untilLimited();
     relay.hold();
-    const before = logged('requests are not limited');
+    const before = logged('rate limiting disabled');
     const began = Date.now();
     expect(await statuses(10, session)).toEqual(Array(10).fill(200));
     expect(Date.now() - began).toBeLessThan(900);
-    expect(logged('requests are not limited')).toBe(before + 1);
+    expect(logged('rate limiting disabled')).toBe(before + 1);
     relay.release();
     await untilLimited();
   });

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { defaultRouteTable } from '../../src/config/route-table.ts';
+import { defaultRouteTable } from '../../src/config/presets.ts';
 import { storeUnavailable } from '../../src/errors.ts';
 import type { Browser } from '../support/browser.ts';
 import { routesFile } from '../support/routes-file.ts';

@@ -21,7 +21,7 @@ function faultsOf(env: Record<string, string | undefined>): string[] {
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return error.faults.map(({ variable }) => variable);
+    return error.problems.map(({ variable }) => variable);
   }
 }
 
@@ -393,7 +393,7 @@ test.each([
   for (const variable of ['OAUTH2_AUTHORIZATION_PARAMS', 'OAUTH2_TOKEN_PARAMS']) {
     const env = { ...good, [variable]: `audience=x&${encodeURIComponent(name).replace('_', '%5F')}=y` };
     expect(faultsOf(env)).toEqual([variable]);
-    expect(() => loadConfig(env)).toThrow(`${variable} must not set ${name},`);
+    expect(() => loadConfig(env)).toThrow(`${variable} must not set ${name}:`);
   }
 });
 

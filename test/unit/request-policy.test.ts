@@ -50,7 +50,9 @@ test('after seven failures in a row nobody is sent there for a while, and one wh
   };
   for (let each = 0; each < 7; each += 1) await outcome(ask(question));
   for (let each = 0; each < 100; each += 1)
-    expect(await outcome(ask(question))).toBe('the authorization server is not asked: it keeps failing');
+    expect(await outcome(ask(question))).toBe(
+      'request to the authorization server skipped: circuit breaker is open',
+    );
   expect(asked).toBe(7);
   isDown = false;
   await new Promise((resolve) => setTimeout(resolve, 1_050)); // the first probe is due after a second at the most

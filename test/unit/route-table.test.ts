@@ -14,7 +14,7 @@ const read = (...rows: readonly unknown[]) => readRouteTable({ routes: rows }, o
 
 test('a row that says little means what the documentation says', () => {
   expect(read(good)).toEqual({
-    faults: [],
+    problems: [],
     routes: [
       {
         path: '/things',
@@ -83,19 +83,19 @@ describe('a fault is told with its place', () => {
     '/a%2fb',
   ];
   test.each([
-    ...paths.map((path) => [{ ...good, path }, 'routes[0].path must be a path below /api']),
+    ...paths.map((path) => [{ ...good, path }, 'routes[0].path must be a path under /api']),
     [{ ...good, target: 'things' }, 'routes[0].target must be a path, or a URL'],
     [{ ...good, target: 'ftp://api.example.com/' }, 'routes[0].target must be a path, or a URL'],
-    [{ ...good, target: '/things?x=y' }, 'routes[0].target must not hold a query'],
-    [{ ...good, target: 'https://api.example.com/?x=y' }, 'routes[0].target must not hold a user'],
-    [{ ...good, target: 'https://me:pw@api.example.com/' }, 'routes[0].target must not hold a user'],
+    [{ ...good, target: '/things?x=y' }, 'routes[0].target must not contain a query'],
+    [{ ...good, target: 'https://api.example.com/?x=y' }, 'routes[0].target must not contain credentials'],
+    [{ ...good, target: 'https://me:pw@api.example.com/' }, 'routes[0].target must not contain credentials'],
     [{ ...good, target: 'http://api.example.com/' }, 'routes[0].target must be https'],
     [
       { ...good, path: '/:h', target: 'https://*h.example.com/' },
-      'routes[0].target must not have a parameter in its host',
+      'routes[0].target must not contain a parameter in the host',
     ],
-    [{ ...good, target: '/things/:id' }, 'routes[0].target uses :id, which path does not have'],
-    [{ ...good, path: '/a/:id', target: '/b/*id' }, 'routes[0].target uses *id, which path does not have'],
+    [{ ...good, target: '/things/:id' }, 'routes[0].target uses :id, which is not in path'],
+    [{ ...good, path: '/a/:id', target: '/b/*id' }, 'routes[0].target uses *id, which is not in path'],
     [{ ...good, methods: {} }, 'routes[0].methods must name at least one method'],
     [{ ...good, methods: { TRACE: {} } }, 'routes[0].methods'],
     [{ ...good, methods: { get: {} } }, 'routes[0].methods'],
@@ -103,13 +103,13 @@ describe('a fault is told with its place', () => {
     [{ ...good, methods: { GET: { scope: ['a'] } } }, 'routes[0].methods.GET'],
     [{ ...good, methods: ['GET'] }, 'routes[0].methods'],
     [{ ...good, token: 'mine' }, 'routes[0].token'],
-    [{ ...good, token: 'app', methods: { GET: { anyOf: ['a'] } } }, 'routes[0].methods cannot have anyOf'],
+    [{ ...good, token: 'app', methods: { GET: { anyOf: ['a'] } } }, 'routes[0].methods cannot use anyOf'],
     [{ ...good, tokenRefusedStatuses: [500] }, 'routes[0].tokenRefusedStatuses[0]'],
     [{ ...good, timeoutSeconds: 0 }, 'routes[0].timeoutSeconds'],
     [{ ...good, timeoutSeconds: '10' }, 'routes[0].timeoutSeconds'],
     [{ ...good, timeoutSeconds: 1e9 }, 'routes[0].timeoutSeconds'],
     [{ ...good, bodyLimitBytes: -1 }, 'routes[0].bodyLimitBytes'],
-    [{ ...good, webSocket: true, methods: { POST: {} } }, 'routes[0].webSocket needs the method GET'],
+    [{ ...good, webSocket: true, methods: { POST: {} } }, 'routes[0].webSocket requires GET in methods'],
     [{ ...good, headers: { 'X-A': 'a\r\nb' } }, 'must be printable ASCII'],
     ...[
       'X A',
@@ -125,37 +125,37 @@ describe('a fault is told with its place', () => {
     [{ ...good, ratelimit: {} }, 'routes[0]'],
     ['/things', 'routes[0]'],
   ] as readonly (readonly [unknown, string])[])('%j', (row, fault) => {
-    const { faults } = read(row);
-    expect(faults.join('\n')).toContain(fault);
+    const { problems } = read(row);
+    expect(problems.join('\n')).toContain(fault);
   });
 
   test('all of them at once, in every row', () => {
-    const { faults } = read({ ...good, target: 'x' }, { ...good, path: '/other', target: '/:x' }, good);
-    expect(faults).toEqual([
+    const { problems } = read({ ...good, target: 'x' }, { ...good, path: '/other', target: '/:x' }, good);
+    expect(problems).toEqual([
       'routes[0].target must be a path, or a URL beginning with https:// or http://',
-      'routes[1].target uses :x, which path does not have',
-      'routes[2].path is GET of routes[0] once more',
+      'routes[1].target uses :x, which is not in path',
+      'routes[2].path duplicates GET of routes[0]',
     ]);
   });
 
   test('when two rows take the same, whatever their parameters are called', () => {
     const one = { ...good, path: '/things/:id', methods: { GET: {}, PUT: {} } };
-    expect(read(one, { ...one, path: '/things/:name', methods: { PUT: {} } }).faults).toEqual([
-      'routes[1].path is PUT of routes[0] once more',
+    expect(read(one, { ...one, path: '/things/:name', methods: { PUT: {} } }).problems).toEqual([
+      'routes[1].path duplicates PUT of routes[0]',
     ]);
-    expect(read(one, { ...one, methods: { DELETE: {} } }).faults).toEqual([]);
+    expect(read(one, { ...one, methods: { DELETE: {} } }).problems).toEqual([]);
   });
 
   test.each([null, [], {}, { routes: [] }, { routes: {} }, { route: [good] }, 'x', 1])(
     'no table: %j',
     (json) => {
-      expect(readRouteTable(json, options).faults.length).toBeGreaterThan(0);
+      expect(readRouteTable(json, options).problems.length).toBeGreaterThan(0);
     },
   );
 
   test('a path as target needs a base', () => {
-    const { faults } = readRouteTable({ routes: [good] }, { ...options, base: undefined });
-    expect(faults.join()).toContain('OAUTH2_API_BASE_URL, which it would be below, is not set');
+    const { problems } = readRouteTable({ routes: [good] }, { ...options, base: undefined });
+    expect(problems.join()).toContain('is a path, but OAUTH2_API_BASE_URL is not set');
   });
 });
 
@@ -180,13 +180,9 @@ describe('API_ROUTES_FILE', () => {
   });
 
   test('that is missing, no JSON, or wrong is told as every other fault is', () => {
-    expect(messageOf('/nowhere.json')).toContain(
-      'API_ROUTES_FILE names a file that cannot be read: Error: ENOENT',
-    );
-    expect(messageOf(fileURLToPath(import.meta.url))).toContain('API_ROUTES_FILE is not JSON');
-    expect(messageOf(routesFile([good]))).toContain(
-      'API_ROUTES_FILE has a fault: routes[0].target is a path',
-    );
+    expect(messageOf('/nowhere.json')).toContain('API_ROUTES_FILE cannot be read: Error: ENOENT');
+    expect(messageOf(fileURLToPath(import.meta.url))).toContain('API_ROUTES_FILE is not valid JSON');
+    expect(messageOf(routesFile([good]))).toContain('API_ROUTES_FILE is invalid: routes[0].target is a path');
   });
 
   test('has a published schema', () => {

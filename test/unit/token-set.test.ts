@@ -25,7 +25,7 @@ test.each([
     { scope: ['x'], refreshToken: 'rt', idToken: 'id' },
   ],
 ])('a first grant with %s', (_what, response, expected) => {
-  expect(readTokenResponse({ ...minimal, ...response }, at, { requested: ['asked'] })).toEqual({
+  expect(readTokenResponse({ ...minimal, ...response }, at, { requestedScope: ['asked'] })).toEqual({
     accessToken: 'at',
     tokenType: 'bearer',
     issuedAt: at,
