@@ -1,10 +1,13 @@
-/** As long as a state itself is valid. */
-export const consumedForMs = 600_000;
+/** How long a consumed state is remembered: as long as a state is valid. */
+export const consumedStateTtlMs = 600_000;
 
-/** Sees to it that each login transaction, named by its nonce, spends one authorization code only. */
+/**
+ * Makes each login transaction, identified by its nonce, redeem at most one authorization code. `consume` rejects with
+ * `temporarily_unavailable` when the store is unavailable.
+ */
 export interface ConsumedStates {
-  /** True for the one caller who may go on with this transaction. */
+  /** True for the one caller that may redeem the code of this transaction. */
   consume(nonce: string): Promise<boolean>;
-  /** Makes a transaction good again whose code the provider has not taken. */
+  /** Undoes `consume`, so that the callback can be repeated after a transient failure. */
   release(nonce: string): Promise<void>;
 }

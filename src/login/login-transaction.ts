@@ -6,28 +6,29 @@ import { AppError } from '../errors.ts';
 import type { AuthorizationRequest } from '../oauth/oauth-client.ts';
 import { readCookie } from '../session/read-cookie.ts';
 
-const validForMs = 600_000;
+const stateTtlMs = 600_000;
 const bindingFormat = /^[\w-]{43}$/;
 const aad = 'state';
 
-/** One login attempt. It travels payload in its own `state`; the server keeps nothing of it. */
+/** One login attempt. It is sealed into its own `state`; the server stores nothing of it. */
 export interface LoginTransaction extends AuthorizationRequest {
-  /** Absolute URL, as `safeReturnTo` gives it. */
+  /** Absolute URL, as returned by `safeReturnTo`. */
   readonly returnTo: string;
-  /** How often this login has been started over by us. */
+  /** How often Latchkey has restarted this login. */
   readonly restarts: number;
 }
 
-/** What a login attempt is for: everything of a transaction that is not made for it. */
+/** The parameters of a login: a transaction without the values that `create` generates. */
 export type LoginRequest = Omit<LoginTransaction, 'state' | 'codeVerifier' | 'nonce'>;
 
 export interface LoginTransactions {
-  /** A new transaction, bound to this browser by a cookie that all its tabs share. */
+  /** A new transaction, bound to the browser by a cookie that all its tabs share. Sets that cookie. */
   create(req: Request, res: Response, loginRequest: LoginRequest): LoginTransaction;
   /**
-   * The transaction of a callback; without `transaction` when it is bound to another cookie than this browser has now, as
-   * when several of its tabs began before any had one. Nothing may be spent on that: all it is good for is a new login.
-   * @throws AppError `invalid_state`: forged, or begun more than ten minutes ago
+   * The login of a callback. `transaction` is absent when `state` is bound to another cookie than the browser has now, for
+   * example because several tabs started a login before there was a cookie. Then the code must not be redeemed, and
+   * `loginRequest` may only start a new login.
+   * @throws AppError `invalid_state`: missing, repeated, forged, or older than ten minutes
    */
   verify(
     req: Request,
@@ -42,35 +43,36 @@ interface StatePayload extends Omit<LoginRequest, 'scope'> {
   readonly at: number;
 }
 
+/** New states are sealed with the first of `secrets`; `verify` accepts states sealed with any of them. */
 export function createLoginTransactions(
   { secrets, cookie }: Config['session'],
   now: () => number,
 ): LoginTransactions {
-  const name = `${cookie.prefix}-login`;
+  const cookieName = `${cookie.prefix}-login`;
   const keys = secrets.map((secret) => ({
     state: deriveKey(secret, 'state'),
     verifier: deriveKey(secret, 'code_verifier'),
   }));
 
   function readBindingCookie(req: Request): string | undefined {
-    const value = readCookie(req, name);
+    const value = readCookie(req, cookieName);
     return value !== undefined && bindingFormat.test(value) ? value : undefined;
   }
 
-  /** Never stored and never sent but to the token endpoint: whoever holds the state cannot know it (RFC 7636). */
-  function codeVerifier(key: KeyObject, binding: string, nonce: string): string {
+  /** The PKCE verifier (RFC 7636). It is never stored, sent only to the token endpoint, and cannot be derived from `state`. */
+  function deriveCodeVerifier(key: KeyObject, binding: string, nonce: string): string {
     return createHmac('sha256', key).update(`${binding}.${nonce}`).digest('base64url');
   }
 
   return {
     create(req, res, { returnTo, scope, acrValues, maxAge, restarts }) {
       const binding = readBindingCookie(req) ?? randomBytes(32).toString('base64url');
-      res.cookie(name, binding, {
+      res.cookie(cookieName, binding, {
         httpOnly: true,
         path: '/',
         secure: cookie.secure,
-        sameSite: 'lax', // the callback arrives from the provider's site, which `strict` would leave out
-        maxAge: validForMs,
+        sameSite: 'lax', // `strict` would withhold it from the callback, which comes from the provider's site
+        maxAge: stateTtlMs,
       });
       const nonce = randomBytes(24).toString('base64url');
       const [key] = keys;
@@ -83,7 +85,7 @@ export function createLoginTransactions(
       const payload: StatePayload = { ...loginRequest, binding, nonce, scope: scope.join(' '), at: now() };
       return {
         state: seal(key!.state, JSON.stringify(payload), aad).toString('base64url'),
-        codeVerifier: codeVerifier(key!.verifier, binding, nonce),
+        codeVerifier: deriveCodeVerifier(key!.verifier, binding, nonce),
         nonce,
         scope,
         ...loginRequest,
@@ -92,13 +94,13 @@ export function createLoginTransactions(
 
     verify(req, state) {
       if (typeof state !== 'string')
-        throw new AppError('invalid_state', { cause: new Error('the callback has no state, or several') });
+        throw new AppError('invalid_state', { cause: new Error('missing or repeated state parameter') });
       for (const key of keys) {
         const text = unseal(key.state, Buffer.from(state, 'base64url'), aad);
         if (text === undefined) continue;
-        const { binding, nonce, scope, at, ...rest } = JSON.parse(text) as StatePayload; // only we can have payload it
-        if (now() - at > validForMs)
-          throw new AppError('invalid_state', { cause: new Error('the login began too long ago') });
+        const { binding, nonce, scope, at, ...rest } = JSON.parse(text) as StatePayload; // sealed, so only we can have written it
+        if (now() - at > stateTtlMs)
+          throw new AppError('invalid_state', { cause: new Error('state expired') });
         const loginRequest = { ...rest, scope: scope.split(' ') };
         if (binding !== readBindingCookie(req)) return { loginRequest };
         return {
@@ -106,12 +108,14 @@ export function createLoginTransactions(
           transaction: {
             ...loginRequest,
             state,
-            codeVerifier: codeVerifier(key.verifier, binding, nonce),
+            codeVerifier: deriveCodeVerifier(key.verifier, binding, nonce),
             nonce,
           },
         };
       }
-      throw new AppError('invalid_state', { cause: new Error('the state was not sealed here') });
+      throw new AppError('invalid_state', {
+        cause: new Error('state cannot be decrypted: forged, or sealed with an unknown SESSION_SECRET'),
+      });
     },
   };
 }

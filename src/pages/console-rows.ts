@@ -1,8 +1,8 @@
 import type { ResourceServer } from '../config/route-table.ts';
 
-/** One method of one row of the API table, as the API console offers it. */
+/** One method of a route, as the API console offers it. */
 export interface ConsoleRow {
-  /** `POST /things/:id`: its name in forms. */
+  /** Value of the form field `row`, such as `POST /things/:id`. */
   readonly name: string;
   readonly method: string;
   /** The pattern below `/api`. */
@@ -13,8 +13,8 @@ export interface ConsoleRow {
 
 const bodilessMethods = new Set(['GET', 'OPTIONS']);
 
-/** What the console can call: not what goes on until someone leaves (streams, WebSockets), and `HEAD` shows emptyBody. */
-export function consoleRows(routes: readonly ResourceServer[]): readonly ConsoleRow[] {
+/** Everything the console can call: no streams and WebSockets, which do not end, and no `HEAD`, which has no body to show. */
+export function listConsoleRows(routes: readonly ResourceServer[]): readonly ConsoleRow[] {
   return routes
     .filter(({ stream, webSocket }) => !stream && !webSocket)
     .flatMap(({ path, methods }) =>
@@ -24,20 +24,20 @@ export function consoleRows(routes: readonly ResourceServer[]): readonly Console
           name: `${method} ${path}`,
           method,
           path,
-          parameters: parametersOf(path),
+          parameters: parsePathParameters(path),
           takesBody: !bodilessMethods.has(method),
         })),
     );
 }
 
-function parametersOf(path: string): ConsoleRow['parameters'] {
+function parsePathParameters(path: string): ConsoleRow['parameters'] {
   return path
     .split('/')
     .filter((each) => /^[:*]/.test(each))
     .map((each) => ({ name: each.slice(1), isRest: each.startsWith('*') }));
 }
 
-/** What was input cannot be sent as it is; `parameter` is the parameter it is about. */
+/** The form of the console cannot be sent: the path parameter `parameter` is invalid, or the body is not JSON. */
 export class InvalidInputError extends Error {
   constructor(
     readonly problem: 'parameter' | 'json',
@@ -47,24 +47,31 @@ export class InvalidInputError extends Error {
   }
 }
 
-/** The path with its parameters in it. Whatever they hold, it is one of the row's: browsers would resolve dots. */
+/**
+ * `path` with the values of its parameters, percent-encoded.
+ * @throws InvalidInputError a value is empty or has a segment `.` or `..`, which browsers would resolve to another path
+ */
 export function fillPath(path: string, field: (name: string) => string): string {
   return path
     .split('/')
-    .map((piece) => {
-      if (!/^[:*]/.test(piece)) return piece;
-      const name = piece.slice(1);
+    .map((segment) => {
+      if (!/^[:*]/.test(segment)) return segment;
+      const name = segment.slice(1);
       const value = field(`path.${name}`);
-      const segments = piece.startsWith('*') ? value.split('/') : [value];
-      if (value === '' || segments.some((each) => /^\.{1,2}$/.test(each)))
+      const values = segment.startsWith('*') ? value.split('/') : [value];
+      if (value === '' || values.some((each) => /^\.{1,2}$/.test(each)))
         throw new InvalidInputError('parameter', name);
-      return segments.map(encodeURIComponent).join('/');
+      return values.map(encodeURIComponent).join('/');
     })
     .join('/');
 }
 
 export const emptyBody = { contentType: '', body: Buffer.alloc(0) };
 
+/**
+ * The body in the console's form: `name=value` lines if its field `type` is `form`, else JSON.
+ * @throws InvalidInputError the body is not JSON
+ */
 export function readBody(field: (name: string) => string): typeof emptyBody {
   const text = field('body');
   if (text === '') return emptyBody;

@@ -1,4 +1,4 @@
-/** A value of JSON as people read it. */
+/** A JSON value, by how a page displays it. */
 export type DisplayValue =
   | { readonly kind: 'text' | 'day' | 'link'; readonly value: string }
   | { readonly kind: 'flag'; readonly value: boolean }
@@ -8,17 +8,17 @@ export type DisplayValue =
 
 export interface DisplayField {
   readonly key: string;
-  /** The key in words: `memberSince` as `Member since`. */
+  /** The key as words: `Member since` for `memberSince`. */
   readonly label: string;
   readonly value: DisplayValue;
 }
 
 const maxDepth = 5;
 const maxTimestamp = Date.parse('9999-12-31');
-const day = /^(?!0000)\d{4}-\d{2}-\d{2}$/;
-const instant = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/;
+const dayPattern = /^(?!0000)\d{4}-\d{2}-\d{2}$/;
+const instantPattern = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/;
 
-/** The members of `value` that say something, in their order. */
+/** The members of `value` that are not empty, in their order. */
 export function toDisplayFields(
   value: Readonly<Record<string, unknown>>,
   depth = 0,
@@ -47,10 +47,10 @@ function toDisplayValue(key: string, value: unknown, depth: number): DisplayValu
 }
 
 function parseText(value: string): DisplayValue {
-  const epochMs = day.test(value) || instant.test(value) ? Date.parse(value) : Number.NaN;
+  const epochMs = dayPattern.test(value) || instantPattern.test(value) ? Date.parse(value) : Number.NaN;
   if (!Number.isNaN(epochMs))
-    return day.test(value) ? { kind: 'day', value } : { kind: 'instant', value: epochMs };
-  // No other scheme: `javascript:` is a URL as well.
+    return dayPattern.test(value) ? { kind: 'day', value } : { kind: 'instant', value: epochMs };
+  // No other schemes: `javascript:` is a URL, too.
   if (/^https?:\/\/\S+$/.test(value) && URL.canParse(value)) return { kind: 'link', value };
   return { kind: 'text', value };
 }

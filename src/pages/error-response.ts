@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { AppError, type ErrorCode } from '../errors.ts';
-import { returnToParameter, safeReturnTo } from '../login/return-url.ts';
+import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { isFormSubmission, isNavigation } from '../middleware/fetch-metadata.ts';
 import { OAuthError } from '../oauth/oauth-error.ts';
 import { paths } from '../paths.ts';
@@ -16,7 +16,7 @@ interface ErrorResponseParts {
   readonly corsOrigins?: readonly string[];
   /** The texts for JSON. */
   readonly english: Translate;
-  /** Sets what a page needs; under /api the headers set so far are those of data. */
+  /** Sets the headers and texts of a page. A response under /api has had only the headers of data until then. */
   readonly preparePage: RequestHandler;
 }
 
@@ -81,7 +81,7 @@ function isUnderApi({ originalUrl }: Request): boolean {
   return originalUrl.startsWith(`${paths.api}/`);
 }
 
-/** What Express and its parts throw: a status of 4xx is the caller's, everything else is ours. */
+/** Translates an error of Express or its middleware: 4xx is the caller's fault, everything else is ours. */
 function fromExpress(thrown: unknown): AppError {
   const status = thrown instanceof Error && 'status' in thrown ? Number(thrown.status) : 500;
   if (status === 404) return new AppError('not_found');
@@ -104,12 +104,12 @@ function loginUrlFor(
 ): string | undefined {
   if (!retryableBySignIn.has(error.code)) return undefined;
   const url = new URL(paths.login, publicOrigin);
-  // A page that called the API is where its reader wants to be safeUrl; a navigation wants what it asked for.
-  // Not under /api: browsers would arrive there from the provider's site, which is refused.
+  // After the login, the browser returns to the page whose script called (Referer), or to the URL of the navigation. Not to
+  // a URL under /api: it would arrive there from the provider's site, which is rejected as cross-site.
   const isPage = !isUnderApi(req);
   const returnTo = req.resumePath ?? (isNavigation(req) && isPage ? req.originalUrl : req.headers.referer);
   const safeUrl = safeReturnTo(returnTo, publicOrigin, corsOrigins);
-  url.searchParams.set('return_to', returnToParameter(safeUrl, publicOrigin));
+  url.searchParams.set('return_to', toReturnToParameter(safeUrl, publicOrigin));
   if (error.scope) url.searchParams.set('scope', error.scope.join(' '));
   if (error.acrValues !== undefined) url.searchParams.set('acr_values', error.acrValues);
   if (error.maxAge !== undefined) url.searchParams.set('max_age', String(error.maxAge));

@@ -1,14 +1,14 @@
-/** Dates and numbers as people of one place write them; instants in UTC, as no server knows where its reader is. */
+/** Formats dates and numbers for one locale. Instants are in UTC, because the server does not know the user's time zone. */
 export interface Formatters {
   /** A calendar day (`2019-05-04`). */
   day(iso: string): string;
   instant(epochMs: number): string;
   number(value: number): string;
-  /** `in 12 seconds`, in the unit that fits. */
+  /** `in 12 seconds`, `in 2 minutes` or `in 3 hours`, rounded up. */
   fromNow(seconds: number): string;
 }
 
-/** @param locale a language, or one of a region (`en-GB`) */
+/** @param locale a language, with or without a region (`en-GB`) */
 export function createFormatters(locale: string): Formatters {
   return {
     day: (iso) => new Date(iso).toLocaleDateString(locale, { dateStyle: 'long', timeZone: 'UTC' }),

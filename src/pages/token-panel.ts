@@ -3,29 +3,29 @@ import type { ResourceServer } from '../config/route-table.ts';
 import { paths } from '../paths.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
-/** What the token panel shows of a login. Instants are epoch milliseconds. */
+/** The content of the token panel. Instants are epoch milliseconds. */
 export interface TokenPanel {
   readonly tokenType: string;
-  /** Granted or not; what is not can be asked for at `grantUrl`. */
+  /** Granted and missing scopes. A missing one can be requested at `grantUrl`. */
   readonly scopes: readonly { readonly name: string; readonly grantUrl?: string }[];
-  /** When the access token was issued, by the login or by the last refresh. */
   readonly issuedAt: number;
-  readonly isRenewed: boolean;
-  /** Absent when the provider did not say how long the access token lives. */
+  /** True when the access token was issued by a refresh, false when by the login. */
+  readonly isRefreshed: boolean;
+  /** Absent when the provider did not say how long the access token is valid. */
   readonly lifetime?: { readonly totalMs: number; readonly leftMs: number; readonly endsAt: number };
 }
 
-/** Many providers do not list these among what they granted, though they did. */
+/** Never shown as missing: many providers grant these without listing them. */
 const protocolScopes = new Set(['openid', 'offline_access']);
 
-/** A login as the token panel shows it, with every scope that this app asks for or that a route needs. */
+/** The token panel of a login, with every scope that was granted, that Latchkey requests or that a route requires. */
 export function describeTokens(
   { tokens, requested, signedInAt }: TokenRecord,
   { provider, routes }: Pick<Config, 'provider' | 'routes'>,
   now: number,
 ): TokenPanel {
   const { scope, tokenType, issuedAt, expiresAt } = tokens;
-  const relevantScopes = [...provider.scopes, ...(requested?.scope ?? []), ...routes.flatMap(scopesOf)];
+  const relevantScopes = [...provider.scopes, ...(requested?.scope ?? []), ...routes.flatMap(listUserScopes)];
   const missing = new Set(
     relevantScopes.filter((each) => !scope.includes(each) && !protocolScopes.has(each)),
   );
@@ -33,10 +33,10 @@ export function describeTokens(
     tokenType,
     scopes: [
       ...scope.map((name) => ({ name })),
-      ...[...missing].map((name) => ({ name, grantUrl: grantUrlOf(name) })),
+      ...[...missing].map((name) => ({ name, grantUrl: createGrantUrl(name) })),
     ],
     issuedAt,
-    isRenewed: issuedAt > signedInAt,
+    isRefreshed: issuedAt > signedInAt,
     ...(expiresAt !== undefined && {
       lifetime: {
         totalMs: Math.max(1, expiresAt - issuedAt),
@@ -47,12 +47,12 @@ export function describeTokens(
   };
 }
 
-/** What persons must have granted for a route; the scopes of the application's own token are not theirs to give. */
-function scopesOf({ token, methods }: ResourceServer): readonly string[] {
+/** The scopes that the user must have granted for a route; users do not grant the scopes of an app token. */
+function listUserScopes({ token, methods }: ResourceServer): readonly string[] {
   if (token === 'app' || token === 'none') return [];
   return Object.values(methods).flatMap(({ allOf, anyOf }) => [...allOf, ...anyOf]);
 }
 
-function grantUrlOf(scope: string): string {
+function createGrantUrl(scope: string): string {
   return `${paths.login}?${new URLSearchParams({ scope, return_to: paths.profile })}`;
 }

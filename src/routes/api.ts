@@ -14,12 +14,12 @@ interface ApiParts {
   readonly forwardTo: (server: ResourceServer) => RequestHandler;
 }
 
-/** `/api/*`: every row of the API table, and nothing else. */
+/** `/api/*`: the routes of the route table, and nothing else. */
 export function createApiRoutes(parts: ApiParts): RequestHandler {
   const { routes, requireSameOrigin, requireToken, limit, forwardTo } = parts;
 
-  /** Whose token a request goes on with, and what must have been granted to it. */
-  function guardsOf(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
+  /** The middleware that loads the route's token and checks its scopes. */
+  function createGuards(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
     const scopes = [
       ...(allOf.length > 0 ? [requireScope(...allOf)] : []),
       ...(anyOf.length > 0 ? [requireAnyScope(...anyOf)] : []),
@@ -30,7 +30,7 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
       case 'app':
         return [parts.requireAppToken(...allOf)];
       case 'user-or-app':
-        return [parts.requireUserOrAppToken(...allOf), ...scopes.map(whenSignedIn)];
+        return [parts.requireUserOrAppToken(...allOf), ...scopes.map(applyIfSignedIn)];
       case 'none':
         return [];
     }
@@ -43,13 +43,13 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
     const limits = rateLimit ? [limit(`${Object.keys(server.methods)} ${path}`, rateLimit)] : [];
     const forward = forwardTo(server);
     for (const [method, rule] of Object.entries(server.methods))
-      api[verbs[method as Method]](path, ...limits, ...guardsOf(server, rule), forward);
+      api[routerMethods[method as Method]](path, ...limits, ...createGuards(server, rule), forward);
   }
-  rejectOtherMethods(api, routes);
+  handleOtherMethods(api, routes);
   return api;
 }
 
-const verbs = {
+const routerMethods = {
   GET: 'get',
   HEAD: 'head',
   POST: 'post',
@@ -59,14 +59,14 @@ const verbs = {
   OPTIONS: 'options',
 } as const satisfies Record<Method, string>;
 
-function whenSignedIn(guard: RequestHandler): RequestHandler {
-  return function whenSignedIn(req, res, next) {
+function applyIfSignedIn(guard: RequestHandler): RequestHandler {
+  return function applyIfSignedIn(req, res, next) {
     return req.login ? guard(req, res, next) : next();
   };
 }
 
-/** What the rows of a path would have allowed: told to `OPTIONS`, and in the 405 for everything else. */
-function rejectOtherMethods(api: Router, routes: readonly ResourceServer[]): void {
+/** Responds to the methods that no row of a path allows: `OPTIONS` gets 204, others 405, both with `Allow`. */
+function handleOtherMethods(api: Router, routes: readonly ResourceServer[]): void {
   for (const { path, methods } of routes) {
     const allowed = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
     api.all(path, (_req, res, next) => {

@@ -115,7 +115,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   function returnTo(res: Response, url: string): void {
     if (config.session.cookie.sameSite === 'lax') res.redirect(303, url);
     // Browsers leave a Strict cookie out of a redirect chain that began at the provider; a page of ours starts a new one.
-    else res.render('continue', { address: url });
+    else res.render('continue', { redirectTo: url });
   }
 
   const getOnly = allowOnly('GET'); // a HEAD request must not redeem a code

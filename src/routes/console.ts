@@ -3,22 +3,22 @@ import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { removePageHeaders, rewriteRequest } from '../middleware/rewrite-request.ts';
-import { consoleRows, emptyBody, fillPath, InvalidInputError, readBody } from '../pages/console-rows.ts';
+import { emptyBody, fillPath, InvalidInputError, listConsoleRows, readBody } from '../pages/console-rows.ts';
 import { paths } from '../paths.ts';
 import { readTagFromQuery } from '../session/page-user-tag.ts';
 
 /**
- * `POST /console`: the call that a form of the console describes, for browsers without script, answered as `/api`
- * answers it.
- * @param api takes the request from then on, as if it had just come: same guards, scopes and limits
- * @param saveForm what stands behind `api` for requests that come to it directly
+ * `POST /console`: sends the API call that a form of the console describes, for browsers without JavaScript. The response
+ * is that of `/api`.
+ * @param api handles the call like a request from the browser: same guards, scopes and limits
+ * @param saveForm saves the form after `login_required`, as it does for requests to `/api`
  */
 export function createConsoleRoutes(
   { config: { routes, publicOrigin } }: { readonly config: Pick<Config, 'routes' | 'publicOrigin'> },
   api: RequestHandler,
   saveForm: ErrorRequestHandler,
 ): RequestHandler {
-  const rows = consoleRows(routes);
+  const rows = listConsoleRows(routes);
 
   const send: RequestHandler = function send(req, res, next) {
     const input: Readonly<Record<string, unknown>> = req.body ?? {};

@@ -1,79 +1,78 @@
 import { type Request, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
-import { returnToParameter, safeReturnTo } from '../login/return-url.ts';
+import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
-import { consoleRows } from '../pages/console-rows.ts';
+import { listConsoleRows } from '../pages/console-rows.ts';
 import { toDisplayFields } from '../pages/display-fields.ts';
 import { describeTokens } from '../pages/token-panel.ts';
 import { paths } from '../paths.ts';
 import type { CallUpstream } from '../proxy/call-upstream.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
-import type { TokenSource } from '../session/token-source.ts';
+import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { TokenRecord } from '../tokens/token-store.ts';
 
 interface PageParts {
   readonly config: Config;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
-  readonly createUserTokenSource: (id: string, login: TokenRecord) => TokenSource;
   readonly callUpstream: CallUpstream;
   readonly now: () => number;
 }
 
-const headerFields = new Set(['name', 'email', 'picture']);
+/** Shown above the list of fields. */
+const headingFields = new Set(['name', 'email', 'picture']);
 
-/** The pages a person meets: home, sign-in, profile, signed out. */
+/** The pages: home, sign-in, profile and signed-out. */
 export function createPageRoutes(parts: PageParts) {
-  const { config, tokens, sessions, pageUserTags, createUserTokenSource, callUpstream, now } = parts;
+  const { config, tokens, sessions, pageUserTags, callUpstream, now } = parts;
   const { publicOrigin, corsOrigins } = config;
-  const profileServer = config.routes.find(
+  const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
 
-  const rows = consoleRows(config.routes);
+  const consoleRows = listConsoleRows(config.routes);
 
-  /** Who is signed in; when the store cannot tell, a public page is still served, for nobody in particular. */
-  async function currentUser(req: Request) {
+  /** The user who is signed in; `undefined` also when the store is unavailable, so that public pages still work. */
+  async function loadCurrentUser(req: Request) {
     const id = sessions.getSessionId(req);
     if (id === undefined) return undefined;
     const login = await tokens.peek(id).catch((error) => {
-      req.log.warn({ err: error }, 'a public page is shown without knowing who is signed in');
+      req.log.warn({ err: error }, 'session store unavailable; rendering the page as signed out');
       return undefined;
     });
     return login && { user: login.user, pageUserTag: pageUserTags.tagFor(id, login) };
   }
 
-  async function home(req: Request, res: Response): Promise<void> {
-    res.render('home', await currentUser(req));
+  async function renderHome(req: Request, res: Response): Promise<void> {
+    res.render('home', await loadCurrentUser(req));
   }
 
-  async function login(req: Request, res: Response): Promise<void> {
+  async function renderSignIn(req: Request, res: Response): Promise<void> {
     const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
-    if (await currentUser(req)) return res.redirect(303, returnTo);
-    const return_to = returnToParameter(returnTo, publicOrigin);
+    if (await loadCurrentUser(req)) return res.redirect(303, returnTo);
+    const return_to = toReturnToParameter(returnTo, publicOrigin);
     res.render('login', { loginUrl: `${paths.login}?${new URLSearchParams({ return_to })}` });
   }
 
-  async function signedOut(req: Request, res: Response): Promise<void> {
+  async function renderSignedOut(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
-    const isSignedIn = id !== undefined && (await tokens.peek(id)) !== undefined; // else it might not be true
+    const isSignedIn = id !== undefined && (await tokens.peek(id)) !== undefined; // then the page would be wrong
     if (isSignedIn) res.redirect(303, `${publicOrigin}/`);
     else res.render('signed-out');
   }
 
-  async function profile(req: Request, res: Response): Promise<void> {
+  async function renderProfile(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
     const login = id === undefined ? undefined : await tokens.current(id);
     if (id === undefined || !login) {
       const signIn = new URLSearchParams({ return_to: req.originalUrl });
       return res.redirect(303, `${publicOrigin}${paths.signIn}?${signIn}`);
     }
-    const [endsAt, apiProfile] = await Promise.all([
+    const [sessionEndsAt, apiProfile] = await Promise.all([
       tokens.endsAt(id),
-      profileOf(createUserTokenSource(id, login), req),
+      loadApiProfile(createUserTokenSource(parts, id, login), req),
     ]);
     const { flash } = req.session;
     if (flash !== undefined) {
@@ -83,8 +82,8 @@ export function createPageRoutes(parts: PageParts) {
     const { user } = login;
     const pageUserTag = pageUserTags.tagFor(id, login);
     const name = user.name ?? (typeof apiProfile?.name === 'string' ? apiProfile.name : undefined);
-    const fields = toDisplayFields({ ...user, ...apiProfile }).filter(({ key }) => !headerFields.has(key));
-    const profileLoaded = apiProfile !== undefined;
+    const fields = toDisplayFields({ ...user, ...apiProfile }).filter(({ key }) => !headingFields.has(key));
+    const isProfileLoaded = apiProfile !== undefined;
     const panel = describeTokens(login, config, now());
     res.render('profile', {
       flash,
@@ -92,44 +91,44 @@ export function createPageRoutes(parts: PageParts) {
       pageUserTag,
       name,
       fields,
-      profileLoaded,
+      isProfileLoaded,
       panel,
-      endsAt,
-      consoleRows: rows,
+      sessionEndsAt,
+      consoleRows,
     });
   }
 
-  /** What the API behind `/api/profile` says of this person, if there is one; the page is of use without it. */
-  async function profileOf(
+  /** The response of the API behind `/api/profile`: `{}` without such a route, `undefined` if the call fails. */
+  async function loadApiProfile(
     tokenSource: TokenSource,
     req: Request,
   ): Promise<Readonly<Record<string, unknown>> | undefined> {
-    if (!profileServer) return {};
+    if (!profileRoute) return {};
     try {
       const response = await callUpstream({
-        server: profileServer,
+        server: profileRoute,
         method: 'GET',
-        path: profileServer.targetPath,
-        headers: { accept: 'application/json', ...profileServer.headers },
+        path: profileRoute.targetPath,
+        headers: { accept: 'application/json', ...profileRoute.headers },
         tokenSource,
         body: null,
-        signal: AbortSignal.timeout(profileServer.timeoutMs),
+        signal: AbortSignal.timeout(profileRoute.timeoutMs),
       });
       const body: unknown = await response.body.json();
       if (response.statusCode !== 200 || typeof body !== 'object' || body === null)
-        throw new Error(`the API answered ${response.statusCode}`);
+        throw new Error(`unexpected response of the profile API (status ${response.statusCode})`);
       return { ...body };
     } catch (error) {
-      req.log.warn({ err: error }, 'the profile page is shown without the profile');
+      req.log.warn({ err: error }, 'profile API call failed; rendering the profile page without it');
       return undefined;
     }
   }
 
-  const pages = Router({ caseSensitive: true });
+  const router = Router({ caseSensitive: true });
   const readOnly = allowOnly('GET', 'HEAD');
-  pages.route(paths.home).get(home).all(readOnly);
-  pages.route(paths.signIn).get(login).all(readOnly);
-  pages.route(paths.signedOut).get(signedOut).all(readOnly);
-  pages.route(paths.profile).get(sessions.load, profile).all(readOnly);
-  return pages;
+  router.route(paths.home).get(renderHome).all(readOnly);
+  router.route(paths.signIn).get(renderSignIn).all(readOnly);
+  router.route(paths.signedOut).get(renderSignedOut).all(readOnly);
+  router.route(paths.profile).get(sessions.load, renderProfile).all(readOnly);
+  return router;
 }

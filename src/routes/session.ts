@@ -19,7 +19,7 @@ interface SessionParts {
   readonly now: () => number;
 }
 
-/** `/auth/session`, `/auth/refresh` and `/auth/logout`: what a session is, its refresh, and its end. */
+/** `/auth/session`, `/auth/refresh` and `/auth/logout`: describe, refresh and end the session. */
 export function createSessionRoutes(parts: SessionParts): RequestHandler {
   const { config, oauth, tokens, sessions, pageUserTags } = parts;
   const { publicOrigin } = config;

@@ -1,7 +1,7 @@
 import type { SavedForm } from './saved-forms.ts';
 
-/** What a form holds, for its person to recognise: its fields, or else its text. */
-export interface FormFields {
+/** The content of a saved form, for its user to recognise: the fields of a urlencoded body, else the text of a JSON body. */
+export interface FormPreview {
   readonly fields: readonly { readonly name: string; readonly value: string }[];
   readonly text: string | undefined;
 }
@@ -11,8 +11,11 @@ const maxValueLength = 200;
 const maxTextLength = 4_000;
 const maxFields = 100;
 
-/** The body of a kept form in readable pieces, none of them long. Nothing in it is escaped yet. */
-export function readFormFields({ contentType, body }: Pick<SavedForm, 'contentType' | 'body'>): FormFields {
+/** A preview of limited length. Nothing in it is HTML-escaped. */
+export function createFormPreview({
+  contentType,
+  body,
+}: Pick<SavedForm, 'contentType' | 'body'>): FormPreview {
   const text = body.toString('utf8');
   if (contentType.trim().toLowerCase().startsWith('application/json'))
     return { fields: [], text: truncate(prettyPrint(text), maxTextLength) };
@@ -31,6 +34,6 @@ function prettyPrint(text: string): string {
   try {
     return JSON.stringify(JSON.parse(text), undefined, 2);
   } catch {
-    return text; // whatever it calls itself, it is not JSON; the API will say so
+    return text; // not JSON, whatever its content type says; the API will reject it
   }
 }

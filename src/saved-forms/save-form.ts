@@ -10,19 +10,19 @@ import type { SavedForms } from './saved-forms.ts';
 declare global {
   namespace Express {
     interface Request {
-      /** The path at which what this request brought waits until it can be sent. */
+      /** The path of the page with the saved form of this request; absent if none was saved. */
       resumePath?: string;
     }
   }
 }
 
-const types = ['application/x-www-form-urlencoded', 'application/json'];
-/** The largest form that is kept, or held until it has arrived. */
+const savableTypes = ['application/x-www-form-urlencoded', 'application/json'];
+/** The largest form that is saved, or buffered so that it can be sent again. */
 export const maxFormBytes = 256 * 1024;
 const readTimeoutMs = 10_000;
 const maxUrlLength = 2_048;
 
-const readRaw = raw({ type: types, limit: maxFormBytes, inflate: false });
+const readRaw = raw({ type: savableTypes, limit: maxFormBytes, inflate: false });
 
 interface FormSaverParts {
   readonly savedForms: SavedForms;
@@ -31,8 +31,8 @@ interface FormSaverParts {
 }
 
 /**
- * Stands behind the routes whose forms it keeps: a form that fails with `login_required` waits, for the person whose
- * session this was, at `req.resumePath`. The failure passes on, whatever became of the form.
+ * Error middleware that saves a form whose request failed with `login_required`, and sets `req.resumePath`. Only the user
+ * of the ended session can send it. Mount it after the routes that receive the forms. It always passes the error on.
  */
 export function createFormSaver({ savedForms, sessions, now }: FormSaverParts): ErrorRequestHandler {
   return async function saveForm(error: unknown, req, res, next) {
@@ -55,7 +55,10 @@ export function createFormSaver({ savedForms, sessions, now }: FormSaverParts): 
           await savedForms.put(id, form);
           req.resumePath = `${paths.savedForms}/${id}`;
         } catch (failure) {
-          req.log.warn({ err: failure }, 'a form could not be kept; its browser still has it');
+          req.log.warn(
+            { err: failure },
+            'failed to save a submitted form; the user can go back to it in the browser',
+          );
         }
       }
     }
@@ -64,22 +67,22 @@ export function createFormSaver({ savedForms, sessions, now }: FormSaverParts): 
 }
 
 function canSave(req: Request): boolean {
-  if (!isFormSubmission(req) || !req.is(types)) return false;
+  if (!isFormSubmission(req) || !req.is(savableTypes)) return false;
   const length = Number(req.headers['content-length'] ?? 0);
   return length <= maxFormBytes && req.originalUrl.length <= maxUrlLength && req.originalUrl.startsWith('/');
 }
 
-/** The whole body, when it is not too large and here in time. */
+/** The whole body; `undefined` if it is larger than `maxFormBytes` or takes more than ten seconds to arrive. */
 async function readBody(req: Request, res: Response): Promise<Buffer | undefined> {
-  const arrived = new AbortController();
+  const timer = new AbortController();
   const body = new Promise<Buffer | undefined>((resolve) => {
     readRaw(req, res, (failure?: unknown) => {
       resolve(failure === undefined && Buffer.isBuffer(req.body) ? req.body : undefined);
     });
   });
-  const timeout = delay(readTimeoutMs, undefined, { signal: arrived.signal }).catch(() => undefined);
-  const read = await Promise.race([body, timeout]);
-  arrived.abort();
-  if (!req.complete) res.set('Connection', 'close'); // the rest of it is not waited for
-  return read;
+  const timeout = delay(readTimeoutMs, undefined, { signal: timer.signal }).catch(() => undefined);
+  const received = await Promise.race([body, timeout]);
+  timer.abort();
+  if (!req.complete) res.set('Connection', 'close'); // the rest is not read
+  return received;
 }

@@ -7,7 +7,7 @@ import { paths } from '../paths.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import { readFormFields } from './form-preview.ts';
+import { createFormPreview } from './form-preview.ts';
 import type { SavedForm, SavedForms } from './saved-forms.ts';
 
 interface SavedFormParts {
@@ -19,7 +19,7 @@ interface SavedFormParts {
 }
 
 const idFormat = /^[\w-]{43}$/;
-/** After these nobody can tell whether the API has done what was asked, so it must not be asked again. */
+/** After these errors the API may have processed the form, so it must not be sent again. */
 const outcomeUnknownCodes: ReadonlySet<ErrorCode> = new Set([
   'upstream_unreachable',
   'upstream_timeout',
@@ -27,14 +27,15 @@ const outcomeUnknownCodes: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /**
- * `/resume/:id`: a form that met the end of its session is shown to the person whose it is, and sent when they say so.
- * @param api takes the request from then on, as if it had just come: same guards, scopes and limits
+ * `/resume/:id`: shows a saved form to the user who submitted it, and sends it when the user confirms.
+ * `/resume/:id/discard` deletes it.
+ * @param api handles the request of the form like one from the browser: same guards, scopes and limits
  */
 export function createSavedFormRoutes(
   { config, tokens, sessions, pageUserTags, savedForms }: SavedFormParts,
   api: RequestHandler,
 ): RequestHandler {
-  /** Goes on with the form of whoever is signed in, if it is theirs and still there. */
+  /** Calls `handler` with the form if it belongs to the signed-in user. Redirects to the sign-in page if nobody is signed in. */
   function withForm(
     handler: (form: SavedForm, req: Request, res: Response, next: NextFunction) => unknown,
   ): RequestHandler<{ id: string }> {
@@ -55,13 +56,13 @@ export function createSavedFormRoutes(
   }
 
   const show = withForm(({ method, url, ...form }, req, res) => {
-    res.render('saved-form', { method, url, resumePath: req.path, ...readFormFields(form) });
+    res.render('saved-form', { method, url, resumePath: req.path, ...createFormPreview(form) });
   });
 
-  const send = withForm(async (_seen, req, res, next) => {
+  const send = withForm(async (_form, req, res, next) => {
     const id = String(req.params.id);
     const form = await savedForms.take(id);
-    if (!form) return sendNotFound(res); // the button was pressed twice
+    if (!form) return sendNotFound(res); // the user pressed the button twice
     rewriteRequest(req, form);
     removePageHeaders(res);
     api(req, res, (error: unknown = new AppError('not_found')) => {
@@ -69,12 +70,12 @@ export function createSavedFormRoutes(
     });
   });
 
-  const discard = withForm(async (_seen, req, res) => {
+  const discard = withForm(async (_form, req, res) => {
     await savedForms.take(String(req.params.id));
     res.redirect(303, `${config.publicOrigin}/`);
   });
 
-  /** A form that surely did sendNotFound yet is not lost. */
+  /** Saves the form again if the API has certainly not processed it. */
   async function restoreForm(
     id: string,
     form: SavedForm,
@@ -87,21 +88,24 @@ export function createSavedFormRoutes(
       await savedForms.put(id, form);
       req.resumePath = `${paths.savedForms}/${id}`;
     } catch (failure) {
-      req.log.warn({ err: failure }, 'a form that could not be sent could not be kept once more');
+      req.log.warn(
+        { err: failure },
+        'failed to restore a saved form after sending it failed; the form is lost',
+      );
     }
   }
 
-  const resume = Router({ caseSensitive: true });
-  resume
+  const router = Router({ caseSensitive: true });
+  router
     .route(`${paths.savedForms}/:id`)
     .get(show)
     .post(send)
     .all(allowOnly('GET', 'HEAD', 'POST'));
-  resume.route(`${paths.savedForms}/:id/discard`).post(discard).all(allowOnly('POST'));
-  return resume;
+  router.route(`${paths.savedForms}/:id/discard`).post(discard).all(allowOnly('POST'));
+  return router;
 }
 
-/** One answer for what is gone, what never was, and what is somebody else's. */
+/** The same response for a form that is gone, never existed or belongs to another user. */
 function sendNotFound(res: Response): void {
   res.status(404).render('saved-form-not-found');
 }

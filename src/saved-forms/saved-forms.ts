@@ -1,6 +1,6 @@
-/** What a browser sent in a session that was over by then. */
+/** A form that the browser submitted after its session had ended. */
 export interface SavedForm {
-  /** The session it was sent in; only the person whose it was may see the form and send it. */
+  /** The session it was submitted in. Only the user of that session may see and send the form. */
   readonly sessionId: string;
   readonly method: string;
   /** Path and query on our own origin. */
@@ -12,25 +12,25 @@ export interface SavedForm {
 }
 
 /**
- * Forms that wait for their person to sign in again, for half an hour. Every verb rejects with
- * `temporarily_unavailable` when the store cannot tell.
+ * Stores forms for half an hour, so that their users can sign in and send them. Every method rejects with
+ * `temporarily_unavailable` when the store is unavailable.
  */
 export interface SavedForms {
   /**
-   * The form waits under `id`, until half an hour after its `keptAt`.
-   * @throws AppError `too_many_requests`: there are twenty of the same session already
+   * Saves the form under `id`, until half an hour after its `keptAt`.
+   * @throws AppError `too_many_requests`: twenty forms of the session are saved already
    */
   put(id: string, form: SavedForm): Promise<void>;
-  /** The form under `id`, which goes on waiting. */
+  /** The form under `id`, which stays saved. */
   peek(id: string): Promise<SavedForm | undefined>;
-  /** Removes and returns the form: of all who take it, one gets it. */
+  /** Removes and returns the form. Of concurrent callers, one gets it. */
   take(id: string): Promise<SavedForm | undefined>;
 }
 
-export const savedForMs = 1_800_000;
-export const maxPerSession = 20;
+export const savedFormTtlMs = 1_800_000;
+export const maxFormsPerSession = 20;
 
-/** How much longer a form is kept. */
-export function leftMs({ keptAt }: SavedForm, now: number): number {
-  return Math.ceil(keptAt + savedForMs - now);
+/** How much longer the form stays saved; 0 or negative once it has expired. */
+export function getRemainingMs({ keptAt }: SavedForm, now: number): number {
+  return Math.ceil(keptAt + savedFormTtlMs - now);
 }

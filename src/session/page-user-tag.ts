@@ -5,24 +5,24 @@ import type { Secret } from '../crypto/secret.ts';
 import { AppError } from '../errors.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
-const header = 'latchkey-session';
+const headerName = 'latchkey-session';
 const tagBytes = 12;
 
 /**
- * Tells whose page a request comes from: a short tag, the same in every session of one person and another for everybody
- * else, which pages carry and send along. So a tab that was opened as one person cannot act as the next one to sign in.
+ * Page-user tags: a short HMAC of the user, the same in every session of one user and different for every other user.
+ * Pages send it with their requests, so that a tab opened by one user cannot act for the next user who signs in.
  */
 export interface PageUserTags {
-  /** The tag of who is logged in under the session `id`. */
+  /** The tag of the user of session `id`, base64url. For a user without `sub` it is different in every session. */
   tagFor(id: string, login: Pick<TokenRecord, 'user'>): string;
   /**
-   * Settles the matter for a request that carries a tag; one without is nobody's page.
-   * @throws AppError `session_changed`: somebody else is signed in by now; `login_required`: nobody is
+   * Accepts requests without a tag, and requests with the tag of the user who is signed in.
+   * @throws AppError `session_changed`: another user is signed in; `login_required`: nobody is
    */
   check(req: Request, id: string | undefined, login: Pick<TokenRecord, 'user'> | undefined): void;
 }
 
-/** @param secrets the first pageUserTags, all recognise */
+/** @param secrets the first creates tags; `check` accepts the tags of all */
 export function createPageUserTags(secrets: readonly Secret[]): PageUserTags {
   const keys = secrets.map((secret) => deriveKey(secret, 'session_mark'));
   const tagsFor = (id: string, { user }: Pick<TokenRecord, 'user'>) =>
@@ -38,7 +38,7 @@ export function createPageUserTags(secrets: readonly Secret[]): PageUserTags {
     tagFor: (id, login) => tagsFor(id, login)[0]!,
 
     check(req, id, login) {
-      const tag = req.headers[header];
+      const tag = req.headers[headerName];
       if (tag === undefined) return;
       if (id === undefined || !login) throw new AppError('login_required');
       if (typeof tag !== 'string' || !tagsFor(id, login).includes(tag)) throw new AppError('session_changed');
@@ -46,9 +46,9 @@ export function createPageUserTags(secrets: readonly Secret[]): PageUserTags {
   };
 }
 
-/** Forms carry the tag in their address (`?session=`), as they can set no header. */
+/** Copies the tag from the query parameter `session` to the header, because forms cannot set headers. */
 export const readTagFromQuery: RequestHandler = function readTagFromQuery(req, _res, next) {
   const { session } = req.query;
-  if (typeof session === 'string') req.headers[header] = session;
+  if (typeof session === 'string') req.headers[headerName] = session;
   next();
 };

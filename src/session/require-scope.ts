@@ -4,7 +4,7 @@ import { hasScope } from '../oauth/token-set.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
 /**
- * Goes on when every one of `scopes` was granted; stands behind `requireToken`.
+ * Middleware that accepts sessions with all of `scopes`. Mount it after `requireToken`.
  * @throws AppError `insufficient_scope` (RFC 6750 3.1)
  */
 export function requireScope(...scopes: readonly string[]): RequestHandler {
@@ -16,8 +16,8 @@ export function requireScope(...scopes: readonly string[]): RequestHandler {
 }
 
 /**
- * Goes on when at least one of `scopes` was granted; stands behind `requireToken`.
- * @throws AppError `insufficient_scope` (RFC 6750 3.1), naming them all
+ * Middleware that accepts sessions with at least one of `scopes`. Mount it after `requireToken`.
+ * @throws AppError `insufficient_scope` (RFC 6750 3.1), which lists all of `scopes`
  */
 export function requireAnyScope(...scopes: readonly string[]): RequestHandler {
   return function requireAnyScope(req, _res, next) {
@@ -29,8 +29,8 @@ export function requireAnyScope(...scopes: readonly string[]): RequestHandler {
 }
 
 /**
- * `insufficient_scope` for a login that has not all of `scope`. It is `declined` when signing in once more would not
- * help: the last login has asked for everything that is missing.
+ * The error `insufficient_scope` for a session that lacks some of `scope`. It has `alreadyRequested` when the last login
+ * requested every missing scope, so another login would not help.
  */
 export function insufficientScope(scope: readonly string[], { tokens, requested }: TokenRecord): AppError {
   const missing = scope.filter((each) => !tokens.scope.includes(each));

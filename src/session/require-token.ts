@@ -1,19 +1,18 @@
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
 import { isSafe } from '../middleware/http-methods.ts';
-import type { TokenSet } from '../oauth/token-set.ts';
 import type { AppTokenManager } from '../tokens/app-token-manager.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { PageUserTags } from './page-user-tag.ts';
-import type { TokenSource } from './token-source.ts';
+import { createAppTokenSource, createUserTokenSource, type TokenSource } from './token-source.ts';
 
 declare global {
   namespace Express {
     interface Request {
-      /** Set by `requireToken`: what this request's session is logged in with. */
+      /** The token record of the session. Set by `requireToken`, and by `requireUserOrAppToken` if a user is signed in. */
       login?: TokenRecord;
-      /** Set by the guards: the access token this request is forwarded with. */
+      /** The token to forward the request with. Set by `requireToken`, `requireAppToken` and `requireUserOrAppToken`. */
       tokenSource?: TokenSource;
     }
   }
@@ -27,73 +26,52 @@ interface TokenGuardParts {
   readonly now: () => number;
 }
 
-/** For how long a login, or a token that came in place of a refused one, is not replaced because an API refuses it. */
-const replacementCooldownMs = 30_000;
-
 /**
- * - `requireToken`: goes on with the signed-in person's access token, refreshed when need be.
- * - `requireAppToken(...scope)`: goes on with the application's own (RFC 6749 4.4), whoever asks.
- * - `requireUserOrAppToken(...scope)`: the person's when somebody is signed in, else the application's own.
+ * The middleware that loads the access token of a request, refreshed if necessary:
+ *
+ * - `requireToken`: the user's. Sets `req.login` and `req.tokenSource`.
+ * - `requireAppToken(...scope)`: the app token (RFC 6749 4.4). Sets `req.tokenSource`.
+ * - `requireUserOrAppToken(...scope)`: the first if a user is signed in, else the second.
  * @throws AppError `login_required`, `session_changed`, `temporarily_unavailable`, `app_token_refused`
  */
-export function createTokenGuards({ tokens, appTokens, pageUserTags, getSessionId, now }: TokenGuardParts) {
-  async function loadLogin(req: Request): Promise<boolean> {
+export function createTokenGuards(parts: TokenGuardParts) {
+  const { tokens, appTokens, pageUserTags, getSessionId } = parts;
+
+  /** True when a user is signed in; then `req.login` and `req.tokenSource` are set. */
+  async function loadUserToken(req: Request): Promise<boolean> {
     const id = getSessionId(req);
     const login = id === undefined ? undefined : await tokens.current(id);
     pageUserTags.check(req, id, login);
     if (id === undefined || !login) return false;
     req.login = login;
-    req.tokenSource = createUserTokenSource(id, login);
+    req.tokenSource = createUserTokenSource(parts, id, login);
     return true;
   }
 
-  /** What a session that is logged in calls APIs with. */
-  function createUserTokenSource(
-    id: string,
-    { tokens: current, replacedAt = 0, signedInAt }: TokenRecord,
-  ): TokenSource {
-    const canRefresh = current.refreshToken !== undefined;
-    const acquiredAt = canRefresh ? replacedAt : signedInAt;
-    async function replace(): Promise<TokenSource | undefined> {
-      const login = await tokens.replaceRefused(id, current);
-      return login && (canRefresh || login.tokens.accessToken !== current.accessToken)
-        ? createUserTokenSource(id, login)
-        : undefined;
-    }
-    return {
-      accessToken: current.accessToken,
-      sessionId: id,
-      ...(now() >= acquiredAt + replacementCooldownMs && { replace }),
-    };
-  }
-
-  function createAppTokenSource(scope: readonly string[], current: TokenSet): TokenSource {
-    return {
-      accessToken: current.accessToken,
-      replace: async () => createAppTokenSource(scope, await appTokens.replaceRefused(scope, current)),
-    };
+  async function loadAppToken(req: Request, scope: readonly string[]): Promise<void> {
+    req.tokenSource = createAppTokenSource(appTokens, scope, await appTokens.current(scope));
   }
 
   const requireToken: RequestHandler = async function requireToken(req, _res, next) {
-    if (!(await loadLogin(req))) throw new AppError('login_required');
+    if (!(await loadUserToken(req))) throw new AppError('login_required');
     next();
   };
 
   const requireAppToken = (...scope: readonly string[]): RequestHandler =>
     async function requireAppToken(req, _res, next) {
-      req.tokenSource = createAppTokenSource(scope, await appTokens.current(scope));
+      await loadAppToken(req, scope);
       next();
     };
 
   const requireUserOrAppToken = (...scope: readonly string[]): RequestHandler =>
     async function requireUserOrAppToken(req, _res, next) {
-      if (!(await loadLogin(req))) {
-        // Whose session has ended means to act as themselves, not as the application.
+      if (!(await loadUserToken(req))) {
+        // A request of an expired session was meant to act as the user, so it must not change data with the app token.
         if (getSessionId(req) !== undefined && !isSafe(req.method)) throw new AppError('login_required');
-        req.tokenSource = createAppTokenSource(scope, await appTokens.current(scope));
+        await loadAppToken(req, scope);
       }
       next();
     };
 
-  return { createUserTokenSource, requireToken, requireAppToken, requireUserOrAppToken };
+  return { requireToken, requireAppToken, requireUserOrAppToken };
 }

@@ -7,19 +7,19 @@ const ownerTagBytes = 16;
 const idWithOwnerTag = /^([\w-]{43})([\w-]{22})$/;
 
 /**
- * Names for sessions: 32 random bytes, and for a login of someone known a tag of theirs (HMAC of both), so that the
- * cookie still tells whose a session was when nothing is left of it. Marks of one person have nothing in common.
+ * Session ids: 32 random bytes and, if the user has a `sub`, an owner tag (HMAC of the bytes and `sub`). With the tag, the
+ * cookie still identifies its user after the session was deleted. Two sessions of one user have different tags.
  */
 export interface SessionIds {
-  /** A new name for a session of the person `sub`, or of nobody in particular. */
+  /** A new id for a session of the user `sub`; without an owner tag if `sub` is undefined. */
   create(sub: string | undefined): string;
-  /** True when it can be told whose session this was. */
+  /** True when `id` has an owner tag, whether or not it is genuine. */
   hasOwner(id: string): boolean;
-  /** True when this was a session of the person `sub`. */
+  /** True when `id` was created for a session of the user `sub`. */
   isOwner(id: string, sub: string | undefined): boolean;
 }
 
-/** @param secrets the first pageUserTags, all recognise */
+/** @param secrets the first creates owner tags; `isOwner` accepts the tags of all */
 export function createSessionIds(secrets: readonly Secret[]): SessionIds {
   const keys = secrets.map((secret) => deriveKey(secret, 'session_owner'));
 

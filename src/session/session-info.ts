@@ -1,17 +1,17 @@
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { PageUserTags } from './page-user-tag.ts';
 
-interface DescriptionParts {
+interface SessionInfoParts {
   readonly tokens: Pick<TokenManager, 'peek' | 'endsAt'>;
   readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
   readonly now: () => number;
 }
 
 /**
- * What `/auth/session` tells of a session: who, what and until when, never a token. `server_time` is now: a clock in a
- * browser may be wrong, and whoever counts down does so from differences of these times.
+ * The JSON of `/auth/session`: user, scopes and expiry, never a token. The clock of the browser may be wrong, so
+ * countdowns use differences to `server_time`.
  */
-export async function describeSession({ tokens, pageUserTags, now }: DescriptionParts, id: string) {
+export async function describeSession({ tokens, pageUserTags, now }: SessionInfoParts, id: string) {
   const [record, endsAt] = await Promise.all([tokens.peek(id), tokens.endsAt(id)]);
   if (!record || endsAt === undefined) return { authenticated: false } as const;
   const { scope, tokenType, issuedAt, expiresAt } = record.tokens;

@@ -9,55 +9,55 @@ import { createSessionIds, type SessionIds } from './session-id.ts';
 
 declare module 'express-session' {
   interface SessionData {
-    /** Epoch milliseconds of the login. express-session sets a cookie only for a session that holds something. */
+    /** Epoch milliseconds of the login. Always set, because express-session sets no cookie for a session without data. */
     startedAt: number;
-    /** A message for the next page, by its key in `views/`. */
+    /** A message to show once, on the next page: a key under `flash` in `views/texts/`. */
     flash: string;
   }
 }
 
-/** The browser's session: an opaque signed id in a cookie, and express-session behind it where pages need more. */
+/** The browser's session: a signed, opaque id in a cookie, and the data that express-session stores for pages. */
 export interface Sessions {
-  /** Loads `req.session`; 503 when the store cannot tell, never a session that is silently empty. */
+  /** Middleware that loads `req.session`. 503 when the store is unavailable, so an outage never looks like an empty session. */
   readonly load: RequestHandler;
-  /** The id in the browser's cookie if we signed it; whether anyone is logged in under it, the token store knows. */
+  /** The session id in the browser's cookie, if we signed it. Whether a user is signed in, only the token store knows. */
   getSessionId(req: Request): string | undefined;
   /**
-   * The browser has a session of the person `sub` under a new id, and the old one is gone (no fixation); with
-   * `preserveData` its data is in the new one. Needs `load`.
+   * Replaces the session by one of the user `sub` under a new id (against session fixation), and returns that id. With
+   * `preserveData` the new session keeps the data of the old one. Needs `load`.
    */
   start(
     req: Request,
-    as: { readonly sub: string | undefined; readonly preserveData: boolean },
+    options: { readonly sub: string | undefined; readonly preserveData: boolean },
   ): Promise<string>;
-  /** Tells of the id of a session that is over whose it was. */
+  /** Creates session ids, and identifies the user of an id whose session has ended. */
   readonly ids: SessionIds;
-  /** `req.session` is stored before the answer goes out, so that the next request finds it. Needs `load`. */
+  /** Stores `req.session`. Called before the response is sent, so that the next request finds the data. Needs `load`. */
   save(req: Request): Promise<void>;
-  /** This answer sets no cookie and stores no session: what the browser had before, it keeps. */
+  /** Makes the response set no cookie and store no session: the browser keeps the session that it had. */
   detach(req: Request): void;
-  /** The browser has no session and no cookie. Needs `load`. */
+  /** Deletes the session and its cookie. Needs `load`. */
   end(req: Request, res: Response): Promise<void>;
 }
 
 const notSecureMessage =
-  'the session cookie is secure but this request came without X-Forwarded-Proto: https from a proxy in TRUST_PROXY';
+  'cannot set the Secure session cookie: request is not https (no X-Forwarded-Proto: https, or the proxy is not in TRUST_PROXY)';
 
-/** express-session set up so that it writes only when asked to and never slides by itself. */
+/** Sessions based on express-session, which here stores only changed sessions and never extends one on its own. */
 export function createSessions(
   { secrets, cookie, absoluteSeconds }: Config['session'],
   store: Store,
   now: () => number,
 ): Sessions {
-  const name = cookie.prefix;
+  const cookieName = cookie.prefix;
   const attributes = { httpOnly: true, path: '/', secure: cookie.secure, sameSite: cookie.sameSite } as const;
   const keys = secrets.map((each) => each.reveal());
-  const verifyingKeys = keys.map((each) => createSecretKey(each, 'utf8')); // made once: see sealing.ts
+  const verifyingKeys = keys.map((each) => createSecretKey(each, 'utf8')); // KeyObjects: see deriveKey
   const ids = createSessionIds(secrets);
-  const subForNewSession = new WeakMap<Request, string>(); // for `genid`, which is told the request and nothing else
+  const subForNewSession = new WeakMap<Request, string>(); // for `genid`, which receives only the request
   const expressSession = session({
     genid: (req) => ids.create(subForNewSession.get(req)),
-    name,
+    name: cookieName,
     store,
     secret: keys,
     resave: false,
@@ -74,19 +74,24 @@ export function createSessions(
       let isLoaded = false;
       expressSession(req, res, (error?: unknown) => {
         if (isLoaded) {
-          // It calls once more when it could not save at the end of an answer, which is on its way by then.
-          req.log.warn({ err: error }, 'a session could not be stored');
+          // express-session calls back again if saving fails at the end of the response: too late for an error response.
+          req.log.warn({ err: error }, 'failed to save the session at the end of the response');
           return;
         }
         isLoaded = true;
         if (error) next(storeUnavailable(error));
-        // express-session passes on without a session while its store says it is disconnected.
-        else next(req.session ? undefined : storeUnavailable(new Error('no session was loaded')));
+        // While its store is disconnected, express-session continues without a session.
+        else
+          next(
+            req.session
+              ? undefined
+              : storeUnavailable(new Error('express-session returned no session (store disconnected)')),
+          );
       });
     },
 
     getSessionId(req) {
-      const value = readCookie(req, name);
+      const value = readCookie(req, cookieName);
       if (!value?.startsWith('s:')) return undefined;
       for (const key of verifyingKeys) {
         const id = unsign(value.slice(2), key);
@@ -99,30 +104,30 @@ export function createSessions(
       const { cookie: _, startedAt: _before, ...data } = req.session;
       if (sub !== undefined) subForNewSession.set(req, sub);
       await promisifySession((done) => req.session.regenerate(done)).catch((error) => {
-        abandon(req);
+        detach(req);
         throw error;
       });
       Object.assign(req.session, preserveData ? data : {}, { startedAt: now() });
       return req.sessionID;
     },
 
-    detach: abandon,
+    detach,
 
     save: (req) => promisifySession((done) => req.session.save(done)),
 
     async end(req, res) {
       await promisifySession((done) => req.session.destroy(done));
-      res.clearCookie(name, attributes);
+      res.clearCookie(cookieName, attributes);
     },
   };
 }
 
-function abandon(req: Request): void {
+function detach(req: Request): void {
   Reflect.deleteProperty(req, 'session');
 }
 
-function promisifySession(act: (done: (error?: unknown) => void) => void): Promise<void> {
+function promisifySession(operation: (done: (error?: unknown) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    act((error) => (error ? reject(storeUnavailable(error)) : resolve()));
+    operation((error) => (error ? reject(storeUnavailable(error)) : resolve()));
   });
 }

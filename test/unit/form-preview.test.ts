@@ -1,6 +1,6 @@
-import { readFormFields } from '../../src/saved-forms/form-preview.ts';
+import { createFormPreview } from '../../src/saved-forms/form-preview.ts';
 
-test.each<[string, string, string, ReturnType<typeof readFormFields>]>([
+test.each<[string, string, string, ReturnType<typeof createFormPreview>]>([
   [
     'a form',
     'application/x-www-form-urlencoded',
@@ -28,5 +28,5 @@ test.each<[string, string, string, ReturnType<typeof readFormFields>]>([
   ],
   ['JSON that is none', 'application/json', '{"a"', { fields: [], text: '{"a"' }],
 ])('%s is shown in readable pieces', (_what, contentType, body, expected) => {
-  expect(readFormFields({ contentType, body: Buffer.from(body) })).toEqual(expected);
+  expect(createFormPreview({ contentType, body: Buffer.from(body) })).toEqual(expected);
 });

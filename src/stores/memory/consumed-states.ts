@@ -1,4 +1,4 @@
-import { type ConsumedStates, consumedForMs } from '../../login/consumed-states.ts';
+import { type ConsumedStates, consumedStateTtlMs } from '../../login/consumed-states.ts';
 
 /** Consumed states in the memory of this process. */
 export function createMemoryConsumedStates(now: () => number): ConsumedStates {
@@ -10,7 +10,7 @@ export function createMemoryConsumedStates(now: () => number): ConsumedStates {
         consumed.delete(other);
       }
       if (consumed.has(nonce)) return false;
-      consumed.set(nonce, now() + consumedForMs);
+      consumed.set(nonce, now() + consumedStateTtlMs);
       return true;
     },
     async release(nonce) {

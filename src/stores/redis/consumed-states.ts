@@ -1,5 +1,5 @@
 import { storeUnavailable } from '../../errors.ts';
-import { type ConsumedStates, consumedForMs } from '../../login/consumed-states.ts';
+import { type ConsumedStates, consumedStateTtlMs } from '../../login/consumed-states.ts';
 import type { RedisConnection } from './connection.ts';
 
 /** Consumed states that all instances on the same Redis share. */
@@ -8,7 +8,7 @@ export function createRedisConsumedStates(redis: RedisConnection): ConsumedState
   return {
     async consume(nonce) {
       try {
-        return (await redis.set(key(nonce), '1', 'PX', consumedForMs, 'NX')) !== null;
+        return (await redis.set(key(nonce), '1', 'PX', consumedStateTtlMs, 'NX')) !== null;
       } catch (error) {
         throw storeUnavailable(error);
       }

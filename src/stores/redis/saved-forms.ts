@@ -2,11 +2,11 @@ import { deriveKey, seal, unseal } from '../../crypto/sealing.ts';
 import type { Secret } from '../../crypto/secret.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
 import {
-  leftMs,
-  maxPerSession,
+  getRemainingMs,
+  maxFormsPerSession,
   type SavedForm,
   type SavedForms,
-  savedForMs,
+  savedFormTtlMs,
 } from '../../saved-forms/saved-forms.ts';
 import type { RedisConnection } from './connection.ts';
 
@@ -28,7 +28,7 @@ export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOp
       if (text === undefined) continue;
       const { body, ...rest } = JSON.parse(text) as Omit<SavedForm, 'body'> & { body: string }; // only we can have sealed it
       const form = { ...rest, body: Buffer.from(body, 'base64') };
-      return leftMs(form, now()) > 0 ? form : undefined;
+      return getRemainingMs(form, now()) > 0 ? form : undefined;
     }
     return undefined;
   }
@@ -37,12 +37,12 @@ export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOp
     put: (id, form) =>
       withStoreErrors(async () => {
         const key = keyOf(id);
-        const ttlMs = leftMs(form, now());
+        const ttlMs = getRemainingMs(form, now());
         if (ttlMs <= 0) return;
         const counter = `latchkey:kept-forms:${form.sessionId}`;
         const count = await redis.incr(counter);
-        await redis.pexpire(counter, savedForMs);
-        if (count > maxPerSession) throw new AppError('too_many_requests');
+        await redis.pexpire(counter, savedFormTtlMs);
+        if (count > maxFormsPerSession) throw new AppError('too_many_requests');
         const text = JSON.stringify({ ...form, body: form.body.toString('base64') });
         await redis.set(key, seal(sealingKeys[0]!, text, key), 'PX', ttlMs);
       }),
