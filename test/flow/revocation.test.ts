@@ -13,8 +13,8 @@ import { createWorld, type World } from '../support/world.ts';
 const client = `tests ${randomBytes(8).toString('hex')}`;
 const stream = `latchkey:revocations:${createHash('sha256').update(client).digest('base64url')}`;
 
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await delay(50);
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await delay(50);
 }
 
 describe.each(['memory', 'redis'] as const)('signing out with the %s store', (store) => {
@@ -23,63 +23,63 @@ describe.each(['memory', 'redis'] as const)('signing out with the %s store', (st
     world = await createWorld({ store, accessTokenSeconds: 100 });
   });
   afterEach(() => world.close());
-  const metric = async () =>
+  const pendingRevocations = async () =>
     Number(/^latchkey_revocations_pending (\d+)/m.exec(await world.latchkey.deps.metrics.metrics())![1]);
 
   test.each([
-    ['is down', { status: 503 }],
-    ['has no time', { status: 429, headers: { 'retry-after': '1' } }],
-    ['hangs up', 'reset'],
+    ['returns 503', { status: 503 }],
+    ['returns 429', { status: 429, headers: { 'retry-after': '1' } }],
+    ['resets the connection', 'reset'],
   ] as const)(
-    'is done at once when the provider %s, and the tokens are revoked when it is back',
-    async (_what, answer) => {
+    'sign-out completes while the revocation endpoint %s, and the tokens are revoked once it recovers',
+    async (_what, fault) => {
       const browser = world.browser();
       await world.signIn(browser);
-      world.providerFaults.set({ path: /revocation/, answer });
-      const out = await browser.step('/auth/logout', { method: 'POST', from: world.origin });
-      expect(out.status).toBe(303);
+      world.providerFaults.set({ path: /revocation/, answer: fault });
+      const signedOut = await browser.step('/auth/logout', { method: 'POST', from: world.origin });
+      expect(signedOut.status).toBe(303);
       expect((await browser.fetch('/api/profile')).status).toBe(401);
-      expect(await metric()).toBeGreaterThanOrEqual(1);
+      expect(await pendingRevocations()).toBeGreaterThanOrEqual(1);
       expect(await world.isActive(world.issued.access[0]!)).toBe(true);
 
       world.providerFaults.set(undefined);
-      await until(async () => (await metric()) === 0);
+      await until(async () => (await pendingRevocations()) === 0);
       for (const token of [...world.issued.access, ...world.issued.refresh])
         expect(await world.isActive(token)).toBe(false);
     },
     20_000,
   );
 
-  test('does not wait for a provider that takes its time, and asks it once for each token', async () => {
+  test('sign-out does not wait for a slow revocation endpoint, which gets one request per token', async () => {
     const browser = world.browser();
     await world.signIn(browser);
     world.providerFaults.set({ path: /revocation/, delayMs: 3_000 });
-    const begun = Date.now();
+    const startedAt = Date.now();
     await browser.step('/auth/logout', { method: 'POST', from: world.origin });
-    expect(Date.now() - begun).toBeLessThan(2_900);
-    await until(async () => (await metric()) === 0);
+    expect(Date.now() - startedAt).toBeLessThan(2_900);
+    await until(async () => (await pendingRevocations()) === 0);
     expect(world.providerFaults.count(/revocation/)).toBe(2);
     for (const token of [...world.issued.access, ...world.issued.refresh])
       expect(await world.isActive(token)).toBe(false);
   }, 20_000);
 
-  test('during a refresh that takes long: the refresh revokes what it gets', async () => {
+  test('sign-out does not wait for a slow refresh, whose new tokens are revoked when it completes', async () => {
     const browser = world.browser();
     await world.signIn(browser);
     world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 4_000 });
     const call = browser.fetch('/api/profile');
     await until(() => world.providerFaults.count(/^\/token$/) === 2);
-    const begun = Date.now();
+    const startedAt = Date.now();
     // The grant must survive the revocation of the old tokens, as it does at providers that do not revoke by grant.
     world.providerFaults.set({ path: /revocation/, answer: { status: 503 } });
     await browser.step('/auth/logout', { method: 'POST', from: world.origin });
-    expect(Date.now() - begun).toBeLessThan(3_500);
+    expect(Date.now() - startedAt).toBeLessThan(3_500);
     expect((await call).status).toBe(401);
     expect(world.issued.refresh).toHaveLength(2);
     expect(await world.isActive(world.issued.refresh[1]!)).toBe(true);
     world.providerFaults.set(undefined);
-    await until(async () => (await metric()) === 0);
+    await until(async () => (await pendingRevocations()) === 0);
     for (const token of [...world.issued.access, ...world.issued.refresh])
       expect(await world.isActive(token)).toBe(false);
   }, 20_000);
@@ -101,13 +101,13 @@ describe('the revocation outbox', () => {
     issuedAt: 0,
   });
 
-  function attemptWith(answer: (token: string) => Promise<void>, now = Date.now) {
-    const asked: string[] = [];
+  function attemptWith(respond: (token: string) => Promise<void>, now = Date.now) {
+    const attempted: string[] = [];
     const revokeToken = (token: string) => {
-      asked.push(token);
-      return answer(token);
+      attempted.push(token);
+      return respond(token);
     };
-    return { asked, attempt: createRevoker({ revokeToken }, now, log) };
+    return { attempted, attempt: createRevoker({ revokeToken }, now, log) };
   }
 
   const kinds = [
@@ -124,81 +124,81 @@ describe('the revocation outbox', () => {
   ] as const;
 
   test.each(kinds)(
-    'in %s revokes the refresh token first, then the access token, each once',
+    'an outbox in %s revokes the refresh token first, then the access token, each once',
     async (_name, create) => {
-      const { asked, attempt } = attemptWith(async () => {});
+      const { attempted, attempt } = attemptWith(async () => {});
       const outbox = create(attempt, Date.now);
-      const held = tokens();
-      await outbox.add(held);
+      const tokenSet = tokens();
+      await outbox.add(tokenSet);
       await Promise.all([outbox.processDue(), outbox.processDue(), outbox.processDue()]);
       await until(async () => (await outbox.pending()) === 0);
-      expect(asked.filter((each) => Object.values(held).includes(each))).toEqual([
-        held.refreshToken,
-        held.accessToken,
+      expect(attempted.filter((each) => Object.values(tokenSet).includes(each))).toEqual([
+        tokenSet.refreshToken,
+        tokenSet.accessToken,
       ]);
       outbox.close();
     },
   );
 
   test.each(kinds)(
-    'in %s gives up what is refused for good, and what is a day old',
+    'an outbox in %s drops a revocation after a permanent rejection or after one day',
     async (_name, create) => {
-      const refused = attemptWith(() =>
+      const rejecting = attemptWith(() =>
         Promise.reject(new OAuthError('rejected_other', 'unsupported_token_type')),
       );
-      const one = create(refused.attempt, Date.now);
-      await one.add(tokens());
-      await one.processDue();
-      expect(await one.pending()).toBe(0);
-      one.close();
+      const first = create(rejecting.attempt, Date.now);
+      await first.add(tokens());
+      await first.processDue();
+      expect(await first.pending()).toBe(0);
+      first.close();
 
       let offsetMs = 0;
       const now = () => Date.now() + offsetMs;
-      const away = attemptWith(() => Promise.reject(new OAuthError('unavailable', 'down')), now);
-      const two = create(away.attempt, now);
-      await two.add(tokens());
-      await two.processDue();
-      expect(await two.pending()).toBe(2);
+      const unavailable = attemptWith(() => Promise.reject(new OAuthError('unavailable', 'down')), now);
+      const second = create(unavailable.attempt, now);
+      await second.add(tokens());
+      await second.processDue();
+      expect(await second.pending()).toBe(2);
       offsetMs = 86_400_001;
       await until(async () => {
-        await two.processDue();
-        return (await two.pending()) === 0;
+        await second.processDue();
+        return (await second.pending()) === 0;
       });
-      two.close();
+      second.close();
     },
   );
 
-  test('in Redis holds nothing that can be read', async () => {
+  test('an outbox in Redis stores tokens encrypted', async () => {
     const { attempt } = attemptWith(() => Promise.reject(new OAuthError('unavailable', 'down')));
     const outbox = createRedisRevocationOutbox({ redis, client, secrets, attempt, now: Date.now });
-    const held = tokens();
-    await outbox.add(held);
+    const tokenSet = tokens();
+    await outbox.add(tokenSet);
     const raw = JSON.stringify(await redis.xrange(stream, '-', '+'));
     expect(raw).toContain('sealed');
-    expect(raw).not.toContain(held.accessToken);
-    expect(raw).not.toContain(held.refreshToken);
+    expect(raw).not.toContain(tokenSet.accessToken);
+    expect(raw).not.toContain(tokenSet.refreshToken);
     outbox.close();
     await redis.del(stream);
   });
 
-  test('in Redis is worked off by another instance when the one that had it is gone', async () => {
-    const never = attemptWith(() => new Promise(() => {}));
-    const dying = createRedisRevocationOutbox({
+  test('another instance takes over the Redis outbox entries of an instance that stopped', async () => {
+    const hanging = attemptWith(() => new Promise(() => {}));
+    const stopped = createRedisRevocationOutbox({
       redis,
       client,
       secrets,
-      attempt: never.attempt,
+      attempt: hanging.attempt,
       now: Date.now,
     });
-    const held = tokens();
-    await dying.add(held);
-    void dying.processDue(); // it reads the entries and never comes back
-    await until(() => never.asked.length > 0);
-    dying.close();
-    const { asked, attempt } = attemptWith(async () => {});
+    const tokenSet = tokens();
+    await stopped.add(tokenSet);
+    void stopped.processDue(); // claims the entries and never finishes
+    await until(() => hanging.attempted.length > 0);
+    stopped.close();
+    const { attempted, attempt } = attemptWith(async () => {});
     const other = createRedisRevocationOutbox({ redis, client, secrets, attempt, now: Date.now });
     await other.processDue();
-    expect(asked).toEqual([]); // it might still be at it
+    expect(attempted).toEqual([]); // the first instance may still be processing them
     const ids = (await redis.xpending(stream, 'instances', '-', '+', 10)) as [string][];
     await redis.call(
       'XCLAIM',
@@ -212,7 +212,7 @@ describe('the revocation outbox', () => {
       'JUSTID',
     );
     await other.processDue();
-    expect(asked.sort()).toEqual([held.accessToken, held.refreshToken]);
+    expect(attempted.sort()).toEqual([tokenSet.accessToken, tokenSet.refreshToken]);
     expect(await other.pending()).toBe(0);
     other.close();
   });

@@ -13,7 +13,7 @@ import { createWorld, finishSignIn, type World } from '../support/world.ts';
 const week = 604_800;
 const urlencoded = 'application/x-www-form-urlencoded';
 
-describe.each(['memory', 'Redis'] as const)('the store of kept forms in %s', (kind) => {
+describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind) => {
   const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
   let offsetMs = 0;
   const now = () => Date.now() + offsetMs;
@@ -38,7 +38,7 @@ describe.each(['memory', 'Redis'] as const)('the store of kept forms in %s', (ki
     keptAt: now(),
   });
 
-  test('gives back what was put, byte for byte, as often as one looks', async () => {
+  test('peek returns the stored form unchanged, every time', async () => {
     const put = form();
     await forms.put(id, put);
     expect(await forms.peek(id)).toEqual(put);
@@ -46,26 +46,26 @@ describe.each(['memory', 'Redis'] as const)('the store of kept forms in %s', (ki
     expect(await forms.peek('another')).toBeUndefined();
   });
 
-  test('gives a form to one taker only, however many there are', async () => {
+  test('only one of ten concurrent take calls gets the form', async () => {
     await forms.put(id, form());
     const taken = await Promise.all(Array.from({ length: 10 }, () => forms.take(id)));
     expect(taken.filter(Boolean)).toHaveLength(1);
     expect(await forms.peek(id)).toBeUndefined();
   });
 
-  test('takes twenty of one session, however eager, and those of others', async () => {
-    const eager = { ...form(), sessionId: randomBytes(32).toString('base64url') };
-    for (let count = 0; count < 20; count += 1) await forms.put(`${eager.sessionId}${count}`, eager);
-    await expect(forms.put(`${eager.sessionId}20`, eager)).rejects.toMatchObject({
+  test('a session can store at most twenty forms; other sessions are not affected', async () => {
+    const template = { ...form(), sessionId: randomBytes(32).toString('base64url') };
+    for (let count = 0; count < 20; count += 1) await forms.put(`${template.sessionId}${count}`, template);
+    await expect(forms.put(`${template.sessionId}20`, template)).rejects.toMatchObject({
       code: 'too_many_requests',
     });
-    expect(await forms.peek(`${eager.sessionId}20`)).toBeUndefined();
-    const other = { ...eager, sessionId: `${eager.sessionId}x` };
+    expect(await forms.peek(`${template.sessionId}20`)).toBeUndefined();
+    const other = { ...template, sessionId: `${template.sessionId}x` };
     await forms.put(`${other.sessionId}0`, other);
     expect(await forms.peek(`${other.sessionId}0`)).toBeDefined();
   });
 
-  test('forgets a form after half an hour, also one that was put back', async () => {
+  test('a form expires half an hour after it was saved, even if it is taken and put back', async () => {
     await forms.put(id, form());
     offsetMs = 1_700_000;
     const taken = (await forms.take(id))!;
@@ -79,7 +79,7 @@ describe.each(['memory', 'Redis'] as const)('the store of kept forms in %s', (ki
   });
 });
 
-test('in Redis a form is sealed, under its own id, and goes by itself', async () => {
+test('a form in Redis is sealed for its own id, and its key expires after half an hour', async () => {
   const redis = new Redis(process.env.TEST_REDIS_URL!);
   const options = { redis, now: Date.now, secrets: [new Secret('the-first-secret-of-these-tests-0123')] };
   const forms = createRedisSavedForms(options);
@@ -94,16 +94,16 @@ test('in Redis a form is sealed, under its own id, and goes by itself', async ()
 
   await redis.set(`latchkey:kept-form:${other}`, sealed);
   expect(await forms.peek(other!)).toBeUndefined(); // sealed for another id
-  const stranger = createRedisSavedForms({
+  const otherSecret = createRedisSavedForms({
     ...options,
     secrets: [new Secret('another-secret-of-these-tests-01234')],
   });
-  expect(await stranger.peek(id!)).toBeUndefined();
+  expect(await otherSecret.peek(id!)).toBeUndefined();
   redis.disconnect();
 });
 
 describe.each(['memory', 'redis'] as const)(
-  'a form sent after the session ended, with the %s store',
+  'a form submitted after the session ended, with the %s store',
   (store) => {
     let world: World;
     let recorder: Recorder;
@@ -120,14 +120,14 @@ describe.each(['memory', 'redis'] as const)(
       await recorder.close();
     });
     beforeEach(async () => {
-      recorder.answerWith(undefined); // also for the profile page, at which a login arrives
+      recorder.answerWith(undefined); // the profile page after sign-in calls the API, too
       browser = world.browser();
       await world.signIn(browser);
       recorder.arrived.length = 0;
     });
 
-    const send = (body = 'title=Paint+it+red&note=%3Cb%3E', type = urlencoded, by = browser) =>
-      by.step('/api/data?list=2', {
+    const send = (body = 'title=Paint+it+red&note=%3Cb%3E', type = urlencoded, sender = browser) =>
+      sender.step('/api/data?list=2', {
         method: 'POST',
         from: `${world.origin}/`,
         headers: { 'content-type': type },
@@ -139,72 +139,74 @@ describe.each(['memory', 'redis'] as const)(
         .replaceAll('&#38;', '&')
         .replaceAll('&amp;', '&');
     const resumePath = (page: Page) => new URL(loginLink(page)).searchParams.get('return_to')!;
-    const wasSent = () => Promise.all(recorder.arrived.map(async (each) => (await each.body).text));
-    const signInFrom = async (page: Page, person = 'alice') =>
-      finishSignIn(browser, await browser.go(loginLink(page)), person);
-    const leaveProvider = async () => {
+    const sentBodies = () => Promise.all(recorder.arrived.map(async (each) => (await each.body).text));
+    const signInFrom = async (page: Page, user = 'alice') =>
+      finishSignIn(browser, await browser.go(loginLink(page)), user);
+    const forgetProviderSession = async () => {
       for (const cookie of await browser.jar.getCookies(world.origin))
         if (cookie.key.startsWith('_'))
           await browser.jar.store.removeCookie('localhost', cookie.path!, cookie.key);
     };
-    const expectNothingKept = (page: Page) => {
+    const expectNotSaved = (page: Page) => {
       expect(page.status).toBe(401);
-      expect(resumePath(page)).toBe('/profile'); // where a login without a page of its own leads
+      expect(resumePath(page)).toBe('/profile'); // the default return page: there is no saved form
       expect(page.text).toContain('your browser may still have what you entered');
     };
 
-    test('waits, is shown after the login, and is sent once when the person says so', async () => {
+    test('a form is saved, shown after sign-in, and submitted exactly once when the user confirms', async () => {
       world.clock.advance(week);
-      const refused = await send();
-      expect(refused.status).toBe(401);
-      expect(refused.text).toContain('saved your form for 30 minutes');
-      expect(refused.headers['set-cookie']).toBeUndefined();
-      expect(resumePath(refused)).toMatch(/^\/resume\/[\w-]{43}$/);
+      const signInPage = await send();
+      expect(signInPage.status).toBe(401);
+      expect(signInPage.text).toContain('saved your form for 30 minutes');
+      expect(signInPage.headers['set-cookie']).toBeUndefined();
+      expect(resumePath(signInPage)).toMatch(/^\/resume\/[\w-]{43}$/);
 
-      const page = await signInFrom(refused);
-      expect(page.url).toBe(world.origin + resumePath(refused));
+      const page = await signInFrom(signInPage);
+      expect(page.url).toBe(world.origin + resumePath(signInPage));
       expect([page.status, page.headers['cache-control']]).toEqual([200, 'no-store']);
       expect(page.text).toContain('POST /api/data?list=2');
       expect(page.text).toMatch(/<dt>title<\/dt><dd[^>]*>Paint it red<\/dd>/);
       expect(page.text).toContain('&lt;b&gt;');
-      expect(recorder.arrived).toHaveLength(0); // looking sends nothing
-      expect((await browser.step(resumePath(refused))).status).toBe(200);
+      expect(recorder.arrived).toHaveLength(0); // showing the form sends nothing
+      expect((await browser.step(resumePath(signInPage))).status).toBe(200);
 
       const sent = await browser.submit(page, {}, { action: '/resume/' });
       expect([sent.status, sent.text]).toEqual([201, '{"recorded":true}']);
-      const straight = await browser.fetch('/api/data'); // what the API says is data here as well, and no page
-      const forMe = ['date', 'x-request-id', 'connection', 'keep-alive'];
-      const names = (headers: object) => Object.keys(headers).filter((each) => !forMe.includes(each));
-      expect(names(sent.headers).sort()).toEqual(names(straight.headers).sort());
-      expect(sent.headers['content-security-policy']).toBe(straight.headers['content-security-policy']);
+      const direct = await browser.fetch('/api/data'); // for its headers: those of an API response, not of a page
+      const perConnection = ['date', 'x-request-id', 'connection', 'keep-alive'];
+      const names = (headers: object) => Object.keys(headers).filter((each) => !perConnection.includes(each));
+      expect(names(sent.headers).sort()).toEqual(names(direct.headers).sort());
+      expect(sent.headers['content-security-policy']).toBe(direct.headers['content-security-policy']);
       recorder.arrived.pop();
       const [arrived] = recorder.arrived;
       expect([arrived!.method, arrived!.target]).toEqual(['POST', '/api/user/data?list=2']);
-      expect(await wasSent()).toEqual(['title=Paint+it+red&note=%3Cb%3E']);
-      const named = (name: string) =>
+      expect(await sentBodies()).toEqual(['title=Paint+it+red&note=%3Cb%3E']);
+      const valuesOf = (name: string) =>
         arrived!.headers.filter(([each]) => each === name).map(([, value]) => value);
-      expect(named('content-type')).toEqual([urlencoded]);
-      expect(named('content-length')).toEqual(['31']);
+      expect(valuesOf('content-type')).toEqual([urlencoded]);
+      expect(valuesOf('content-length')).toEqual(['31']);
       const { id } = await sessionOf(browser);
-      expect(named('authorization')).toEqual([`Bearer ${(await recordOf(world, id))!.tokens.accessToken}`]);
+      expect(valuesOf('authorization')).toEqual([
+        `Bearer ${(await recordOf(world, id))!.tokens.accessToken}`,
+      ]);
 
-      const twice = await browser.submit(page, {}, { action: '/resume/' });
-      expect(twice.status).toBe(404);
-      expect(twice.text).toContain('was already submitted');
+      const repeated = await browser.submit(page, {}, { action: '/resume/' });
+      expect(repeated.status).toBe(404);
+      expect(repeated.text).toContain('was already submitted');
       expect(recorder.arrived).toHaveLength(1);
       const logged = world.latchkey.logLines.join('');
       for (const secret of ['Paint', 'title=']) expect(logged).not.toContain(secret);
     });
 
-    test('pressed twice at once, it is sent once', async () => {
+    test('two simultaneous confirmations submit the form once', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
-      const both = await Promise.all([1, 2].map(() => browser.submit(page, {}, { action: '/resume/' })));
-      expect(both.map(({ status }) => status).sort()).toEqual([201, 404]);
+      const responses = await Promise.all([1, 2].map(() => browser.submit(page, {}, { action: '/resume/' })));
+      expect(responses.map(({ status }) => status).sort()).toEqual([201, 404]);
       expect(recorder.arrived).toHaveLength(1);
     });
 
-    test('waits as well when it was the provider that ended the login', async () => {
+    test('a form is also saved when the provider has revoked the refresh token', async () => {
       const { id } = await sessionOf(browser);
       const { refreshToken } = (await recordOf(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
@@ -212,49 +214,52 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(await send('{"title":"as JSON"}', 'application/json; charset=utf-8'));
       expect(page.text).toContain('{\n  &#34;title&#34;: &#34;as JSON&#34;\n}');
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
-      expect(await wasSent()).toEqual(['{"title":"as JSON"}']);
+      expect(await sentBodies()).toEqual(['{"title":"as JSON"}']);
     });
 
     test.each([
       ['small', 'title=Paint+it+red&note=%3Cb%3E'],
       ['large', `title=${'x'.repeat(200_000)}`],
-    ])('waits as well when only the API knew that the login was over: a %s one', async (_size, body) => {
-      const { id } = await sessionOf(browser);
-      const { refreshToken } = (await recordOf(world, id))!.tokens;
-      await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
-      recorder.answerWith((req, res) => {
-        req.resume();
-        res.writeHead(401).end();
-      });
-      const refused = await send(body);
-      expect(refused.status).toBe(401);
-      expect(recorder.arrived).toHaveLength(1); // and it was refused there
-      recorder.answerWith(undefined);
-      const page = await signInFrom(refused);
-      expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
-      expect((await recorder.arrived.at(-1)!.body).bytes).toBe(body.length);
-    });
+    ])(
+      'a %s form is also saved when the API rejects the access token and the refresh fails',
+      async (_size, body) => {
+        const { id } = await sessionOf(browser);
+        const { refreshToken } = (await recordOf(world, id))!.tokens;
+        await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
+        recorder.answerWith((req, res) => {
+          req.resume();
+          res.writeHead(401).end();
+        });
+        const signInPage = await send(body);
+        expect(signInPage.status).toBe(401);
+        expect(recorder.arrived).toHaveLength(1); // the request that the API rejected
+        recorder.answerWith(undefined);
+        const page = await signInFrom(signInPage);
+        expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
+        expect((await recorder.arrived.at(-1)!.body).bytes).toBe(body.length);
+      },
+    );
 
-    test('is nothing to another person, who does not even learn that it is there', async () => {
+    test('another user gets the same 404 as for a form that does not exist', async () => {
       world.clock.advance(week);
-      const refused = await send();
-      await leaveProvider();
-      const foreign = await signInFrom(refused, 'bob');
+      const signInPage = await send();
+      await forgetProviderSession();
+      const asBob = await signInFrom(signInPage, 'bob');
       const unknown = await browser.step(`/resume/${'A'.repeat(43)}`);
-      expect([foreign.status, unknown.status]).toEqual([404, 404]);
-      expect(foreign.text).toContain('There is no saved form here');
-      expect(foreign.text).toBe(unknown.text);
+      expect([asBob.status, unknown.status]).toEqual([404, 404]);
+      expect(asBob.text).toContain('There is no saved form here');
+      expect(asBob.text).toBe(unknown.text);
       const post = (path: string) => browser.step(path, { method: 'POST', from: world.origin });
-      expect((await post(resumePath(refused))).status).toBe(404);
-      expect((await post(`${resumePath(refused)}/discard`)).status).toBe(404);
+      expect((await post(resumePath(signInPage))).status).toBe(404);
+      expect((await post(`${resumePath(signInPage)}/discard`)).status).toBe(404);
       expect(recorder.arrived).toHaveLength(0);
 
-      await leaveProvider();
-      const mine = await signInFrom(refused); // it has not been taken from her by that
-      expect((await browser.submit(mine, {}, { action: '/resume/' })).status).toBe(201);
+      await forgetProviderSession();
+      const asAlice = await signInFrom(signInPage); // her form is still saved
+      expect((await browser.submit(asAlice, {}, { action: '/resume/' })).status).toBe(201);
     });
 
-    test('can be discarded', async () => {
+    test('the user can discard a saved form', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
       const home = await browser.submit(page, {}, { action: '/discard' });
@@ -263,7 +268,7 @@ describe.each(['memory', 'redis'] as const)(
       expect(recorder.arrived).toHaveLength(0);
     });
 
-    test('is gone after half an hour', async () => {
+    test('a saved form expires after half an hour', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
       world.clock.advance(1_801);
@@ -271,17 +276,17 @@ describe.each(['memory', 'redis'] as const)(
       expect(recorder.arrived).toHaveLength(0);
     });
 
-    test('leads to the login and back for whoever is not signed in', async () => {
+    test('without a session, a request for a saved form redirects to the login page with return_to', async () => {
       world.clock.advance(week);
       const path = resumePath(await send());
       for (const method of ['GET', 'POST']) {
-        const answer = await browser.step(path, { method, from: world.origin });
-        expect(answer.status).toBe(303);
-        expect(answer.headers.location).toBe(`${world.origin}/login?return_to=${encodeURIComponent(path)}`);
+        const response = await browser.step(path, { method, from: world.origin });
+        expect(response.status).toBe(303);
+        expect(response.headers.location).toBe(`${world.origin}/login?return_to=${encodeURIComponent(path)}`);
       }
     });
 
-    test('is sent by nobody from another site', async () => {
+    test('a cross-site request cannot submit a saved form', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
       const forged = await browser.step(page.url, { method: 'POST', from: 'https://evil.example/' });
@@ -290,26 +295,26 @@ describe.each(['memory', 'redis'] as const)(
       expect((await browser.step(page.url)).status).toBe(200);
     });
 
-    test('from another site was never kept', async () => {
+    test('a form posted from another site is not saved', async () => {
       world.clock.advance(week);
-      const answer = await browser.step('/api/data', {
+      const response = await browser.step('/api/data', {
         method: 'POST',
         from: 'https://evil.example/',
         headers: { 'content-type': urlencoded },
         body: 'title=evil',
       });
-      expect([answer.status, answer.text.includes('/resume/')]).toEqual([403, false]);
+      expect([response.status, response.text.includes('/resume/')]).toEqual([403, false]);
     });
 
     test.each([
-      ['of 256 KB is kept', 262_144 - 2, true],
-      ['of one byte more is not', 262_144 - 1, false],
-    ])('%s', async (_what, length, isKept) => {
+      ['a form of 256 KB is saved', 262_144 - 2, true],
+      ['a form of 256 KB and one byte is not saved', 262_144 - 1, false],
+    ])('%s', async (_what, length, isSaved) => {
       world.clock.advance(week);
-      const refused = await send(`a=${'x'.repeat(length)}`);
-      if (!isKept) return expectNothingKept(refused);
-      const page = await signInFrom(refused);
-      expect(page.text.length).toBeLessThan(5_000); // of which a page shows a little
+      const signInPage = await send(`a=${'x'.repeat(length)}`);
+      if (!isSaved) return expectNotSaved(signInPage);
+      const page = await signInFrom(signInPage);
+      expect(page.text.length).toBeLessThan(5_000); // the page shows only the beginning
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
       expect((await recorder.arrived[0]!.body).bytes).toBe(262_144);
     });
@@ -317,8 +322,8 @@ describe.each(['memory', 'redis'] as const)(
     test.each([
       ['a file upload', 'multipart/form-data; boundary=x'],
       ['plain text', 'text/plain'],
-      ['something without a type', ''],
-    ])('is not kept when it is %s', async (_what, type) => {
+      ['no content type', ''],
+    ])('a submission with %s is not saved', async (_what, type) => {
       recorder.answerWith((req, res) => {
         req.resume();
         res.writeHead(401).end();
@@ -326,66 +331,66 @@ describe.each(['memory', 'redis'] as const)(
       const { id } = await sessionOf(browser);
       const { refreshToken } = (await recordOf(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
-      expectNothingKept(await send('--x--', type)); // when it was read already, as the API refused it
-      expectNothingKept(await send('--x--', type)); // and when it was not
+      expectNotSaved(await send('--x--', type)); // after Latchkey read the body: the API rejects the token
+      expectNotSaved(await send('--x--', type)); // before Latchkey reads the body: the session has ended
       expect(recorder.arrived).toHaveLength(1);
     });
 
-    test('is not kept for a script, which still has it', async () => {
+    test('a request by a script is not saved, because the script still has the data', async () => {
       world.clock.advance(week);
-      const answer = await browser.fetch('/api/data', {
+      const response = await browser.fetch('/api/data', {
         method: 'POST',
         headers: { 'content-type': urlencoded },
         body: 'a=1',
       });
-      expect(answer.status).toBe(401);
-      expect(answer.text).not.toContain('resume');
+      expect(response.status).toBe(401);
+      expect(response.text).not.toContain('resume');
     });
 
-    test('is not kept after signing out, nor for a stranger, nor under an id somebody made up', async () => {
+    test('a form is not saved after sign-out, without a session, or with a forged session cookie', async () => {
       const { value } = await sessionOf(browser);
       await browser.fetch('/auth/logout', { method: 'POST' });
-      expectNothingKept(await send());
-      const stranger = world.browser();
-      expectNothingKept(await send('a=1', urlencoded, stranger));
-      await stranger.jar.setCookie(
+      expectNotSaved(await send());
+      const otherBrowser = world.browser();
+      expectNotSaved(await send('a=1', urlencoded, otherBrowser));
+      await otherBrowser.jar.setCookie(
         `latchkey=${value.replace(/.(?=\.)/, (each) => (each === 'A' ? 'B' : 'A'))}`,
         world.origin,
       );
-      expectNothingKept(await send('a=1', urlencoded, stranger));
+      expectNotSaved(await send('a=1', urlencoded, otherBrowser));
     });
 
-    test('is not lost when sending fails before anything was sent', async () => {
+    test('a saved form can be submitted again when Latchkey failed before calling the API', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
       const { id } = await sessionOf(browser);
       const { tokenStore } = world.latchkey.deps;
       const { get } = tokenStore;
-      let asked = 0;
+      let reads = 0;
       Object.assign(tokenStore, {
-        get: (...how: Parameters<typeof get>) =>
-          ++asked < 2 ? get(...how) : Promise.reject(storeUnavailable(new Error('Redis is away'))),
+        get: (...args: Parameters<typeof get>) =>
+          ++reads < 2 ? get(...args) : Promise.reject(storeUnavailable(new Error('Redis is unreachable'))),
       });
       const failed = await browser.submit(page, {}, { action: '/resume/' });
       Object.assign(tokenStore, { get });
-      expect([failed.status, asked]).toEqual([503, 2]);
+      expect([failed.status, reads]).toEqual([503, 2]);
       expect(failed.text).toContain('saved your form');
       expect(failed.text).toContain(`href="${new URL(page.url).pathname}"`);
 
-      const record = (await recordOf(world, id))!; // a permission is missing by now
+      const record = (await recordOf(world, id))!; // now without the required scope
       await tokenStore.update(id, async (newest) => ({
         ...newest,
         tokens: { ...newest.tokens, scope: ['openid'] },
       }));
-      const refused = await browser.submit(page, {}, { action: '/resume/' });
-      expect(refused.status).toBe(403);
-      expect(resumePath(refused)).toBe(new URL(page.url).pathname);
+      const forbidden = await browser.submit(page, {}, { action: '/resume/' });
+      expect(forbidden.status).toBe(403);
+      expect(resumePath(forbidden)).toBe(new URL(page.url).pathname);
       await tokenStore.update(id, async () => record);
       expect(recorder.arrived).toHaveLength(0);
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
     });
 
-    test('is not offered once more when it may have arrived', async () => {
+    test('a saved form cannot be submitted again when the API may have received it', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
       recorder.answerWith((req) => req.socket.destroy());
@@ -394,47 +399,51 @@ describe.each(['memory', 'redis'] as const)(
       expect((await browser.step(page.url)).status).toBe(404);
     });
 
-    test('is left to the browser when nobody can tell who is signed in', async () => {
+    test('a form is not saved while the token store is unavailable', async () => {
       const { tokenStore } = world.latchkey.deps;
       const { get } = tokenStore;
-      Object.assign(tokenStore, { get: () => Promise.reject(storeUnavailable(new Error('Redis is away'))) });
-      const answer = await send();
+      Object.assign(tokenStore, {
+        get: () => Promise.reject(storeUnavailable(new Error('Redis is unreachable'))),
+      });
+      const response = await send();
       Object.assign(tokenStore, { get });
-      expect(answer.status).toBe(503);
-      expect(answer.text).toContain('your browser may still have what you entered');
+      expect(response.status).toBe(503);
+      expect(response.text).toContain('your browser may still have what you entered');
       expect((await send()).status).toBe(201);
     });
 
-    test('is left to the browser when it cannot be kept', async () => {
+    test('a form is not saved while the saved-form store is unavailable', async () => {
       world.clock.advance(week);
       const { savedForms } = world.latchkey.deps;
       const { put } = savedForms;
-      Object.assign(savedForms, { put: () => Promise.reject(storeUnavailable(new Error('Redis is away'))) });
-      expectNothingKept(await send());
+      Object.assign(savedForms, {
+        put: () => Promise.reject(storeUnavailable(new Error('Redis is unreachable'))),
+      });
+      expectNotSaved(await send());
       Object.assign(savedForms, { put });
     });
   },
 );
 
-test('a form of somebody whom the provider does not name is not kept: nobody could prove that it is theirs', async () => {
+test('a form is not saved when the provider gave no sub, because its owner could not be verified', async () => {
   const world = await createWorld({ store: 'memory', env: { OAUTH2_SCOPES: 'read:data write:data' } });
   const browser = world.browser();
   await world.signIn(browser);
   world.clock.advance(week);
   const headers = { 'content-type': urlencoded };
-  const refused = await browser.step('/api/data', {
+  const signInPage = await browser.step('/api/data', {
     method: 'POST',
     from: world.origin,
     headers,
     body: 'a=1',
   });
-  expect(refused.status).toBe(401);
-  expect(refused.text).not.toContain('resume');
-  expect(refused.text).toContain('your browser may still have what you entered');
+  expect(signInPage.status).toBe(401);
+  expect(signInPage.text).not.toContain('resume');
+  expect(signInPage.text).toContain('your browser may still have what you entered');
   await world.close();
 });
 
-test('a form kept by one instance is shown and sent by another', async () => {
+test('a form saved by one instance can be shown and submitted by another', async () => {
   const recorder = await startRecorder();
   const world = await createWorld({
     env: { OAUTH2_API_BASE_URL: recorder.url, OAUTH2_SCOPES: 'openid read:data write:data' },
@@ -443,19 +452,19 @@ test('a form kept by one instance is shown and sent by another', async () => {
   await world.signIn(browser);
   const { id } = await sessionOf(browser);
   await world.latchkey.deps.tokenStore.take(id);
-  const refused = await browser.step('/api/data', {
+  const signInPage = await browser.step('/api/data', {
     method: 'POST',
     from: world.origin,
     headers: { 'content-type': urlencoded },
     body: 'a=1',
   });
-  const path = /%2Fresume%2F([\w-]{43})/.exec(refused.text)![1]!;
+  const path = /%2Fresume%2F([\w-]{43})/.exec(signInPage.text)![1]!;
   await world.signIn(browser, 'alice', '/auth/login?return_to=/');
   const second = await world.secondInstance();
-  const there = new Browser(second.origin, browser.jar); // the jar does not tell ports apart
-  const page = await there.step(`/resume/${path}`);
+  const browserOfSecond = new Browser(second.origin, browser.jar); // cookies ignore the port
+  const page = await browserOfSecond.step(`/resume/${path}`);
   expect(page.status).toBe(200);
-  const sent = await there.step(`/resume/${path}`, { method: 'POST', from: second.origin });
+  const sent = await browserOfSecond.step(`/resume/${path}`, { method: 'POST', from: second.origin });
   expect(sent.status).toBe(201);
   expect((await browser.step(`/resume/${path}`)).status).toBe(404);
   expect(recorder.arrived.filter(({ method }) => method === 'POST')).toHaveLength(1);

@@ -10,98 +10,105 @@ import { eventually } from '../hostile/support/wire.ts';
 
 const lines: string[] = [];
 const log = createLogger('trace', { write: (line: string) => void lines.push(line) });
-const opened: (() => unknown)[] = [];
+const cleanups: (() => unknown)[] = [];
 afterEach(() => {
-  for (const close of opened.splice(0)) close();
+  for (const close of cleanups.splice(0)) close();
   lines.length = 0;
 });
 
 interface Instance {
-  readonly ends: SessionEndEvents;
-  readonly heard: string[];
+  readonly events: SessionEndEvents;
+  readonly received: string[];
   readonly missed: number[];
 }
 
-function listening(ends: SessionEndEvents): Instance {
-  const instance: Instance = { ends, heard: [], missed: [] };
-  opened.push(() => ends.close());
-  ends.listen(
-    (id) => instance.heard.push(id),
+function subscribe(events: SessionEndEvents): Instance {
+  const instance: Instance = { events, received: [], missed: [] };
+  cleanups.push(() => events.close());
+  events.listen(
+    (id) => instance.received.push(id),
     () => instance.missed.push(Date.now()),
   );
   return instance;
 }
 
-async function onRedis(url = process.env.TEST_REDIS_URL!): Promise<Instance & { readonly redis: Redis }> {
+async function createRedisInstance(
+  url = process.env.TEST_REDIS_URL!,
+): Promise<Instance & { readonly redis: Redis }> {
   const redis = connectRedis(new Secret(url), log) as Redis;
-  opened.push(() => redis.status !== 'end' && redis.disconnect());
+  cleanups.push(() => redis.status !== 'end' && redis.disconnect());
   await waitUntilReady(redis);
-  const instance = listening(createRedisSessionEndEvents(redis, log));
+  const instance = subscribe(createRedisSessionEndEvents(redis, log));
   await eventually(() => instance.missed.length === 1);
   return { ...instance, redis };
 }
 
 describe.each([
-  ['memory', async () => listening(createMemorySessionEndEvents())],
-  ['Redis', () => onRedis()],
-])('the ends of sessions in %s', (_name, create) => {
-  test('an instance hears its own at once', async () => {
-    const { ends, heard } = await create();
+  ['memory', async () => subscribe(createMemorySessionEndEvents())],
+  ['Redis', () => createRedisInstance()],
+])('session-end events in %s', (_name, create) => {
+  test('an instance receives its own events immediately', async () => {
+    const { events, received } = await create();
     const [one, two] = [randomUUID(), randomUUID()];
-    ends.publish(one);
-    ends.publish(two);
-    expect(heard).toEqual([one, two]);
+    events.publish(one);
+    events.publish(two);
+    expect(received).toEqual([one, two]);
   });
 
-  test('nothing is heard once it is closed', async () => {
-    const { ends, heard } = await create();
-    const other = await onRedis();
-    ends.close();
+  test('an instance receives nothing after it is closed', async () => {
+    const { events, received } = await create();
+    const other = await createRedisInstance();
+    events.close();
     const id = randomUUID();
-    other.ends.publish(id);
-    expect(other.heard).toEqual([id]);
-    expect(heard).toEqual([]);
+    other.events.publish(id);
+    expect(other.received).toEqual([id]);
+    expect(received).toEqual([]);
   });
 });
 
-describe('the ends of sessions on one Redis', () => {
-  test('every instance hears them, whichever tells', async () => {
-    const [one, two, three] = [await onRedis(), await onRedis(), await onRedis()];
+describe('session-end events of instances on one Redis', () => {
+  test('every instance receives the events of every other instance', async () => {
+    const [one, two, three] = [
+      await createRedisInstance(),
+      await createRedisInstance(),
+      await createRedisInstance(),
+    ];
     const [a, b] = [randomUUID(), randomUUID()];
-    one.ends.publish(a);
-    three.ends.publish(b);
-    for (const { heard } of [one, two, three]) await eventually(() => heard.includes(a) && heard.includes(b));
+    one.events.publish(a);
+    three.events.publish(b);
+    for (const { received } of [one, two, three])
+      await eventually(() => received.includes(a) && received.includes(b));
   });
 
-  test('an instance that lost its connection knows that it missed something, and hears again', async () => {
-    const [one, two] = [await onRedis(), await onRedis()];
+  test('an instance that reconnects is notified of possibly missed events, and receives new ones', async () => {
+    const [one, two] = [await createRedisInstance(), await createRedisInstance()];
     await one.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     await eventually(() => one.missed.length === 2 && two.missed.length === 2);
     const id = randomUUID();
-    one.ends.publish(id);
-    await eventually(() => two.heard.includes(id));
+    one.events.publish(id);
+    await eventually(() => two.received.includes(id));
   });
 
-  test('telling while Redis is away is heard here, is written to the log and throws nothing', async () => {
-    const { ends, heard, redis } = await onRedis();
+  test('while Redis is unreachable, publish notifies its own instance, logs the failure and does not throw', async () => {
+    const { events, received, redis } = await createRedisInstance();
     redis.disconnect();
     const id = randomUUID();
-    ends.publish(id);
-    expect(heard).toEqual([id]);
+    events.publish(id);
+    expect(received).toEqual([id]);
     await eventually(() => lines.some((line) => line.includes('failed to publish a session end')));
   });
 
-  test('an outage is one line in the log, however long it lasts', async () => {
+  test('an outage is logged once, however long it lasts', async () => {
     const redis = new Redis('redis://127.0.0.1:1', { lazyConnect: true, maxRetriesPerRequest: 0 });
     redis.on('error', () => undefined);
-    opened.push(() => redis.disconnect());
+    cleanups.push(() => redis.disconnect());
     let tries = 0;
     const duplicate = redis.duplicate.bind(redis);
     redis.duplicate = (options) => {
       tries += 1;
       return duplicate(options);
     };
-    const { missed } = listening(createRedisSessionEndEvents(redis, log));
+    const { missed } = subscribe(createRedisSessionEndEvents(redis, log));
     await eventually(() => tries > 3);
     expect(missed).toEqual([]);
     expect(lines.filter((line) => line.includes('session-end subscription failed'))).toHaveLength(1);

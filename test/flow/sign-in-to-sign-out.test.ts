@@ -1,6 +1,6 @@
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
-interface SessionAnswer {
+interface SessionResponse {
   authenticated: boolean;
   user?: { sub?: string; name?: string };
   scope?: string[];
@@ -9,7 +9,7 @@ interface SessionAnswer {
   session_expires_at?: string;
 }
 
-describe.each(['memory', 'redis'] as const)('the whole path with the %s store', (store) => {
+describe.each(['memory', 'redis'] as const)('from sign-in to sign-out with the %s store', (store) => {
   let world: World;
   beforeAll(async () => {
     world = await createWorld({
@@ -19,7 +19,7 @@ describe.each(['memory', 'redis'] as const)('the whole path with the %s store', 
   });
   afterAll(() => world.close());
 
-  test('a person signs in, sees their profile, calls the API, renews access and signs out', async () => {
+  test('a user signs in, sees their profile, calls the API, refreshes the token and signs out', async () => {
     const browser = world.browser();
     const home = await browser.go('/');
     expect(home.text).toContain('href="/login"');
@@ -40,7 +40,7 @@ describe.each(['memory', 'redis'] as const)('the whole path with the %s store', 
     expect(added.status).toBe(201);
     expect((await browser.fetch('/api/data?limit=1')).text).toContain('Ask the caterpillar');
 
-    const before = (await browser.fetch('/auth/session')).json() as SessionAnswer;
+    const before = (await browser.fetch('/auth/session')).json() as SessionResponse;
     expect(before).toMatchObject({
       authenticated: true,
       user: { sub: 'alice', name: 'Alice Liddell', email: 'alice@example.test' },
@@ -50,19 +50,19 @@ describe.each(['memory', 'redis'] as const)('the whole path with the %s store', 
     expect(Date.parse(before.access_token_expires_at!) - Date.now()).toBeGreaterThan(290_000);
     expect(Date.parse(before.session_expires_at!) - Date.now()).toBeGreaterThan(86_000_000);
 
-    const renewed = await browser.submit(profile, {}, { action: '/auth/refresh' });
-    expect(renewed.url).toBe(`${world.origin}/profile`);
-    const flash = /class="flash"[^>]*>Your access was renewed\./; // the same words also wait in the page for its script
-    expect(renewed.text).toMatch(flash);
+    const refreshed = await browser.submit(profile, {}, { action: '/auth/refresh' });
+    expect(refreshed.url).toBe(`${world.origin}/profile`);
+    const flash = /class="flash"[^>]*>Your access was renewed\./; // the page also contains this text for its script
+    expect(refreshed.text).toMatch(flash);
     expect((await browser.go('/profile')).text).not.toMatch(flash);
     expect(world.grants.filter((each) => each === 'refresh_token')).toHaveLength(1);
 
-    const asked = await browser.go('/auth/logout');
-    expect(asked.text).toContain('Sign out?');
+    const confirmation = await browser.go('/auth/logout');
+    expect(confirmation.text).toContain('Sign out?');
     expect((await browser.fetch('/api/profile')).status).toBe(200);
 
     const oldCookie = await browser.cookie('latchkey');
-    const atProvider = await browser.submit(asked, {}, { action: '/auth/logout' });
+    const atProvider = await browser.submit(confirmation, {}, { action: '/auth/logout' });
     expect(atProvider.url).toMatch(/\/session\/end\?/);
     const signedOut = await browser.submit(atProvider, { logout: 'yes', xsrf: xsrfOf(atProvider.text) });
     expect(signedOut.url).toBe(`${world.origin}/signed-out`);
@@ -76,17 +76,17 @@ describe.each(['memory', 'redis'] as const)('the whole path with the %s store', 
       expect(await world.isActive(token)).toBe(false);
   });
 
-  test('another person who signs in on the same browser ends the first login, at the provider too', async () => {
+  test('signing in as another user with the same browser ends the first session and revokes its tokens', async () => {
     const browser = world.browser();
     await world.signIn(browser, 'alice');
-    const alices = [world.issued.access.at(-1)!, world.issued.refresh.at(-1)!];
+    const tokensOfAlice = [world.issued.access.at(-1)!, world.issued.refresh.at(-1)!];
     for (const cookie of await browser.jar.getCookies(world.origin))
       if (cookie.key.startsWith('_'))
         await browser.jar.store.removeCookie('localhost', cookie.path!, cookie.key);
     await world.signIn(browser, 'bob');
     await world.latchkey.settled();
     expect((await browser.fetch('/api/profile')).json()).toMatchObject({ sub: 'bob' });
-    for (const token of alices) expect(await world.isActive(token)).toBe(false);
+    for (const token of tokensOfAlice) expect(await world.isActive(token)).toBe(false);
   });
 });
 
@@ -101,14 +101,14 @@ describe('signing in', () => {
   });
   afterAll(() => world.close());
 
-  test('leads back to the very page that was asked for, with its query', async () => {
+  test('after sign-in, the browser returns to the return_to URL, including its query', async () => {
     const browser = world.browser();
     const page = await world.signIn(browser, 'bob', '/auth/login?return_to=/%3Fa%3D1%26b%3D2');
     expect(page.url).toBe(`${world.origin}/?a=1&b=2`);
     expect(page.status).toBe(200);
   });
 
-  test('a page that needs a login leads to the sign-in page and back', async () => {
+  test('a page that requires a session redirects to the login page, and sign-in leads back to it', async () => {
     const browser = world.browser();
     const login = await browser.go('/profile');
     expect(login.url).toBe(`${world.origin}/login?return_to=%2Fprofile`);
@@ -117,20 +117,20 @@ describe('signing in', () => {
     expect((await browser.step('/login')).headers.location).toBe(`${world.origin}/profile`);
   });
 
-  test('asks with code, PKCE S256 and state, and sets one small cookie that all tabs share', async () => {
+  test('the authorization request uses code, PKCE S256 and state, and all tabs share one login cookie', async () => {
     const browser = world.browser();
     const first = await browser.step('/auth/login');
-    const asked = new URL(first.headers.location!).searchParams;
+    const query = new URL(first.headers.location!).searchParams;
     expect(first.status).toBe(303);
-    expect(Object.fromEntries(asked)).toMatchObject({
+    expect(Object.fromEntries(query)).toMatchObject({
       response_type: 'code',
       code_challenge_method: 'S256',
       client_id: 'latchkey-test',
       redirect_uri: `${world.origin}/auth/callback`,
       scope: 'read:profile read:data write:data',
     });
-    expect(asked.get('code_challenge')).toMatch(/^[\w-]{43}$/);
-    expect(asked.has('nonce')).toBe(false); // nobody asked for an ID token
+    expect(query.get('code_challenge')).toMatch(/^[\w-]{43}$/);
+    expect(query.has('nonce')).toBe(false); // without the scope openid there is no ID token
     const cookie = await browser.cookie('latchkey-login');
     for (let tab = 0; tab < 20; tab += 1) await browser.step('/auth/login?return_to=/profile');
     expect(await browser.cookie('latchkey-login')).toBe(cookie);
@@ -140,22 +140,22 @@ describe('signing in', () => {
 
   test.each([
     ['a prefetch', { 'sec-purpose': 'prefetch' }],
-    ['a prefetch of a older browser', { purpose: 'prefetch' }],
+    ['a prefetch by an older browser', { purpose: 'prefetch' }],
     ['fetch()', { 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }],
-    ['an image', { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }],
-  ])('is not begun by %s', async (_what, headers) => {
-    const answer = await world.browser().step('/auth/login', { headers });
-    expect(answer.status).toBe(401);
-    expect(answer.headers.location).toBeUndefined();
-    expect(answer.headers['set-cookie']).toBeUndefined();
+    ['an image request', { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }],
+  ])('%s does not start a login', async (_what, headers) => {
+    const response = await world.browser().step('/auth/login', { headers });
+    expect(response.status).toBe(401);
+    expect(response.headers.location).toBeUndefined();
+    expect(response.headers['set-cookie']).toBeUndefined();
   });
 
-  test('twenty tabs may sign in at once and finish in any order, each on its own page', async () => {
+  test('twenty tabs can sign in at once and complete in any order, each returning to its own page', async () => {
     const browser = world.browser();
     const isCallback = (url: string) => url.startsWith(`${world.origin}/auth/callback`);
     const tabs = [];
     for (let tab = 0; tab < 20; tab += 1) tabs.push(await browser.go(`/auth/login?return_to=/?tab=${tab}`));
-    // The first to sign in takes the consent along; every other tab's sign-in page is then passed through.
+    // The first sign-in includes the consent; the provider does not ask for it in the other tabs.
     const callbacks: string[] = [];
     for (const tab of tabs) {
       const page = await browser.submit(
@@ -163,11 +163,11 @@ describe('signing in', () => {
         { login: 'alice', password: 'x' },
         { action: '/login', until: isCallback },
       );
-      const done = page.text.includes('value="allow"')
+      const callback = page.text.includes('value="allow"')
         ? await browser.submit(page, { decision: 'allow' }, { action: '/consent', until: isCallback })
         : page;
-      expect(done.url).toMatch(/\/auth\/callback\?code=/);
-      callbacks.push(done.url);
+      expect(callback.url).toMatch(/\/auth\/callback\?code=/);
+      callbacks.push(callback.url);
     }
     for (const tab of [...callbacks.keys()].reverse()) {
       const page = await browser.go(callbacks[tab]!);
@@ -176,22 +176,23 @@ describe('signing in', () => {
     }
   });
 
-  test('tabs that begin at the same moment, before any has a cookie, all end signed in on their own page', async () => {
+  test('tabs that start a login at the same time, before any has a cookie, all sign in and return to their own page', async () => {
     const browser = world.browser();
-    const begun = await Promise.all(
+    const starts = await Promise.all(
       [1, 2, 3].map((tab) => browser.step(`/auth/login?return_to=/?tab=${tab}`)),
     );
-    expect(new Set(begun.map(({ headers }) => headers['set-cookie']![0])).size).toBe(3); // only one of them stays
-    const ends = [];
-    for (const [index, { headers }] of begun.entries()) {
+    // Three login cookies, of which the browser keeps only one.
+    expect(new Set(starts.map(({ headers }) => headers['set-cookie']![0])).size).toBe(3);
+    const finalUrls = [];
+    for (const [index, { headers }] of starts.entries()) {
       const page = await browser.go(headers.location!);
-      ends.push((index === 0 ? await finishSignIn(browser, page) : page).url);
+      finalUrls.push((index === 0 ? await finishSignIn(browser, page) : page).url);
     }
-    expect(ends).toEqual([1, 2, 3].map((tab) => `${world.origin}/?tab=${tab}`));
+    expect(finalUrls).toEqual([1, 2, 3].map((tab) => `${world.origin}/?tab=${tab}`));
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
-  test('a tab that finishes later does not end the login of the tab before, at the provider or here', async () => {
+  test('a second login in another tab leaves the session and the grant at the provider valid', async () => {
     const browser = world.browser();
     const isCallback = (url: string) => url.startsWith(`${world.origin}/auth/callback`);
     await world.signIn(browser);
@@ -205,7 +206,7 @@ describe('signing in', () => {
     ).toBe(200);
   });
 
-  test('declining leads to a friendly page, not to a login', async () => {
+  test('declining consent shows an error page and does not sign in', async () => {
     const browser = world.browser();
     let page = await browser.go('/auth/login');
     page = await browser.submit(page, { login: 'bob', password: 'x' }, { action: '/login' });
@@ -218,7 +219,7 @@ describe('signing in', () => {
   });
 });
 
-describe('coming back to a callback', () => {
+describe('a repeated callback', () => {
   let world: World;
   beforeAll(async () => {
     world = await createWorld();
@@ -238,7 +239,7 @@ describe('coming back to a callback', () => {
     return { browser, url: page.url };
   }
 
-  test('the back button with a live session goes to the page that login was for, and spends nothing', async () => {
+  test('with a session, going back to the callback leads to the return page and redeems no code', async () => {
     const { browser, url } = await toCallback();
     await browser.go(url);
     const cookie = await browser.cookie('latchkey');
@@ -249,29 +250,29 @@ describe('coming back to a callback', () => {
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
-  test('a callback sent twice at once spends its code once, and the person is signed in', async () => {
+  test('two simultaneous requests for one callback redeem its code once and sign the user in', async () => {
     const { browser, url } = await toCallback();
     const before = world.providerFaults.count(/^\/token$/);
     const [one, two] = await Promise.all([browser.go(url), browser.go(url)]);
     expect(one.status).toBe(200);
     expect(two.status).toBe(200);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
-    // One code for the callback and, when the other found no session yet, one for the login it began anew.
+    // One code of the callback and, if the other request found no session yet, one of the login it restarted.
     expect(world.providerFaults.count(/^\/token$/) - before).toBeLessThanOrEqual(2);
   });
 
-  test('without a session a replayed callback starts the login over once, then says what is wrong', async () => {
+  test('without a session, a replayed callback restarts the login once, then shows an error page', async () => {
     const { browser, url } = await toCallback();
     const signOut = () => browser.step('/auth/logout', { method: 'POST', from: world.origin });
     await browser.go(url);
     await signOut();
-    const again = await browser.step(url);
-    expect(again.status).toBe(303);
-    expect(again.headers.location).toMatch(/\/auth\?/);
+    const restarted = await browser.step(url);
+    expect(restarted.status).toBe(303);
+    expect(restarted.headers.location).toMatch(/\/auth\?/);
 
-    const consent = await browser.go(again.headers.location!);
-    const ticked = { decision: 'allow' };
-    const second = (await browser.submit(consent, ticked, { action: '/consent', until: isCallback })).url;
+    const consent = await browser.go(restarted.headers.location!);
+    const allowed = { decision: 'allow' };
+    const second = (await browser.submit(consent, allowed, { action: '/consent', until: isCallback })).url;
     await browser.go(second);
     await signOut();
     const third = await browser.step(second);
@@ -279,10 +280,10 @@ describe('coming back to a callback', () => {
     expect(third.text).toContain('Sign-in failed');
   });
 
-  test('a callback is good for ten minutes, in the browser that began it', async () => {
+  test('a callback works for ten minutes, and only in the browser that started the login', async () => {
     const { browser, url } = await toCallback();
-    const foreign = await world.browser().step(url);
-    expect(foreign.headers.location).toMatch(/\/auth\?/); // a login of its own
+    const otherBrowser = await world.browser().step(url);
+    expect(otherBrowser.headers.location).toMatch(/\/auth\?/); // starts a new login
     world.clock.advance(601);
     const late = await browser.step(url);
     expect(late.status).toBe(400);
@@ -290,24 +291,24 @@ describe('coming back to a callback', () => {
     expect(await browser.cookie('latchkey')).toBeUndefined();
   });
 
-  test('a HEAD request of a link checker spends no code', async () => {
+  test('a HEAD request to the callback does not redeem the code', async () => {
     const { browser, url } = await toCallback();
     expect((await browser.step(url, { method: 'HEAD' })).status).toBe(405);
     expect((await browser.go(url)).url).toBe(`${world.origin}/?deep`);
   });
 
-  test('when the provider is away for a moment, reloading the callback finishes the login', async () => {
+  test('after a short provider outage, reloading the callback completes the login', async () => {
     const { browser, url } = await toCallback();
     world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
-    const away = await browser.step(url);
-    expect(away.status).toBe(503);
-    expect(away.text).toContain('No response from');
+    const unavailable = await browser.step(url);
+    expect(unavailable.status).toBe(503);
+    expect(unavailable.text).toContain('No response from');
     world.providerFaults.set(undefined);
     expect((await browser.go(url)).url).toBe(`${world.origin}/?deep`);
   });
 });
 
-describe('a provider given by its endpoints one by one', () => {
+describe('a provider configured by its endpoints, without an issuer', () => {
   let world: World;
   beforeAll(async () => {
     world = await createWorld({
@@ -318,13 +319,13 @@ describe('a provider given by its endpoints one by one', () => {
   });
   afterAll(() => world.close());
 
-  test('signs in although its iss and its ID token have nothing to be checked against', async () => {
+  test('login works although Latchkey cannot verify iss or the ID token', async () => {
     const browser = world.browser();
     expect((await world.signIn(browser)).url).toBe(`${world.origin}/profile`);
     expect((await browser.fetch('/api/profile')).json()).toMatchObject({ sub: 'alice' });
-    const session = (await browser.fetch('/auth/session')).json() as SessionAnswer;
-    expect(session.user).toEqual({}); // no userinfo endpoint was given either
-    await finishSignIn(browser, await browser.go('/auth/login')); // and once more, over a live session
+    const session = (await browser.fetch('/auth/session')).json() as SessionResponse;
+    expect(session.user).toEqual({}); // no userinfo endpoint is configured either
+    await finishSignIn(browser, await browser.go('/auth/login')); // again, with an existing session
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 });

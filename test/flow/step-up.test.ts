@@ -2,7 +2,7 @@ import { recordOf, sessionOf } from '../hostile/support/logged-in.ts';
 import type { Browser, Page } from '../support/browser.ts';
 import { allow, createWorld, finishSignIn, type World } from '../support/world.ts';
 
-interface Answer {
+interface ErrorBody {
   readonly error: string;
   readonly scope?: string;
   readonly acr_values?: string;
@@ -12,8 +12,8 @@ interface Answer {
 }
 
 const isCallback = (url: string) => url.includes('/auth/callback?');
-const linkOn = (page: Page, words: string) =>
-  new RegExp(`href="([^"]*)">${words}<`)
+const linkOn = (page: Page, text: string) =>
+  new RegExp(`href="([^"]*)">${text}<`)
     .exec(page.text)?.[1]
     ?.replaceAll('&#38;', '&')
     .replaceAll('&amp;', '&');
@@ -30,12 +30,12 @@ beforeEach(async () => {
   await world.signIn(browser);
 });
 
-const call = async (path: string, sending = {}) => {
-  const answer = await browser.fetch(path, {
+const call = async (path: string, options = {}) => {
+  const response = await browser.fetch(path, {
     headers: { referer: `${world.origin}/?tab=2`, 'content-type': 'application/json' },
-    ...sending,
+    ...options,
   });
-  return { status: answer.status, text: answer.text, ...(answer.json() as Answer) };
+  return { status: response.status, text: response.text, ...(response.json() as ErrorBody) };
 };
 const post = () => call('/api/data', { method: 'POST', body: '{"title":"Grow"}' });
 const challenge = (status: number, parameters: string) =>
@@ -48,17 +48,17 @@ const challenge = (status: number, parameters: string) =>
     },
   });
 
-describe('a permission that is missing', () => {
-  test('is named by the API, and one login later it is there, beside what was held before', async () => {
-    const refused = await call('/api/profile'); // this one only the API knows
-    expect(refused).toMatchObject({ status: 403, error: 'insufficient_scope', scope: 'read:profile' });
-    expect(refused).not.toHaveProperty('declined');
-    const back = await allow(browser, await browser.go(refused.login_url!));
+describe('a missing scope', () => {
+  test('a scope the API requires is granted by one more login, in addition to the existing scopes', async () => {
+    const error = await call('/api/profile'); // only the API knows this requirement
+    expect(error).toMatchObject({ status: 403, error: 'insufficient_scope', scope: 'read:profile' });
+    expect(error).not.toHaveProperty('declined');
+    const back = await allow(browser, await browser.go(error.login_url!));
     expect(back.url).toBe(`${world.origin}/?tab=2`);
     expect((await call('/api/profile')).status).toBe(200);
     expect((await call('/api/data')).status).toBe(200);
 
-    const first = await post(); // and the next one asks for both
+    const first = await post(); // the next login requests both scopes
     expect(first).toMatchObject({ status: 403, scope: 'write:data' });
     await allow(browser, await browser.go(first.login_url!));
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({
@@ -67,23 +67,23 @@ describe('a permission that is missing', () => {
     });
   });
 
-  test('is not asked for in a circle when the person leaves it out; they can still change their mind', async () => {
-    const refused = await post();
-    const consent = await browser.go(refused.login_url!);
+  test('declining a scope does not cause a login loop, and the user can still grant it later', async () => {
+    const error = await post();
+    const consent = await browser.go(error.login_url!);
     expect((await allow(browser, consent, [])).url).toBe(`${world.origin}/?tab=2`);
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({
       scope: ['openid', 'profile', 'read:data'],
       requested_scope: ['openid', 'profile', 'read:data', 'write:data'],
     });
 
-    const again = await post();
-    expect(again).toMatchObject({
+    const repeated = await post();
+    expect(repeated).toMatchObject({
       status: 403,
       error: 'insufficient_scope',
       scope: 'write:data',
       declined: true,
     });
-    expect(again).not.toHaveProperty('login_url');
+    expect(repeated).not.toHaveProperty('login_url');
 
     const page = await browser.step('/api/data', { method: 'POST', from: `${world.origin}/`, body: 'a=1' });
     expect(page.status).toBe(403);
@@ -92,54 +92,59 @@ describe('a permission that is missing', () => {
     expect((await post()).status).toBe(201);
   });
 
-  test('that the token has, by all we know, is no reason to sign in', async () => {
+  test('an API that requires a scope the token already has does not trigger a login', async () => {
     challenge(403, 'error="insufficient_scope", scope="read:data"');
-    const refused = await call('/api/profile');
-    expect(refused).toMatchObject({ status: 403, scope: 'read:data', declined: true });
-    expect(refused).not.toHaveProperty('login_url');
+    const error = await call('/api/profile');
+    expect(error).toMatchObject({ status: 403, scope: 'read:data', declined: true });
+    expect(error).not.toHaveProperty('login_url');
   });
 
   test.each([
-    ['another challenge', 401, 'error="invalid_token"'],
-    ['a challenge that is broken', 403, 'error="insufficient_scope'],
-    ['a challenge beside a failure', 500, 'error="insufficient_scope", scope="x"'],
-  ])('is not read out of %s, which passes as it is', async (_what, status, parameters) => {
+    ['an invalid_token challenge', 401, 'error="invalid_token"'],
+    ['a malformed challenge', 403, 'error="insufficient_scope'],
+    ['a scope challenge and status 500', 500, 'error="insufficient_scope", scope="x"'],
+  ])('an API response with %s passes through unchanged', async (_what, status, parameters) => {
     challenge(status, parameters);
-    const answer = await call('/api/profile');
-    expect([answer.status, answer.text]).toEqual([status, '{"own":1}']);
+    const response = await call('/api/profile');
+    expect([response.status, response.text]).toEqual([status, '{"own":1}']);
   });
 });
 
-describe('a stronger or younger login (RFC 9470)', () => {
+describe('a stronger or more recent login (RFC 9470)', () => {
   const needsGold = 'error="insufficient_user_authentication", acr_values="urn:gold silver", max_age="0"';
 
-  test('is asked for in a machine-readable answer, and at the provider, where the person proves themselves', async () => {
+  test('a step-up challenge of the API becomes a JSON error whose login_url makes the user authenticate again', async () => {
     challenge(401, needsGold);
     const grants = world.grants.length;
-    const refused = await call('/api/profile');
-    expect(world.grants).toHaveLength(grants); // a renewed token would not be a stronger one
-    expect(refused).toMatchObject({
+    const error = await call('/api/profile');
+    expect(world.grants).toHaveLength(grants); // no refresh: it would not make the login stronger
+    expect(error).toMatchObject({
       status: 401,
       error: 'insufficient_user_authentication',
       acr_values: 'urn:gold silver',
       max_age: 0,
     });
-    const asked = new URL((await browser.step(refused.login_url!)).headers.location!).searchParams;
-    expect([asked.get('acr_values'), asked.get('max_age')]).toEqual(['urn:gold silver', '0']);
+    const parameters = new URL((await browser.step(error.login_url!)).headers.location!).searchParams;
+    expect([parameters.get('acr_values'), parameters.get('max_age')]).toEqual(['urn:gold silver', '0']);
 
-    const atProvider = await browser.go(refused.login_url!);
-    expect(atProvider.text).toContain('name="password"'); // although the person has a session there
+    const atProvider = await browser.go(error.login_url!);
+    expect(atProvider.text).toContain('name="password"'); // although the user has a session at the provider
     expect((await finishSignIn(browser, atProvider)).url).toBe(`${world.origin}/?tab=2`);
 
-    const again = await call('/api/profile');
-    expect(again).toMatchObject({ status: 401, acr_values: 'urn:gold silver', max_age: 0, declined: true });
-    expect(again).not.toHaveProperty('login_url');
+    const repeated = await call('/api/profile');
+    expect(repeated).toMatchObject({
+      status: 401,
+      acr_values: 'urn:gold silver',
+      max_age: 0,
+      declined: true,
+    });
+    expect(repeated).not.toHaveProperty('login_url');
     world.clock.advance(31);
     expect(await call('/api/profile')).toHaveProperty('login_url');
     world.apiFaults.set(undefined);
   });
 
-  test('keeps the permissions that were gained on the way', async () => {
+  test('a step-up login keeps scopes that were added by an earlier login', async () => {
     await world.signIn(browser, 'alice', '/auth/login?scope=write:data');
     challenge(401, 'error="insufficient_user_authentication", max_age="3600"');
     const { login_url } = await call('/api/profile');
@@ -149,17 +154,17 @@ describe('a stronger or younger login (RFC 9470)', () => {
     });
   });
 
-  test('is no login when the provider passes over the age that was asked for', async () => {
-    const asked = new URL((await browser.step('/auth/login?max_age=5')).headers.location!);
+  test('login fails when the provider ignores max_age', async () => {
+    const authorizationUrl = new URL((await browser.step('/auth/login?max_age=5')).headers.location!);
     const cookie = await browser.cookie('latchkey');
-    asked.searchParams.delete('max_age');
-    const untold = await browser.go(asked.href);
-    expect([untold.status, new URL(untold.url).pathname]).toEqual([400, '/auth/callback']);
-    expect(untold.text).toContain('Sign-in failed');
-    expect(await browser.cookie('latchkey')).toBe(cookie); // the login before stands
+    authorizationUrl.searchParams.delete('max_age');
+    const withoutMaxAge = await browser.go(authorizationUrl.href);
+    expect([withoutMaxAge.status, new URL(withoutMaxAge.url).pathname]).toEqual([400, '/auth/callback']);
+    expect(withoutMaxAge.text).toContain('Sign-in failed');
+    expect(await browser.cookie('latchkey')).toBe(cookie); // the existing session continues
   });
 
-  test('is no login when the provider says itself that the person signed in too long ago', async () => {
+  test('login fails when the auth_time of the ID token is older than max_age', async () => {
     const session = (await browser.jar.getCookies(world.provider.issuer)).find(
       ({ key }) => key === '_session',
     )!;
@@ -167,25 +172,25 @@ describe('a stronger or younger login (RFC 9470)', () => {
     atProvider.loginTs = (atProvider.loginTs ?? 0) - 1_000;
     await atProvider.save(3_600);
 
-    const asked = new URL((await browser.step('/auth/login?max_age=100')).headers.location!);
-    asked.searchParams.set('max_age', '2000');
-    expect((await browser.go(asked.href)).status).toBe(400);
-    const honest = new URL((await browser.step('/auth/login?max_age=2000')).headers.location!);
-    expect((await browser.go(honest.href)).url).toBe(`${world.origin}/profile`);
+    const authorizationUrl = new URL((await browser.step('/auth/login?max_age=100')).headers.location!);
+    authorizationUrl.searchParams.set('max_age', '2000');
+    expect((await browser.go(authorizationUrl.href)).status).toBe(400);
+    const longerMaxAge = new URL((await browser.step('/auth/login?max_age=2000')).headers.location!);
+    expect((await browser.go(longerMaxAge.href)).url).toBe(`${world.origin}/profile`);
   });
 
   test.each([
-    ['an age that is none', 'max_age=-1'],
-    ['an age given twice', 'max_age=1&max_age=2'],
-    ['values with line breaks', 'acr_values=a%0d%0aB'],
-    ['values that are too long', `acr_values=${'a'.repeat(301)}`],
-  ])('asks for nothing that is unsound: %s', async (_what, query) => {
-    const asked = new URL((await browser.step(`/auth/login?${query}`)).headers.location!).searchParams;
-    expect([asked.get('acr_values'), asked.get('max_age')]).toEqual([null, null]);
+    ['a negative max_age', 'max_age=-1'],
+    ['a repeated max_age', 'max_age=1&max_age=2'],
+    ['acr_values with line breaks', 'acr_values=a%0d%0aB'],
+    ['acr_values that are too long', `acr_values=${'a'.repeat(301)}`],
+  ])('Latchkey does not pass malformed parameters to the provider: %s', async (_what, query) => {
+    const parameters = new URL((await browser.step(`/auth/login?${query}`)).headers.location!).searchParams;
+    expect([parameters.get('acr_values'), parameters.get('max_age')]).toEqual([null, null]);
   });
 });
 
-describe('what a session holds beside its login', () => {
+describe('other data in the session', () => {
   const sessionData = async (): Promise<Record<string, unknown>> => {
     const { id } = await sessionOf(browser);
     return new Promise((resolve, reject) => {
@@ -201,14 +206,14 @@ describe('what a session holds beside its login', () => {
       world.latchkey.deps.sessionStore.set(id, data as never, done);
     });
   });
-  const asSomeoneElse = async () => {
+  const signInAsBob = async () => {
     for (const cookie of await browser.jar.getCookies(world.origin))
       if (cookie.key.startsWith('_'))
         await browser.jar.store.removeCookie('localhost', cookie.path!, cookie.key);
     await world.signIn(browser, 'bob', '/auth/login?scope=write:data');
   };
 
-  test('is still there when the same person signs in for more', async () => {
+  test('session data is kept when the same user signs in for another scope', async () => {
     const before = await sessionOf(browser);
     await world.signIn(browser, 'alice', '/auth/login?scope=write:data');
     expect((await sessionOf(browser)).id).not.toBe(before.id);
@@ -216,22 +221,22 @@ describe('what a session holds beside its login', () => {
     expect((await sessionData()).startedAt).toBeGreaterThan(1);
   });
 
-  test('is not there for another person who signs in on the same browser', async () => {
-    await asSomeoneElse();
+  test('session data is discarded when another user signs in with the same browser', async () => {
+    await signInAsBob();
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ user: { sub: 'bob' } });
     expect(await sessionData()).not.toHaveProperty('draft');
   });
 
-  test('is not there when nobody was signed in any more', async () => {
+  test('session data is discarded when the user signs in after their session has ended', async () => {
     const { id } = await sessionOf(browser);
     await world.latchkey.deps.tokenStore.take(id);
     await world.signIn(browser, 'alice', '/auth/login?scope=write:data');
     expect(await sessionData()).not.toHaveProperty('draft');
   });
 
-  test('is not there when the provider does not say who signs in', async () => {
+  test('session data is discarded when the provider does not identify the user', async () => {
     const anonymous = await createWorld({ env: { OAUTH2_SCOPES: 'read:data' } });
-    const [wasWorld, wasBrowser] = [world, browser];
+    const [previousWorld, previousBrowser] = [world, browser];
     try {
       [world, browser] = [anonymous, anonymous.browser()];
       await world.signIn(browser);
@@ -246,7 +251,7 @@ describe('what a session holds beside its login', () => {
         .then(({ url }) => browser.go(url));
       expect(await sessionData()).not.toHaveProperty('draft');
     } finally {
-      [world, browser] = [wasWorld, wasBrowser];
+      [world, browser] = [previousWorld, previousBrowser];
       await anonymous.close();
     }
   });

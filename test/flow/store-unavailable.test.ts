@@ -5,17 +5,19 @@ import { createWorld, type World } from '../support/world.ts';
 
 const isCallback = (url: string) => url.includes('/auth/callback?');
 
-describe('a store that goes away in the middle of a login', () => {
+describe('a store that fails during a login', () => {
   let world: World;
   let browser: Browser;
-  const token: { name: string | undefined } = { name: undefined };
-  const session: { name: string | undefined } = { name: undefined };
+  /** `name` is the method that fails. */
+  type StoreFault = { name: string | undefined };
+  const tokenStoreFault: StoreFault = { name: undefined };
+  const sessionStoreFault: StoreFault = { name: undefined };
   beforeAll(async () => {
     world = await createWorld({
       env: { OAUTH2_SCOPES: 'openid profile read:profile read:data' },
       wrap: (deps) => ({
-        tokenStore: failing<TokenStore>(deps.tokenStore, token),
-        sessionStore: failing(deps.sessionStore, session),
+        tokenStore: failing<TokenStore>(deps.tokenStore, tokenStoreFault),
+        sessionStore: failing(deps.sessionStore, sessionStoreFault),
       }),
     });
     browser = world.browser();
@@ -23,78 +25,78 @@ describe('a store that goes away in the middle of a login', () => {
   });
   afterAll(() => world.close());
   afterEach(() => {
-    token.name = undefined;
-    session.name = undefined;
+    tokenStoreFault.name = undefined;
+    sessionStoreFault.name = undefined;
   });
 
-  async function callbackFailingAt(where: typeof token, step: string): Promise<Page> {
+  async function callbackFailingAt(fault: StoreFault, step: string): Promise<Page> {
     const callback = await browser.go('/auth/login', { until: isCallback });
-    where.name = step;
+    fault.name = step;
     return browser.step(callback.url);
   }
 
   test.each([
-    ['the old session is destroyed', session, 'regenerate'],
-    ['the new tokens are kept', token, 'put'],
-    ['the new session is stored', session, 'set'],
+    ['destroying the old session', sessionStoreFault, 'regenerate'],
+    ['storing the new tokens', tokenStoreFault, 'put'],
+    ['storing the new session', sessionStoreFault, 'set'],
   ] as const)(
-    'when %s, the answer is 503 and the old login stands, cookie and all',
-    async (_what, where, step) => {
+    'when %s fails, the callback returns 503, and the old session and its cookie stay valid',
+    async (_what, fault, step) => {
       const cookie = await browser.cookie('latchkey');
-      const answer = await callbackFailingAt(where, step);
-      where.name = undefined;
-      expect(answer.status).toBe(503);
-      expect(answer.headers['set-cookie']).toBeUndefined();
+      const response = await callbackFailingAt(fault, step);
+      fault.name = undefined;
+      expect(response.status).toBe(503);
+      expect(response.headers['set-cookie']).toBeUndefined();
       expect(await browser.cookie('latchkey')).toBe(cookie);
       expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
     },
   );
 
-  test('when the old record cannot be removed, the new login is good all the same', async () => {
-    const answer = await callbackFailingAt(token, 'take');
-    token.name = undefined;
-    expect(answer.status).toBe(303);
+  test('when removing the old token record fails, the new login still succeeds', async () => {
+    const response = await callbackFailingAt(tokenStoreFault, 'take');
+    tokenStoreFault.name = undefined;
+    expect(response.status).toBe(303);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
-  test('the tokens of a login that came to nothing are revoked', async () => {
-    const stranger = world.browser();
-    const page = await stranger.go('/auth/login');
-    session.name = 'set';
-    await stranger
+  test('the tokens of an incomplete login are revoked', async () => {
+    const newBrowser = world.browser();
+    const page = await newBrowser.go('/auth/login');
+    sessionStoreFault.name = 'set';
+    await newBrowser
       .submit(page, { login: 'bob', password: 'x' }, { action: '/login' })
-      .then((consent) => stranger.submit(consent, { decision: 'allow' }, { action: '/consent' }));
-    session.name = undefined;
+      .then((consent) => newBrowser.submit(consent, { decision: 'allow' }, { action: '/consent' }));
+    sessionStoreFault.name = undefined;
     await world.latchkey.settled();
     expect(await world.isActive(world.issued.access.at(-1)!)).toBe(false);
-    expect((await stranger.fetch('/auth/session')).json()).toEqual({ authenticated: false });
+    expect((await newBrowser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
   });
 
-  test('a session that express-session has lost stays logged in through a refresh by form', async () => {
+  test('a user whose express-session data is lost stays signed in, and can refresh by form', async () => {
     const cookie = await browser.cookie('latchkey');
     const id = decodeURIComponent(cookie!).slice(2).split('.')[0]!;
     await new Promise((done) => world.latchkey.deps.sessionStore.destroy(id, done));
     const profile = await browser.go('/profile');
-    const renewed = await browser.submit(profile, {}, { action: '/auth/refresh' });
-    expect(renewed.url).toBe(`${world.origin}/profile`);
+    const refreshed = await browser.submit(profile, {}, { action: '/auth/refresh' });
+    expect(refreshed.url).toBe(`${world.origin}/profile`);
     expect(await browser.cookie('latchkey')).toBe(cookie);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
-  test('public pages are served while nobody can tell who is signed in, and no cookie is touched', async () => {
-    token.name = 'get';
+  test('while the token store is unavailable, public pages work, other requests get 503, and no cookie is set', async () => {
+    tokenStoreFault.name = 'get';
     for (const path of ['/', '/login', '/healthz', '/assets/style.css']) {
-      const answer = await browser.step(path);
-      expect(answer.status).toBe(200);
-      expect(answer.headers['set-cookie']).toBeUndefined();
+      const response = await browser.step(path);
+      expect(response.status).toBe(200);
+      expect(response.headers['set-cookie']).toBeUndefined();
     }
     for (const path of ['/api/profile', '/auth/session', '/profile']) {
-      const answer = await browser.fetch(path);
-      expect([path, answer.status]).toEqual([path, 503]);
-      expect(answer.headers['retry-after']).toBe('1');
-      expect(answer.headers['set-cookie']).toBeUndefined();
+      const response = await browser.fetch(path);
+      expect([path, response.status]).toEqual([path, 503]);
+      expect(response.headers['retry-after']).toBe('1');
+      expect(response.headers['set-cookie']).toBeUndefined();
     }
-    token.name = undefined;
+    tokenStoreFault.name = undefined;
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 });

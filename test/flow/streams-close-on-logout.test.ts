@@ -11,10 +11,10 @@ import { eventually } from '../hostile/support/wire.ts';
 
 const log = createLogger('silent');
 
-describe('streams of sessions on one Redis', () => {
-  const opened: (() => void)[] = [];
+describe('open streams across instances on one Redis', () => {
+  const cleanups: (() => void)[] = [];
   afterEach(() => {
-    for (const close of opened.splice(0)) close();
+    for (const close of cleanups.splice(0)) close();
   });
 
   interface Instance {
@@ -23,45 +23,44 @@ describe('streams of sessions on one Redis', () => {
     readonly streams: OpenStreams;
   }
 
-  async function instance({
+  async function createInstance({
     idleSeconds = 100,
     absoluteSeconds = 1000,
   }: Partial<Lifetime> = {}): Promise<Instance> {
     const redis = connectRedis(new Secret(process.env.TEST_REDIS_URL!), log) as Redis;
     await waitUntilReady(redis);
-    const ends = createRedisSessionEndEvents(redis, log);
+    const sessionEndEvents = createRedisSessionEndEvents(redis, log);
     const lifetime = { idleSeconds, absoluteSeconds };
     const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
-    const confirmed = async () => {};
     const store = createRedisTokenStore({
       redis,
-      waitForReplicas: confirmed,
+      waitForReplicas: async () => {},
       secrets,
       lifetime,
-      sessionEndEvents: ends,
+      sessionEndEvents,
       now: Date.now,
       log,
     });
-    let isListening = () => {};
-    const listening = new Promise<void>((resolve) => {
-      isListening = resolve;
+    let onSubscribed = () => {};
+    const subscribed = new Promise<void>((resolve) => {
+      onSubscribed = resolve;
     });
     const streams = createOpenStreams({
       sessionEndEvents: {
-        listen: (heard, missed) =>
-          ends.listen(heard, () => {
-            isListening();
-            missed();
+        listen: (onEnd, onMissed) =>
+          sessionEndEvents.listen(onEnd, () => {
+            onSubscribed();
+            onMissed();
           }),
       },
       endsAt: store.endsAt,
       now: Date.now,
       log,
     });
-    await listening;
-    opened.push(() => {
+    await subscribed;
+    cleanups.push(() => {
       streams.closeAll();
-      ends.close();
+      sessionEndEvents.close();
       redis.disconnect();
     });
     return { redis, store, streams };
@@ -73,82 +72,82 @@ describe('streams of sessions on one Redis', () => {
     signedInAt,
   });
 
-  /** A stream, and when and why it was ended. */
+  /** A stream, with the time and the reason of its closing. */
   function openStream({ streams }: Instance, id: string) {
-    const stream = { ended: [] as string[], at: 0, forget: () => {} };
-    stream.forget = streams.register(id, (why) => {
-      stream.ended.push(why);
-      stream.at = Date.now();
+    const stream = { reasons: [] as string[], closedAt: 0, forget: () => {} };
+    stream.forget = streams.register(id, (reason) => {
+      stream.reasons.push(reason);
+      stream.closedAt = Date.now();
     });
     return stream;
   }
 
-  test('1,000 streams over 1,000 sessions and 1,000 of one end within a second of the logouts made elsewhere', async () => {
-    const [here, there] = [await instance(), await instance()];
+  test('1,000 streams of 1,000 sessions and 1,000 streams of one session close within a second of logouts on another instance', async () => {
+    const [local, remote] = [await createInstance(), await createInstance()];
     const ids = Array.from({ length: 1_000 }, () => randomUUID());
     const shared = randomUUID();
-    await Promise.all([...ids, shared].map((id) => there.store.put(id, record())));
-    const streams = [...ids, ...ids.map(() => shared)].map((id) => openStream(here, id));
-    const bystander = randomUUID();
-    await there.store.put(bystander, record());
-    const untouched = openStream(here, bystander);
-    const begunAt = Date.now();
-    await Promise.all([...ids, shared].map((id) => there.store.take(id)));
+    await Promise.all([...ids, shared].map((id) => remote.store.put(id, record())));
+    const streams = [...ids, ...ids.map(() => shared)].map((id) => openStream(local, id));
+    const otherId = randomUUID();
+    await remote.store.put(otherId, record());
+    const unaffected = openStream(local, otherId);
+    const startedAt = Date.now();
+    await Promise.all([...ids, shared].map((id) => remote.store.take(id)));
     const takenAt = Date.now();
-    await eventually(() => streams.every(({ ended }) => ended.length > 0));
-    expect(streams.every(({ ended }) => ended.join() === 'session_ended')).toBe(true);
-    expect(streams.every(({ at }) => at >= begunAt && at < takenAt + 1_000)).toBe(true);
-    expect(untouched.ended).toEqual([]);
+    await eventually(() => streams.every(({ reasons }) => reasons.length > 0));
+    expect(streams.every(({ reasons }) => reasons.join() === 'session_ended')).toBe(true);
+    expect(streams.every(({ closedAt }) => closedAt >= startedAt && closedAt < takenAt + 1_000)).toBe(true);
+    expect(unaffected.reasons).toEqual([]);
   });
 
-  test('a stream ends when the provider ended the login, on another instance too', async () => {
-    const [here, there] = [await instance(), await instance()];
+  test('a stream closes when another instance learns that the provider has ended the session', async () => {
+    const [local, remote] = [await createInstance(), await createInstance()];
     const id = randomUUID();
-    await there.store.put(id, record());
-    const stream = openStream(here, id);
-    await there.store.update(id, async () => undefined);
-    await eventually(() => stream.ended.length === 1);
+    await remote.store.put(id, record());
+    const stream = openStream(local, id);
+    await remote.store.update(id, async () => undefined);
+    await eventually(() => stream.reasons.length === 1);
   });
 
-  test('a stream ends at the idle end of its session, which it does not put off', async () => {
-    const here = await instance({ idleSeconds: 1 });
+  test("a stream does not extend its session, and closes when the session's idle time is over", async () => {
+    const local = await createInstance({ idleSeconds: 1 });
     const id = randomUUID();
-    const begunAt = Date.now();
-    await here.store.put(id, record());
-    const stream = openStream(here, id);
-    await eventually(() => stream.ended.length === 1);
-    expect(stream.at - begunAt).toBeGreaterThanOrEqual(990);
+    const startedAt = Date.now();
+    await local.store.put(id, record());
+    const stream = openStream(local, id);
+    await eventually(() => stream.reasons.length === 1);
+    expect(stream.closedAt - startedAt).toBeGreaterThanOrEqual(990);
   });
 
-  test('a stream ends at the absolute end of its session, however much that is used', async () => {
-    const here = await instance({ absoluteSeconds: 1000 });
+  test('a stream closes at the absolute limit of its session, however often the session is used', async () => {
+    const local = await createInstance({ absoluteSeconds: 1000 });
     const id = randomUUID();
     const signedInAt = Date.now() - 999_000;
-    await here.store.put(id, record(signedInAt));
-    const stream = openStream(here, id);
-    await here.store.get(id, { touch: true });
-    await eventually(() => stream.ended.length === 1);
-    expect(stream.at).toBeGreaterThanOrEqual(signedInAt + 1_000_000);
+    await local.store.put(id, record(signedInAt));
+    const stream = openStream(local, id);
+    await local.store.get(id, { touch: true });
+    await eventually(() => stream.reasons.length === 1);
+    expect(stream.closedAt).toBeGreaterThanOrEqual(signedInAt + 1_000_000);
   });
 
-  test('a stream that is opened while its session ends is ended', async () => {
-    const [here, there] = [await instance(), await instance()];
+  test('a stream that opens while its session ends is closed', async () => {
+    const [local, remote] = [await createInstance(), await createInstance()];
     const id = randomUUID();
-    await there.store.put(id, record());
-    await there.store.take(id); // heard before the stream is known
-    const stream = openStream(here, id);
-    await eventually(() => stream.ended.length === 1);
+    await remote.store.put(id, record());
+    await remote.store.take(id); // the event arrives before the stream opens
+    const stream = openStream(local, id);
+    await eventually(() => stream.reasons.length === 1);
   });
 
-  test('a logout that nobody heard of ends the stream as soon as the connection is back', async () => {
-    const [here, there] = [await instance(), await instance()];
+  test('a stream whose session-end event was missed closes after the reconnect to Redis', async () => {
+    const [local, remote] = [await createInstance(), await createInstance()];
     const id = randomUUID();
-    await there.store.put(id, record());
-    const stream = openStream(here, id);
-    await here.store.endsAt(id);
-    await here.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-    // As a logout on an instance that could not tell: the record is gone and nothing was published.
-    await there.redis.del(`{sess:${id}}:tokens`);
-    await eventually(() => stream.ended.length === 1);
+    await remote.store.put(id, record());
+    const stream = openStream(local, id);
+    await local.store.endsAt(id);
+    await local.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    // Like a logout on an instance that could not publish: the record is removed without an event.
+    await remote.redis.del(`{sess:${id}}:tokens`);
+    await eventually(() => stream.reasons.length === 1);
   });
 });

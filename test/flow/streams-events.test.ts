@@ -4,13 +4,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from '../hostile/support/api-world.ts';
 import { eventually } from '../hostile/support/wire.ts';
 
-/** An answer that is read as it comes. */
-interface Reading {
+/** A response that is read as it arrives. */
+interface StreamedResponse {
   readonly status: number;
   text(): string;
-  /** How it ended, once it has. */
-  readonly ended: Promise<'whole' | 'cut'>;
-  leave(): void;
+  /** Settles when the connection closes. */
+  readonly ended: Promise<'complete' | 'aborted'>;
+  abort(): void;
 }
 
 describe('server-sent events', () => {
@@ -42,89 +42,92 @@ describe('server-sent events', () => {
     });
   });
 
-  function read(path: string, cookie = api.cookie, origin = api.world.origin): Promise<Reading> {
+  function read(path: string, cookie = api.cookie, origin = api.world.origin): Promise<StreamedResponse> {
     return new Promise((resolve, reject) => {
       const request = http.get(`${origin}/api${path}`, { headers: { cookie }, agent: false }, (response) => {
         let text = '';
         response.on('data', (chunk) => {
           text += chunk;
         });
-        const ended = new Promise<'whole' | 'cut'>((done) => {
+        const ended = new Promise<'complete' | 'aborted'>((done) => {
           response.on('error', () => undefined);
-          response.on('close', () => done(response.complete ? 'whole' : 'cut'));
+          response.on('close', () => done(response.complete ? 'complete' : 'aborted'));
         });
-        resolve({ status: response.statusCode!, text: () => text, ended, leave: () => request.destroy() });
+        resolve({ status: response.statusCode!, text: () => text, ended, abort: () => request.destroy() });
       });
       request.on('error', reject);
     });
   }
 
-  /** A person of their own, who signs out. */
-  async function someone() {
+  /** Another user, who can sign out without ending the session of `api.cookie`. */
+  async function signInAsBob() {
     const browser = api.world.browser();
     await api.world.signIn(browser, 'bob');
     return { browser, cookie: await browser.jar.getCookieString(api.world.origin) };
   }
 
-  test('arrive one by one, the headers before the first, however long nothing happens', async () => {
-    const reading = await read('/events'); // it has its headers, and no event yet
+  test('the headers and each event arrive immediately, even after long pauses', async () => {
+    const response = await read('/events'); // the headers have arrived, but no event yet
     for (const event of ['data: 1\n\n', 'data: 2\n\n']) {
-      await delay(1_100); // longer than the API may take to begin
-      const before = reading.text();
+      await delay(1_100); // longer than timeoutSeconds, the limit for the response headers
+      const before = response.text();
       stream.write(event);
-      await eventually(() => reading.text() === before + event);
+      await eventually(() => response.text() === before + event);
     }
     stream.end();
-    expect(await reading.ended).toBe('whole');
-    expect(reading.text()).toBe('data: 1\n\ndata: 2\n\n');
+    expect(await response.ended).toBe('complete');
+    expect(response.text()).toBe('data: 1\n\ndata: 2\n\n');
   });
 
-  test('are cut when the API is silent for longer than the route allows', async () => {
-    const reading = await read('/events');
+  test('a stream is aborted when the API sends nothing for longer than idleSeconds of the route', async () => {
+    const response = await read('/events');
     stream.write('data: 1\n\n');
-    expect(await reading.ended).toBe('cut');
+    expect(await response.ended).toBe('aborted');
   });
 
-  test('hang up on the API when the browser leaves', async () => {
-    const reading = await read('/events');
-    const hungUp = once(stream, 'close');
-    reading.leave();
-    await hungUp;
+  test('Latchkey closes the connection to the API when the browser disconnects', async () => {
+    const response = await read('/events');
+    const apiClosed = once(stream, 'close');
+    response.abort();
+    await apiClosed;
   });
 
   test.each(['/events', '/plain'])(
-    'of %s end with a last event within a second of signing out at another instance, and the API is hung up on',
+    'a sign-out on another instance ends a stream from %s with session_ended within a second, and closes it at the API',
     async (path) => {
       const second = await api.world.secondInstance();
-      const { browser, cookie } = await someone();
-      const reading = await read(path, cookie, second.origin);
-      const hungUp = once(stream, 'close');
-      const others = await read(path);
-      const signedOut = Date.now();
+      const { browser, cookie } = await signInAsBob();
+      const response = await read(path, cookie, second.origin);
+      const apiClosed = once(stream, 'close');
+      const otherResponse = await read(path);
+      const signedOutAt = Date.now();
       await browser.fetch('/auth/logout', { method: 'POST' });
-      expect(await reading.ended).toBe('whole');
-      expect(Date.now() - signedOut).toBeLessThan(1_000);
-      expect(reading.text()).toBe('event: session_ended\ndata: {"error":"login_required"}\n\n');
-      await hungUp;
-      stream.write('data: still there\n\n'); // to the other person
-      await eventually(() => others.text() === 'data: still there\n\n');
-      others.leave();
+      expect(await response.ended).toBe('complete');
+      expect(Date.now() - signedOutAt).toBeLessThan(1_000);
+      expect(response.text()).toBe('event: session_ended\ndata: {"error":"login_required"}\n\n');
+      await apiClosed;
+      stream.write('data: still open\n\n'); // to the other user
+      await eventually(() => otherResponse.text() === 'data: still open\n\n');
+      otherResponse.abort();
       expect((await read(path, cookie, second.origin)).status).toBe(401);
     },
   );
 
   test.each([
-    ['half an event', {}, '/events', 'data: {"a":'],
+    ['an incomplete event', {}, '/events', 'data: {"a":'],
     ['compressed events', { 'content-encoding': 'gzip' }, '/events', '\x1f\x8b'],
     ['a file', { 'content-type': 'application/octet-stream' }, '/file', 'half of it\n\n'],
-  ])('and %s are cut where they are', async (_what, special, path, begun) => {
-    headers = { ...headers, ...special };
-    const { browser, cookie } = await someone();
-    const reading = await read(path, cookie);
-    stream.write(begun, 'latin1');
-    await eventually(() => reading.text() !== '');
-    await browser.fetch('/auth/logout', { method: 'POST' });
-    expect(await reading.ended).toBe('cut');
-    expect(reading.text()).not.toContain('session_ended');
-  });
+  ])(
+    'at sign-out, a response with %s is aborted without a session_ended event',
+    async (_what, extraHeaders, path, firstChunk) => {
+      headers = { ...headers, ...extraHeaders };
+      const { browser, cookie } = await signInAsBob();
+      const response = await read(path, cookie);
+      stream.write(firstChunk, 'latin1');
+      await eventually(() => response.text() !== '');
+      await browser.fetch('/auth/logout', { method: 'POST' });
+      expect(await response.ended).toBe('aborted');
+      expect(response.text()).not.toContain('session_ended');
+    },
+  );
 });

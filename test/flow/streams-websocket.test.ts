@@ -35,29 +35,29 @@ const record: TokenRecord = {
 let gateway: Server;
 let api: Server;
 let sockets: WebSocketServer;
-let arrived: IncomingMessage[];
+let upstreamRequests: IncomingMessage[];
 let streams: ReturnType<typeof createOpenStreams>;
 let endSession: (id: string) => void;
-/** The API's side of the newest WebSocket. */
+/** The API's end of the newest WebSocket. */
 let upstream: WebSocket;
-/** What the API does with a handshake, instead of agreeing. */
-let refuse: ((req: IncomingMessage, socket: IncomingMessage['socket']) => void) | undefined;
+/** What the API does with a handshake instead of accepting it. */
+let rejectHandshake: ((req: IncomingMessage, socket: IncomingMessage['socket']) => void) | undefined;
 const clients: WebSocket[] = [];
 
 beforeEach(async () => {
-  arrived = [];
+  upstreamRequests = [];
   lines.length = 0;
-  refuse = undefined;
+  rejectHandshake = undefined;
   sockets = new WebSocketServer({ noServer: true, handleProtocols: (offered) => [...offered].at(-1)! });
   api = createServer((req, res) => {
-    arrived.push(req);
+    upstreamRequests.push(req);
     res.end('plain');
   });
   api.on('upgrade', (req, socket, head) => {
-    arrived.push(req);
-    if (refuse) {
-      req.socket.on('end', () => req.socket.destroy()).resume(); // it goes when its peer goes
-      return refuse(req, req.socket);
+    upstreamRequests.push(req);
+    if (rejectHandshake) {
+      req.socket.on('end', () => req.socket.destroy()).resume(); // closes when its peer closes
+      return rejectHandshake(req, req.socket);
     }
     sockets.handleUpgrade(req, socket, head, (each) => {
       upstream = each;
@@ -82,7 +82,10 @@ beforeEach(async () => {
     req.headers.cookie?.slice('session='.length);
   const tokens = {
     current: async (id: string) => (id === 'alice' ? record : undefined),
-    replaceRefused: async () => ({ ...record, tokens: { ...record.tokens, accessToken: 'a-renewed-token' } }),
+    replaceRefused: async () => ({
+      ...record,
+      tokens: { ...record.tokens, accessToken: 'refreshed-token' },
+    }),
   };
   const appTokens = {
     current: async () => record.tokens,
@@ -144,25 +147,25 @@ const portOf = (server: Server) => (server.address() as AddressInfo).port;
 const signedIn = { cookie: 'session=alice' };
 const fromOurPage = { ...signedIn, origin: publicOrigin, 'sec-fetch-site': 'same-origin' };
 
-function dial(
+function connectClient(
   path = '/api/echo?room=1',
   headers: Record<string, string> = fromOurPage,
   protocols: string[] = [],
 ) {
   const client = new WebSocket(`ws://127.0.0.1:${portOf(gateway)}${path}`, protocols, { headers });
   clients.push(client);
-  client.on('error', () => undefined); // tests look at what comes of it
+  client.on('error', () => undefined); // tests check the outcome instead
   return client;
 }
 
-interface Answer {
+interface HandshakeResponse {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
   readonly text: string;
 }
 
-/** The answer to a handshake: 101 or the refusal. */
-async function answerTo(client: WebSocket): Promise<Answer> {
+/** The response to a handshake, with its body unless it is 101. */
+async function responseTo(client: WebSocket): Promise<HandshakeResponse> {
   return new Promise((resolve) => {
     client.once('upgrade', ({ headers }) => resolve({ status: 101, headers, text: '' }));
     client.once('unexpected-response', async (_req, res: IncomingMessage) => {
@@ -173,28 +176,28 @@ async function answerTo(client: WebSocket): Promise<Answer> {
   });
 }
 
-/** Open, and the API's first word is there. */
-async function opened(path?: string, headers?: Record<string, string>, protocols?: string[]) {
-  const client = dial(path, headers, protocols);
+/** A WebSocket that is open and has received the API's first message. */
+async function openWebSocket(path?: string, headers?: Record<string, string>, protocols?: string[]) {
+  const client = connectClient(path, headers, protocols);
   const [first] = await once(client, 'message');
   expect(String(first)).toBe('hello /upstream?room=1');
   return client;
 }
 
-const closing = async (socket: WebSocket) => {
+const closeOf = async (socket: WebSocket) => {
   const [code, reason] = await once(socket, 'close');
   return `${code} ${reason}`.trim();
 };
 
-describe('the handshake of a WebSocket', () => {
-  test("reaches the API with the bearer token and without what is the browser's", async () => {
-    const client = await opened(
+describe('a WebSocket handshake', () => {
+  test('the API receives the bearer token, and no cookie, Origin or Fetch Metadata of the browser', async () => {
+    const client = await openWebSocket(
       '/api/echo?room=1',
       { ...fromOurPage, authorization: 'Basic eDp5', 'x-color': 'red' },
       ['a', 'b'],
     );
     expect(client.protocol).toBe('b');
-    const { rawHeaders, headers } = arrived[0]!;
+    const { rawHeaders, headers } = upstreamRequests[0]!;
     expect(rawHeaders.filter((each) => each.toLowerCase() === 'authorization')).toHaveLength(1);
     expect(headers).toMatchObject({
       authorization: 'Bearer the-token',
@@ -206,17 +209,19 @@ describe('the handshake of a WebSocket', () => {
     expect(headers.host).toBe(`127.0.0.1:${portOf(api)}`);
   });
 
-  test('is one line in the log, under the id the caller was given, when it is over', async () => {
-    const client = dial();
-    const { headers } = await answerTo(client);
+  test('a WebSocket is logged once, when it closes, with the request id of its handshake', async () => {
+    const client = connectClient();
+    const { headers } = await responseTo(client);
     const id = String(headers['x-request-id']);
-    const told = () => lines.filter((line) => line.includes(id));
+    const loggedLines = () => lines.filter((line) => line.includes(id));
     await delay(20);
-    expect(told()).toEqual([]);
+    expect(loggedLines()).toEqual([]);
     client.close();
-    await eventually(() => told().length > 0);
-    expect(told()).toEqual([expect.stringMatching(/"path":"\/api\/echo".*"status":101.*request completed/)]);
-    expect(arrived[0]!.headers['x-request-id']).toBe(headers['x-request-id']);
+    await eventually(() => loggedLines().length > 0);
+    expect(loggedLines()).toEqual([
+      expect.stringMatching(/"path":"\/api\/echo".*"status":101.*request completed/),
+    ]);
+    expect(upstreamRequests[0]!.headers['x-request-id']).toBe(headers['x-request-id']);
   });
 
   test.each([
@@ -236,59 +241,62 @@ describe('the handshake of a WebSocket', () => {
     ['https://app.example.com.evil.example', undefined, 403],
     ['null', undefined, 403],
     ['', undefined, 403],
-  ])('with Origin %p and Sec-Fetch-Site %p is answered %i', async (origin, site, status) => {
+  ])('a handshake with Origin %p and Sec-Fetch-Site %p returns %i', async (origin, site, status) => {
     const headers = {
       ...signedIn,
       ...(origin !== undefined && { origin }),
       ...(site && { 'sec-fetch-site': site }),
     };
-    expect((await answerTo(dial('/api/echo', headers))).status).toBe(status);
-    expect(arrived).toHaveLength(status === 101 ? 1 : 0);
+    expect((await responseTo(connectClient('/api/echo', headers))).status).toBe(status);
+    expect(upstreamRequests).toHaveLength(status === 101 ? 1 : 0);
   });
 
   test.each([
     ['without a session', '/api/echo', {}, 401, 'login_required'],
-    ['without the scope', '/api/secret', signedIn, 403, 'insufficient_scope'],
-    ['at a path that is not listed', '/api/other', signedIn, 404, 'not_found'],
-    ['at a row of the API table that takes none', '/api/unlisted', signedIn, 404, 'not_found'],
-    ['at a path that answers no WebSocket', '/api/plain', signedIn, 404, 'not_found'],
-    ['at a page', '/', signedIn, 404, 'not_found'],
+    ['without the required scope', '/api/secret', signedIn, 403, 'insufficient_scope'],
+    ['for a path that is not listed', '/api/other', signedIn, 404, 'not_found'],
+    ['for a route that does not allow WebSockets', '/api/unlisted', signedIn, 404, 'not_found'],
+    ['for a path that is not proxied', '/api/plain', signedIn, 404, 'not_found'],
+    ['for a page', '/', signedIn, 404, 'not_found'],
   ])(
-    '%s is refused like any request, and nothing reaches the API',
-    async (_how, path, headers, status, error) => {
-      const client = dial(path, headers);
-      const answer = await answerTo(client);
-      expect(answer.status).toBe(status);
-      expect(JSON.parse(answer.text)).toMatchObject({ error, request_id: answer.headers['x-request-id'] });
-      expect(answer.headers.connection).toBe('close');
-      expect(arrived).toEqual([]);
+    'a handshake %s is rejected like any request, and nothing reaches the API',
+    async (_what, path, headers, status, error) => {
+      const client = connectClient(path, headers);
+      const response = await responseTo(client);
+      expect(response.status).toBe(status);
+      expect(JSON.parse(response.text)).toMatchObject({
+        error,
+        request_id: response.headers['x-request-id'],
+      });
+      expect(response.headers.connection).toBe('close');
+      expect(upstreamRequests).toEqual([]);
     },
   );
 
-  test('of another version, or without a key, is refused before the API is asked', async () => {
-    const ask = (headers: Record<string, string>) =>
+  test('a handshake with a wrong version, no key or a repeated subprotocol gets 400 before the API is called', async () => {
+    const sendHandshake = (headers: Record<string, string>) =>
       new Promise<http.IncomingMessage>((resolve) => {
         const port = portOf(gateway);
         const upgrade = { connection: 'Upgrade', upgrade: 'websocket', ...fromOurPage, ...headers };
         http.get({ port, path: '/api/echo', headers: upgrade }, (res) => resolve(res.resume()));
       });
     const key = 'dGhlIHNhbXBsZSBub25jZQ==';
-    for (const wrong of [
+    for (const invalid of [
       { 'sec-websocket-key': key, 'sec-websocket-version': '12' },
       { 'sec-websocket-version': '13' },
       { 'sec-websocket-key': key, 'sec-websocket-version': '13', 'sec-websocket-protocol': 'a, a' },
     ]) {
-      const answer = await ask(wrong);
-      expect([answer.statusCode, answer.headers['sec-websocket-version']]).toEqual([400, '13']);
+      const response = await sendHandshake(invalid);
+      expect([response.statusCode, response.headers['sec-websocket-version']]).toEqual([400, '13']);
     }
-    expect(arrived).toEqual([]);
+    expect(upstreamRequests).toEqual([]);
   });
 
-  test('that the API refuses is answered with its status, body and harmless headers', async () => {
-    const answered =
+  test('a handshake that the API rejects returns the status, body and safe headers of the API', async () => {
+    const rawResponse =
       'HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nSet-Cookie: a=b\r\nContent-Length: 4\r\n\r\nlate';
-    refuse = (_req, socket) => void socket.end(answered);
-    const { status, headers, text } = await answerTo(dial());
+    rejectHandshake = (_req, socket) => void socket.end(rawResponse);
+    const { status, headers, text } = await responseTo(connectClient());
     expect([status, headers['retry-after'], headers['set-cookie'], text]).toEqual([
       429,
       '7',
@@ -297,93 +305,93 @@ describe('the handshake of a WebSocket', () => {
     ]);
   });
 
-  test('whose token the API refuses is made again with a renewed one, once', async () => {
-    const answered = 'HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nlate';
-    refuse = (_req, socket) => {
-      refuse = undefined;
-      socket.end(answered);
+  test('a handshake whose token the API rejects is repeated once with a refreshed token', async () => {
+    const rawResponse = 'HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nlate';
+    rejectHandshake = (_req, socket) => {
+      rejectHandshake = undefined;
+      socket.end(rawResponse);
     };
-    await opened();
-    expect(arrived.map(({ headers }) => headers.authorization)).toEqual([
+    await openWebSocket();
+    expect(upstreamRequests.map(({ headers }) => headers.authorization)).toEqual([
       'Bearer the-token',
-      'Bearer a-renewed-token',
+      'Bearer refreshed-token',
     ]);
-    refuse = (_req, socket) => void socket.end(answered);
-    expect(await answerTo(dial())).toMatchObject({ status: 401, text: 'late' });
-    expect(arrived).toHaveLength(4);
+    rejectHandshake = (_req, socket) => void socket.end(rawResponse);
+    expect(await responseTo(connectClient())).toMatchObject({ status: 401, text: 'late' });
+    expect(upstreamRequests).toHaveLength(4);
   });
 
-  test('is 502 when the API is down, hangs up, or agrees to what it was not asked', async () => {
-    refuse = (_req, socket) => void socket.destroy();
-    expect(await answerTo(dial())).toMatchObject({
+  test('a handshake returns 502 when the API is down, disconnects, or sends a wrong Sec-WebSocket-Accept', async () => {
+    rejectHandshake = (_req, socket) => void socket.destroy();
+    expect(await responseTo(connectClient())).toMatchObject({
       status: 502,
       text: expect.stringContaining('upstream_unreachable'),
     });
-    refuse = (_req, socket) =>
+    rejectHandshake = (_req, socket) =>
       void socket.write(
         'HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n',
       );
-    expect((await answerTo(dial())).status).toBe(502);
+    expect((await responseTo(connectClient())).status).toBe(502);
     api.closeAllConnections();
     api.close();
     await once(api, 'close');
-    expect((await answerTo(dial())).status).toBe(502);
+    expect((await responseTo(connectClient())).status).toBe(502);
   });
 
-  test('is 504 when the API takes too long, and that is noticed by the API', async () => {
-    const gone = new Promise((resolve) => {
-      refuse = (_req, socket) => void socket.on('close', resolve);
+  test('a handshake that times out returns 504 and closes the connection to the API', async () => {
+    const apiClosed = new Promise((resolve) => {
+      rejectHandshake = (_req, socket) => void socket.on('close', resolve);
     });
-    expect(await answerTo(dial())).toMatchObject({
+    expect(await responseTo(connectClient())).toMatchObject({
       status: 504,
       text: expect.stringContaining('upstream_timeout'),
     });
-    await gone;
+    await apiClosed;
   });
 
   test.each(['end', 'destroy'] as const)(
-    'is given up at the API when the caller leaves (%s)',
-    async (leave) => {
-      let isGone = false;
-      const asked = new Promise<void>((resolve) => {
-        refuse = (_req, socket) => {
+    'when a client disconnects during the handshake (%s), the connection to the API closes',
+    async (disconnect) => {
+      let isClosed = false;
+      const handshakeReceived = new Promise<void>((resolve) => {
+        rejectHandshake = (_req, socket) => {
           socket.on('close', () => {
-            isGone = true;
+            isClosed = true;
           });
           socket.resume();
           resolve();
         };
       });
-      const client = dial();
+      const client = connectClient();
       client.once('error', () => undefined);
-      const raw = await new Promise<IncomingMessage['socket']>((resolve) => {
-        // The client's own connection, to leave with or without a reset.
+      const socket = await new Promise<IncomingMessage['socket']>((resolve) => {
+        // The client's TCP socket, to disconnect with or without a reset.
         Reflect.get(client, '_req').once('socket', resolve);
       });
-      await asked;
-      raw[leave]();
-      const begunAt = Date.now();
-      await eventually(() => isGone);
-      expect(Date.now() - begunAt).toBeLessThan(timeoutMs - 50);
+      await handshakeReceived;
+      socket[disconnect]();
+      const startedAt = Date.now();
+      await eventually(() => isClosed);
+      expect(Date.now() - startedAt).toBeLessThan(timeoutMs - 50);
       expect(lines.some((line) => line.includes('a request failed'))).toBe(false);
     },
   );
 
-  test('behind a request whose answer is not out yet ends the connection', async () => {
+  test('a handshake pipelined behind an unanswered request closes the connection', async () => {
     const socket = connect(portOf(gateway), '127.0.0.1');
     const common = `Host: x\r\nCookie: session=alice\r\n`;
     socket.write(`POST /api/plain HTTP/1.1\r\n${common}Content-Length: 2\r\n\r\nab`);
     socket.write(`GET /api/echo HTTP/1.1\r\n${common}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`);
     socket.resume();
     await once(socket, 'close');
-    expect(arrived).toEqual([]);
-    expect((await answerTo(dial())).status).toBe(101); // and the server goes on
+    expect(upstreamRequests).toEqual([]);
+    expect((await responseTo(connectClient())).status).toBe(101); // the server still accepts handshakes
   });
 });
 
-describe('an upgrade to something else is ignored', () => {
+describe('an upgrade to another protocol', () => {
   test.each(['h2c', 'TLS/1.0', 'websocket, h2c'])(
-    'to %s: the request is answered as if it had not asked',
+    'Upgrade: %s is ignored, and the request gets its usual response',
     async (token) => {
       const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
       const body = 'x'.repeat(90_000);
@@ -419,8 +427,8 @@ describe('an upgrade to something else is ignored', () => {
 });
 
 describe('an open WebSocket', () => {
-  test('passes 1,000 messages each way in order, text as text and binary as binary', async () => {
-    const client = await opened();
+  test('1,000 messages pass in each direction in order, text as text and binary as binary', async () => {
+    const client = await openWebSocket();
     const got: string[] = [];
     client.on('message', (data, isBinary) => got.push(`${isBinary} ${data}`));
     for (let n = 0; n < 1_000; n += 1) client.send(n % 2 ? `${n}` : Buffer.from(`${n}`));
@@ -431,8 +439,8 @@ describe('an open WebSocket', () => {
   test.each([
     ['upstream to client', () => upstream, (client: WebSocket) => client],
     ['client to upstream', (client: WebSocket) => client, () => upstream],
-  ])('holds up whoever sends more than the other takes: 64 MB, %s', async (_way, senderOf, readerOf) => {
-    const client = await opened();
+  ])('backpressure stops a fast sender: 64 MB, %s', async (_direction, senderOf, readerOf) => {
+    const client = await openWebSocket();
     const [sender, reader] = [senderOf(client), readerOf(client)];
     upstream.removeAllListeners('message'); // no echo
     const chunk = Buffer.alloc(64 * 1024, 7);
@@ -443,7 +451,7 @@ describe('an open WebSocket', () => {
       for (; sent < chunks; sent += 1) await new Promise((done) => sender.send(chunk, done));
     })();
     await delay(1_000);
-    expect(sent).toBeLessThan(chunks / 4); // what fits into the buffers on the way
+    expect(sent).toBeLessThan(chunks / 4); // what fits into the buffers in between
     let received = 0;
     reader.on('message', (data: Buffer) => {
       received += data.length;
@@ -457,100 +465,103 @@ describe('an open WebSocket', () => {
     [1000, 'bye', '1000 bye'],
     [4001, 'ours', '4001 ours'],
     [undefined, undefined, '1005'],
-  ])('passes the closing code %p on, both ways', async (code, reason, seen) => {
-    for (const leavesFirst of ['client', 'upstream']) {
-      const client = await opened();
-      const [leaver, other] = leavesFirst === 'client' ? [client, upstream] : [upstream, client];
-      leaver.close(code, reason);
-      expect(await closing(other)).toBe(seen);
+  ])('close code %p passes in both directions', async (code, reason, seen) => {
+    for (const first of ['client', 'upstream']) {
+      const client = await openWebSocket();
+      const [closer, other] = first === 'client' ? [client, upstream] : [upstream, client];
+      closer.close(code, reason);
+      expect(await closeOf(other)).toBe(seen);
     }
   });
 
-  test('ends when either side vanishes', async () => {
-    const client = await opened();
+  test('when the client disappears, the API gets 1001; when the API disappears, the client gets 1011', async () => {
+    const client = await openWebSocket();
     client.terminate();
-    expect(await closing(upstream)).toBe('1001');
-    const another = await opened();
+    expect(await closeOf(upstream)).toBe('1001');
+    const another = await openWebSocket();
     upstream.terminate();
-    expect(await closing(another)).toBe('1011');
+    expect(await closeOf(another)).toBe('1011');
   });
 
-  test('ends with 1009 for a message of more than 16 MiB, which does not reach the API', async () => {
-    const client = await opened();
+  test('a message over 16 MiB closes the WebSocket with 1009 and does not reach the API', async () => {
+    const client = await openWebSocket();
     let reached = 0;
     upstream.on('message', () => {
       reached += 1;
     });
-    const [seen, seenUpstream] = [closing(client), closing(upstream)];
+    const [seen, seenUpstream] = [closeOf(client), closeOf(upstream)];
     client.send(Buffer.alloc(16 * 1024 * 1024 + 1));
     expect(await Promise.all([seen, seenUpstream])).toEqual(['1009', '1001']);
     expect(reached).toBe(0);
   });
 
-  test('ends with 1008 on both sides when its session ends, and a client that does not answer is cut off', async () => {
-    const [client, mute] = [await opened(), await opened()];
-    const mutes = upstream;
-    mute.pause();
-    const goodbyes = Promise.all([closing(client), closing(mutes)]);
-    const begunAt = Date.now();
+  test('the end of a session closes both sides with 1008, even if a client does not answer the close frame', async () => {
+    const [client, silentClient] = [await openWebSocket(), await openWebSocket()];
+    const silentUpstream = upstream;
+    silentClient.pause();
+    const closeFrames = Promise.all([closeOf(client), closeOf(silentUpstream)]);
+    const startedAt = Date.now();
     endSession('bob');
     endSession('alice');
-    expect(await goodbyes).toEqual(['1008 session_ended', '1008 session_ended']);
+    expect(await closeFrames).toEqual(['1008 session_ended', '1008 session_ended']);
     await eventually(() => lines.filter((line) => line.includes('"status":101')).length === 2); // both connections are closed
-    expect(Date.now() - begunAt).toBeLessThan(1_000);
+    expect(Date.now() - startedAt).toBeLessThan(1_000);
   });
 
-  test('ends with 1001 at shutdown', async () => {
-    const client = await opened();
+  test('shutdown closes open and new WebSockets with 1001', async () => {
+    const client = await openWebSocket();
     streams.closeAll();
-    expect(await closing(client)).toBe('1001 shutdown');
-    expect(await closing(await dialled())).toBe('1001 shutdown'); // one that comes later, too
+    expect(await closeOf(client)).toBe('1001 shutdown');
+    expect(await closeOf(await connectLate())).toBe('1001 shutdown'); // opened after the shutdown
 
-    async function dialled() {
-      const late = dial();
+    async function connectLate() {
+      const late = connectClient();
       await once(late, 'open');
       return late;
     }
   });
 
-  test('is forgotten by its session when it is over', async () => {
-    const forgotten = jest.fn();
+  test('a WebSocket that closes is removed from the open streams of its session', async () => {
+    const onForget = jest.fn();
     const { register } = streams;
     Object.assign(streams, {
       register: (...args: Parameters<typeof register>) => {
         const forget = register(...args);
         return () => {
-          forgotten();
+          onForget();
           forget();
         };
       },
     });
-    const client = await opened();
+    const client = await openWebSocket();
     client.close();
-    await eventually(() => forgotten.mock.calls.length === 1);
+    await eventually(() => onForget.mock.calls.length === 1);
   });
 
-  test('a side that is silent, pings among it, is taken for gone', async () => {
-    const beats: (() => void)[] = [];
-    const spy = jest.spyOn(globalThis, 'setInterval').mockImplementation(((beat: () => void, ms: number) => {
+  test('a peer that does not answer pings is disconnected', async () => {
+    const heartbeats: (() => void)[] = [];
+    const spy = jest.spyOn(globalThis, 'setInterval').mockImplementation(((
+      heartbeat: () => void,
+      ms: number,
+    ) => {
       expect(ms).toBe(30_000);
-      beats.push(beat);
+      heartbeats.push(heartbeat);
       return { unref() {} };
     }) as unknown as typeof setInterval);
-    const client = await opened();
+    const client = await openWebSocket();
     spy.mockRestore();
     const pinged = Promise.all([once(client, 'ping'), once(upstream, 'ping')]);
-    for (const beat of beats) beat();
+    for (const heartbeat of heartbeats) heartbeat();
     await pinged;
-    const left = closing(client);
-    upstream.pause(); // it answers no ping any more
-    await delay(50); // until the pong that was on its way is there
+    const closed = closeOf(client);
+    upstream.pause(); // answers no more pings
+    await delay(50); // a pong may still be on its way
     for (let n = 0; n < 3; n += 1) {
-      const answered = n < 2 ? once(client, 'ping') : undefined;
-      for (const beat of beats) beat();
-      await answered;
+      const nextPing = n < 2 ? once(client, 'ping') : undefined;
+      for (const heartbeat of heartbeats) heartbeat();
+      await nextPing;
       await delay(20);
     }
-    expect(await left).toBe('1011');
+    expect(await closed).toBe('1011');
   });
 });

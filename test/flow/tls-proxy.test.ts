@@ -3,7 +3,7 @@ import { createWorld, type World } from '../support/world.ts';
 
 const publicOrigin = 'https://app.example.test';
 
-describe('behind a proxy that ends TLS', () => {
+describe('behind a TLS-terminating proxy', () => {
   let world: World;
   beforeAll(async () => {
     world = await createWorld({ publicOrigin, env: { TRUST_PROXY: 'loopback' } });
@@ -12,25 +12,25 @@ describe('behind a proxy that ends TLS', () => {
   const browserBehind = (headers: Record<string, string>) =>
     new Browser(publicOrigin, undefined, { to: world.latchkey.origin, headers });
 
-  test('a person signs in and out, with cookies that are secure and tied to this host', async () => {
+  test('a user signs in and out with Secure __Host- cookies', async () => {
     const browser = browserBehind({ host: 'app.example.test', 'x-forwarded-proto': 'https' });
     const page = await world.signIn(browser);
     expect(page.url).toBe(`${publicOrigin}/profile`);
     expect(page.text).toContain('alice');
     expect(page.headers['strict-transport-security']).toContain('max-age=');
-    const set = browser.exchanges.flatMap(({ url, got }) =>
+    const setCookies = browser.exchanges.flatMap(({ url, got }) =>
       url.startsWith(publicOrigin) ? (JSON.parse(got.split('\n')[1]!)['set-cookie'] ?? []) : [],
     );
-    expect(set.some((each: string) => each.startsWith('__Host-latchkey='))).toBe(true);
-    for (const each of set)
+    expect(setCookies.some((each: string) => each.startsWith('__Host-latchkey='))).toBe(true);
+    for (const each of setCookies)
       expect(each).toMatch(/^__Host-latchkey(-login)?=.*; Path=\/; .*HttpOnly; Secure; SameSite=Lax$/);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
-    const out = await browser.step('/auth/logout', { method: 'POST', from: publicOrigin });
-    expect(out.status).toBe(303);
+    const signedOut = await browser.step('/auth/logout', { method: 'POST', from: publicOrigin });
+    expect(signedOut.status).toBe(303);
     expect(await browser.cookie('__Host-latchkey')).toBeUndefined();
   });
 
-  test('the public origin comes from the configuration, whatever Host and X-Forwarded-Host say', async () => {
+  test('the public origin comes from the configuration, not from Host or X-Forwarded-Host', async () => {
     const browser = browserBehind({
       host: 'evil.example',
       'x-forwarded-host': 'evil.example',
@@ -46,7 +46,7 @@ describe('behind a proxy that ends TLS', () => {
     expect((await browser.fetch('/api/profile')).text).not.toContain('evil.example');
   });
 
-  test('a proxy that does not say https ends in an error that names it in the log, not in a lost cookie', async () => {
+  test('without X-Forwarded-Proto: https from the proxy, sign-in returns 500 and the log names the header', async () => {
     const browser = browserBehind({ host: 'app.example.test' });
     const page = await world.signIn(browser);
     expect(page.status).toBe(500);

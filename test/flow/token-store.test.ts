@@ -18,8 +18,8 @@ import {
 import { createGate } from '../support/latch.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
-const ended: string[] = [];
-const ends = { publish: (id: string) => void ended.push(id) };
+const endedSessions: string[] = [];
+const sessionEndEvents = { publish: (id: string) => void endedSessions.push(id) };
 const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
 let offsetMs = 0;
 const now = () => Date.now() + offsetMs;
@@ -31,12 +31,12 @@ beforeAll(() => {
   redis = new Redis(process.env.TEST_REDIS_URL!, { enableAutoPipelining: true });
 });
 afterAll(() => redis.quit());
-/** Connections of single tests, let go of however the test ends. */
+/** Connections of single tests, closed after each test even if it fails. */
 const connections: Redis[] = [];
 beforeEach(() => {
   offsetMs = 0;
   logged.length = 0;
-  ended.length = 0;
+  endedSessions.length = 0;
 });
 afterEach(() => {
   for (const each of connections.splice(0)) each.disconnect();
@@ -56,7 +56,7 @@ const record = (accessToken: string): TokenRecord => ({
   user: { sub: 'alice' },
   signedInAt: now(),
 });
-const renamed = (accessToken: string) => async (newest: TokenRecord) => ({
+const withAccessToken = (accessToken: string) => async (newest: TokenRecord) => ({
   ...newest,
   tokens: tokens(accessToken),
 });
@@ -68,14 +68,14 @@ const redisStore = (options: { secrets?: Secret[]; redis?: Redis; lifetime?: Lif
     waitForReplicas: async () => {},
     secrets,
     lifetime,
-    sessionEndEvents: ends,
+    sessionEndEvents,
     now,
     log,
     ...options,
   });
 
 describe.each([
-  ['memory', () => createMemoryTokenStore(lifetime, now, ends)],
+  ['memory', () => createMemoryTokenStore(lifetime, now, sessionEndEvents)],
   ['Redis', () => redisStore()],
 ])('the token store in %s', (_name, create) => {
   let store: TokenStore;
@@ -85,26 +85,26 @@ describe.each([
     id = randomUUID();
   });
 
-  test('returns what was put, whole', async () => {
+  test('get returns the stored record unchanged', async () => {
     const put = record('a');
     await store.put(id, put);
     expect(await store.get(id)).toEqual(put);
     expect(await store.get(randomUUID())).toBeUndefined();
   });
 
-  test('an update gets the newest record and leaves what it returns', async () => {
+  test('update passes the newest record to its callback and stores what the callback returns', async () => {
     await store.put(id, record('a'));
     const seen: unknown[] = [];
-    const left = await store.update(id, async (newest) => {
+    const stored = await store.update(id, async (newest) => {
       seen.push(accessOf(newest));
       return { ...newest, tokens: tokens('b') };
     });
     expect(seen).toEqual(['a']);
-    expect(accessOf(left)).toBe('b');
+    expect(accessOf(stored)).toBe('b');
     expect(accessOf(await store.get(id))).toBe('b');
   });
 
-  test('an update without a record does nothing, so nothing is brought back', async () => {
+  test('update without a record does not call its callback, and restores nothing', async () => {
     let calls = 0;
     const change = async (newest: TokenRecord) => {
       calls += 1;
@@ -114,38 +114,40 @@ describe.each([
     expect(calls).toBe(0);
     await store.put(id, record('a'));
     await store.take(id);
-    expect(await store.update(id, renamed('b'))).toBeUndefined();
+    expect(await store.update(id, withAccessToken('b'))).toBeUndefined();
     expect(await store.get(id)).toBeUndefined();
   });
 
-  test('an update that returns nothing removes the record', async () => {
+  test('update removes the record when its callback returns undefined', async () => {
     await store.put(id, record('a'));
     expect(await store.update(id, async () => undefined)).toBeUndefined();
     expect(await store.get(id)).toBeUndefined();
   });
 
-  test('tells of each session that it ends, and of no other', async () => {
+  test('the store publishes an event for every session it ends, and only those', async () => {
     await store.put(id, record('a'));
-    await store.update(id, renamed('b'));
-    await store.update(id, () => Promise.reject(new Error('the provider is away'))).catch(() => undefined);
-    expect(ended).toEqual([]);
+    await store.update(id, withAccessToken('b'));
+    await store
+      .update(id, () => Promise.reject(new Error('the provider is unavailable')))
+      .catch(() => undefined);
+    expect(endedSessions).toEqual([]);
     await store.update(id, async () => undefined);
-    expect(ended).toEqual([id]);
+    expect(endedSessions).toEqual([id]);
     const another = randomUUID();
     await store.put(another, record('a'));
     await store.take(another);
-    expect(ended).toEqual([id, another]);
+    expect(endedSessions).toEqual([id, another]);
   });
 
-  test('an update that fails changes nothing, and the failure arrives as it was', async () => {
+  test('update rejects with the error of its callback and leaves the record unchanged', async () => {
     await store.put(id, record('a'));
-    const failure = new Error('the provider is away');
+    const failure = new Error('the provider is unavailable');
     await expect(store.update(id, () => Promise.reject(failure))).rejects.toBe(failure);
     expect(accessOf(await store.get(id))).toBe('a');
-    expect(accessOf(await store.update(id, renamed('b')))).toBe('b'); // and nothing stays locked
+    expect(accessOf(await store.update(id, withAccessToken('b')))).toBe('b'); // the lock was released
   });
 
-  test('updates of one session come one after another, each seeing the one before', async () => {
+  test('updates of one session run one after another, each with the record of the one before', async () => {
     await store.put(id, record('0'));
     let running = 0;
     await Promise.all(
@@ -162,28 +164,28 @@ describe.each([
     expect(accessOf(await store.get(id))).toBe('10');
   });
 
-  test('updates of different sessions do not wait for each other', async () => {
+  test('updates of different sessions run concurrently', async () => {
     const other = randomUUID();
     await store.put(id, record('a'));
     await store.put(other, record('b'));
     const { opened: hold, open: release } = createGate();
-    const held = store.update(id, async (newest) => {
+    const pending = store.update(id, async (newest) => {
       await hold;
       return newest;
     });
-    expect(accessOf(await store.update(other, renamed('c')))).toBe('c');
+    expect(accessOf(await store.update(other, withAccessToken('c')))).toBe('c');
     release();
-    await held;
+    await pending;
   });
 
-  test('take removes the record, and the second take finds none', async () => {
+  test('take removes the record, and a second take finds none', async () => {
     await store.put(id, record('a'));
     expect(accessOf(await store.take(id))).toBe('a');
     expect(await store.take(id)).toBeUndefined();
     expect(await store.get(id)).toBeUndefined();
   });
 
-  test('take waits for an update under way and takes what that update leaves', async () => {
+  test('take waits for a running update and returns the record that it stored', async () => {
     await store.put(id, record('a'));
     const { opened: hold, open: release } = createGate();
     const { opened: started, open: begun } = createGate();
@@ -200,15 +202,15 @@ describe.each([
     expect(await store.get(id)).toBeUndefined();
   });
 
-  test('a session that was ended is never brought back, by nobody', async () => {
+  test('an ended session can never be restored', async () => {
     await store.put(id, record('a'));
     await store.take(id);
     await expect(store.put(id, record('b'))).rejects.toMatchObject({ code: 'login_required' });
-    expect(await store.update(id, renamed('b'))).toBeUndefined();
+    expect(await store.update(id, withAccessToken('b'))).toBeUndefined();
     expect(await store.get(id)).toBeUndefined();
   });
 
-  test('an update that takes too long does not hold up take, and what it brings is refused', async () => {
+  test('take does not wait for an update that takes too long, whose result is then discarded', async () => {
     await store.put(id, record('a'));
     const { opened: hold, open: release } = createGate();
     const { opened: started, open: begun } = createGate();
@@ -224,7 +226,7 @@ describe.each([
     expect(await store.get(id)).toBeUndefined();
   });
 
-  test("a failure is everyone's answer for as long as it says, and the record is as it was", async () => {
+  test('a failed update rejects for all callers until its retry time, and the record is unchanged', async () => {
     await store.put(id, record('a'));
     let calls = 0;
     const failing = async () => {
@@ -232,24 +234,24 @@ describe.each([
       await delay(20);
       throw new AppError('temporarily_unavailable', { retryAfterSeconds: 7 });
     };
-    const outcomes = await Promise.allSettled([1, 2, 3].map(() => store.update(id, failing)));
-    for (const outcome of outcomes)
-      expect(outcome).toMatchObject({ reason: { code: 'temporarily_unavailable', retryAfterSeconds: 7 } });
+    const results = await Promise.allSettled([1, 2, 3].map(() => store.update(id, failing)));
+    for (const result of results)
+      expect(result).toMatchObject({ reason: { code: 'temporarily_unavailable', retryAfterSeconds: 7 } });
     expect(calls).toBe(1);
     expect(accessOf(await store.get(id))).toBe('a');
     offsetMs = 7_001;
-    expect(accessOf(await store.update(id, renamed('b')))).toBe('b');
+    expect(accessOf(await store.update(id, withAccessToken('b')))).toBe('b');
   });
 
-  test('a record is over at its absolute limit, however much it was used', async () => {
+  test('a record expires at its absolute limit, however often it is used', async () => {
     await store.put(id, { ...record('a'), signedInAt: now() - (lifetime.absoluteSeconds - 5) * 1000 });
     expect(await store.get(id, { touch: true })).toBeDefined();
     offsetMs = 5_000;
     expect(await store.get(id)).toBeUndefined();
-    expect(await store.update(id, renamed('b'))).toBeUndefined();
+    expect(await store.update(id, withAccessToken('b'))).toBeUndefined();
   });
 
-  test('tells when the session sessionEndEvents: idle time from its last use, never past the absolute limit', async () => {
+  test('endsAt returns the end of the idle time, but never later than the absolute limit', async () => {
     const put = record('a');
     await store.put(id, put);
     const idleEnd = (await store.endsAt(id))!;
@@ -261,8 +263,8 @@ describe.each([
 });
 
 describe('the token store in memory', () => {
-  test('a session that is not used ends; use puts its end off, at most once a minute; looking does not', async () => {
-    const store = createMemoryTokenStore(lifetime, now, ends);
+  test('an idle session expires; get extends it only with slide, at most once a minute', async () => {
+    const store = createMemoryTokenStore(lifetime, now, sessionEndEvents);
     await store.put('s', record('a'));
     offsetMs = 70_000;
     await store.get('s');
@@ -279,36 +281,36 @@ describe('the token store in memory', () => {
 describe('the token store in Redis', () => {
   const key = (id: string) => `{sess:${id}}:tokens`;
 
-  test('use puts off the end of both keys of a session, once a minute; looking does not', async () => {
+  test('get extends both keys of a session only with slide, at most once a minute', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
     await redis.set(`sess:${id}`, '{}');
     const shorten = () => Promise.all([redis.pexpire(key(id), 5_000), redis.pexpire(`sess:${id}`, 5_000)]);
-    const left = async () => Promise.all([redis.pttl(key(id)), redis.pttl(`sess:${id}`)]);
+    const timesToLive = async () => Promise.all([redis.pttl(key(id)), redis.pttl(`sess:${id}`)]);
     await shorten();
     await store.get(id);
-    for (const each of await left()) expect(each).toBeLessThanOrEqual(5_000);
+    for (const each of await timesToLive()) expect(each).toBeLessThanOrEqual(5_000);
     await store.get(id, { touch: true });
-    for (const each of await left()) expect(each).toBeGreaterThan(95_000);
+    for (const each of await timesToLive()) expect(each).toBeGreaterThan(95_000);
     await shorten();
     await store.get(id, { touch: true });
-    for (const each of await left()) expect(each).toBeLessThanOrEqual(5_000);
+    for (const each of await timesToLive()) expect(each).toBeLessThanOrEqual(5_000);
     offsetMs = 60_000;
     await store.get(id, { touch: true });
-    for (const each of await left()) expect(each).toBeGreaterThan(95_000);
+    for (const each of await timesToLive()) expect(each).toBeGreaterThan(95_000);
   });
 
-  test('an update leaves the end of the session as it was', async () => {
+  test('an update does not extend the session', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
     await redis.pexpire(key(id), 5_000);
-    await store.update(id, renamed('b'));
+    await store.update(id, withAccessToken('b'));
     expect(await redis.pttl(key(id))).toBeLessThanOrEqual(5_000);
   });
 
-  test('holds nothing that can be read, and a record moved to another session opens there for nobody', async () => {
+  test('records are sealed and cannot be unsealed under another session id', async () => {
     const store = redisStore();
     const [id, other] = [randomUUID(), randomUUID()];
     await store.put(id, record('very-secret-token'));
@@ -322,18 +324,18 @@ describe('the token store in Redis', () => {
     expect(logged.join()).toContain('cannot decrypt a token record');
   });
 
-  test('a new first secret seals, an old one still opens, a foreign one does not', async () => {
+  test('records are sealed with the first secret and unsealed with any configured one', async () => {
     const id = randomUUID();
     await redisStore().put(id, record('a'));
     const newer = new Secret('another-secret-of-these-tests-456789');
     const rotated = redisStore({ secrets: [newer, ...secrets] });
     expect(accessOf(await rotated.get(id))).toBe('a');
-    await rotated.update(id, renamed('b'));
+    await rotated.update(id, withAccessToken('b'));
     expect(accessOf(await redisStore({ secrets: [newer] }).get(id))).toBe('b');
     expect(await redisStore().get(id)).toBeUndefined();
   });
 
-  test('across instances updates come one after another, and an update outlives its first lease', async () => {
+  test('updates on two instances run one after another, and a long update extends its lease', async () => {
     const second = new Redis(process.env.TEST_REDIS_URL!);
     connections.push(second);
     const [one, two] = [redisStore(), redisStore({ redis: second })];
@@ -354,17 +356,17 @@ describe('the token store in Redis', () => {
     expect(accessOf(await one.get(id))).toBe('0++');
   }, 15_000);
 
-  test('who outlived the lease is told before anything is sent, and keeps it for longer once it is', async () => {
+  test('confirmAndExtend rejects when the lease is lost, and otherwise extends it', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
     const lease = `{sess:${id}}:lease`;
-    const heldUp = store.update(id, async (newest, confirmAndExtend) => {
+    const delayed = store.update(id, async (newest, confirmAndExtend) => {
       await redis.del(lease);
       await confirmAndExtend();
       return newest;
     });
-    await expect(heldUp).rejects.toBeInstanceOf(LeaseLostError);
+    await expect(delayed).rejects.toBeInstanceOf(LeaseLostError);
     await store.update(id, async (newest, confirmAndExtend) => {
       expect(await redis.pttl(lease)).toBeLessThanOrEqual(2_000);
       await confirmAndExtend();
@@ -373,29 +375,29 @@ describe('the token store in Redis', () => {
     });
   });
 
-  test('who outlived the lease cannot write over what came after it', async () => {
+  test('an update that lost its lease cannot overwrite a newer record or restore a removed one', async () => {
     const [one, two] = [redisStore(), redisStore()];
     const id = randomUUID();
     await one.put(id, record('a'));
-    const left = await one.update(id, async (newest) => {
-      await redis.del(`{sess:${id}}:lease`); // as if this process had been held up for longer than its lease
-      await two.update(id, renamed('newer'));
+    const stored = await one.update(id, async (newest) => {
+      await redis.del(`{sess:${id}}:lease`); // as if this process had paused for longer than its lease
+      await two.update(id, withAccessToken('newer'));
       return { ...newest, tokens: tokens('older') };
     });
-    expect(accessOf(left)).toBe('newer');
+    expect(accessOf(stored)).toBe('newer');
     expect(accessOf(await one.get(id))).toBe('newer');
-    const gone = await one.update(id, async (newest) => {
+    const removed = await one.update(id, async (newest) => {
       await redis.del(`{sess:${id}}:lease`);
       await two.take(id);
-      return { ...newest, tokens: tokens('back from the dead') };
+      return { ...newest, tokens: tokens('restored') };
     });
-    expect(gone).toBeUndefined();
+    expect(removed).toBeUndefined();
     expect(await one.get(id)).toBeUndefined();
   });
 
-  test('what a refresh brought is written as soon as the store is back, and nobody spends the old token meanwhile', async () => {
+  test('refreshed tokens are written as soon as Redis recovers, and until then no update uses the old ones', async () => {
     let isFull = false;
-    const filling = new Proxy(redis, {
+    const failingRedis = new Proxy(redis, {
       get(target, name) {
         const value = Reflect.get(target, name);
         if (typeof value !== 'function') return value;
@@ -403,7 +405,7 @@ describe('the token store in Redis', () => {
         return value.bind(target);
       },
     });
-    const store = redisStore({ redis: filling });
+    const store = redisStore({ redis: failingRedis });
     const id = randomUUID();
     await store.put(id, record('a'));
     const update = store.update(id, async (newest) => {
@@ -411,50 +413,50 @@ describe('the token store in Redis', () => {
       return { ...newest, tokens: tokens('b') };
     });
     await expect(update).rejects.toMatchObject({ code: 'temporarily_unavailable' });
-    let asked = 0;
+    let calls = 0;
     const next = store.update(id, async (newest) => {
-      asked += 1;
+      calls += 1;
       return newest;
     });
-    await expect(next).rejects.toMatchObject({ code: 'temporarily_unavailable' }); // at once
-    expect(asked).toBe(0);
+    await expect(next).rejects.toMatchObject({ code: 'temporarily_unavailable' }); // immediately
+    expect(calls).toBe(0);
     isFull = false;
     while (accessOf(await store.get(id)) !== 'b') await delay(20);
-    let changed: TokenRecord | undefined;
-    while (!changed) changed = await store.update(id, renamed('c')).catch(() => undefined); // the writer hears of it last
+    let changed: TokenRecord | undefined; // rejected until the store learns that its retried write succeeded
+    while (!changed) changed = await store.update(id, withAccessToken('c')).catch(() => undefined);
     expect(accessOf(changed)).toBe('c');
   });
 
-  test('after Redis has come back nobody refreshes for a moment, in which what was granted before is written', async () => {
+  test('after a reconnect, updates are rejected for a moment so that tokens obtained before can be written', async () => {
     const own = new Redis(process.env.TEST_REDIS_URL!);
     connections.push(own);
     await own.ping();
     const store = redisStore({ redis: own });
     const id = randomUUID();
     await store.put(id, record('a'));
-    const isBack = once(own, 'ready');
+    const reconnected = once(own, 'ready');
     own.disconnect(true);
-    await isBack;
-    let asked = 0;
+    await reconnected;
+    let calls = 0;
     const change = async (newest: TokenRecord) => {
-      asked += 1;
+      calls += 1;
       return newest;
     };
     await expect(store.update(id, change)).rejects.toMatchObject({ code: 'temporarily_unavailable' });
-    expect(asked).toBe(0);
-    expect(accessOf(await store.get(id))).toBe('a'); // who has a valid token is served all the while
+    expect(calls).toBe(0);
+    expect(accessOf(await store.get(id))).toBe('a'); // reading the record works meanwhile
     await delay(1_600);
-    expect(accessOf(await store.update(id, renamed('b')))).toBe('b');
+    expect(accessOf(await store.update(id, withAccessToken('b')))).toBe('b');
   });
 
-  test('a write that too few replicas have is warned of, and none is asked for when none are wanted', async () => {
+  test('a write confirmed by too few replicas is logged as a warning; with 0 required replicas nothing is logged', async () => {
     await createReplicaWait(redis, 0, log)();
     expect(logged).toEqual([]);
     await createReplicaWait(redis, 1, log)(); // this Redis has no replica
     expect(logged.join()).toContain('not confirmed by enough Redis replicas');
   });
 
-  test('a session with a short idle time slides often enough to live while it is used', async () => {
+  test('a session with a short idle time is extended often enough to continue while it is used', async () => {
     const store = redisStore({ lifetime: { idleSeconds: 2, absoluteSeconds: 1000 } });
     const id = randomUUID();
     await store.put(id, record('a'));
@@ -466,7 +468,7 @@ describe('the token store in Redis', () => {
     expect(await store.get(id, { touch: true })).toBeUndefined();
   });
 
-  test('nothing of a session is kept past its absolute limit', async () => {
+  test('no key of a session outlives the absolute limit', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, { ...record('a'), signedInAt: now() - (lifetime.absoluteSeconds - 5) * 1000 });
@@ -475,18 +477,18 @@ describe('the token store in Redis', () => {
     for (const each of [key(id), `sess:${id}`]) expect(await redis.pttl(each)).toBeLessThanOrEqual(5_000);
   });
 
-  test('a store that is away is unavailable, never absent', async () => {
-    const away = new Redis('redis://127.0.0.1:1', {
+  test('an unreachable store rejects with temporarily_unavailable and never returns "no record"', async () => {
+    const unreachable = new Redis('redis://127.0.0.1:1', {
       lazyConnect: true,
       enableOfflineQueue: false,
       retryStrategy: () => null,
     });
-    away.on('error', () => undefined);
-    const store = redisStore({ redis: away });
+    unreachable.on('error', () => undefined);
+    const store = redisStore({ redis: unreachable });
     const calls = [
       store.get('x'),
       store.put('x', record('a')),
-      store.update('x', renamed('b')),
+      store.update('x', withAccessToken('b')),
       store.take('x'),
       store.endsAt('x'),
     ];
@@ -495,6 +497,6 @@ describe('the token store in Redis', () => {
       expect(error).toBeInstanceOf(AppError);
       expect(error).toMatchObject({ code: 'temporarily_unavailable', status: 503 });
     }
-    away.disconnect();
+    unreachable.disconnect();
   });
 });

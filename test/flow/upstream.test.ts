@@ -6,13 +6,13 @@ import { createWorld, type World } from '../support/world.ts';
 const refreshes = (world: World) => world.grants.filter((each) => each === 'refresh_token').length;
 const json = { 'content-type': 'application/json' };
 
-/** The provider ends one access token before its time, as an administrator there can; the grant stands. */
+/** Revokes one access token at the provider, as an administrator could; the grant stays valid. */
 async function revoke(world: World, token: string): Promise<void> {
   await (await world.provider.provider.AccessToken.find(token))!.destroy();
   expect(await world.isActive(token)).toBe(false);
 }
 
-describe('an access token the API refuses', () => {
+describe('an access token that the API rejects', () => {
   let world: World;
   let browser: Browser;
   beforeEach(async () => {
@@ -22,20 +22,20 @@ describe('an access token the API refuses', () => {
   });
   afterEach(() => world.close());
 
-  test('that was revoked at the provider is renewed, and the person sees nothing of it', async () => {
+  test('an access token revoked at the provider is refreshed, and the user gets the requested response', async () => {
     await revoke(world, world.issued.access[0]!);
-    const answer = await browser.fetch('/api/data');
-    expect([answer.status, refreshes(world)]).toEqual([200, 1]);
+    const response = await browser.fetch('/api/data');
+    expect([response.status, refreshes(world)]).toEqual([200, 1]);
     expect(world.apiFaults.count(/data/)).toBe(2);
     expect((await browser.fetch('/api/data')).status).toBe(200);
     expect(refreshes(world)).toBe(1);
-    world.clock.advance(30); // sooner, it would not seem to be the token that the API minds
+    world.clock.advance(30); // a token refreshed more recently would not be replaced again
     await revoke(world, world.issued.access[1]!);
     expect((await browser.go('/profile')).text).toContain('Alice Liddell');
     expect(refreshes(world)).toBe(2);
   });
 
-  test('costs one grant, however many calls find out at once or while it is renewed', async () => {
+  test('50 API calls with a rejected token, before and during its refresh, cause one refresh', async () => {
     await revoke(world, world.issued.access[0]!);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 100 });
     const calls = Array.from({ length: 50 }, async (_, call) => {
@@ -46,7 +46,7 @@ describe('an access token the API refuses', () => {
     expect(refreshes(world)).toBe(1);
   });
 
-  test('is renewed once by two instances that find out at once', async () => {
+  test('50 API calls with a rejected token on two instances cause one refresh', async () => {
     const second = await world.secondInstance();
     const cookie = await browser.jar.getCookieString(world.origin);
     await revoke(world, world.issued.access[0]!);
@@ -57,7 +57,7 @@ describe('an access token the API refuses', () => {
     expect(refreshes(world)).toBe(1);
   });
 
-  test('lets a small body be sent once more, and only once', async () => {
+  test('a request with a small body is sent again after the refresh, exactly once', async () => {
     await revoke(world, world.issued.access[0]!);
     const sent = await browser.fetch('/api/data', {
       method: 'POST',
@@ -69,33 +69,33 @@ describe('an access token the API refuses', () => {
     expect(items.filter(({ title }) => title === 'Grow')).toHaveLength(1);
   });
 
-  test('asks for a streamed body again, and then takes it', async () => {
+  test('a request with a streamed body gets 401 token_renewed, and succeeds when the client sends it again', async () => {
     await revoke(world, world.issued.access[0]!);
     const body = JSON.stringify({ title: 'x'.repeat(70_000) });
     const send = () => browser.fetch('/api/data', { method: 'POST', headers: json, body });
-    const refused = await send();
-    expect(refused.status).toBe(401);
-    expect(refused.json()).toEqual({
+    const rejected = await send();
+    expect(rejected.status).toBe(401);
+    expect(rejected.json()).toEqual({
       error: 'token_renewed',
       message: expect.any(String),
-      request_id: refused.headers['x-request-id'],
+      request_id: rejected.headers['x-request-id'],
       retryable: true,
     });
     expect([(await send()).status, refreshes(world)]).toEqual([201, 1]);
   });
 
-  test('is not renewed again and again for an API that refuses every token', async () => {
+  test('an API that rejects every token causes a single refresh, and its 401 is passed through', async () => {
     const body = '{"error":"its own words"}';
     world.apiFaults.set({ answer: { status: 401, headers: json, body } });
     for (let call = 0; call < 5; call += 1) {
-      const answer = await browser.fetch('/api/data');
-      expect([answer.status, answer.text]).toEqual([401, body]);
+      const response = await browser.fetch('/api/data');
+      expect([response.status, response.text]).toEqual([401, body]);
     }
     expect(refreshes(world)).toBe(1);
     expect(world.apiFaults.count(/data/)).toBe(6);
   });
 
-  test('is not renewed in turn by instances that each find an API refusing every token', async () => {
+  test("two instances do not keep replacing each other's token when the API rejects every token", async () => {
     const second = await world.secondInstance();
     const cookie = await browser.jar.getCookieString(world.origin);
     world.apiFaults.set({ answer: { status: 401, headers: json, body: '{}' } });
@@ -106,15 +106,15 @@ describe('an access token the API refuses', () => {
     expect(refreshes(world)).toBe(1);
   });
 
-  test('is 503 while the provider cannot renew it, and the login stands', async () => {
+  test('when the API rejects the token during a provider outage, the user gets 503 and the session continues', async () => {
     await revoke(world, world.issued.access[0]!);
     world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
-    const answer = await browser.fetch('/api/data');
-    expect([answer.status, answer.headers['retry-after']]).toEqual([503, expect.any(String)]);
+    const response = await browser.fetch('/api/data');
+    expect([response.status, response.headers['retry-after']]).toEqual([503, expect.any(String)]);
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
   });
 
-  test('is 401 login_required once the provider refuses to renew it, everywhere', async () => {
+  test('when API and provider reject the tokens, the user gets 401 login_required and the session ends', async () => {
     await revoke(world, world.issued.access[0]!);
     await (await world.provider.provider.RefreshToken.find(world.issued.refresh[0]!))!.destroy();
     expect((await browser.fetch('/api/data')).json()).toMatchObject({ error: 'login_required' });
@@ -122,7 +122,7 @@ describe('an access token the API refuses', () => {
   });
 });
 
-describe('an API that cannot answer', () => {
+describe('an API that fails', () => {
   let world: World;
   let browser: Browser;
   beforeEach(async () => {
@@ -132,59 +132,64 @@ describe('an API that cannot answer', () => {
   });
   afterEach(() => world.close());
 
-  test.each([502, 503, 504])('for a moment, with %i, is asked again, and nobody notices', async (status) => {
+  test.each([502, 503, 504])('a GET that fails with %i is retried until the API recovers', async (status) => {
     world.apiFaults.set({ answer: { status } });
-    const answer = browser.fetch('/api/data');
+    const response = browser.fetch('/api/data');
     while (world.apiFaults.count(/data/) < 2) await delay(1);
     world.apiFaults.set(undefined);
-    expect((await answer).status).toBe(200);
+    expect((await response).status).toBe(200);
     expect(world.apiFaults.count(/data/)).toBe(3);
   });
 
   test.each([
-    ['a POST', 'POST', { status: 503 }, 1],
-    ['a GET whose answer names a time', 'GET', { status: 503, headers: { 'retry-after': '7' } }, 1],
-    ['a GET that is one too many', 'GET', { status: 429, headers: { 'retry-after': '7' } }, 1],
-    ['a GET that broke something', 'GET', { status: 500 }, 1],
-    ['a GET', 'GET', { status: 503 }, 3],
-    ['a HEAD', 'HEAD', { status: 503 }, 3],
-  ] as const)('is asked about %s as often as that does no harm', async (_what, method, fault, times) => {
+    ['a POST that fails with 503 is not retried', 'POST', { status: 503 }, 1],
+    [
+      'a GET that fails with 503 and Retry-After is not retried',
+      'GET',
+      { status: 503, headers: { 'retry-after': '7' } },
+      1,
+    ],
+    ['a GET that fails with 429 is not retried', 'GET', { status: 429, headers: { 'retry-after': '7' } }, 1],
+    ['a GET that fails with 500 is not retried', 'GET', { status: 500 }, 1],
+    ['a GET that fails with 503 is retried twice', 'GET', { status: 503 }, 3],
+    ['a HEAD that fails with 503 is retried twice', 'HEAD', { status: 503 }, 3],
+  ] as const)('%s', async (_what, method, fault, times) => {
     world.apiFaults.set({ answer: fault });
-    const answer = await browser.fetch('/api/data', { method, ...(method === 'POST' && { body: '{}' }) });
-    expect([answer.status, world.apiFaults.count(/data/)]).toEqual([fault.status, times]);
-    if ('headers' in fault) expect(answer.headers).toMatchObject(fault.headers);
+    const response = await browser.fetch('/api/data', { method, ...(method === 'POST' && { body: '{}' }) });
+    expect([response.status, world.apiFaults.count(/data/)]).toEqual([fault.status, times]);
+    if ('headers' in fault) expect(response.headers).toMatchObject(fault.headers);
   });
 
-  test('and hangs up on a POST is not sent it again', async () => {
+  test('a POST is not retried when the API resets the connection', async () => {
     world.apiFaults.set({ answer: 'reset' });
     expect((await browser.fetch('/api/data', { method: 'POST', body: '{}' })).status).toBe(502);
     expect(world.apiFaults.count(/data/)).toBe(1);
   });
 
-  test('is left alone after ten failures in a row but for one probe, and used again once it answers', async () => {
+  test('the circuit breaker opens after ten consecutive failures, allows one probe, and closes on success', async () => {
     world.apiFaults.set({ answer: { status: 503 } });
     for (let call = 0; call < 10; call += 1) await browser.fetch('/api/data', { method: 'POST', body: '{}' });
-    const asked = world.apiFaults.count(/data/);
-    const refused = await browser.fetch('/api/data');
-    expect([refused.status, refused.headers['retry-after']]).toEqual([503, '1']);
-    expect(refused.json()).toMatchObject({ error: 'temporarily_unavailable' });
-    expect(world.apiFaults.count(/data/)).toBe(asked);
+    const requestsBefore = world.apiFaults.count(/data/);
+    const unavailable = await browser.fetch('/api/data');
+    expect([unavailable.status, unavailable.headers['retry-after']]).toEqual([503, '1']);
+    expect(unavailable.json()).toMatchObject({ error: 'temporarily_unavailable' });
+    expect(world.apiFaults.count(/data/)).toBe(requestsBefore);
     world.apiFaults.set(undefined);
     while ((await browser.fetch('/api/data')).status !== 200) await delay(50);
-    expect(world.apiFaults.count(/data/)).toBe(asked + 1);
+    expect(world.apiFaults.count(/data/)).toBe(requestsBefore + 1);
   });
 
-  test('is not thought ill of because browsers went away', async () => {
+  test('client aborts do not count as upstream failures', async () => {
     const { opened: hold, open } = createGate();
     world.apiFaults.set({ hold });
     for (let call = 0; call < 12; call += 1) {
       const before = world.apiFaults.seen.length;
       const controller = new AbortController();
       const cookie = await browser.jar.getCookieString(world.origin);
-      const left = fetch(`${world.origin}/api/data`, { headers: { cookie }, signal: controller.signal });
+      const aborted = fetch(`${world.origin}/api/data`, { headers: { cookie }, signal: controller.signal });
       while (world.apiFaults.seen.length === before) await delay(1);
       controller.abort();
-      await expect(left).rejects.toThrow();
+      await expect(aborted).rejects.toThrow();
     }
     open();
     world.apiFaults.set(undefined);
