@@ -42,14 +42,14 @@ beforeEach(() => {
   recorder.answerWith(undefined);
 });
 
-/** The console's form, sent from the profile page by a browser without script. */
-const send = (
+/** Submits the form of the console on the profile page, as a browser without JavaScript does. */
+const submitConsole = (
   fields: Readonly<Record<string, string>>,
   from = `${world.origin}/profile`,
-  by = browser,
-  address = '',
+  user = browser,
+  query = '',
 ) =>
-  by.go(`/console${address}`, {
+  user.go(`/console${query}`, {
     method: 'POST',
     from,
     headers: {
@@ -58,31 +58,36 @@ const send = (
     },
     body: new URLSearchParams(fields).toString(),
   });
-const arrived = () => recorder.arrived.map(({ method, target }) => `${method} ${target}`);
-const sent = async () => {
+const apiRequests = () => recorder.arrived.map(({ method, target }) => `${method} ${target}`);
+const bodyAtApi = async () => {
   const [{ headers, body } = { headers: [], body: undefined }] = recorder.arrived;
   const type = headers.find(([name]) => name === 'content-type')?.[1];
   return { type, text: (await body)?.text };
 };
 
-test('a call that reads leads to its address below /api', async () => {
-  const page = await send({ row: 'GET /things/:id', 'path.id': 'a b', query: 'x=1&y=ä' });
+test('the console redirects a GET to its URL under /api', async () => {
+  const page = await submitConsole({ row: 'GET /things/:id', 'path.id': 'a b', query: 'x=1&y=ä' });
   expect([page.status, page.text]).toEqual([200, '{"recorded":true}']);
   expect(page.url).toBe(`${world.origin}/api/things/a%20b?x=1&y=%C3%A4`);
-  expect(arrived()).toEqual(['GET /v1/things/a%20b?x=1&y=%C3%A4']);
+  expect(apiRequests()).toEqual(['GET /v1/things/a%20b?x=1&y=%C3%A4']);
 });
 
 test.each([
-  ['json', '{"title": "Paint"}', { type: 'application/json', text: '{"title": "Paint"}' }],
-  ['form', 'title=Paint it\r\nnote=<b>', formOf('title=Paint+it&note=%3Cb%3E')],
-  ['form', 'title=a&note=b', formOf('title=a&note=b')],
-  ['json', '', { type: undefined, text: '' }],
-])('a body of the type %s is passed on: %j', async (type, body, expected) => {
-  const page = await send({ row: 'POST /data', type, body });
+  ['a JSON body', 'json', '{"title": "Paint"}', { type: 'application/json', text: '{"title": "Paint"}' }],
+  [
+    'form fields that are given one per line',
+    'form',
+    'title=Paint it\r\nnote=<b>',
+    formOf('title=Paint+it&note=%3Cb%3E'),
+  ],
+  ['form fields that are encoded already', 'form', 'title=a&note=b', formOf('title=a&note=b')],
+  ['an empty body without a content type', 'json', '', { type: undefined, text: '' }],
+])('the console sends %s to the API', async (_what, type, body, expected) => {
+  const page = await submitConsole({ row: 'POST /data', type, body });
   expect([page.status, page.text]).toEqual([201, '{"recorded":true}']);
-  expect(arrived()).toEqual(['POST /v1/data']);
-  expect(await sent()).toEqual(expected);
-  expect(page.headers['content-security-policy']).toContain('sandbox'); // data, and no page of ours
+  expect(apiRequests()).toEqual(['POST /v1/data']);
+  expect(await bodyAtApi()).toEqual(expected);
+  expect(page.headers['content-security-policy']).toContain('sandbox'); // data of the API, not a page of Latchkey
   expect(page.headers['origin-agent-cluster']).toBeUndefined();
 });
 
@@ -90,108 +95,127 @@ function formOf(text: string) {
   return { type: 'application/x-www-form-urlencoded', text };
 }
 
-test('a call without a body has the method of its row', async () => {
-  expect((await send({ row: 'DELETE /things/:id', 'path.id': '7', body: 'not JSON' })).status).toBe(400);
-  expect((await send({ row: 'DELETE /things/:id', 'path.id': '7' })).status).toBe(200);
-  expect((await send({ row: 'OPTIONS /data', body: 'left out' })).status).toBe(200);
-  expect(arrived()).toEqual(['DELETE /v1/things/7', 'OPTIONS /v1/data']);
+test('the console sends DELETE and OPTIONS, which need no body', async () => {
+  expect((await submitConsole({ row: 'DELETE /things/:id', 'path.id': '7', body: 'not JSON' })).status).toBe(
+    400,
+  );
+  expect((await submitConsole({ row: 'DELETE /things/:id', 'path.id': '7' })).status).toBe(200);
+  expect((await submitConsole({ row: 'OPTIONS /data', body: 'left out' })).status).toBe(200);
+  expect(apiRequests()).toEqual(['DELETE /v1/things/7', 'OPTIONS /v1/data']);
 });
 
-test('parts of a path that are several stay several', async () => {
-  await send({ row: 'GET /files/*rest', 'path.rest': 'a/b c/d' });
-  await send({ row: 'POST /files/*rest', 'path.rest': 'a/b' });
-  expect(arrived()).toEqual(['GET /v1/files/a/b%20c/d', 'POST /v1/files/a/b']);
+test('a wildcard path parameter keeps its segments', async () => {
+  await submitConsole({ row: 'GET /files/*rest', 'path.rest': 'a/b c/d' });
+  await submitConsole({ row: 'POST /files/*rest', 'path.rest': 'a/b' });
+  expect(apiRequests()).toEqual(['GET /v1/files/a/b%20c/d', 'POST /v1/files/a/b']);
 });
 
 test.each<[string, Readonly<Record<string, string>>, number]>([
-  ['a parameter that is missing', { row: 'GET /things/:id' }, 400],
-  ['a parameter of blanks', { row: 'GET /things/:id', 'path.id': '  ' }, 400],
-  ['a parent directory', { row: 'GET /things/:id', 'path.id': '..' }, 400],
-  ['a parent directory in a call that changes', { row: 'DELETE /things/:id', 'path.id': '..' }, 400],
-  ['parents among the parts', { row: 'GET /files/*rest', 'path.rest': 'a/../../data' }, 400],
-  ['parents among the parts of a change', { row: 'POST /files/*rest', 'path.rest': '../data' }, 400],
-  ['an encoded parent', { row: 'GET /things/:id', 'path.id': '%2e%2e' }, 404],
-  ['a slash', { row: 'GET /things/:id', 'path.id': '../data' }, 404],
-  ['a slash in a change', { row: 'DELETE /things/:id', 'path.id': '7/8' }, 404],
-  ['a backslash', { row: 'GET /things/:id', 'path.id': '..\\data' }, 404],
-  ['another host', { row: 'GET /files/*rest', 'path.rest': '//evil.example' }, 404],
-  ['a row that there is not', { row: 'GET /nothing' }, 404],
-  ['a method the row has not', { row: 'PATCH /data' }, 404],
-  ['a row that is a stream', { row: 'GET /events' }, 404],
-  ['no row', {}, 404],
-  ['what is not JSON', { row: 'POST /data', type: 'json', body: '{"title": ' }, 400],
-])('%s is answered with a page that says so, and nothing is sent', async (_what, fields, status) => {
-  const page = await send(fields);
-  expect([page.status, arrived()]).toEqual([status, []]);
-  expect(page.headers['content-type']).toContain('text/html');
+  ['a missing path parameter', { row: 'GET /things/:id' }, 400],
+  ['a blank path parameter', { row: 'GET /things/:id', 'path.id': '  ' }, 400],
+  ['a parent directory in the path of a GET', { row: 'GET /things/:id', 'path.id': '..' }, 400],
+  ['a parent directory in the path of a DELETE', { row: 'DELETE /things/:id', 'path.id': '..' }, 400],
+  [
+    'parent directories in the wildcard path of a GET',
+    { row: 'GET /files/*rest', 'path.rest': 'a/../../data' },
+    400,
+  ],
+  [
+    'a parent directory in the wildcard path of a POST',
+    { row: 'POST /files/*rest', 'path.rest': '../data' },
+    400,
+  ],
+  ['an encoded parent directory', { row: 'GET /things/:id', 'path.id': '%2e%2e' }, 404],
+  ['a slash in the path parameter of a GET', { row: 'GET /things/:id', 'path.id': '../data' }, 404],
+  ['a slash in the path parameter of a DELETE', { row: 'DELETE /things/:id', 'path.id': '7/8' }, 404],
+  ['a backslash in a path parameter', { row: 'GET /things/:id', 'path.id': '..\\data' }, 404],
+  ['another host in a wildcard path', { row: 'GET /files/*rest', 'path.rest': '//evil.example' }, 404],
+  ['an unknown route', { row: 'GET /nothing' }, 404],
+  ['a method that the route does not have', { row: 'PATCH /data' }, 404],
+  ['a streaming route', { row: 'GET /events' }, 404],
+  ['a request without a route', {}, 404],
+  ['a body that is not valid JSON', { row: 'POST /data', type: 'json', body: '{"title": ' }, 400],
+])(
+  'the console rejects %s with an error page and sends nothing to the API',
+  async (_what, fields, status) => {
+    const page = await submitConsole(fields);
+    expect([page.status, apiRequests()]).toEqual([status, []]);
+    expect(page.headers['content-type']).toContain('text/html');
+  },
+);
+
+test('? and # in a path parameter are percent-encoded', async () => {
+  await submitConsole({ row: 'GET /things/:id', 'path.id': 'a?b=1#c' });
+  expect(apiRequests()).toEqual(['GET /v1/things/a%3Fb%3D1%23c'.replace('%3D', '=')]);
 });
 
-test('a question mark or # within a parameter begins neither query nor fragment', async () => {
-  await send({ row: 'GET /things/:id', 'path.id': 'a?b=1#c' });
-  expect(arrived()).toEqual(['GET /v1/things/a%3Fb%3D1%23c'.replace('%3D', '=')]);
-});
-
-test('what is missing is named, and nothing is lost', async () => {
-  const page = await send({ row: 'GET /things/:id', query: 'x="1"' });
+test('the error page names the missing parameter and keeps the rest of the input', async () => {
+  const page = await submitConsole({ row: 'GET /things/:id', query: 'x="1"' });
   expect(page.text).toContain('<code>id</code>');
   expect(page.text).toContain('value="x=&#34;1&#34;"');
 });
 
-test('another site cannot send the form', async () => {
+test('another site cannot submit the form of the console', async () => {
   for (const from of ['https://evil.example/', 'http://localhost:1/'])
-    expect((await send({ row: 'POST /data' }, from)).status).toBe(403);
-  expect(arrived()).toEqual([]);
+    expect((await submitConsole({ row: 'POST /data' }, from)).status).toBe(403);
+  expect(apiRequests()).toEqual([]);
 });
 
-test('the scope of the row is asked for, and the page leads to granting it', async () => {
-  const page = await send({ row: 'PUT /data', body: '{}' });
-  expect([page.status, arrived()]).toEqual([403, []]);
+test('a request without the scope of its route gets 403 with a link to sign in for that scope', async () => {
+  const page = await submitConsole({ row: 'PUT /data', body: '{}' });
+  expect([page.status, apiRequests()]).toEqual([403, []]);
   expect(page.text).toMatch(/\/auth\/login\?return_to=%2Fprofile&(amp;|#38;)scope=write%3Adata/);
 });
 
-test('the limit of the row counts', async () => {
-  const statuses = [await send({ row: 'POST /few' }), await send({ row: 'POST /few' })].map(
+test('the console enforces the rate limit of the route', async () => {
+  const statuses = [await submitConsole({ row: 'POST /few' }), await submitConsole({ row: 'POST /few' })].map(
     ({ status }) => status,
   );
   expect(statuses).toEqual([201, 429]);
 });
 
-test('nobody but who is signed in sends anything', async () => {
-  const stranger = world.browser();
+test('the console sends nothing for a user who is not signed in', async () => {
+  const signedOutUser = world.browser();
   for (const row of ['POST /data', 'GET /data'])
-    expect((await send({ row }, `${world.origin}/profile`, stranger)).status).toBe(401);
-  expect(arrived()).toEqual([]);
+    expect((await submitConsole({ row }, `${world.origin}/profile`, signedOutUser)).status).toBe(401);
+  expect(apiRequests()).toEqual([]);
 });
 
-test('a page of somebody else sends nothing', async () => {
+test('the console rejects a form that was rendered for another user', async () => {
   const { session_mark } = (await browser.fetch('/auth/session')).json() as { session_mark: string };
-  const statusOf = async (mark: string) =>
-    (await send({ row: 'POST /data' }, `${world.origin}/profile`, browser, `?session=${mark}`)).status;
-  expect([await statusOf('A'.repeat(16)), arrived()]).toEqual([409, []]);
-  expect([await statusOf(session_mark), arrived()]).toEqual([201, ['POST /v1/data']]);
+  const statusWithTag = async (tag: string) =>
+    (await submitConsole({ row: 'POST /data' }, `${world.origin}/profile`, browser, `?session=${tag}`))
+      .status;
+  expect([await statusWithTag('A'.repeat(16)), apiRequests()]).toEqual([409, []]);
+  expect([await statusWithTag(session_mark), apiRequests()]).toEqual([201, ['POST /v1/data']]);
 });
 
-test('the form takes no other method', async () => {
+test('the console accepts only POST', async () => {
   const page = await browser.step('/console');
   expect([page.status, page.headers.allow]).toEqual([405, 'POST']);
 });
 
-test('more than a console has use for is refused', async () => {
-  const page = await send({ row: 'POST /data', type: 'form', body: 'x'.repeat(300_000) });
-  expect([page.status, arrived()]).toEqual([413, []]);
+test('the console rejects a body over 256 KB', async () => {
+  const page = await submitConsole({ row: 'POST /data', type: 'form', body: 'x'.repeat(300_000) });
+  expect([page.status, apiRequests()]).toEqual([413, []]);
 });
 
-test('what meets the end of the session waits for its person, and is sent when they say so', async () => {
+test('a form submitted after the session expired is saved, and the user can submit it after signing in', async () => {
   world.clock.advance(week);
-  const refused = await send({ row: 'POST /data', query: 'list=2', type: 'json', body: '{"title":"Paint"}' });
-  expect(refused.status).toBe(401);
-  expect(refused.text).toContain('saved your form for 30 minutes');
-  expect(arrived()).toEqual([]);
-  const page = await finishSignIn(browser, await browser.go(loginLinkOf(refused)));
+  const rejected = await submitConsole({
+    row: 'POST /data',
+    query: 'list=2',
+    type: 'json',
+    body: '{"title":"Paint"}',
+  });
+  expect(rejected.status).toBe(401);
+  expect(rejected.text).toContain('saved your form for 30 minutes');
+  expect(apiRequests()).toEqual([]);
+  const page = await finishSignIn(browser, await browser.go(loginLinkOf(rejected)));
   expect(page.text).toContain('POST /api/data?list=2');
   expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
-  expect(arrived()).toEqual(['POST /v1/data?list=2']);
-  expect(await sent()).toEqual({ type: 'application/json', text: '{"title":"Paint"}' });
+  expect(apiRequests()).toEqual(['POST /v1/data?list=2']);
+  expect(await bodyAtApi()).toEqual({ type: 'application/json', text: '{"title":"Paint"}' });
 });
 
 function loginLinkOf(page: Page): string {

@@ -1,7 +1,8 @@
+import request from 'supertest';
 import { Browser } from '../support/browser.ts';
 import { allow, createWorld, type World } from '../support/world.ts';
 
-describe('calling the API', () => {
+describe('requests to /api', () => {
   let world: World;
   let browser: Browser;
   beforeAll(async () => {
@@ -12,25 +13,28 @@ describe('calling the API', () => {
   afterAll(() => world.close());
   beforeEach(() => world.apiFaults.set(undefined));
 
-  test.each([404, 409, 422, 500, 503])('an answer %i of the API passes as it is', async (status) => {
-    const headers = { 'content-type': 'application/problem+json', 'x-api-says': 'hello' };
-    world.apiFaults.set({ answer: { status, headers, body: '{"title":"its own words"}' } });
-    const answer = await browser.fetch('/api/profile');
-    expect(answer.status).toBe(status);
-    expect(answer.text).toBe('{"title":"its own words"}');
-    expect(answer.headers).toMatchObject(headers);
-    expect(answer.headers['cache-control']).toBe('no-store');
-    expect(answer.headers.vary).toContain('Cookie');
-  });
+  test.each([404, 409, 422, 500, 503])(
+    'an API response with status %i is passed through unchanged',
+    async (status) => {
+      const headers = { 'content-type': 'application/problem+json', 'x-api-says': 'hello' };
+      world.apiFaults.set({ answer: { status, headers, body: '{"title":"its own format"}' } });
+      const response = await browser.fetch('/api/profile');
+      expect(response.status).toBe(status);
+      expect(response.text).toBe('{"title":"its own format"}');
+      expect(response.headers).toMatchObject(headers);
+      expect(response.headers['cache-control']).toBe('no-store');
+      expect(response.headers.vary).toContain('Cookie');
+    },
+  );
 
-  test('an API that hangs up is 502 upstream_unreachable, and the login stands', async () => {
+  test('a connection that the API resets yields 502 upstream_unreachable and keeps the session', async () => {
     world.apiFaults.set({ answer: 'reset' });
-    const answer = await browser.fetch('/api/profile');
-    expect(answer.status).toBe(502);
-    expect(answer.json()).toEqual({
+    const response = await browser.fetch('/api/profile');
+    expect(response.status).toBe(502);
+    expect(response.json()).toEqual({
       error: 'upstream_unreachable',
       message: expect.any(String),
-      request_id: answer.headers['x-request-id'],
+      request_id: response.headers['x-request-id'],
     });
     const page = await browser.go('/profile');
     expect(page.status).toBe(200);
@@ -39,55 +43,56 @@ describe('calling the API', () => {
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
-  test('a person who opens an API address that fails sees a page, a script gets JSON', async () => {
+  test('a user who opens the URL of a failing API sees an error page', async () => {
     world.apiFaults.set({ answer: 'reset' });
     const page = await browser.go('/api/profile');
     expect(page.status).toBe(502);
     expect(page.headers['content-type']).toContain('text/html');
     expect(page.text).toContain('The service behind this address');
-    expect(page.headers['content-security-policy']).toContain("style-src 'self'"); // not what data is given
+    expect(page.headers['content-security-policy']).toContain("style-src 'self'"); // the policy of pages
     expect(page.text).toContain(String(page.headers['x-request-id']));
   });
 
-  test('without a login a script gets 401 with a way to sign in, never a redirect', async () => {
-    const stranger = world.browser();
+  test('without a session, fetch gets 401 with a login_url, never a redirect', async () => {
     for (const path of ['/api/profile', '/api/data']) {
-      const answer = await stranger.fetch(path, { headers: { referer: `${world.origin}/?tab=2` } });
-      expect(answer.status).toBe(401);
-      expect(answer.json()).toEqual({
+      const response = await request(world.origin)
+        .get(path)
+        .set({ 'sec-fetch-mode': 'cors', referer: `${world.origin}/?tab=2` })
+        .expect(401)
+        .expect('cache-control', 'no-store');
+      expect(response.body).toEqual({
         error: 'login_required',
         message: expect.any(String),
         request_id: expect.any(String),
         login_url: `${world.origin}/auth/login?return_to=%2F%3Ftab%3D2`,
       });
-      expect(answer.headers['set-cookie']).toBeUndefined();
-      expect(answer.headers['cache-control']).toBe('no-store');
+      expect(response.headers['set-cookie']).toBeUndefined();
     }
   });
 
-  test('a path that is not listed is 404, a method that is not listed 405 with Allow', async () => {
+  test('an unlisted path gets 404, and an unlisted method gets 405 with Allow', async () => {
     for (const path of ['/api/admin', '/API/profile', '/api/Profile'])
       expect((await browser.fetch(path)).json()).toMatchObject({ error: 'not_found' });
-    const answer = await browser.fetch('/api/data', { method: 'DELETE' });
-    expect(answer.status).toBe(405);
-    expect(answer.headers.allow).toBe('GET, HEAD, POST, OPTIONS');
-    expect(answer.json()).toMatchObject({ error: 'method_not_allowed' });
+    const response = await browser.fetch('/api/data', { method: 'DELETE' });
+    expect(response.status).toBe(405);
+    expect(response.headers.allow).toBe('GET, HEAD, POST, OPTIONS');
+    expect(response.json()).toMatchObject({ error: 'method_not_allowed' });
   });
 
-  test('a body that is too large is 413 before anything of it is sent on', async () => {
+  test('a body over 10 MiB gets 413 before any of it reaches the API', async () => {
     const before = world.apiFaults.seen.length;
-    const answer = await browser.fetch('/api/data', {
+    const response = await browser.fetch('/api/data', {
       method: 'POST',
       body: 'x'.repeat(10 * 1024 * 1024 + 1),
     });
-    expect(answer.status).toBe(413);
-    expect(answer.json()).toMatchObject({ error: 'payload_too_large' });
+    expect(response.status).toBe(413);
+    expect(response.json()).toMatchObject({ error: 'payload_too_large' });
     expect(world.apiFaults.seen).toHaveLength(before);
   });
 });
 
 describe('scopes', () => {
-  test('what was not granted is 403 with a login that asks for it, and that login is enough', async () => {
+  test('a missing scope yields 403 with a login_url, and that login adds the scope to the session', async () => {
     const world = await createWorld({ env: { OAUTH2_SCOPES: 'read:profile read:data' } });
     const browser = world.browser();
     await world.signIn(browser);
@@ -97,20 +102,20 @@ describe('scopes', () => {
         headers: { 'content-type': 'application/json', referer: `${world.origin}/profile` },
         body: '{"title":"Grow"}',
       });
-    const refused = await post();
-    expect(refused.status).toBe(403);
-    const answer = refused.json() as { scope: string; login_url: string };
-    expect(answer).toMatchObject({ error: 'insufficient_scope', scope: 'write:data' });
+    const rejected = await post();
+    expect(rejected.status).toBe(403);
+    const response = rejected.json() as { scope: string; login_url: string };
+    expect(response).toMatchObject({ error: 'insufficient_scope', scope: 'write:data' });
     expect(world.apiFaults.count(/data/)).toBe(0);
 
-    const consent = await browser.go(answer.login_url);
+    const consent = await browser.go(response.login_url);
     expect((await allow(browser, consent)).url).toBe(`${world.origin}/profile`);
     expect((await post()).status).toBe(201);
-    expect((await browser.fetch('/api/data')).status).toBe(200); // what was held before is still held
+    expect((await browser.fetch('/api/data')).status).toBe(200); // the session keeps its earlier scopes
     await world.close();
   });
 
-  test('what the person did not grant is not taken for granted', async () => {
+  test('Latchkey does not assume a scope that the user declined', async () => {
     const world = await createWorld();
     const browser = world.browser();
     let page = await browser.go('/auth/login');
@@ -125,8 +130,8 @@ describe('scopes', () => {
   });
 });
 
-describe('two apps in one process', () => {
-  test('do not know each other', async () => {
+describe('isolation', () => {
+  test("two apps in one process do not accept each other's sessions", async () => {
     const [one, two] = await Promise.all([
       createWorld({ store: 'memory' }),
       createWorld({ store: 'memory' }),
@@ -134,7 +139,7 @@ describe('two apps in one process', () => {
     const browser = one.browser();
     await one.signIn(browser);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
-    const sameCookies = new Browser(two.origin, browser.jar); // the jar does not tell ports apart
+    const sameCookies = new Browser(two.origin, browser.jar); // the cookie jar ignores ports
     expect((await sameCookies.fetch('/api/profile')).status).toBe(401);
     expect((await sameCookies.fetch('/auth/session')).json()).toEqual({ authenticated: false });
     await one.close();
@@ -142,8 +147,8 @@ describe('two apps in one process', () => {
   });
 });
 
-describe('strict cookies', () => {
-  test('the callback answers with a page that leads on, as a redirect would arrive without the cookie', async () => {
+describe('SESSION_COOKIE_SAMESITE=strict', () => {
+  test('the callback responds with a page that redirects, because a direct redirect would arrive without the cookie', async () => {
     const world = await createWorld({ store: 'memory', env: { SESSION_COOKIE_SAMESITE: 'strict' } });
     const browser = world.browser();
     const page = await world.signIn(browser);
@@ -154,13 +159,11 @@ describe('strict cookies', () => {
   });
 });
 
-describe('the health check', () => {
-  test('answers without asking a store, and without a log line', async () => {
+describe('GET /healthz', () => {
+  test('the health check responds without a log line', async () => {
     const world = await createWorld({ store: 'memory' });
     const lines = world.latchkey.logLines.length;
-    const answer = await world.browser().fetch('/healthz');
-    expect(answer.status).toBe(200);
-    expect(answer.json()).toEqual({ status: 'ok' });
+    await request(world.origin).get('/healthz').expect(200, { status: 'ok' });
     expect(world.latchkey.logLines).toHaveLength(lines);
     await world.close();
   });

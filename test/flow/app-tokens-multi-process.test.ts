@@ -10,25 +10,25 @@ import { buildApp, root } from '../support/build.ts';
 import { openPort } from '../support/latchkey.ts';
 import { routesFile } from '../support/routes-file.ts';
 
-let built: string;
+let buildDir: string;
 let world: AppTokenWorld;
 const workers: ChildProcess[] = [];
 
 beforeAll(async () => {
-  built = buildApp();
+  buildDir = buildApp();
   world = await createAppTokenWorld();
 }, 60_000);
 afterAll(async () => {
   for (const each of workers) each.kill();
   await world.close();
-  rmSync(built, { recursive: true, force: true });
+  rmSync(buildDir, { recursive: true, force: true });
 });
 
 const environment = (issuer: string) => ({
   PATH: process.env.PATH,
-  OAUTH2_ISSUER: 'http://localhost:1', // users sign in elsewhere
-  OAUTH2_CLIENT_ID: 'of-the-users',
-  OAUTH2_CLIENT_SECRET: 'of-the-users',
+  OAUTH2_ISSUER: 'http://localhost:1', // users sign in at another provider
+  OAUTH2_CLIENT_ID: 'client-for-users',
+  OAUTH2_CLIENT_SECRET: 'client-for-users',
   OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
   OAUTH2_API_BASE_URL: 'http://localhost:2',
   OAUTH2_APP_ISSUER: issuer,
@@ -39,9 +39,9 @@ const environment = (issuer: string) => ({
   LOG_LEVEL: 'warn',
 });
 
-/** A process that has its configuration and its Redis, and has asked nobody anything. */
+/** Starts a process that is configured and connected to Redis, and has not requested a token yet. */
 async function startWorker(issuer = world.provider.issuer): Promise<ChildProcess> {
-  const worker = fork(join(root, 'test/support/app-token-worker.mjs'), [join(built, 'dist')], {
+  const worker = fork(join(root, 'test/support/app-token-worker.mjs'), [join(buildDir, 'dist')], {
     execArgv: [],
     env: environment(issuer),
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
@@ -51,33 +51,38 @@ async function startWorker(issuer = world.provider.issuer): Promise<ChildProcess
   return worker;
 }
 
-async function callsIn(worker: ChildProcess, calls: number, scope: readonly string[]): Promise<string[]> {
-  const answer = once(worker, 'message');
+/** The access tokens, or error codes, that parallel calls in the worker get. */
+async function callInWorker(
+  worker: ChildProcess,
+  calls: number,
+  scope: readonly string[],
+): Promise<string[]> {
+  const message = once(worker, 'message');
   worker.send({ calls, scope });
-  const [got] = await answer;
-  return got as string[];
+  const [results] = await message;
+  return results as string[];
 }
 
-test('500 parallel calls on 4 processes with nothing cached ask a slow provider once', async () => {
+test('500 parallel calls in 4 processes with an empty cache send one request to a slow provider', async () => {
   await Promise.all([1, 2, 3, 4].map(() => startWorker()));
   world.begin();
   world.faults.set({ delayMs: 200 });
-  const got = await Promise.all(workers.map((each) => callsIn(each, 125, ['read:data'])));
-  expect(got.flat()).toHaveLength(500);
-  expect(new Set(got.flat()).size).toBe(1);
+  const results = await Promise.all(workers.map((each) => callInWorker(each, 125, ['read:data'])));
+  expect(results.flat()).toHaveLength(500);
+  expect(new Set(results.flat()).size).toBe(1);
   expect(world.asked()).toBe(1);
 
-  const late = await startWorker();
-  const all = await Promise.all(workers.map((each) => callsIn(each, 125, ['read:data'])));
-  expect(await callsIn(late, 1, ['read:data'])).toEqual([got[0]![0]]);
-  expect(new Set([...got.flat(), ...all.flat()]).size).toBe(1);
+  const lateWorker = await startWorker();
+  const cached = await Promise.all(workers.map((each) => callInWorker(each, 125, ['read:data'])));
+  expect(await callInWorker(lateWorker, 1, ['read:data'])).toEqual([results[0]![0]]);
+  expect(new Set([...results.flat(), ...cached.flat()]).size).toBe(1);
   expect(world.asked()).toBe(1);
 }, 60_000);
 
-test('500 parallel API calls through 4 instances need one token, and every call arrives with it', async () => {
-  const seen: (string | undefined)[] = [];
+test('500 parallel API calls through 4 instances request one token, and every call carries it', async () => {
+  const authorizations: (string | undefined)[] = [];
   const api = createServer((req, res) => {
-    seen.push(req.headers.authorization);
+    authorizations.push(req.headers.authorization);
     res.end('{}');
   }).listen(0, '127.0.0.1');
   await once(api, 'listening');
@@ -91,7 +96,7 @@ test('500 parallel API calls through 4 instances need one token, and every call 
       await new Promise((closed) => server.close(closed));
       const { port } = new URL(origin);
       const env = { ...environment(world.provider.issuer), PORT: port, API_ROUTES_FILE: routes };
-      const child = fork(join(built, 'dist/main.js'), {
+      const child = fork(join(buildDir, 'dist/main.js'), {
         execArgv: [],
         env,
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -106,13 +111,13 @@ test('500 parallel API calls through 4 instances need one token, and every call 
   const calls = origins.flatMap((origin) => Array.from({ length: 125 }, () => fetch(`${origin}/api/things`)));
   const statuses = (await Promise.all(calls)).map(({ status }) => status);
   expect(statuses).toEqual(Array(500).fill(200));
-  expect([seen.length, new Set(seen).size]).toEqual([500, 1]);
+  expect([authorizations.length, new Set(authorizations).size]).toEqual([500, 1]);
   expect(world.asked()).toBe(1);
   api.closeAllConnections();
   api.close();
 }, 60_000);
 
-test('a provider that refuses connections is 503 for everybody, and told once', async () => {
+test('a provider that refuses connections yields temporarily_unavailable for every caller and one log line', async () => {
   const { server, origin } = await openPort();
   await new Promise((closed) => server.close(closed));
   const unreachable = await Promise.all([startWorker(origin), startWorker(origin)]);
@@ -121,10 +126,10 @@ test('a provider that refuses connections is 503 for everybody, and told once', 
     each.stdout!.on('data', (chunk) => {
       log += chunk;
     });
-  const got = await Promise.all(unreachable.map((each) => callsIn(each, 250, ['read:data'])));
-  expect(new Set(got.flat())).toEqual(new Set(['temporarily_unavailable']));
-  const told = unreachable.map((each) => once(each.stdout!, 'end'));
+  const results = await Promise.all(unreachable.map((each) => callInWorker(each, 250, ['read:data'])));
+  expect(new Set(results.flat())).toEqual(new Set(['temporarily_unavailable']));
+  const outputsEnded = unreachable.map((each) => once(each.stdout!, 'end'));
   for (const each of unreachable) each.disconnect();
-  await Promise.all(told);
+  await Promise.all(outputsEnded);
   expect(log.match(/"kind":"unavailable"/g)).toHaveLength(1);
 }, 60_000);

@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import request from 'supertest';
 import { Secret } from '../../src/crypto/secret.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
 import type { AppTokenStore } from '../../src/tokens/app-token-store.ts';
@@ -18,7 +19,7 @@ afterAll(() => world.close());
 beforeEach(() => world.begin());
 
 const read = ['read:data'];
-const answering = (status: number, body: unknown = '', headers: Record<string, string> = {}) =>
+const setTokenResponse = (status: number, body: unknown = '', headers: Record<string, string> = {}) =>
   world.faults.set({
     path: /^\/token$/,
     answer: {
@@ -27,19 +28,20 @@ const answering = (status: number, body: unknown = '', headers: Record<string, s
       body: typeof body === 'string' ? body : JSON.stringify(body),
     },
   });
-const many = <T>(count: number, work: (index: number) => Promise<T>) =>
+const inParallel = <T>(count: number, work: (index: number) => Promise<T>) =>
   Promise.all(Array.from({ length: count }, (_, index) => work(index)));
-const distinct = (tokens: readonly TokenSet[]) => new Set(tokens.map(({ accessToken }) => accessToken)).size;
-const failureOf = (promise: Promise<unknown>) =>
+const countDistinct = (tokens: readonly TokenSet[]) =>
+  new Set(tokens.map(({ accessToken }) => accessToken)).size;
+const rejectionOf = (promise: Promise<unknown>) =>
   promise.then(
-    () => 'a token',
+    () => 'no rejection',
     (error: unknown) => error,
   );
 
 describe.each([
   ['memory', () => world.memoryStore()],
   ['Redis', () => world.redisStore()],
-])('app tokens of two instances that share %s', (_name, createStore) => {
+])('two instances that share app tokens in %s', (_name, createStore) => {
   let store: AppTokenStore;
   let one: Instance;
   let two: Instance;
@@ -48,78 +50,83 @@ describe.each([
     [one, two] = [world.instance({ store }), world.instance({ store })];
   });
   afterEach(() => Promise.all([one.tokens.drain(), two.tokens.drain()]));
-  const either = (index: number) => (index % 2 ? one : two).tokens;
+  /** The manager of either instance, in turn. */
+  const alternate = (index: number) => (index % 2 ? one : two).tokens;
 
-  test('a token is asked for once however many wait, and then by nobody until its time comes', async () => {
+  test('all parallel callers share one token request, and the token is used until it is due for refresh', async () => {
     world.faults.set({ delayMs: 50 });
-    const got = await many(100, (index) => either(index).current(read));
-    expect(distinct(got)).toBe(1);
-    expect(got[0]).toMatchObject({ tokenType: 'bearer', scope: read });
+    const tokens = await inParallel(100, (index) => alternate(index).current(read));
+    expect(countDistinct(tokens)).toBe(1);
+    expect(tokens[0]).toMatchObject({ tokenType: 'bearer', scope: read });
     world.advance(accessTokenSeconds * 0.79);
-    expect(distinct([...got, ...(await many(10, (index) => either(index).current(read)))])).toBe(1);
+    expect(
+      countDistinct([...tokens, ...(await inParallel(10, (index) => alternate(index).current(read)))]),
+    ).toBe(1);
     expect(world.asked()).toBe(1);
     expect([...one.logged.warn, ...one.logged.error, ...two.logged.warn, ...two.logged.error]).toEqual([]);
   });
 
-  test('each set of scopes has a token of its own, whatever the order, and no scope means the configured ones', async () => {
+  test('each set of scopes has its own token, in any order, and no scope means the configured scopes', async () => {
     const configured = world.instance({ store, scopes: ['write:data', 'read:data'] });
     const both = await one.tokens.current(['read:data', 'write:data', 'read:data']);
     const same = await two.tokens.current(['write:data', 'read:data']);
     const byDefault = await configured.tokens.current([]);
     const single = await one.tokens.current(read);
-    expect(distinct([both, same, byDefault])).toBe(1);
+    expect(countDistinct([both, same, byDefault])).toBe(1);
     expect(single.scope).toEqual(read);
     expect(both.scope).toEqual(read.concat('write:data'));
     expect(world.asked()).toBe(2);
     expect((await one.tokens.current([])).scope).toEqual([]);
   });
 
-  test('near its end a token is renewed once, and nobody waits for that', async () => {
+  test('a token near its expiry is refreshed once, and no caller waits for the refresh', async () => {
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
     world.advance(accessTokenSeconds * 0.91);
     const { opened: hold, open } = createGate();
     world.faults.set({ hold });
-    const meanwhile = await many(50, (index) => either(index).current(read));
-    expect(distinct([old, ...meanwhile])).toBe(1);
+    const meanwhile = await inParallel(50, (index) => alternate(index).current(read));
+    expect(countDistinct([old, ...meanwhile])).toBe(1);
     open();
     await Promise.all([one.tokens.drain(), two.tokens.drain()]);
-    const after = await many(50, (index) => either(index).current(read));
-    expect(distinct(after)).toBe(1);
-    expect(distinct([old, ...after])).toBe(2);
+    const after = await inParallel(50, (index) => alternate(index).current(read));
+    expect(countDistinct(after)).toBe(1);
+    expect(countDistinct([old, ...after])).toBe(2);
     expect(world.asked()).toBe(2);
   });
 
-  test('instances do not all renew at the same moment', async () => {
+  test('instances do not all refresh at the same moment', async () => {
     const instances = Array.from({ length: 20 }, () => world.instance({ store }));
     for (const each of instances) await each.tokens.current(read);
-    world.advance(accessTokenSeconds * 0.85); // the leeway has begun, half of it is left to chance
+    world.advance(accessTokenSeconds * 0.85); // within the refresh window, half of which is jitter
     const { opened: hold, open } = createGate();
     world.faults.set({ hold });
-    let renewing = 0;
+    let refreshing = 0;
     for (const each of instances) {
       await each.tokens.current(read);
-      let isQuiet = false;
+      let isIdle = false;
       void each.tokens.drain().then(() => {
-        isQuiet = true;
+        isIdle = true;
       });
       await new Promise(setImmediate);
-      if (!isQuiet) renewing += 1;
+      if (!isIdle) refreshing += 1;
     }
-    expect(renewing).toBeGreaterThan(0);
-    expect(renewing).toBeLessThan(20);
+    expect(refreshing).toBeGreaterThan(0);
+    expect(refreshing).toBeLessThan(20);
     open();
     await Promise.all(instances.map((each) => each.tokens.drain()));
     expect(world.asked()).toBe(2);
   });
 
-  test('a renewal that fails ahead of time disturbs nobody, and is tried again after its pause', async () => {
+  test('a failed early refresh affects no caller and is retried after its pause', async () => {
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
     world.advance(accessTokenSeconds * 0.91);
-    answering(500);
-    for (let each = 0; each < 4; each += 1) {
-      expect(distinct([old, ...(await many(50, (index) => either(index).current(read)))])).toBe(1);
+    setTokenResponse(500);
+    for (let round = 0; round < 4; round += 1) {
+      expect(countDistinct([old, ...(await inParallel(50, (index) => alternate(index).current(read)))])).toBe(
+        1,
+      );
       await Promise.all([one.tokens.drain(), two.tokens.drain()]);
     }
     expect(world.asked()).toBe(2);
@@ -127,140 +134,156 @@ describe.each([
     world.advance(3.001);
     await one.tokens.current(read);
     await one.tokens.drain();
-    expect(distinct([old, await one.tokens.current(read)])).toBe(2);
+    expect(countDistinct([old, await one.tokens.current(read)])).toBe(2);
     expect(world.asked()).toBe(3);
   });
 
-  test('a failing server is asked once for everybody, until the pause is over', async () => {
-    answering(500);
-    const failures = await many(500, (index) => failureOf(either(index).current(read)));
-    for (const each of failures)
+  test('a failing provider gets one request for all callers until the pause is over', async () => {
+    setTokenResponse(500);
+    const rejections = await inParallel(500, (index) => rejectionOf(alternate(index).current(read)));
+    for (const each of rejections)
       expect(each).toMatchObject({ code: 'temporarily_unavailable', status: 503, retryAfterSeconds: 3 });
     expect(world.asked()).toBe(1);
     expect([...one.logged.warn, ...two.logged.warn]).toHaveLength(1);
     world.advance(2.9);
-    expect(await failureOf(two.tokens.current(read))).toMatchObject({ retryAfterSeconds: 1 });
+    expect(await rejectionOf(two.tokens.current(read))).toMatchObject({ retryAfterSeconds: 1 });
     world.faults.set(undefined);
-    expect(await failureOf(one.tokens.current(read))).toMatchObject({ code: 'temporarily_unavailable' });
+    expect(await rejectionOf(one.tokens.current(read))).toMatchObject({ code: 'temporarily_unavailable' });
     expect(world.asked()).toBe(1);
     world.advance(0.2);
-    expect(distinct(await many(10, (index) => either(index).current(read)))).toBe(1);
+    expect(countDistinct(await inParallel(10, (index) => alternate(index).current(read)))).toBe(1);
     expect(world.asked()).toBe(2);
   });
 
-  test('Retry-After holds for everybody', async () => {
-    answering(429, '', { 'retry-after': '40' });
-    await many(20, (index) => failureOf(either(index).current(read)));
+  test('Retry-After of the provider applies to all callers', async () => {
+    setTokenResponse(429, '', { 'retry-after': '40' });
+    await inParallel(20, (index) => rejectionOf(alternate(index).current(read)));
     world.faults.set(undefined);
     world.advance(39);
-    const failures = await many(20, (index) => failureOf(either(index).current(read)));
-    for (const each of failures)
+    const rejections = await inParallel(20, (index) => rejectionOf(alternate(index).current(read)));
+    for (const each of rejections)
       expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 1 });
     expect(world.asked()).toBe(1);
     world.advance(1.001);
-    await many(20, (index) => either(index).current(read));
+    await inParallel(20, (index) => alternate(index).current(read));
     expect(world.asked()).toBe(2);
   });
 
-  test('a token that the API refuses is dropped everywhere, and replaced once for all who hold it', async () => {
+  test('all instances drop a token that the API rejects, and replace it once for all callers', async () => {
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
-    const renewed = await many(50, (index) => either(index).replaceRefused(read, old));
-    const later = await many(10, (index) => either(index).current(read));
-    const latecomer = await two.tokens.replaceRefused(read, old);
-    expect(distinct([...renewed, ...later, latecomer])).toBe(1);
-    expect(distinct([old, ...renewed])).toBe(2);
+    const replacements = await inParallel(50, (index) => alternate(index).replaceRefused(read, old));
+    const afterwards = await inParallel(10, (index) => alternate(index).current(read));
+    const lateReplacement = await two.tokens.replaceRefused(read, old);
+    expect(countDistinct([...replacements, ...afterwards, lateReplacement])).toBe(1);
+    expect(countDistinct([old, ...replacements])).toBe(2);
     expect(world.asked()).toBe(2);
-    expect(distinct([await world.instance({ store }).tokens.current(read), ...renewed])).toBe(1);
-    const newcomer = world.instance({ store });
-    expect(distinct([renewed[0]!, await newcomer.tokens.replaceRefused(read, renewed[0]!)])).toBe(2);
+    expect(countDistinct([await world.instance({ store }).tokens.current(read), ...replacements])).toBe(1);
+    const newInstance = world.instance({ store });
+    expect(
+      countDistinct([replacements[0]!, await newInstance.tokens.replaceRefused(read, replacements[0]!)]),
+    ).toBe(2);
   });
 
-  test('a token that the API refuses while it is renewed ahead of time is not used again', async () => {
+  test('a token that the API rejects during its early refresh is not used again', async () => {
     const old = await one.tokens.current(read);
     world.advance(accessTokenSeconds * 0.91);
     const { opened: hold, open } = createGate();
     world.faults.set({ hold, answer: { status: 500 } });
     await one.tokens.current(read);
-    const renewed = failureOf(one.tokens.replaceRefused(read, old));
+    const rejection = rejectionOf(one.tokens.replaceRefused(read, old));
     open();
-    expect(await renewed).toMatchObject({ code: 'temporarily_unavailable' });
-    expect(await failureOf(one.tokens.current(read))).toMatchObject({ code: 'temporarily_unavailable' });
+    expect(await rejection).toMatchObject({ code: 'temporarily_unavailable' });
+    expect(await rejectionOf(one.tokens.current(read))).toMatchObject({ code: 'temporarily_unavailable' });
     expect(world.asked()).toBe(2);
   });
 
-  test('a refused token serves nobody even while there is no other', async () => {
+  test('a rejected token is never handed out, even without a replacement', async () => {
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
-    answering(503, '', { 'retry-after': '5' });
-    for (const each of await many(50, (index) => failureOf(either(index).replaceRefused(read, old))))
+    setTokenResponse(503, '', { 'retry-after': '5' });
+    for (const each of await inParallel(50, (index) =>
+      rejectionOf(alternate(index).replaceRefused(read, old)),
+    ))
       expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 5 });
-    expect(await failureOf(world.instance({ store }).tokens.current(read))).toMatchObject({
+    expect(await rejectionOf(world.instance({ store }).tokens.current(read))).toMatchObject({
       code: 'temporarily_unavailable',
     });
     expect(world.asked()).toBe(2);
     world.faults.set(undefined);
     world.advance(5.001);
-    expect(distinct([old, ...(await many(10, (index) => either(index).current(read)))])).toBe(2);
+    expect(countDistinct([old, ...(await inParallel(10, (index) => alternate(index).current(read)))])).toBe(
+      2,
+    );
   });
 
-  test('an API that refuses every token does not make every request ask for another', async () => {
+  test('an API that rejects every token does not cause a token request per API request', async () => {
     let tokens = await one.tokens.replaceRefused(read, await one.tokens.current(read));
-    expect(distinct([tokens, await two.tokens.current(read)])).toBe(1);
-    for (let each = 0; each < 20; each += 1) tokens = await either(each).replaceRefused(read, tokens);
+    expect(countDistinct([tokens, await two.tokens.current(read)])).toBe(1);
+    for (let index = 0; index < 20; index += 1) tokens = await alternate(index).replaceRefused(read, tokens);
     expect(world.asked()).toBe(2);
     world.advance(1.001);
-    expect(distinct([tokens, await one.tokens.replaceRefused(read, tokens)])).toBe(2);
+    expect(countDistinct([tokens, await one.tokens.replaceRefused(read, tokens)])).toBe(2);
   });
 
-  test('a token whose end was not told is used until the API refuses it', async () => {
-    answering(200, { access_token: 'endless', token_type: 'Bearer' });
+  test('a token without expires_in is used until the API rejects it', async () => {
+    setTokenResponse(200, { access_token: 'endless', token_type: 'Bearer' });
     const endless = await one.tokens.current(read);
     world.advance(20 * 86_400);
     expect(await two.tokens.current(read)).toMatchObject({ accessToken: 'endless', scope: read });
     expect(await one.tokens.current(read)).toMatchObject({ accessToken: 'endless' });
     expect(world.asked()).toBe(1);
     world.faults.set(undefined);
-    expect(distinct([endless, await two.tokens.replaceRefused(read, endless)])).toBe(2);
+    expect(countDistinct([endless, await two.tokens.replaceRefused(read, endless)])).toBe(2);
     expect(world.asked()).toBe(2);
   });
 
-  test('a token with no lifetime serves those who waited for it, and nobody else', async () => {
-    answering(200, { access_token: 'momentary', token_type: 'Bearer', expires_in: 0 });
-    const got = await many(10, () => one.tokens.current(read));
-    expect(distinct(got)).toBe(1);
+  test('a token with expires_in 0 is used only by the callers that waited for it', async () => {
+    setTokenResponse(200, { access_token: 'momentary', token_type: 'Bearer', expires_in: 0 });
+    const tokens = await inParallel(10, () => one.tokens.current(read));
+    expect(countDistinct(tokens)).toBe(1);
     expect(world.asked()).toBe(1);
     await one.tokens.current(read);
     expect(world.asked()).toBe(2);
   });
 
   test.each<[string, () => void, object, RegExp]>([
-    ['400', () => answering(400, { error: 'invalid_request' }), { code: 'app_token_refused' }, /CLIENT_ID/],
-    ['400 with an empty body', () => answering(400), { code: 'app_token_refused' }, /CLIENT_ID/],
     [
-      'an unknown scope',
-      () => answering(400, { error: 'invalid_scope' }),
+      '400 invalid_request',
+      () => setTokenResponse(400, { error: 'invalid_request' }),
+      { code: 'app_token_refused' },
+      /CLIENT_ID/,
+    ],
+    ['400 with an empty body', () => setTokenResponse(400), { code: 'app_token_refused' }, /CLIENT_ID/],
+    [
+      '400 invalid_scope',
+      () => setTokenResponse(400, { error: 'invalid_scope' }),
       { code: 'app_token_refused', status: 502 },
       /OAUTH2_APP_SCOPES/,
     ],
     [
-      '401, wrong credentials',
-      () => answering(401, { error: 'invalid_client' }, { 'www-authenticate': 'Basic' }),
+      '401 invalid_client',
+      () => setTokenResponse(401, { error: 'invalid_client' }, { 'www-authenticate': 'Basic' }),
       { code: 'app_token_refused', status: 502, retryAfterSeconds: undefined },
       /OAUTH2_APP_CLIENT_ID and OAUTH2_APP_CLIENT_SECRET/,
     ],
-    ['403 with a page', () => answering(403, '<h1>no</h1>'), { code: 'app_token_refused' }, /CLIENT_ID/],
     [
-      'a grant this client may not use',
-      () => answering(400, { error: 'unauthorized_client' }),
+      '403 with an HTML page',
+      () => setTokenResponse(403, '<h1>no</h1>'),
+      { code: 'app_token_refused' },
+      /CLIENT_ID/,
+    ],
+    [
+      '400 unauthorized_client',
+      () => setTokenResponse(400, { error: 'unauthorized_client' }),
       { code: 'app_token_refused' },
       /client_credentials/,
     ],
   ])(
-    '%s is final: 502 for everybody, and one loud line for the operator',
+    '%s is permanent: every caller gets app_token_refused, and the operator gets one error log line',
     async (_what, fail, error, line) => {
       fail();
-      for (const each of await many(50, (index) => failureOf(either(index).current(read))))
+      for (const each of await inParallel(50, (index) => rejectionOf(alternate(index).current(read))))
         expect(each).toMatchObject(error);
       expect(world.asked()).toBe(1);
       const lines = [...one.logged.error, ...two.logged.error];
@@ -271,43 +294,46 @@ describe.each([
   );
 
   test.each<[string, () => void, number, number]>([
-    ['429 with Retry-After', () => answering(429, '', { 'retry-after': '7' }), 7, 1],
-    ['503 with Retry-After', () => answering(503, '', { 'retry-after': '7' }), 7, 1],
-    ['503 (asked twice more, as it was not taken up)', () => answering(503), 1, 3],
-    ['500', () => answering(500, { error: 'server_error' }), 3, 1],
-    ['502 with a page', () => answering(502, '<h1>?</h1>'), 3, 1],
-    ['a reset', () => world.faults.set({ answer: 'reset' }), 3, 1],
-    ['an answer without a token', () => answering(200, { hello: 'world' }), 3, 1],
-  ])('%s passes: 503 with Retry-After for everybody, and one line', async (_what, fail, seconds, asked) => {
-    fail();
-    for (const each of await many(50, (index) => failureOf(either(index).current(read))))
-      expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: seconds });
-    expect(world.asked()).toBe(asked);
-    expect([...one.logged.warn, ...two.logged.warn]).toHaveLength(1);
-    expect([...one.logged.error, ...two.logged.error]).toEqual([]);
-  });
+    ['429 with Retry-After', () => setTokenResponse(429, '', { 'retry-after': '7' }), 7, 1],
+    ['503 with Retry-After', () => setTokenResponse(503, '', { 'retry-after': '7' }), 7, 1],
+    ['503 without Retry-After (retried twice at once)', () => setTokenResponse(503), 1, 3],
+    ['500', () => setTokenResponse(500, { error: 'server_error' }), 3, 1],
+    ['502 with an HTML page', () => setTokenResponse(502, '<h1>?</h1>'), 3, 1],
+    ['a connection reset', () => world.faults.set({ answer: 'reset' }), 3, 1],
+    ['a response without a token', () => setTokenResponse(200, { hello: 'world' }), 3, 1],
+  ])(
+    '%s is transient: every caller gets 503 with Retry-After, and the log has one warning',
+    async (_what, fail, seconds, requests) => {
+      fail();
+      for (const each of await inParallel(50, (index) => rejectionOf(alternate(index).current(read))))
+        expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: seconds });
+      expect(world.asked()).toBe(requests);
+      expect([...one.logged.warn, ...two.logged.warn]).toHaveLength(1);
+      expect([...one.logged.error, ...two.logged.error]).toEqual([]);
+    },
+  );
 
-  test('a time-out passes too', async () => {
-    let asked = 0;
-    const timingOut = async () => {
-      asked += 1;
+  test('a timeout is transient: every caller gets 503 with Retry-After after one request', async () => {
+    let requests = 0;
+    const timeOut = async () => {
+      requests += 1;
       throw new DOMException('x', 'TimeoutError');
     };
-    const { tokens } = world.instance({ store, fetch: timingOut });
-    for (const each of await many(50, () => failureOf(tokens.current(read))))
+    const { tokens } = world.instance({ store, fetch: timeOut });
+    for (const each of await inParallel(50, () => rejectionOf(tokens.current(read))))
       expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 3 });
-    expect(asked).toBe(1);
+    expect(requests).toBe(1);
   });
 });
 
 describe('app tokens in Redis', () => {
-  const keysOfTest = async (before: readonly string[]) =>
+  const newKeys = async (before: readonly string[]) =>
     (await world.redis.keys('latchkey:app-token:*')).filter((each) => !before.includes(each));
 
-  test('hold nothing that can be read, and are gone when they end', async () => {
-    const before = await keysOfTest([]);
+  test('app tokens in Redis are encrypted and expire with the token', async () => {
+    const before = await newKeys([]);
     const { accessToken } = await world.instance({ store: world.redisStore() }).tokens.current(read);
-    const keys = (await keysOfTest(before)).filter((each) => !each.endsWith(':lease'));
+    const keys = (await newKeys(before)).filter((each) => !each.endsWith(':lease'));
     expect(keys).toHaveLength(1);
     const raw = (await world.redis.getBuffer(keys[0]!))!;
     for (const text of [accessToken, 'read:data', 'bearer', world.client.clientId])
@@ -316,116 +342,115 @@ describe('app tokens in Redis', () => {
     expect(await world.redis.pttl(keys[0]!)).toBeGreaterThan((accessTokenSeconds - 5) * 1000);
   });
 
-  test('are not shared with another client, nor opened in the place of another scope', async () => {
-    const before = await keysOfTest([]);
+  test('an app token cannot be read by another client or under the key of another scope', async () => {
+    const before = await newKeys([]);
     const first = await world.instance({ store: world.redisStore() }).tokens.current(read);
-    const [key] = (await keysOfTest(before)).filter((each) => !each.endsWith(':lease'));
+    const [key] = (await newKeys(before)).filter((each) => !each.endsWith(':lease'));
     const another = world.instance({ store: world.redisStore({ client: 'another client' }) });
-    expect(distinct([first, await another.tokens.current(read)])).toBe(2);
-    await world.redis.del(...(await keysOfTest([...before, key!]))); // so that nothing is left of that client
-    const writing = world.instance({ store: world.redisStore() });
-    await writing.tokens.current(['write:data']);
-    const [other] = (await keysOfTest([...before, key!])).filter((each) => !each.endsWith(':lease'));
+    expect(countDistinct([first, await another.tokens.current(read)])).toBe(2);
+    await world.redis.del(...(await newKeys([...before, key!]))); // removes the keys of that client
+    const instance = world.instance({ store: world.redisStore() });
+    await instance.tokens.current(['write:data']);
+    const [other] = (await newKeys([...before, key!])).filter((each) => !each.endsWith(':lease'));
     await world.redis.copy(key!, other!, 'REPLACE');
     const moved = await world.instance({ store: world.redisStore() }).tokens.current(['write:data']);
     expect(moved.scope).toEqual(['write:data']);
   });
 
-  test('are opened by an instance that seals with a newer secret, and asked for anew by one that cannot', async () => {
+  test('an instance reads app tokens that were sealed with an older secret, and replaces those it cannot decrypt', async () => {
     const newer = new Secret('a-newer-secret-of-these-tests-0123');
     const first = await world.instance({ store: world.redisStore() }).tokens.current(read);
     const rotated = world.instance({ store: world.redisStore({ secrets: [newer, ...world.secrets] }) });
-    expect(distinct([first, await rotated.tokens.current(read)])).toBe(1);
+    expect(countDistinct([first, await rotated.tokens.current(read)])).toBe(1);
     const foreign = world.instance({ store: world.redisStore({ secrets: [newer] }) });
-    expect(distinct([first, await foreign.tokens.current(read)])).toBe(2);
+    expect(countDistinct([first, await foreign.tokens.current(read)])).toBe(2);
   });
 });
 
-describe('app tokens while Redis is away', () => {
+describe('app tokens while Redis is unavailable', () => {
   const broken = (name: string) =>
     new Proxy(world.redis, {
       get(target, property) {
         const value = Reflect.get(target, property);
         if (typeof value !== 'function') return value;
-        if (property === name) return () => Promise.reject(new Error('Redis is away'));
+        if (property === name) return () => Promise.reject(new Error('Redis is unavailable'));
         return value.bind(target);
       },
     });
 
-  test('a valid token goes on serving, and one that is needed is asked for once in the process', async () => {
+  test('a valid token stays in use, and a missing one is requested once per process', async () => {
     const redis = new Redis(process.env.TEST_REDIS_URL!, { enableOfflineQueue: false, lazyConnect: true });
     await redis.connect();
     const { tokens, logged } = world.instance({ store: world.redisStore({ redis }) });
     const first = await tokens.current(read);
     redis.disconnect();
-    expect(distinct([first, ...(await many(20, () => tokens.current(read)))])).toBe(1);
+    expect(countDistinct([first, ...(await inParallel(20, () => tokens.current(read)))])).toBe(1);
     expect(logged.warn).toEqual([]);
-    const second = await many(20, () => tokens.current(['write:data']));
-    expect(distinct(second)).toBe(1);
+    const second = await inParallel(20, () => tokens.current(['write:data']));
+    expect(countDistinct(second)).toBe(1);
     expect(world.asked()).toBe(2);
     expect(logged.warn).toHaveLength(1);
     expect(logged.warn[0]).toContain('app token store unavailable');
     world.advance(accessTokenSeconds * 0.95);
     await tokens.current(read);
     await tokens.drain();
-    expect(distinct([first, await tokens.current(read)])).toBe(2);
+    expect(countDistinct([first, await tokens.current(read)])).toBe(2);
     expect(world.asked()).toBe(3);
   });
 
-  test('failures are remembered in the process, ahead of time as well', async () => {
+  test('a process remembers failed requests, including those of early refreshes', async () => {
     const { tokens } = world.instance({ store: world.redisStore({ redis: broken('getBuffer') }) });
     await tokens.current(['write:data']);
     world.advance(accessTokenSeconds * 0.91);
-    answering(400);
-    for (let each = 0; each < 5; each += 1) {
+    setTokenResponse(400);
+    for (let round = 0; round < 5; round += 1) {
       await tokens.current(['write:data']);
       await tokens.drain();
     }
     expect(world.asked()).toBe(2);
-    answering(500);
-    await many(50, () => failureOf(tokens.current(read)));
-    await many(50, () => failureOf(tokens.current(read)));
+    setTokenResponse(500);
+    await inParallel(50, () => rejectionOf(tokens.current(read)));
+    await inParallel(50, () => rejectionOf(tokens.current(read)));
     expect(world.asked()).toBe(3);
   });
 
-  test('what was granted before Redis went away is not asked for again', async () => {
+  test('a token that could not be stored is not requested again by the same process', async () => {
     const redis = broken('set');
     const isLease = (args: readonly unknown[]) => String(args[0]).endsWith(':lease');
     const failingWrites = new Proxy(redis, {
       get(target, property) {
         if (property === 'set')
           return (...args: [string, string]) =>
-            isLease(args) ? world.redis.set(...args) : Promise.reject(new Error('Redis is away'));
+            isLease(args) ? world.redis.set(...args) : Promise.reject(new Error('Redis is unavailable'));
         return Reflect.get(target, property);
       },
     });
     const { tokens, logged } = world.instance({ store: world.redisStore({ redis: failingWrites }) });
-    expect(distinct(await many(20, () => tokens.current(read)))).toBe(1);
+    expect(countDistinct(await inParallel(20, () => tokens.current(read)))).toBe(1);
     expect(world.asked()).toBe(1);
     expect(logged.warn).toHaveLength(1);
   });
 });
 
-describe('app tokens at a real provider', () => {
-  test('are of the scope that was asked for, and of nobody', async () => {
+describe('app tokens of a real provider', () => {
+  test('an app token has the requested scope and no subject', async () => {
     const { accessToken } = await world.instance().tokens.current(['read:data', 'write:data']);
-    const response = await fetch(world.provider.introspectionUrl, {
-      method: 'POST',
-      headers: { authorization: `Basic ${btoa('the-api:only-of-this-test')}` },
-      body: new URLSearchParams({ token: accessToken }),
-    });
-    const described = (await response.json()) as Record<string, unknown>;
-    expect(described).toMatchObject({
+    const { body } = await request(world.provider.introspectionUrl)
+      .post('')
+      .auth('the-api', 'only-of-this-test')
+      .type('form')
+      .send({ token: accessToken });
+    expect(body).toMatchObject({
       active: true,
       scope: 'read:data write:data',
       client_id: 'latchkey-test',
     });
-    expect(described.sub).toBeUndefined();
+    expect(body.sub).toBeUndefined();
   });
 
-  test('wrong credentials are final and loud, and a scope that was not granted is not in the token', async () => {
+  test('invalid credentials fail permanently with an error log line, and a token lacks the scopes that were not granted', async () => {
     const wrong = world.instance({ clientSecret: 'not-the-secret' });
-    expect(await failureOf(wrong.tokens.current(read))).toMatchObject({ code: 'app_token_refused' });
+    expect(await rejectionOf(wrong.tokens.current(read))).toMatchObject({ code: 'app_token_refused' });
     expect(wrong.logged.error).toEqual([expect.stringContaining('OAUTH2_APP_CLIENT_ID')]);
     expect(wrong.logged.error.join()).not.toContain('not-the-secret');
     const tokens = await world.instance().tokens.current(['read:data', 'rule:the-world']);

@@ -4,23 +4,23 @@ import { type Answer, type StandIn, startStandIn } from '../support/fake-provide
 import { startLatchkey } from '../support/latchkey.ts';
 import { forbidding, plain } from '../support/provider-shapes.ts';
 
-let standIn: StandIn;
+let provider: StandIn;
 let browser: Browser;
 const running: { close(): Promise<void> }[] = [];
 
 async function start(env: Readonly<Record<string, string>> = {}, shape = plain): Promise<void> {
-  standIn = await startStandIn(shape);
+  provider = await startStandIn(shape);
   const latchkey = await startLatchkey({
-    ...{ apiUrl: standIn.url, ...standIn.client },
+    ...{ apiUrl: provider.url, ...provider.client },
     env: {
-      OAUTH2_AUTHORIZATION_URL: `${standIn.url}/authorize`,
-      OAUTH2_TOKEN_URL: `${standIn.url}/token`,
+      OAUTH2_AUTHORIZATION_URL: `${provider.url}/authorize`,
+      OAUTH2_TOKEN_URL: `${provider.url}/token`,
       OAUTH2_SCOPES: 'read write',
       ...env,
     },
   });
   browser = new Browser(latchkey.origin);
-  running.push(latchkey, standIn);
+  running.push(latchkey, provider);
 }
 
 async function stop(): Promise<void> {
@@ -33,29 +33,29 @@ const refresh = () =>
   browser.fetch('/auth/refresh', { method: 'POST', headers: { accept: 'application/json' } });
 const json = (status: number, body: unknown, headers = {}): Answer => ({ status, body, headers });
 
-/** The answer with `members` in its body; `undefined` takes one out. */
-const having =
+/** Adds `members` to the body of a response; `undefined` removes one. */
+const withMembers =
   (members: Record<string, unknown>) =>
-  (answer: Answer): Answer => ({ ...answer, body: { ...(answer.body as object), ...members } });
+  (response: Answer): Answer => ({ ...response, body: { ...(response.body as object), ...members } });
 
-/** How a login and then a refresh end at a token endpoint that answers the one or the other in its own way. */
-async function outcome(when: 'login' | 'refresh', change: (answer: Answer) => Answer) {
-  if (when === 'login') standIn.distort(change);
+/** The status of a login or of a later refresh whose token response is changed by `change`, and the session after it. */
+async function outcome(when: 'login' | 'refresh', change: (response: Answer) => Answer) {
+  if (when === 'login') provider.distort(change);
   const login = await browser.go('/auth/login');
-  standIn.distort(change);
+  provider.distort(change);
   const { status } = when === 'login' ? login : await refresh();
   return { status, ...(await session()) };
 }
 
-const ends = { status: 401, authenticated: false };
-const putOff = { status: 503, authenticated: true };
-const failed = { status: 400, authenticated: false };
+const sessionEnds = { status: 401, authenticated: false };
+const refreshFailed = { status: 503, authenticated: true };
+const loginFailed = { status: 400, authenticated: false };
 
 interface Row {
   readonly deviation: DeviationName;
   readonly what: string;
   readonly when: 'login' | 'refresh';
-  readonly answer: (answer: Answer) => Answer;
+  readonly change: (response: Answer) => Answer;
   readonly undeclared: object;
   readonly declared: object;
 }
@@ -65,88 +65,88 @@ const rows: readonly Row[] = [
     deviation: 'token-type-missing',
     what: 'a token response without token_type',
     when: 'login',
-    answer: having({ token_type: undefined }),
-    undeclared: failed,
+    change: withMembers({ token_type: undefined }),
+    undeclared: loginFailed,
     declared: { status: 200, authenticated: true, token_type: 'bearer' },
   },
   {
     deviation: 'token-type-missing',
-    what: 'a token_type that is empty',
+    what: 'an empty token_type',
     when: 'login',
-    answer: having({ token_type: '' }),
-    undeclared: failed,
+    change: withMembers({ token_type: '' }),
+    undeclared: loginFailed,
     declared: { status: 200, authenticated: true, token_type: 'bearer' },
   },
   {
     deviation: 'scope-with-commas',
     what: 'a scope with commas',
     when: 'login',
-    answer: having({ scope: 'read,write, more' }),
+    change: withMembers({ scope: 'read,write, more' }),
     undeclared: { status: 200, scope: ['read,write,', 'more'] },
     declared: { status: 200, scope: ['read', 'write', 'more'] },
   },
   {
     deviation: 'error-in-200',
-    what: 'invalid_grant inside 200',
+    what: 'invalid_grant in a 200 response',
     when: 'refresh',
-    answer: () => json(200, { error: 'invalid_grant' }),
-    undeclared: putOff,
-    declared: ends,
+    change: () => json(200, { error: 'invalid_grant' }),
+    undeclared: refreshFailed,
+    declared: sessionEnds,
   },
   {
     deviation: 'error-in-200',
-    what: 'ok: false inside 200',
+    what: 'ok: false in a 200 response',
     when: 'refresh',
-    answer: () => json(200, { ok: false, error: 'invalid_grant' }),
-    undeclared: putOff,
-    declared: ends,
+    change: () => json(200, { ok: false, error: 'invalid_grant' }),
+    undeclared: refreshFailed,
+    declared: sessionEnds,
   },
   {
     deviation: 'own-error-codes',
-    what: 'bad_refresh_token in place of invalid_grant',
+    what: 'bad_refresh_token instead of invalid_grant',
     when: 'refresh',
-    answer: () => json(400, { error: 'bad_refresh_token' }),
-    undeclared: putOff,
-    declared: ends,
+    change: () => json(400, { error: 'bad_refresh_token' }),
+    undeclared: refreshFailed,
+    declared: sessionEnds,
   },
   {
     deviation: 'own-error-codes',
-    what: 'invalid_refresh_token in place of invalid_grant',
+    what: 'invalid_refresh_token instead of invalid_grant',
     when: 'refresh',
-    answer: () => json(400, { error: 'invalid_refresh_token' }),
-    undeclared: putOff,
-    declared: ends,
+    change: () => json(400, { error: 'invalid_refresh_token' }),
+    undeclared: refreshFailed,
+    declared: sessionEnds,
   },
   {
     deviation: 'own-error-codes',
-    what: 'incorrect_client_credentials in place of invalid_client',
+    what: 'incorrect_client_credentials instead of invalid_client',
     when: 'login',
-    answer: () => json(400, { error: 'incorrect_client_credentials' }),
-    undeclared: failed,
+    change: () => json(400, { error: 'incorrect_client_credentials' }),
+    undeclared: loginFailed,
     declared: { status: 503, authenticated: false },
   },
 ];
 
-test.each(rows)('$what is read only when $deviation is declared', async (row) => {
+test.each(rows)('$what is understood only when $deviation is declared', async (row) => {
   await start();
-  expect(await outcome(row.when, row.answer)).toMatchObject(row.undeclared);
+  expect(await outcome(row.when, row.change)).toMatchObject(row.undeclared);
   await stop();
   await start({ OAUTH2_DEVIATIONS: row.deviation });
-  expect(await outcome(row.when, row.answer)).toMatchObject(row.declared);
+  expect(await outcome(row.when, row.change)).toMatchObject(row.declared);
 });
 
 test.each([
-  ['passes as it is', {}, 403, 1],
-  ['renews the token when expired-is-403 is declared', { OAUTH2_DEVIATIONS: 'expired-is-403' }, 200, 2],
-])('an API that answers 403 to a token that has ended %s', async (_what, env, status, grants) => {
+  ['is passed through', {}, 403, 1],
+  ['causes a refresh when expired-is-403 is declared', { OAUTH2_DEVIATIONS: 'expired-is-403' }, 200, 2],
+])('a 403 of the API for an expired token %s', async (_what, env, status, tokenRequests) => {
   await start(env, forbidding);
   await browser.go('/auth/login');
-  standIn.expireAccess();
+  provider.expireAccess();
   expect((await browser.fetch('/api/profile')).status).toBe(status);
-  expect(standIn.tokenRequests).toHaveLength(grants);
+  expect(provider.tokenRequests).toHaveLength(tokenRequests);
 });
 
-test('every deviation of the token endpoint has a row here', () => {
+test('these tests cover every deviation of the token endpoint', () => {
   const tested = new Set(rows.map(({ deviation }) => deviation));
   expect(deviationNames.filter((name) => !tested.has(name))).toEqual(['expired-is-403']);
 });
@@ -154,89 +154,112 @@ test('every deviation of the token endpoint has a row here', () => {
 describe('with every deviation declared', () => {
   const OAUTH2_DEVIATIONS = deviationNames.join(' ');
 
-  test('a server that deviates in nothing is read as before', async () => {
+  test('a provider that follows the standards works unchanged', async () => {
     await start({ OAUTH2_DEVIATIONS });
-    expect(await outcome('refresh', (answer) => answer)).toMatchObject({
+    expect(await outcome('refresh', (response) => response)).toMatchObject({
       ...{ status: 200, authenticated: true, scope: ['read', 'write'] },
     });
   });
 
   test.each(['internal_error', 'temporarily_unavailable', 'ratelimited'])(
-    'a provider whose 200 says %s logs nobody out, even when the token has ended',
+    '%s in a 200 response keeps the session, even after the access token has expired',
     async (error) => {
       await start({ OAUTH2_DEVIATIONS });
-      standIn.distort(having({ expires_in: 0 }));
+      provider.distort(withMembers({ expires_in: 0 }));
       await browser.go('/auth/login');
-      standIn.distort(() => json(200, { ok: false, error }));
+      provider.distort(() => json(200, { ok: false, error }));
       expect((await refresh()).status).toBe(503);
       expect(await session()).toMatchObject({ authenticated: true });
     },
   );
 
-  test.each(['constructor', '__proto__', 'toString'])('an error called %s is none of ours', async (error) => {
-    await start({ OAUTH2_DEVIATIONS });
-    expect(await outcome('refresh', () => json(400, { error }))).toMatchObject(putOff);
-  });
+  test.each(['constructor', '__proto__', 'toString'])(
+    'the object member %s is not mistaken for an error code',
+    async (error) => {
+      await start({ OAUTH2_DEVIATIONS });
+      expect(await outcome('refresh', () => json(400, { error }))).toMatchObject(refreshFailed);
+    },
+  );
 });
 
-test.each<[string, 'login' | 'refresh', (answer: Answer) => Answer, object]>([
-  ['expires_in as a string', 'login', having({ expires_in: '60' }), { status: 200, authenticated: true }],
+test.each<[string, 'login' | 'refresh', (response: Answer) => Answer, object]>([
   [
-    'no expires_in',
+    'expires_in as a string',
     'login',
-    having({ expires_in: undefined }),
+    withMembers({ expires_in: '60' }),
+    { status: 200, authenticated: true },
+  ],
+  [
+    'a token response without expires_in',
+    'login',
+    withMembers({ expires_in: undefined }),
     { status: 200, authenticated: true, access_token_expires_at: null },
   ],
-  ['no scope, as granted is asked', 'login', having({ scope: undefined }), { scope: ['read', 'write'] }],
   [
-    'null for what is not there',
+    'a token response without scope (granted as requested)',
     'login',
-    having({ scope: null, id_token: null }),
+    withMembers({ scope: undefined }),
     { scope: ['read', 'write'] },
   ],
-  ['no refresh token', 'refresh', having({ refresh_token: undefined }), { status: 200, authenticated: true }],
-  ['invalid_grant in a 400', 'refresh', () => json(400, { error: 'invalid_grant' }), ends],
-  ['invalid_grant in a 401', 'refresh', () => json(401, { error: 'invalid_grant' }), ends],
-  ['invalid_grant in a 403', 'refresh', () => json(403, { error: 'invalid_grant' }), ends],
   [
-    'invalid_grant beside a WWW-Authenticate header',
+    'a token response with null for absent members',
+    'login',
+    withMembers({ scope: null, id_token: null }),
+    { scope: ['read', 'write'] },
+  ],
+  [
+    'a refresh response without a refresh token',
+    'refresh',
+    withMembers({ refresh_token: undefined }),
+    { status: 200, authenticated: true },
+  ],
+  ['invalid_grant with status 400', 'refresh', () => json(400, { error: 'invalid_grant' }), sessionEnds],
+  ['invalid_grant with status 401', 'refresh', () => json(401, { error: 'invalid_grant' }), sessionEnds],
+  ['invalid_grant with status 403', 'refresh', () => json(403, { error: 'invalid_grant' }), sessionEnds],
+  [
+    'invalid_grant with a WWW-Authenticate header',
     'refresh',
     () => json(401, { error: 'invalid_grant' }, { 'www-authenticate': 'Bearer error="invalid_token"' }),
-    ends,
+    sessionEnds,
   ],
-  ['a refusal with an empty body while the token lives', 'refresh', () => ({ status: 400 }), putOff],
-])('%s needs no declaration', async (_what, when, answer, expected) => {
+  [
+    'an empty error response while the access token is valid',
+    'refresh',
+    () => ({ status: 400 }),
+    refreshFailed,
+  ],
+])('%s is understood without a declaration', async (_what, when, change, expected) => {
   await start();
-  expect(await outcome(when, answer)).toMatchObject(expected);
+  expect(await outcome(when, change)).toMatchObject(expected);
 });
 
-test('a refusal with an empty body ends the login once the token has ended', async () => {
+test('an empty error response ends the session once the access token has expired', async () => {
   await start();
-  standIn.distort(having({ expires_in: 0 }));
+  provider.distort(withMembers({ expires_in: 0 }));
   await browser.go('/auth/login');
-  standIn.distort(() => ({ status: 403 }));
+  provider.distort(() => ({ status: 403 }));
   expect((await refresh()).status).toBe(401);
   expect(await session()).toEqual({ authenticated: false });
 });
 
-test('after a refresh without a refresh token the one that is held is spent again', async () => {
+test('the existing refresh token is reused when a refresh returns none', async () => {
   await start();
-  await outcome('refresh', having({ refresh_token: undefined }));
+  await outcome('refresh', withMembers({ refresh_token: undefined }));
   await refresh();
-  const [, first, second] = standIn.tokenRequests.map((form) => form.get('refresh_token'));
+  const [, first, second] = provider.tokenRequests.map((form) => form.get('refresh_token'));
   expect(first).toBe(second);
 });
 
-test('a lifetime told as a string is kept to the second', async () => {
+test('expires_in as a string sets the expiry of the access token', async () => {
   await start();
-  await outcome('login', having({ expires_in: '60' }));
+  await outcome('login', withMembers({ expires_in: '60' }));
   const { access_token_expires_at } = await session();
-  const left = Date.parse(String(access_token_expires_at)) - Date.now();
-  expect(left).toBeGreaterThan(50_000);
-  expect(left).toBeLessThanOrEqual(60_000);
+  const remainingMs = Date.parse(String(access_token_expires_at)) - Date.now();
+  expect(remainingMs).toBeGreaterThan(50_000);
+  expect(remainingMs).toBeLessThanOrEqual(60_000);
 });
 
-test('extra parameters reach the authorization request and every token request, once each', async () => {
+test('configured extra parameters are sent once in the authorization request and in every token request', async () => {
   await start({
     OAUTH2_AUTHORIZATION_PARAMS:
       'audience=https%3A%2F%2Fapi.example.com&resource=urn:a&resource=urn:b&prompt=consent',
@@ -244,50 +267,50 @@ test('extra parameters reach the authorization request and every token request, 
   });
   await browser.go('/auth/login');
   await refresh();
-  const [asked] = standIn.authorizations;
-  expect(asked?.get('audience')).toBe('https://api.example.com');
-  expect(asked?.getAll('resource')).toEqual(['urn:a', 'urn:b']);
-  expect(asked?.getAll('prompt')).toEqual(['consent']);
-  expect(asked?.getAll('scope')).toEqual(['read write']);
-  expect(standIn.tokenRequests.map((form) => form.get('grant_type'))).toEqual([
+  const [authorization] = provider.authorizations;
+  expect(authorization?.get('audience')).toBe('https://api.example.com');
+  expect(authorization?.getAll('resource')).toEqual(['urn:a', 'urn:b']);
+  expect(authorization?.getAll('prompt')).toEqual(['consent']);
+  expect(authorization?.getAll('scope')).toEqual(['read write']);
+  expect(provider.tokenRequests.map((form) => form.get('grant_type'))).toEqual([
     'authorization_code',
     'refresh_token',
   ]);
-  for (const form of standIn.tokenRequests) {
+  for (const form of provider.tokenRequests) {
     expect(form.getAll('resource')).toEqual(['urn:a', 'urn:b']);
     expect(form.getAll('audience')).toEqual(['my-api']);
   }
 });
 
-test('a provider that gives the refused token again is asked once, and the API has the last word', async () => {
+test("a provider that returns the rejected token again gets one refresh request, and the API's 401 is passed through", async () => {
   await start();
-  standIn.distort(having({ access_token: 'always-the-same' }));
+  provider.distort(withMembers({ access_token: 'always-the-same' }));
   await browser.go('/auth/login?return_to=/');
-  const answers: unknown[] = [];
+  const responses: unknown[] = [];
   for (let call = 0; call < 5; call += 1) {
     const { status, text } = await browser.fetch('/api/profile');
-    answers.push([status, text]);
+    responses.push([status, text]);
   }
-  expect(answers).toEqual(Array(5).fill([401, '']));
-  expect(standIn.tokenRequests.map((form) => form.get('grant_type'))).toEqual([
+  expect(responses).toEqual(Array(5).fill([401, '']));
+  expect(provider.tokenRequests.map((form) => form.get('grant_type'))).toEqual([
     'authorization_code',
     'refresh_token',
   ]);
   expect(await session()).toMatchObject({ authenticated: true });
 });
 
-test('a token of no known lifetime that neither API nor provider take is 401, not 503 for ever', async () => {
+test('a token without expires_in that both the API and the provider reject yields 401, not 503 forever', async () => {
   await start();
-  await outcome('login', having({ expires_in: undefined }));
-  standIn.expireAccess();
-  standIn.distort(() => ({ status: 400, body: '' }));
+  await outcome('login', withMembers({ expires_in: undefined }));
+  provider.expireAccess();
+  provider.distort(() => ({ status: 400, body: '' }));
   expect((await browser.fetch('/api/profile')).json()).toMatchObject({ error: 'login_required' });
   expect(await session()).toMatchObject({ authenticated: false });
 });
 
-test('an API that refuses the token of a new login is heard, and sends nobody to sign in in a circle', async () => {
+test('a 403 of the API for the token of a new login is passed through and causes no login loop', async () => {
   await start({ OAUTH2_DEVIATIONS: 'expired-is-403' }, forbidding);
-  await outcome('login', having({ refresh_token: undefined, access_token: 'of-another-audience' }));
+  await outcome('login', withMembers({ refresh_token: undefined, access_token: 'of-another-audience' }));
   const { status, text } = await browser.fetch('/api/profile');
   expect([status, text]).toEqual([403, '{"message":"Forbidden"}']);
 });

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import request from 'supertest';
 import { createWorld, type World } from '../support/world.ts';
 
 describe('the language of a page', () => {
@@ -9,10 +10,10 @@ describe('the language of a page', () => {
   });
   afterAll(() => world.close());
 
-  const ask = (path: string, language: string | undefined, accept = 'text/html') =>
-    fetch(world.origin + path, {
-      headers: { accept, ...(language !== undefined && { 'accept-language': language }) },
-    });
+  const get = (path: string, language: string | undefined, accept = 'text/html') =>
+    request(world.origin)
+      .get(path)
+      .set({ accept, ...(language !== undefined && { 'accept-language': language }) });
 
   test.each([
     ['de-AT,de;q=0.9,en;q=0.8', 'de', 'Anmelden'],
@@ -23,16 +24,15 @@ describe('the language of a page', () => {
     ['*', 'en', 'Sign in'],
     ['en-@@, ;;q=x,\u00e4', 'en', 'Sign in'],
     [undefined, 'en', 'Sign in'],
-  ])('for a browser that asks for %s is %s', async (language, lang, title) => {
-    const answer = await ask('/login', language);
-    const text = await answer.text();
+  ])('a browser with Accept-Language %s gets a page in the language %s', async (language, lang, title) => {
+    const { text, headers } = await get('/login', language);
     expect(text).toContain(`<html lang="${lang}">`);
     expect(text).toContain(`<title>${title} · Latchkey</title>`);
-    expect(answer.headers.get('vary')).toMatch(/Accept-Language/);
+    expect(headers.vary).toMatch(/Accept-Language/);
   });
 
-  test('is that of its errors too, also of those below /api; what scripts get stays as it is', async () => {
-    const wanted = [
+  test("error pages are in the browser's language, also under /api, and JSON messages stay in English", async () => {
+    const cases = [
       [
         '/nothing/here',
         'Seite nicht gefunden',
@@ -44,39 +44,39 @@ describe('the language of a page', () => {
         "You aren't signed in, or your session has expired. Please sign in to continue.",
       ],
     ] as const;
-    for (const [path, heading, message] of wanted) {
+    for (const [path, heading, message] of cases) {
       const page = await world.browser().step(path, { headers: { 'accept-language': 'de' } });
       expect(page.text).toContain(`<h1>${heading}</h1>`);
       expect(page.headers.vary).toMatch(/Accept-Language/);
-      const json = await ask(path, 'de', 'application/json');
-      expect(await json.json()).toMatchObject({ message });
+      const json = await get(path, 'de', 'application/json');
+      expect(json.body).toMatchObject({ message });
     }
   });
 
-  test('calls a provider without a name as that language does', async () => {
-    expect(await (await ask('/login', 'en')).text()).toContain('Sign in with your provider');
-    expect(await (await ask('/login', 'de')).text()).toContain('Anmelden mit Ihrem Anbieter');
+  test('a provider without a name gets a translated default name', async () => {
+    expect((await get('/login', 'en')).text).toContain('Sign in with your provider');
+    expect((await get('/login', 'de')).text).toContain('Anmelden mit Ihrem Anbieter');
   });
 
-  test('is the one in which dates are written', async () => {
+  test("dates are formatted for the browser's language", async () => {
     const browser = world.browser();
     await world.signIn(browser);
-    const read = (language: string) =>
+    const profileIn = (language: string) =>
       browser.step('/profile', { headers: { 'accept-language': language } }).then(({ text }) => text);
-    expect(await read('de')).toContain('<time datetime="2019-05-04">4. Mai 2019</time>');
-    expect(await read('en-GB')).toContain('<time datetime="2019-05-04">4 May 2019</time>');
-    expect(await read('en')).toContain('<time datetime="2019-05-04">May 4, 2019</time>');
+    expect(await profileIn('de')).toContain('<time datetime="2019-05-04">4. Mai 2019</time>');
+    expect(await profileIn('en-GB')).toContain('<time datetime="2019-05-04">4 May 2019</time>');
+    expect(await profileIn('en')).toContain('<time datetime="2019-05-04">May 4, 2019</time>');
   });
 });
 
-describe('signed out', () => {
+describe('the signed-out page', () => {
   let world: World;
   beforeAll(async () => {
     world = await createWorld();
   });
   afterAll(() => world.close());
 
-  test('is what a page says to whoever is, and never to whoever is signed in', async () => {
+  test('the signed-out page is shown only to signed-out users', async () => {
     const browser = world.browser();
     expect((await browser.go('/signed-out')).text).toContain('You are signed out');
     expect((await browser.step('/auth/logout')).headers.location).toBe(`${world.origin}/signed-out`);
@@ -85,7 +85,7 @@ describe('signed out', () => {
   });
 });
 
-test('pages have the name and the logo of the operator', async () => {
+test("pages show the operator's name and logo", async () => {
   const world = await createWorld({
     env: { APP_NAME: 'Tom & Ann <3', APP_LOGO_URL: 'https://cdn.example.test/logo.svg?a=1&b=2' },
   });
@@ -101,7 +101,7 @@ test('pages have the name and the logo of the operator', async () => {
   }
 });
 
-test('a profile is shown as people read it, and nothing in it becomes markup or a script', async () => {
+test('the profile page formats values for readers, and no value becomes markup or a script', async () => {
   const profile = {
     memberSince: '2019-05-04',
     newsletter: false,

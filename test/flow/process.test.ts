@@ -3,18 +3,19 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import request from 'supertest';
 import { Browser } from '../support/browser.ts';
 import { buildApp, root } from '../support/build.ts';
 import { openPort } from '../support/latchkey.ts';
 import { finishSignIn } from '../support/world.ts';
 
-let built: string;
+let buildDir: string;
 beforeAll(() => {
-  built = buildApp();
+  buildDir = buildApp();
 }, 60_000);
-afterAll(() => rmSync(built, { recursive: true, force: true }));
+afterAll(() => rmSync(buildDir, { recursive: true, force: true }));
 
-const good = {
+const validEnv = {
   OAUTH2_ISSUER: 'http://localhost:1',
   OAUTH2_CLIENT_ID: 'x',
   OAUTH2_CLIENT_SECRET: 'a-client-secret',
@@ -26,13 +27,15 @@ const good = {
 interface Run {
   readonly child: ChildProcess;
   output(): string;
-  says(text: string): Promise<void>;
-  ends(): Promise<number | null>;
+  /** Settles when the output contains `text`. */
+  waitForOutput(text: string): Promise<void>;
+  /** Settles with the exit code. */
+  waitForExit(): Promise<number | null>;
 }
 
 function watch(child: ChildProcess): Run {
   let text = '';
-  const ended = once(child, 'close').then(([code]) => code as number | null);
+  const exitCode = once(child, 'close').then(([code]) => code as number | null);
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (chunk) => {
       text += chunk;
@@ -40,20 +43,24 @@ function watch(child: ChildProcess): Run {
   return {
     child,
     output: () => text,
-    async says(wanted) {
-      while (!text.includes(wanted)) {
-        if (child.exitCode !== null) throw new Error(`it ended without saying "${wanted}": ${text}`);
+    async waitForOutput(expected) {
+      while (!text.includes(expected)) {
+        if (child.exitCode !== null)
+          throw new Error(`the process exited without printing "${expected}": ${text}`);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     },
-    ends: () => ended,
+    waitForExit: () => exitCode,
   };
 }
 
 function start(env: Record<string, string>): Run {
   const { PATH } = process.env;
   return watch(
-    spawn(process.execPath, [join(built, 'dist/main.js')], { cwd: built, env: { PATH: PATH ?? '', ...env } }),
+    spawn(process.execPath, [join(buildDir, 'dist/main.js')], {
+      cwd: buildDir,
+      env: { PATH: PATH ?? '', ...env },
+    }),
   );
 }
 
@@ -63,9 +70,9 @@ async function freePort(): Promise<string> {
   return new URL(origin).port;
 }
 
-test('a faulty configuration is told whole, with exit code 78, and nothing listens', async () => {
+test('startup with an invalid configuration lists every problem and exits with code 78', async () => {
   const run = start({ SESSION_SECRET: 'too-short-but-secret', PORT: 'http' });
-  expect(await run.ends()).toBe(78);
+  expect(await run.waitForExit()).toBe(78);
   for (const variable of ['OAUTH2_ISSUER', 'OAUTH2_CLIENT_ID', 'OAUTH2_CLIENT_SECRET', 'OAUTH2_REDIRECT_URI'])
     expect(run.output()).toMatch(new RegExp(`^  ${variable} is missing.* Example: ${variable}=`, 'm'));
   expect(run.output()).toContain('SESSION_SECRET must be at least 32 characters');
@@ -74,44 +81,43 @@ test('a faulty configuration is told whole, with exit code 78, and nothing liste
   expect(run.output()).not.toMatch(/^\s+at /m); // no stack trace
 });
 
-test('it starts without its provider, says so, serves, and ends cleanly on SIGTERM', async () => {
+test('Latchkey starts while its provider is unavailable, logs that, serves requests, and exits with code 0 on SIGTERM', async () => {
   const port = await freePort();
-  const run = start({ ...good, PORT: port });
-  await run.says('Latchkey is listening');
-  await run.says('provider metadata is not available yet');
-  const browser = new Browser(`http://localhost:${port}`);
-  expect((await browser.fetch('/healthz')).status).toBe(200);
-  const login = await browser.step('/auth/login');
-  expect(login.status).toBe(503);
+  const run = start({ ...validEnv, PORT: port });
+  await run.waitForOutput('Latchkey is listening');
+  await run.waitForOutput('provider metadata is not available yet');
+  const latchkey = request(`http://localhost:${port}`);
+  await latchkey.get('/healthz').expect(200);
+  await latchkey.get('/auth/login').set('sec-fetch-mode', 'navigate').expect(503);
   run.child.kill('SIGINT');
-  run.child.kill('SIGTERM'); // as a terminal and a parent do together
-  expect(await run.ends()).toBe(0);
+  run.child.kill('SIGTERM'); // as a terminal and a parent process do together
+  expect(await run.waitForExit()).toBe(0);
   expect(run.output()).not.toContain('a-client-secret');
 });
 
-test('a port in use is one line that names it and the variable', async () => {
-  const taken = createServer();
-  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
-  const { port } = taken.address() as { port: number };
-  const run = start({ ...good, PORT: String(port), LOG_LEVEL: 'silent' });
-  expect(await run.ends()).toBe(1);
+test('startup on a port in use prints one line with the port and its variable', async () => {
+  const otherServer = createServer();
+  await new Promise<void>((resolve) => otherServer.listen(0, '127.0.0.1', resolve));
+  const { port } = otherServer.address() as { port: number };
+  const run = start({ ...validEnv, PORT: String(port), LOG_LEVEL: 'silent' });
+  expect(await run.waitForExit()).toBe(1);
   expect(run.output().trim()).toBe(`Port ${port} is already in use. Set PORT to a different port.`);
-  await new Promise((resolve) => taken.close(resolve));
+  await new Promise((resolve) => otherServer.close(resolve));
 });
 
-test('without a revocation endpoint the operator is warned at start-up', async () => {
-  const { OAUTH2_ISSUER: _, ...rest } = good;
+test('startup without a revocation endpoint warns the operator', async () => {
+  const { OAUTH2_ISSUER: _, ...rest } = validEnv;
   const endpoints = {
     OAUTH2_AUTHORIZATION_URL: 'http://localhost:1/a',
     OAUTH2_TOKEN_URL: 'http://localhost:1/t',
   };
   const run = start({ ...rest, ...endpoints, PORT: await freePort() });
-  await run.says('OAUTH2_REVOCATION_URL');
+  await run.waitForOutput('OAUTH2_REVOCATION_URL');
   run.child.kill('SIGINT');
-  expect(await run.ends()).toBe(0);
+  expect(await run.waitForExit()).toBe(0);
 });
 
-test('npm run demo: open, sign in, stop', async () => {
+test('npm run demo starts, lets a user sign in, and stops on Ctrl-C', async () => {
   const [PORT, DEMO_PROVIDER_PORT] = [await freePort(), await freePort()];
   const run = watch(
     spawn('npm', ['run', '--silent', 'demo'], {
@@ -120,18 +126,18 @@ test('npm run demo: open, sign in, stop', async () => {
       detached: true, // a process group of its own, as a terminal would give it
     }),
   );
-  await run.says('Ctrl-C');
+  await run.waitForOutput('Ctrl-C');
   expect(run.output()).toContain(`http://localhost:${PORT}`);
   const browser = new Browser(`http://localhost:${PORT}`);
   const page = await finishSignIn(browser, await browser.go('/auth/login'));
   expect(page.text).toContain('Alice Liddell');
   expect((await browser.fetch('/api/data')).status).toBe(200);
   process.kill(-run.child.pid!, 'SIGINT');
-  expect(await run.ends()).toBe(0);
+  expect(await run.waitForExit()).toBe(0);
   await expect(browser.fetch('/healthz')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
 }, 60_000);
 
-test('npm run demo: a port in use is one line that names it and the variable', async () => {
+test('npm run demo on a port in use prints one line with the port and its variable', async () => {
   const { server, origin } = await openPort();
   const port = new URL(origin).port;
   const run = watch(
@@ -140,7 +146,7 @@ test('npm run demo: a port in use is one line that names it and the variable', a
       env: { ...process.env, PORT: await freePort(), DEMO_PROVIDER_PORT: port },
     }),
   );
-  expect(await run.ends()).toBe(1);
+  expect(await run.waitForExit()).toBe(1);
   expect(run.output()).toMatch(new RegExp(`^Port ${port} is already in use. Set DEMO_PROVIDER_PORT.*$`, 'm'));
   await new Promise((resolve) => server.close(resolve));
 }, 60_000);

@@ -1,3 +1,4 @@
+import request from 'supertest';
 import { Browser } from '../support/browser.ts';
 import { type ProviderShape, type StandIn, startStandIn } from '../support/fake-provider.ts';
 import { type Latchkey, startLatchkey } from '../support/latchkey.ts';
@@ -14,26 +15,26 @@ import { routesFile } from '../support/routes-file.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-let standIn: StandIn;
+let provider: StandIn;
 let latchkey: Latchkey;
 let browser: Browser;
 
-async function start(shape: ProviderShape, env: (url: string) => Env, secretFirst = ''): Promise<void> {
-  standIn = await startStandIn(shape);
-  const { clientId, clientSecret } = standIn.client;
+async function start(shape: ProviderShape, env: (url: string) => Env, otherSecret = ''): Promise<void> {
+  provider = await startStandIn(shape);
+  const { clientId, clientSecret } = provider.client;
   latchkey = await startLatchkey({
-    ...{ apiUrl: standIn.url, clientId, clientSecret: secretFirst + clientSecret },
-    env: env(standIn.url),
+    ...{ apiUrl: provider.url, clientId, clientSecret: otherSecret + clientSecret },
+    env: env(provider.url),
   });
   browser = new Browser(latchkey.origin);
 }
 
 afterEach(async () => {
   await latchkey.close();
-  await standIn.close();
+  await provider.close();
 });
 
-// The presets as they are, but for their addresses, which are the stand-in's.
+// The presets unchanged, except for their URLs, which are those of the fake provider.
 const spotifyEnv = (url: string): Env => ({
   OAUTH2_PROVIDER: 'spotify',
   OAUTH2_AUTHORIZATION_URL: `${url}/authorize`,
@@ -67,7 +68,7 @@ test.each<[string, ProviderShape, (url: string) => Env, unknown, string[]]>([
     ['user-read-private', 'user-read-email'],
   ],
   [
-    'GitHub, where names may be null and ids are numbers,',
+    'GitHub, which returns null names and numeric ids',
     github,
     githubEnv,
     { sub: '583231', name: 'octo', picture: 'https://avatars.githubusercontent.com/u/583231' },
@@ -90,13 +91,13 @@ test.each<[string, ProviderShape, (url: string) => Env, unknown, string[]]>([
     ],
   ],
   [
-    'Second Brain Database, which has no user information,',
+    'Second Brain Database, which has no userinfo',
     secondBrainDatabase,
     secondBrainEnv,
     {},
     ['read:profile', 'read:data', 'write:data'],
   ],
-])('a person signs in at %s with nothing but the preset', async (_what, shape, env, user, scope) => {
+])('the preset alone is enough to sign in with %s', async (_what, shape, env, user, scope) => {
   await start(shape, env);
   const page = await browser.go('/auth/login');
   expect(page.url).toBe(`${latchkey.origin}/profile`);
@@ -109,41 +110,41 @@ test.each<[string, ProviderShape, (url: string) => Env, object]>([
   ['/user of GitHub', github, githubEnv, { login: 'octo', id: 583_231 }],
   ['/oauth2/v3/userinfo of Google', google, googleEnv, { sub: '110169484474386276334' }],
   ['/api/user/profile of Second Brain Database', secondBrainDatabase, secondBrainEnv, { username: 'mira' }],
-])("/api/profile is %s with the person's token", async (_what, shape, env, profile) => {
+])("/api/profile calls %s with the user's token", async (_what, shape, env, profile) => {
   await start(shape, env);
   expect((await browser.fetch('/api/profile')).status).toBe(401);
   await browser.go('/auth/login');
-  const answer = await browser.fetch('/api/profile');
-  expect(answer.json()).toMatchObject(profile);
-  standIn.expireAccess();
+  const response = await browser.fetch('/api/profile');
+  expect(response.json()).toMatchObject(profile);
+  provider.expireAccess();
   const { status } = await browser.fetch('/api/profile');
-  expect(status).toBe(shape === github ? 401 : 200); // GitHub gives nothing to renew it with
+  expect(status).toBe(shape === github ? 401 : 200); // GitHub issues no refresh token
 });
 
-test('Spotify gives no new refresh token at a refresh, and the one it gave serves again', async () => {
+test('Spotify returns no new refresh token, and Latchkey reuses the existing one until Spotify rejects it', async () => {
   await start(spotify, spotifyEnv);
   await browser.go('/auth/login');
   expect((await refresh()).status).toBe(200);
   expect((await refresh()).status).toBe(200);
-  const spent = standIn.tokenRequests.map((form) => form.get('refresh_token')).slice(1);
-  expect(spent[0]).toHaveLength(48);
-  expect(spent[1]).toBe(spent[0]);
-  standIn.endAll();
+  const refreshTokens = provider.tokenRequests.map((form) => form.get('refresh_token')).slice(1);
+  expect(refreshTokens[0]).toHaveLength(48);
+  expect(refreshTokens[1]).toBe(refreshTokens[0]);
+  provider.endAll();
   expect((await refresh()).status).toBe(401);
   expect(await session()).toEqual({ authenticated: false });
 });
 
 const artist = '0TnOYISbd1XYRBk9myaseg';
 const appGrants = () =>
-  standIn.tokenRequests.filter((form) => form.get('grant_type') === 'client_credentials').length;
+  provider.tokenRequests.filter((form) => form.get('grant_type') === 'client_credentials').length;
 
-test('Spotify answers searches and artists to anybody, by a token of the application that is asked for once', async () => {
+test('Spotify searches and artists need no session, and Latchkey requests one app token for them', async () => {
   await start(spotify, spotifyEnv);
-  const searched = await browser.fetch('/api/search?q=x&type=track&limit=1');
-  expect(searched.status).toBe(200);
-  expect(searched.json()).toMatchObject({ tracks: { items: [{ type: 'track', name: 'x 0' }], limit: 1 } });
-  const found = await browser.fetch(`/api/artists/${artist}`);
-  expect(found.json()).toMatchObject({ type: 'artist', id: artist });
+  const search = await browser.fetch('/api/search?q=x&type=track&limit=1');
+  expect(search.status).toBe(200);
+  expect(search.json()).toMatchObject({ tracks: { items: [{ type: 'track', name: 'x 0' }], limit: 1 } });
+  const artistResponse = await browser.fetch(`/api/artists/${artist}`);
+  expect(artistResponse.json()).toMatchObject({ type: 'artist', id: artist });
   expect((await browser.fetch('/api/search?q=x')).json()).toEqual({
     error: { status: 400, message: 'Missing parameter type' },
   });
@@ -152,38 +153,38 @@ test('Spotify answers searches and artists to anybody, by a token of the applica
   expect(appGrants()).toBe(1);
 });
 
-test('Spotify ends the token of the application early, and nobody notices: 50 calls, one more grant', async () => {
+test('when Spotify ends an app token early, 50 parallel calls succeed after one token request', async () => {
   await start(spotify, spotifyEnv);
   await browser.fetch(`/api/artists/${artist}`);
-  standIn.expireAccess();
+  provider.expireAccess();
   const calls = Array.from({ length: 50 }, () => browser.fetch(`/api/artists/${artist}`));
   expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(50).fill(200));
   expect(appGrants()).toBe(2);
 });
 
-test('Spotify says 429, and when to come back is passed on', async () => {
+test('a 429 of Spotify is passed through with its Retry-After', async () => {
   await start(spotify, spotifyEnv);
-  standIn.faults.set({ path: /^\/v1\/search$/, answer: spotifyTooManyRequests });
-  const refused = await browser.fetch('/api/search?q=x&type=track');
-  expect([refused.status, refused.headers['retry-after']]).toEqual([429, '7']);
-  expect(standIn.faults.count(/search/)).toBe(1);
+  provider.faults.set({ path: /^\/v1\/search$/, answer: spotifyTooManyRequests });
+  const rejected = await browser.fetch('/api/search?q=x&type=track');
+  expect([rejected.status, rejected.headers['retry-after']]).toEqual([429, '7']);
+  expect(provider.faults.count(/search/)).toBe(1);
 });
 
-test('Spotify does not know the application: 502 for its callers, and the log says what to set', async () => {
+test('with client credentials that Spotify rejects, callers get 502 and the log names the variables to check', async () => {
   await start(spotify, (url) => ({ ...spotifyEnv(url), OAUTH2_CLIENT_SECRET: 'wrong' }));
   for (let call = 0; call < 3; call += 1) {
-    const refused = await browser.fetch(`/api/artists/${artist}`);
-    expect(refused.status).toBe(502);
-    expect(refused.json()).toMatchObject({ error: 'app_token_refused' });
+    const rejected = await browser.fetch(`/api/artists/${artist}`);
+    expect(rejected.status).toBe(502);
+    expect(rejected.json()).toMatchObject({ error: 'app_token_refused' });
   }
-  expect(standIn.tokenRequests).toHaveLength(1);
+  expect(provider.tokenRequests).toHaveLength(1);
   const errors = latchkey.logLines.filter(
     (line) => line.includes('"level":50') && line.includes('check OAUTH2_APP_CLIENT_ID'),
   );
   expect(errors).toHaveLength(1);
 });
 
-test('Spotify is asked with Basic authentication, and an app that sends the secret otherwise is refused', async () => {
+test('Spotify accepts only HTTP Basic, so a login with client_secret_post fails', async () => {
   await start(spotify, (url) => ({ ...spotifyEnv(url), OAUTH2_CLIENT_AUTH: 'client_secret_post' }));
   const page = await browser.go('/auth/login');
   expect(page.status).toBe(503);
@@ -191,70 +192,80 @@ test('Spotify is asked with Basic authentication, and an app that sends the secr
 });
 
 test.each([
-  ['asks for time', spotifyTooManyRequests],
+  ['responds with 429', spotifyTooManyRequests],
   [
-    'has lost the token',
+    'responds with 401',
     { status: 401, body: '{"error":{"status":401,"message":"The access token expired"}}' },
   ],
-  ['answers with a page', { status: 200, headers: { 'content-type': 'text/html' }, body: '<h1>Hello</h1>' }],
-  ['hangs up', 'reset' as const],
-  ['answers with a list', { status: 200, headers: { 'content-type': 'application/json' }, body: '[]' }],
-])('a login stands without a name when the place of user information %s', async (_what, answer) => {
+  [
+    'responds with an HTML page',
+    { status: 200, headers: { 'content-type': 'text/html' }, body: '<h1>Hello</h1>' },
+  ],
+  ['resets the connection', 'reset' as const],
+  [
+    'responds with a JSON array',
+    { status: 200, headers: { 'content-type': 'application/json' }, body: '[]' },
+  ],
+])('a login succeeds without a name when the userinfo endpoint %s', async (_what, response) => {
   await start(spotify, spotifyEnv);
-  standIn.faults.set({ path: /^\/v1\/me$/, answer });
+  provider.faults.set({ path: /^\/v1\/me$/, answer: response });
   expect((await browser.go('/auth/login')).url).toBe(`${latchkey.origin}/profile`);
   expect(await session()).toMatchObject({ authenticated: true, user: {} });
 });
 
-test('GitHub gives a token without an end and nothing to renew it with', async () => {
+test('a GitHub token has no expiry, and a refresh fails with no_refresh_token', async () => {
   await start(github, githubEnv);
   await browser.go('/auth/login');
   expect(await session()).toMatchObject({ access_token_expires_at: null });
   expect((await refresh()).json()).toMatchObject({ error: 'no_refresh_token' });
 });
 
-test('a GitHub App rotates refresh tokens, and a spent one ends the login although GitHub answers 200', async () => {
+test('a GitHub App rotates refresh tokens, and a rejected one ends the session although GitHub responds with 200', async () => {
   await start(githubApp, githubEnv);
   await browser.go('/auth/login');
   expect((await refresh()).status).toBe(200);
   expect((await refresh()).status).toBe(200);
-  const spent = standIn.tokenRequests.map((form) => form.get('refresh_token')).slice(1);
-  expect(spent[1]).not.toBe(spent[0]);
-  standIn.endAll();
+  const refreshTokens = provider.tokenRequests.map((form) => form.get('refresh_token')).slice(1);
+  expect(refreshTokens[1]).not.toBe(refreshTokens[0]);
+  provider.endAll();
   expect((await refresh()).json()).toMatchObject({ error: 'login_required' });
   expect(await session()).toEqual({ authenticated: false });
 });
 
-test('GitHub saying inside 200 that the secret is wrong makes the other of two secrets be tried', async () => {
+test('when GitHub rejects the client secret in a 200 response, Latchkey tries the second secret', async () => {
   await start(github, githubEnv, 'the-old-one,');
   expect((await browser.go('/auth/login')).status).toBe(200);
   expect(await session()).toMatchObject({ authenticated: true });
 });
 
-test('GitHub refusing a code inside 200 is a login that failed, not one that is put off', async () => {
+test('when GitHub rejects the code in a 200 response, the login fails with 400 instead of 503', async () => {
   await start(github, githubEnv);
-  standIn.distort(() => github.refused.code);
+  provider.distort(() => github.refused.code);
   expect((await browser.go('/auth/login')).status).toBe(400);
   expect(latchkey.logLines.join('')).toContain('invalid_grant');
   expect(await session()).toEqual({ authenticated: false });
 });
 
-test('Google is asked for a refresh token, and keeps it through refreshes that bring none', async () => {
+test('Latchkey requests a refresh token from Google and keeps it when a refresh returns none', async () => {
   await start(google, googleEnv);
   await browser.go('/auth/login');
-  const [asked] = standIn.authorizations;
-  expect(asked?.get('access_type')).toBe('offline');
-  expect(asked?.get('prompt')).toBe('consent');
-  expect(asked?.get('nonce')).toBeTruthy();
+  const [authorization] = provider.authorizations;
+  expect(authorization?.get('access_type')).toBe('offline');
+  expect(authorization?.get('prompt')).toBe('consent');
+  expect(authorization?.get('nonce')).toBeTruthy();
   expect((await refresh()).status).toBe(200);
   expect((await refresh()).status).toBe(200);
   expect(await session()).toMatchObject({ authenticated: true });
 });
 
 test.each([
-  ['the person of the ID token, and gives their name', '110169484474386276334', { name: 'Grace Elsewhere' }],
-  ['somebody else than the ID token, and is not used', '666', { name: undefined }],
-])('user information is that of %s', async (_what, id, user) => {
+  [
+    'supplies the name when its id matches the ID token',
+    '110169484474386276334',
+    { name: 'Grace Elsewhere' },
+  ],
+  ['is ignored when its id differs from the ID token', '666', { name: undefined }],
+])('userinfo %s', async (_what, id, user) => {
   const sub = '110169484474386276334';
   await start(nameElsewhere(id), (url) => ({
     ...googleEnv(url),
@@ -265,7 +276,7 @@ test.each([
   expect((await session()).user).toEqual({ sub, ...user });
 });
 
-test('Second Brain Database lives wherever its API is, and both tokens are revoked there at sign-out', async () => {
+test('the Second Brain Database preset uses the origin of the API, and sign-out revokes both tokens there', async () => {
   await start(secondBrainDatabase, secondBrainEnv);
   await browser.go('/auth/login');
   expect((await browser.fetch('/api/profile')).json()).toEqual({
@@ -274,10 +285,10 @@ test('Second Brain Database lives wherever its API is, and both tokens are revok
   });
   await browser.fetch('/auth/logout', { method: 'POST' });
   await latchkey.settled();
-  expect(standIn.revoked).toHaveLength(2);
+  expect(provider.revoked).toHaveLength(2);
 });
 
-test('a route of the person or the application reads for anybody, and changes nothing for a session that has ended', async () => {
+test('a user-or-app route serves a GET without a session, and rejects a POST with the cookie of an ended session', async () => {
   const row = { path: '/artists/:id', target: '/v1/artists/:id', methods: { GET: {}, POST: {} } };
   await start(spotify, (url) => ({
     ...spotifyEnv(url),
@@ -287,26 +298,25 @@ test('a route of the person or the application reads for anybody, and changes no
   expect((await browser.fetch(path)).status).toBe(200);
   await browser.go('/auth/login');
   expect((await browser.fetch(path)).status).toBe(200);
-  const tokensOf = () =>
+  const artistTokens = () =>
     new Set(
-      standIn.apiRequests
+      provider.apiRequests
         .filter(({ path }) => path.includes('artists'))
         .map(({ headers }) => headers.authorization),
     );
-  expect(tokensOf().size).toBe(2); // the application's, and then the person's
+  expect(artistTokens().size).toBe(2); // the app token, then the user's token
   const cookie = await browser.jar.getCookieString(latchkey.origin);
   await browser.fetch('/auth/logout', { method: 'POST' });
-  const before = standIn.apiRequests.length;
-  const late = (method: string) => fetch(latchkey.origin + path, { method, headers: { cookie } });
-  expect((await late('POST')).status).toBe(401); // it was meant to be the person's own doing
-  expect(standIn.apiRequests).toHaveLength(before);
-  expect((await late('GET')).status).toBe(200);
+  const before = provider.apiRequests.length;
+  await request(latchkey.origin).post(path).set({ cookie }).expect(401); // the user meant to act as themselves
+  expect(provider.apiRequests).toHaveLength(before);
+  await request(latchkey.origin).get(path).set({ cookie }).expect(200);
 });
 
-test('an API that refuses every token of the application asks nobody to send a large body for ever', async () => {
+test('when the API rejects every app token, a large upload gets token_renewed once and then app_token_refused', async () => {
   const row = { path: '/upload', target: '/v1/upload', methods: { POST: {} }, token: 'app' };
   await start(spotify, (url) => ({ ...spotifyEnv(url), API_ROUTES_FILE: routesFile([row]) }));
-  standIn.faults.set({ path: /^\/v1\/upload$/, answer: { status: 401 } });
+  provider.faults.set({ path: /^\/v1\/upload$/, answer: { status: 401 } });
   const send = async () =>
     (await browser.fetch('/api/upload', { method: 'POST', body: 'x'.repeat(70_000) })).json();
   expect(await send()).toMatchObject({ error: 'token_renewed', retryable: true });

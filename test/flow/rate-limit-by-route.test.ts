@@ -1,16 +1,16 @@
-import type { AddressInfo } from 'node:net';
 import express, { type ErrorRequestHandler } from 'express';
 import { MemoryStore } from 'express-rate-limit';
+import request from 'supertest';
 import { createLogger } from '../../src/logger.ts';
 import { createRateLimits } from '../../src/middleware/rate-limit.ts';
 import { routesFile } from '../support/routes-file.ts';
 import { createWorld } from '../support/world.ts';
 
-const told: ErrorRequestHandler = (error, _req, res, _next) => {
+const sendError: ErrorRequestHandler = (error, _req, res, _next) => {
   res.status(error.status).json({ code: error.code, retryAfterSeconds: error.retryAfterSeconds });
 };
 
-test('limits of different routes count apart, also for one session on one request', async () => {
+test('each limit has its own count, even for one session or one request', async () => {
   const limit = createRateLimits({
     rateLimitStore: () => new MemoryStore(),
     getSessionId: (req) => req.get('x-session'),
@@ -26,31 +26,20 @@ test('limits of different routes count apart, also for one session on one reques
   app.use((_req, res) => {
     res.json({});
   });
-  app.use(told);
-  const server = app.listen(0);
-  const ask = async (path: string, session: string) => {
-    const { port } = server.address() as AddressInfo;
-    const answer = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { 'x-session': session } });
-    return { status: answer.status, headers: answer.headers, body: await answer.json() };
-  };
+  app.use(sendError);
+  const get = (path: string, session: string) => request(app).get(path).set('x-session', session);
 
-  const first = await ask('/both', 'a');
-  expect(first.status).toBe(200);
-  expect(first.headers.get('ratelimit')).toBe('"every"; r=2; t=10, "few"; r=0; t=3600');
-  expect(first.headers.get('ratelimit-policy')).toMatch(
-    /^"every"; q=3; w=10; pk=:\w+:, "few"; q=1; w=3600; pk=:\w+:$/,
-  );
-  expect(await ask('/both', 'a')).toMatchObject({
-    status: 429,
-    body: { code: 'too_many_requests', retryAfterSeconds: 3600 },
-  });
-  expect((await ask('/one', 'a')).headers.get('ratelimit')).toBe('"/one/:id"; r=0; t=60');
-  expect((await ask('/one', 'a')).status).toBe(429);
-  expect((await ask('/one', 'b')).status).toBe(200);
-  await new Promise((done) => server.close(done));
+  await get('/both', 'a')
+    .expect(200)
+    .expect('ratelimit', '"every"; r=2; t=10, "few"; r=0; t=3600')
+    .expect('ratelimit-policy', /^"every"; q=3; w=10; pk=:\w+:, "few"; q=1; w=3600; pk=:\w+:$/);
+  await get('/both', 'a').expect(429, { code: 'too_many_requests', retryAfterSeconds: 3600 });
+  await get('/one', 'a').expect('ratelimit', '"/one/:id"; r=0; t=60');
+  await get('/one', 'a').expect(429);
+  await get('/one', 'b').expect(200);
 });
 
-test('a row of the API table has its own limit, told before anything is sent on', async () => {
+test('a route of the route table has its own limit, which Latchkey checks before it calls the API', async () => {
   const limited = { path: '/data', target: '/api/user/data', methods: { GET: {} } };
   const world = await createWorld({
     env: { API_ROUTES_FILE: routesFile([{ ...limited, rateLimit: { limit: 2, windowSeconds: 60 } }]) },
@@ -63,11 +52,11 @@ test('a row of the API table has its own limit, told before anything is sent on'
   expect(statuses).toEqual([200, 200, 429]);
   expect(world.apiFaults.count(/data/)).toBe(2);
   expect((await bob.fetch('/api/data')).status).toBe(200);
-  const refused = await alice.fetch('/api/data');
-  expect(refused.headers).toMatchObject({
+  const rejected = await alice.fetch('/api/data');
+  expect(rejected.headers).toMatchObject({
     'retry-after': expect.stringMatching(/^\d+$/),
     ratelimit: expect.any(String),
   });
-  expect(refused.json()).toMatchObject({ error: 'too_many_requests' });
+  expect(rejected.json()).toMatchObject({ error: 'too_many_requests' });
   await world.close();
 });

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import request from 'supertest';
 import { sessionOf } from '../hostile/support/logged-in.ts';
-import { ask } from '../hostile/support/wire.ts';
 import { type Latchkey, openPort, startLatchkey } from '../support/latchkey.ts';
 import { createRelay } from '../support/relay.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -11,163 +11,178 @@ const redis = new Redis(redisUrl.href, { lazyConnect: true });
 beforeAll(() => redis.connect());
 afterAll(() => redis.disconnect());
 
-/** As when the minute is over. */
-async function startOfTheNextMinute(): Promise<void> {
+/** Deletes the counts in Redis, as if the minute were over. */
+async function clearCounts(): Promise<void> {
   const keys = await redis.keys('latchkey:rate:auth:*');
   if (keys.length > 0) await redis.del(keys);
 }
 
-async function statuses(times: number, request: () => Promise<{ status: number }>): Promise<number[]> {
-  const seen: number[] = [];
-  for (let count = 0; count < times; count += 1) seen.push((await request()).status);
-  return seen;
+async function statuses(count: number, send: () => Promise<{ status: number }>): Promise<number[]> {
+  const received: number[] = [];
+  while (received.length < count) received.push((await send()).status);
+  return received;
 }
 
-const json = { accept: 'application/json', 'sec-fetch-mode': 'cors', 'sec-fetch-site': 'same-origin' };
+const fetchHeaders = {
+  accept: 'application/json',
+  'sec-fetch-mode': 'cors',
+  'sec-fetch-site': 'same-origin',
+};
+/** One request without a cookie jar. */
+const getSession = (origin: string, headers = {}) =>
+  request(origin)
+    .get('/auth/session')
+    .set({ ...fetchHeaders, ...headers });
 const isCallback = (url: string) => url.includes('/auth/callback?');
 
-describe.each(['redis', 'memory'] as const)('a limit of 4 requests to /auth/* a minute, in %s', (store) => {
+describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', (store) => {
   let world: World;
   beforeEach(async () => {
-    await startOfTheNextMinute();
+    await clearCounts();
     world = await createWorld({ store, env: { AUTH_RATE_LIMIT: '4', TRUST_PROXY: '1' } });
   });
   afterEach(() => world.close());
 
-  const from = (address: string, headers = {}) =>
-    ask(world.origin, 'GET', '/auth/session', { ...json, 'x-forwarded-for': address, ...headers });
+  const fromIp = (ip: string, headers = {}) =>
+    getSession(world.origin, { 'x-forwarded-for': ip, ...headers });
 
-  test('is told with every answer, and answered 429 with Retry-After when it is used up', async () => {
-    const first = await from('192.0.2.1');
+  test('every response reports the limit, and a request over it gets 429 with Retry-After', async () => {
+    const first = await fromIp('192.0.2.1');
     expect(first.status).toBe(200);
     expect(first.headers.ratelimit).toMatch(/^"auth"; r=3; t=(60|59)$/);
     expect(first.headers['ratelimit-policy']).toMatch(/^"auth"; q=4; w=60; pk=:[\w+/=]+:$/);
     expect(first.headers['retry-after']).toBeUndefined();
-    expect(await statuses(3, () => from('192.0.2.1'))).toEqual([200, 200, 200]);
+    expect(await statuses(3, () => fromIp('192.0.2.1'))).toEqual([200, 200, 200]);
 
-    const refused = await from('192.0.2.1');
-    expect(refused.status).toBe(429);
-    expect(JSON.parse(refused.text)).toEqual({
+    const rejected = await fromIp('192.0.2.1');
+    expect(rejected.status).toBe(429);
+    expect(rejected.body).toEqual({
       error: 'too_many_requests',
       message: expect.any(String),
-      request_id: refused.headers['x-request-id'],
+      request_id: rejected.headers['x-request-id'],
     });
-    expect(refused.headers['retry-after']).toMatch(/^(60|5\d)$/);
-    expect(refused.headers.ratelimit).toBe(`"auth"; r=0; t=${refused.headers['retry-after']}`);
-    expect(refused.headers).not.toHaveProperty('x-ratelimit-limit');
+    expect(rejected.headers['retry-after']).toMatch(/^(60|5\d)$/);
+    expect(rejected.headers.ratelimit).toBe(`"auth"; r=0; t=${rejected.headers['retry-after']}`);
+    expect(rejected.headers).not.toHaveProperty('x-ratelimit-limit');
   });
 
-  test('is told to a person on a page', async () => {
-    const page = () =>
-      ask(world.origin, 'GET', '/auth/login', { 'sec-fetch-mode': 'navigate', accept: 'text/html' });
-    expect(await statuses(4, page)).toEqual([303, 303, 303, 303]);
-    const refused = await page();
-    expect([refused.status, refused.headers['content-type']]).toEqual([429, 'text/html; charset=utf-8']);
-    expect(refused.text).toContain('Please wait a moment');
-    const leaving = { ...json, 'sec-fetch-mode': 'navigate' };
-    expect((await ask(world.origin, 'POST', '/auth/logout', leaving)).status).toBe(303); // nobody is kept from it
+  test('a user over the limit gets an error page and can still sign out', async () => {
+    const navigation = { 'sec-fetch-mode': 'navigate', accept: 'text/html' };
+    const openLogin = () => request(world.origin).get('/auth/login').set(navigation);
+    expect(await statuses(4, openLogin)).toEqual([303, 303, 303, 303]);
+    const rejected = await openLogin();
+    expect([rejected.status, rejected.headers['content-type']]).toEqual([429, 'text/html; charset=utf-8']);
+    expect(rejected.text).toContain('Please wait a moment');
+    await request(world.origin)
+      .post('/auth/logout')
+      .set({ ...fetchHeaders, 'sec-fetch-mode': 'navigate' })
+      .expect(303);
   });
 
-  test('holds for an address without a session, IPv6 by its /56, and a cookie we did not sign is none', async () => {
-    expect(await statuses(4, () => from('192.0.2.1'))).toEqual([200, 200, 200, 200]);
-    expect((await from('192.0.2.2')).status).toBe(200);
+  test('without a session the limit applies per IP address (IPv6: per /56), also with a forged session cookie', async () => {
+    expect(await statuses(4, () => fromIp('192.0.2.1'))).toEqual([200, 200, 200, 200]);
+    expect((await fromIp('192.0.2.2')).status).toBe(200);
     for (const cookie of ['latchkey=s%3Aforged.forged', 'latchkey=x', 'latchkey=', 'other=1'])
-      expect((await from('192.0.2.1', { cookie })).status).toBe(429);
-    expect((await from('::ffff:192.0.2.1')).status).toBe(429);
+      expect((await fromIp('192.0.2.1', { cookie })).status).toBe(429);
+    expect((await fromIp('::ffff:192.0.2.1')).status).toBe(429);
 
-    expect(await statuses(4, () => from('2001:db8:1:2::1'))).toEqual([200, 200, 200, 200]);
-    expect((await from('2001:db8:1:ff:a:b:c:d')).status).toBe(429);
-    expect((await from('2001:db8:1:100::1')).status).toBe(200);
+    expect(await statuses(4, () => fromIp('2001:db8:1:2::1'))).toEqual([200, 200, 200, 200]);
+    expect((await fromIp('2001:db8:1:ff:a:b:c:d')).status).toBe(429);
+    expect((await fromIp('2001:db8:1:100::1')).status).toBe(200);
   });
 
-  test('is counted for each session alone, wherever it comes from', async () => {
+  test('with a session the limit applies per session, regardless of the IP address', async () => {
     const alice = world.browser();
     await world.signIn(alice);
     const bob = world.browser();
-    await world.signIn(bob, 'bob'); // two requests each, of one address
+    await world.signIn(bob, 'bob'); // two requests per user, all from one IP address
     const { cookie, id } = await sessionOf(alice);
-    const others = await sessionOf(bob);
+    const bobsSession = await sessionOf(bob);
 
-    expect(await statuses(4, () => from('192.0.2.9', { cookie }))).toEqual([200, 200, 200, 200]);
-    expect((await from('192.0.2.10', { cookie })).status).toBe(429);
-    expect((await from('192.0.2.9', { cookie: others.cookie })).status).toBe(200);
-    expect((await from('192.0.2.9')).status).toBe(200);
+    expect(await statuses(4, () => fromIp('192.0.2.9', { cookie }))).toEqual([200, 200, 200, 200]);
+    expect((await fromIp('192.0.2.10', { cookie })).status).toBe(429);
+    expect((await fromIp('192.0.2.9', { cookie: bobsSession.cookie })).status).toBe(200);
+    expect((await fromIp('192.0.2.9')).status).toBe(200);
     expect(world.latchkey.logLines.join('')).not.toContain(id);
   });
 
-  test('a callback over the limit has not spent its code: it is good a minute later', async () => {
+  test('a callback over the limit does not redeem its code, which works a minute later', async () => {
     const browser = world.browser();
-    const toConsent = await browser.submit(
+    const consent = await browser.submit(
       await browser.go('/auth/login'),
       { login: 'alice', password: 'any' },
       { action: '/login' },
     );
     const callback = await browser.submit(
-      toConsent,
+      consent,
       { decision: 'allow' },
       { action: '/consent', until: isCallback },
     );
     expect(await statuses(3, () => browser.fetch('/auth/session'))).toEqual([200, 200, 200]);
-    const refused = await browser.step(callback.url);
-    expect([refused.status, refused.headers['set-cookie']]).toEqual([429, undefined]);
+    const rejected = await browser.step(callback.url);
+    expect([rejected.status, rejected.headers['set-cookie']]).toEqual([429, undefined]);
     expect(world.grants).toEqual([]);
 
-    // In memory the minute cannot be made to end; from another address it has not even begun.
-    await startOfTheNextMinute();
-    const later = await browser.step(callback.url, { headers: { 'x-forwarded-for': '192.0.2.77' } });
-    expect(later.status).toBe(303);
+    // Counts in memory cannot be cleared; a different IP address has a count of its own.
+    await clearCounts();
+    const retried = await browser.step(callback.url, { headers: { 'x-forwarded-for': '192.0.2.77' } });
+    expect(retried.status).toBe(303);
     expect(world.grants).toEqual(['authorization_code']);
     const { cookie } = await sessionOf(browser);
-    expect(JSON.parse((await from('192.0.2.77', { cookie })).text)).toMatchObject({ authenticated: true });
+    expect((await fromIp('192.0.2.77', { cookie })).body).toMatchObject({ authenticated: true });
   });
 
-  test('a request refused as cross-site counts for nobody', async () => {
-    const forced = () =>
-      ask(world.origin, 'POST', '/auth/logout', { ...json, 'sec-fetch-site': 'cross-site' });
-    expect(await statuses(6, forced)).toEqual([403, 403, 403, 403, 403, 403]);
-    expect((await ask(world.origin, 'GET', '/auth/session', json)).headers.ratelimit).toContain('r=3');
+  test('a rejected cross-site request is not counted', async () => {
+    const crossSite = () =>
+      request(world.origin)
+        .post('/auth/logout')
+        .set({ ...fetchHeaders, 'sec-fetch-site': 'cross-site' });
+    expect(await statuses(6, crossSite)).toEqual([403, 403, 403, 403, 403, 403]);
+    expect((await getSession(world.origin)).headers.ratelimit).toContain('r=3');
   });
 });
 
-test('instances on one Redis count together', async () => {
-  await startOfTheNextMinute();
+test('instances on one Redis share the counts', async () => {
+  await clearCounts();
   const world = await createWorld({ env: { AUTH_RATE_LIMIT: '4' } });
   try {
     const other = await world.secondInstance();
-    const here = () => ask(world.origin, 'GET', '/auth/session', json);
-    const there = () => ask(other.origin, 'GET', '/auth/session', json);
-    expect([...(await statuses(2, here)), ...(await statuses(2, there))]).toEqual([200, 200, 200, 200]);
-    await redis.script('FLUSH'); // as on a replica that has become master
-    expect([(await here()).status, (await there()).status]).toEqual([429, 429]);
+    const first = () => getSession(world.origin);
+    const second = () => getSession(other.origin);
+    expect([...(await statuses(2, first)), ...(await statuses(2, second))]).toEqual([200, 200, 200, 200]);
+    await redis.script('FLUSH'); // like a replica that has become primary
+    expect([(await first()).status, (await second()).status]).toEqual([429, 429]);
   } finally {
     await world.close();
   }
 });
 
-test('a proxy that is not trusted cannot say who asks', async () => {
+test('an untrusted proxy cannot set the client IP address', async () => {
   const world = await createWorld({ store: 'memory', env: { AUTH_RATE_LIMIT: '2' } });
   let last = 0;
   const spoofed = () => {
     last += 1;
-    const headers = { ...json, 'x-forwarded-for': `192.0.2.${last}`, forwarded: `for=192.0.2.${last}` };
-    return ask(world.origin, 'GET', '/auth/session', headers);
+    return getSession(world.origin, {
+      'x-forwarded-for': `192.0.2.${last}`,
+      forwarded: `for=192.0.2.${last}`,
+    });
   };
   expect(await statuses(3, spoofed)).toEqual([200, 200, 429]);
   await world.close();
 });
 
-test('0 is no limit, and no word of one', async () => {
+test('AUTH_RATE_LIMIT=0 disables the limit and its headers', async () => {
   const world = await createWorld({ store: 'memory', env: { AUTH_RATE_LIMIT: '0' } });
-  const { headers } = await ask(world.origin, 'GET', '/auth/session', json);
+  const { headers } = await getSession(world.origin);
   expect(Object.keys(headers).filter((name) => name.includes('ratelimit'))).toEqual([]);
   await world.close();
 });
 
-describe('while Redis is away', () => {
+describe('AUTH_RATE_LIMIT while Redis is unavailable', () => {
   let latchkey: Latchkey;
   let relay: Awaited<ReturnType<typeof createRelay>>;
   beforeEach(async () => {
-    await startOfTheNextMinute();
+    await clearCounts();
     relay = await createRelay({ host: redisUrl.hostname, port: Number(redisUrl.port) });
     const { server, origin } = await openPort();
     latchkey = await startLatchkey({
@@ -185,36 +200,36 @@ describe('while Redis is away', () => {
     await latchkey.close();
   });
 
-  const session = () => ask(latchkey.origin, 'GET', '/auth/session', json);
-  const logged = (text: string) => latchkey.logLines.filter((line) => line.includes(text)).length;
+  const send = () => getSession(latchkey.origin);
+  const countLogLines = (text: string) => latchkey.logLines.filter((line) => line.includes(text)).length;
 
-  async function untilLimited(): Promise<void> {
+  async function waitUntilLimited(): Promise<void> {
     const deadline = Date.now() + 8_000;
-    while ((await session()).status !== 429) {
-      if (Date.now() > deadline) throw new Error('nothing is limited any more');
+    while ((await send()).status !== 429) {
+      if (Date.now() > deadline) throw new Error('requests are still not limited');
       await delay(50);
     }
   }
 
-  test('at the start, requests pass and it is told once; when it comes, they are limited', async () => {
-    expect(await statuses(20, session)).toEqual(Array(20).fill(200));
-    expect((await session()).headers.ratelimit).toBeUndefined();
-    expect(logged('rate limiting disabled')).toBe(1);
+  test('if Redis is down at startup, requests pass with one warning, and are limited once Redis connects', async () => {
+    expect(await statuses(20, send)).toEqual(Array(20).fill(200));
+    expect((await send()).headers.ratelimit).toBeUndefined();
+    expect(countLogLines('rate limiting disabled')).toBe(1);
     await relay.open();
-    await untilLimited();
-    expect(logged('rate limiting re-enabled')).toBe(1);
+    await waitUntilLimited();
+    expect(countLogLines('rate limiting re-enabled')).toBe(1);
   });
 
-  test('and hangs, nobody waits for a count for long, and then nobody waits at all', async () => {
+  test('if Redis hangs, requests wait briefly at first and then not at all', async () => {
     await relay.open();
-    await untilLimited();
+    await waitUntilLimited();
     relay.hold();
-    const before = logged('rate limiting disabled');
-    const began = Date.now();
-    expect(await statuses(10, session)).toEqual(Array(10).fill(200));
-    expect(Date.now() - began).toBeLessThan(900);
-    expect(logged('rate limiting disabled')).toBe(before + 1);
+    const before = countLogLines('rate limiting disabled');
+    const startedAt = Date.now();
+    expect(await statuses(10, send)).toEqual(Array(10).fill(200));
+    expect(Date.now() - startedAt).toBeLessThan(900);
+    expect(countLogLines('rate limiting disabled')).toBe(before + 1);
     relay.release();
-    await untilLimited();
+    await waitUntilLimited();
   });
 });
