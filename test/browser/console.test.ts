@@ -2,7 +2,7 @@ import type { Page } from 'playwright-core';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { expectAccessible } from '../support/accessibility.ts';
 import { type Visitor, visit } from '../support/chromium.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { signIn } from './support/sign-in.ts';
 
@@ -16,7 +16,7 @@ beforeAll(async () => {
     env: {
       OAUTH2_API_BASE_URL: recorder.url,
       OAUTH2_SCOPES: 'openid profile read:profile',
-      API_ROUTES_FILE: routesFile([
+      API_ROUTES_FILE: writeRoutesFile([
         { path: '/data', target: '/data', methods: { GET: {}, HEAD: {}, POST: {} } },
         { path: '/data/:id/:part', target: '/data/:id/:part', methods: { PUT: {} } },
         { path: '/secret', target: '/secret', methods: { GET: { allOf: ['write:data'] } } },
@@ -31,19 +31,19 @@ afterAll(async () => {
   await recorder.close();
 });
 beforeEach(async () => {
-  recorder.answerWith(undefined);
+  recorder.respondWith(undefined);
   visitor = await visit(world, { viewport: { width: 320, height: 640 } });
-  page = await visitor.tab();
+  page = await visitor.openTab();
   await signIn(page);
   await page.waitForLoadState();
-  recorder.arrived.length = 0;
+  recorder.requests.length = 0;
 });
 
 const area = (at = page) => at.getByRole('region', { name: 'Try the API' });
 const heading = () => area().getByRole('heading', { level: 3 });
 const answer = () => area().getByLabel('The answer', { exact: true });
 const answerWith = (status: number, type: string, body: string) =>
-  recorder.answerWith((req, res) => {
+  recorder.respondWith((req, res) => {
     req.resume();
     res.writeHead(status, { 'content-type': type, 'x-own': 'yes' }).end(body);
   });
@@ -68,7 +68,7 @@ test('a call shows its status, its time, headers and readable JSON, and the focu
   await area()
     .getByText(/^200 OK after \d+ ms$/)
     .waitFor();
-  expect(recorder.arrived.map(({ target }) => target)).toEqual(['/data?x=1&y=a+b']);
+  expect(recorder.requests.map(({ target }) => target)).toEqual(['/data?x=1&y=a+b']);
   expect(await answer().textContent()).toBe('{\n  "a": {\n    "b": [\n      1\n    ]\n  }\n}');
   await area().locator('summary', { hasText: 'Headers' }).click();
   expect(await area().getByLabel('Headers of the answer').textContent()).toContain('x-own: yes');
@@ -87,7 +87,7 @@ test('a body is sent as JSON or as a form, and parameters stand in the path', as
   await area().getByRole('radio', { name: 'Form' }).first().check();
   await call('POST /data', { 'or one name=value': 'a=1\nb=ä' });
   await heading().filter({ hasText: '201 Created' }).waitFor();
-  const sent = recorder.arrived.map(async ({ method, target, headers, body }) => {
+  const sent = recorder.requests.map(async ({ method, target, headers, body }) => {
     const type = headers.find(([name]) => name === 'content-type')?.[1];
     return [`${method} ${target}`, type, (await body).text];
   });
@@ -104,7 +104,7 @@ test('what cannot be sent is said at once, nothing is lost and nothing sent', as
   await call('PUT /data/:id/:part', { id: '..', part: 'x' });
   await area().getByRole('alert').getByText('must be filled in').waitFor();
   expect(await page.evaluate('document.activeElement.name')).toBe('path.id');
-  expect(recorder.arrived).toEqual([]);
+  expect(recorder.requests).toEqual([]);
   await expectAccessible(page);
 });
 
@@ -125,7 +125,7 @@ test.each([
 
 test('an API that cannot be reached is explained', async () => {
   visitor.expectStatus(502);
-  recorder.answerWith((req) => req.socket.destroy());
+  recorder.respondWith((req) => req.socket.destroy());
   await call('GET /data');
   await area().getByText('The API cannot be reached right now').waitFor();
 });
@@ -179,14 +179,14 @@ test('the console offers neither what goes on until someone leaves, nor HEAD', a
 
 test('without script the same forms lead to the answer', async () => {
   const plain = await visit(world, { javaScriptEnabled: false });
-  const tab = await plain.tab();
+  const tab = await plain.openTab();
   await signIn(tab);
   await call('GET /data', { Query: 'x=1' }, tab);
   await tab.waitForURL('/api/data?x=1');
   await tab.goBack({ waitUntil: 'commit' });
   await call('POST /data', { 'or one name=value': '{"title":"Paint"}' }, tab);
   await tab.getByText('{"recorded":true}').waitFor();
-  expect(await recorder.arrived.at(-1)?.body).toMatchObject({ text: '{"title":"Paint"}' });
+  expect(await recorder.requests.at(-1)?.body).toMatchObject({ text: '{"title":"Paint"}' });
   await tab.goBack({ waitUntil: 'commit' });
 });
 
@@ -205,8 +205,8 @@ test('what cannot be sent comes back without script as a page, with everything t
   await page.getByRole('textbox', { name: 'id' }).fill('a');
   await page.getByRole('button', { name: 'Send PUT /data/:id/:part' }).click();
   await page.getByText('{"recorded":true}').waitFor();
-  expect(recorder.arrived.map(({ method, target }) => `${method} ${target}`)).toEqual([
+  expect(recorder.requests.map(({ method, target }) => `${method} ${target}`)).toEqual([
     'PUT /data/a/c%20%22d%22',
   ]);
-  expect(await recorder.arrived[0]?.body).toMatchObject({ text: 'a=%3Cb%3E' });
+  expect(await recorder.requests[0]?.body).toMatchObject({ text: 'a=%3Cb%3E' });
 });

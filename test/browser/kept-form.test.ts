@@ -27,11 +27,11 @@ const sendForm = (page: Page) =>
     document.body.append(form);
     form.submit();
   `);
-const sent = () => recorder.arrived.filter(({ method }) => method === 'POST');
+const sent = () => recorder.requests.filter(({ method }) => method === 'POST');
 
 test('who typed for longer than the session lived signs in, sees what they entered, and sends it once', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   world.clock.advance(604_800);
   alice.expectStatus(401, 404);
@@ -60,9 +60,9 @@ test('who typed for longer than the session lived signs in, sees what they enter
 });
 
 test('whoever signs in instead finds nothing, and nothing is sent in their name', async () => {
-  recorder.arrived.length = 0;
+  recorder.requests.length = 0;
   const shared = await visit(world);
-  const page = await shared.tab();
+  const page = await shared.openTab();
   await signIn(page);
   world.clock.advance(604_800);
   shared.expectStatus(401, 404);

@@ -17,7 +17,7 @@ async function go(page: Page, where: 'goBack' | 'goForward'): Promise<void> {
 
 test('back, forward and reload work on every page of the way in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/');
+  const page = await alice.openTab('/');
   const toSignIn = page.getByRole('link', { name: 'Sign in' });
   const toProvider = page.getByRole('link', { name: /Sign in with/ });
   await page.reload();
@@ -44,7 +44,7 @@ test('back, forward and reload work on every page of the way in', async () => {
 
 test('after signing in, back leads through pages the provider has closed to ours, which know who is here', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/');
+  const page = await alice.openTab('/');
   await signIn(page);
   alice.expectStatus(400); // the provider's own pages are used up
   for (let steps = 0; steps < 5 && page.url() !== `${world.origin}/`; steps += 1) await go(page, 'goBack');
@@ -54,7 +54,7 @@ test('after signing in, back leads through pages the provider has closed to ours
 
 test('coming back to the callback, from the history or a restored tab, leads to the page it was for', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   const callback = page.waitForRequest((request) => request.url().includes('/auth/callback'));
   await signIn(page);
   await page.goto((await callback).url());
@@ -64,7 +64,7 @@ test('coming back to the callback, from the history or a restored tab, leads to 
 
 test('reloading after access was renewed renews nothing again', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await page.getByRole('button', { name: 'Renew access' }).click();
   await page.getByRole('status').waitFor();
@@ -77,7 +77,7 @@ test('reloading after access was renewed renews nothing again', async () => {
 
 test('after signing out, back shows no page of who was signed in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/');
+  const page = await alice.openTab('/');
   await signIn(page);
   await page.goto('/');
   await page.getByRole('link', { name: 'Continue as Alice Liddell' }).click();

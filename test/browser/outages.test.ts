@@ -17,7 +17,7 @@ describe('a provider that is away', () => {
   test('since before this app began is said on a page that can be reloaded', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
-    const page = await alice.tab('/login');
+    const page = await alice.openTab('/login');
     await page.getByRole('link', { name: /Sign in with/ }).click();
     await page.getByRole('heading', { name: 'No answer from' }).waitFor();
     isAway = false;
@@ -28,8 +28,8 @@ describe('a provider that is away', () => {
   test('at the last step of a login lets it be finished by a reload', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
-    const page = await alice.tab('/auth/login?return_to=/?deep');
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+    const page = await alice.openTab('/auth/login?return_to=/?deep');
+    world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
     await signInAtProvider(page);
     await page.getByRole('button', { name: 'Allow' }).click();
     await page.getByRole('heading', { name: 'No answer from' }).waitFor();
@@ -43,7 +43,7 @@ test('while the session store is away the start page is served, and nobody is si
   const world = await createPagesWorld();
   try {
     const alice = await visit(world);
-    const page = await alice.tab();
+    const page = await alice.openTab();
     await signIn(page);
     world.setStoreAway(true);
     alice.expectStatus(503);

@@ -19,7 +19,7 @@ const refreshes = () => world.grants.filter((each) => each === 'refresh_token').
 test('ten tabs of one person renew an access token that has ended once, and all show the profile', async () => {
   const alice = await visit(world);
   const tabs: Page[] = [];
-  for (let tab = 0; tab < 10; tab += 1) tabs.push(await alice.tab());
+  for (let tab = 0; tab < 10; tab += 1) tabs.push(await alice.openTab());
   await signIn(tabs[0]!);
   world.clock.advance(accessTokenSeconds);
   const before = refreshes();

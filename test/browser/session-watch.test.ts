@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { expectAccessible } from '../support/accessibility.ts';
 import { visit } from '../support/chromium.ts';
-import { failing } from '../support/fail-at-step.ts';
+import { failAtStep } from '../support/fail-at-step.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { profileOf, signIn, signInAtProvider } from './support/sign-in.ts';
 
@@ -10,7 +10,7 @@ let world: World;
 beforeAll(async () => {
   world = await createWorld({
     env: { OAUTH2_SCOPES: 'openid profile read:profile read:data' },
-    wrap: ({ tokenStore }) => ({ tokenStore: failing(tokenStore, step) }),
+    wrap: ({ tokenStore }) => ({ tokenStore: failAtStep(tokenStore, step) }),
   });
 });
 afterEach(() => {
@@ -34,9 +34,9 @@ async function signOut(page: Page): Promise<void> {
 
 test('who signs out in one tab is told so in the others at once, and led back to the same place', async () => {
   const alice = await visit(world);
-  const one = await alice.tab();
+  const one = await alice.openTab();
   await signIn(one);
-  const other = await alice.tab('/profile?here=1');
+  const other = await alice.openTab('/profile?here=1');
   await other.getByLabel('Query').first().fill('typed=1');
   await signOut(one);
   await signedOut(other).waitFor();
@@ -51,7 +51,7 @@ test('who signs out in one tab is told so in the others at once, and led back to
 
 test('a session that has ended is noticed when its person comes back', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await alice.context.clearCookies({ name: 'latchkey' });
   await comeBack(page);
@@ -60,9 +60,9 @@ test('a session that has ended is noticed when its person comes back', async () 
 
 test('a session that has ended is noticed by the next call, and the other tabs learn of it', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
-  const other = await alice.tab('/profile');
+  const other = await alice.openTab('/profile');
   await alice.context.clearCookies({ name: 'latchkey' });
   alice.expectStatus(401);
   await page.getByRole('button', { name: 'Renew access' }).click();
@@ -72,19 +72,19 @@ test('a session that has ended is noticed by the next call, and the other tabs l
 
 test('who signs in again in another tab finds the message gone', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await alice.context.clearCookies({ name: 'latchkey' });
   await comeBack(page);
   await signedOut(page).waitFor();
-  const other = await alice.tab('/auth/login');
+  const other = await alice.openTab('/auth/login');
   await profileOf(other);
   await signedOut(page).waitFor({ state: 'hidden' });
 });
 
 test('while nobody can tell whether the session lives, nothing is said', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   step.name = 'get';
   alice.expectStatus(503);
@@ -100,9 +100,9 @@ test('while nobody can tell whether the session lives, nothing is said', async (
 
 test('a tab of somebody who is not signed in any more can only be reloaded', async () => {
   const visitor = await visit(world);
-  const page = await visitor.tab();
+  const page = await visitor.openTab();
   await signIn(page);
-  const other = await visitor.tab(`${world.provider.issuer}/session/end`);
+  const other = await visitor.openTab(`${world.provider.issuer}/session/end`);
   await other.getByRole('button').first().click();
   await other.goto('/auth/login');
   await signInAtProvider(other, 'bob');
@@ -118,10 +118,10 @@ test('a tab of somebody who is not signed in any more can only be reloaded', asy
 
 test('back after signing out shows no page of who was signed in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await page.goto('/');
-  const other = await alice.tab('/profile');
+  const other = await alice.openTab('/profile');
   await signOut(other);
   await page.goBack({ waitUntil: 'commit' });
   await page.waitForURL(/\/login/);
@@ -143,7 +143,7 @@ const twice = (page: Page, type: string, act: string) =>
 
 test('a second click begins no second login, and sends no form twice', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/login');
+  const page = await alice.openTab('/login');
   const press = 'document.querySelector(\'main a[href*="/auth/login"]\').click()';
   expect(await twice(page, 'click', press)).toEqual([false, true]);
   await page.reload();

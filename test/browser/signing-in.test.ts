@@ -15,7 +15,7 @@ async function allow(page: Page): Promise<void> {
 
 test('who declines is told so kindly, is not signed in, and may try again', async () => {
   const bob = await visit(world);
-  const page = await bob.tab('/auth/login');
+  const page = await bob.openTab('/auth/login');
   await signInAtProvider(page, 'bob');
   bob.expectStatus(403);
   await page.getByRole('button', { name: 'Deny' }).click();
@@ -30,7 +30,7 @@ test('who declines is told so kindly, is not signed in, and may try again', asyn
 
 test('who cancels at the sign-in page is back here, not signed in', async () => {
   const bob = await visit(world);
-  const page = await bob.tab('/auth/login');
+  const page = await bob.openTab('/auth/login');
   bob.expectStatus(403);
   await page.getByRole('button', { name: 'Cancel' }).click();
   await page.getByText('You chose not to give access').waitFor();
@@ -38,7 +38,7 @@ test('who cancels at the sign-in page is back here, not signed in', async () => 
 
 test('a link into a page that needs a login leads, after it, to that page with its query', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/profile?show=access&of=me%26you');
+  const page = await alice.openTab('/profile?show=access&of=me%26you');
   await page.getByRole('link', { name: /Sign in with/ }).click();
   await signInAtProvider(page);
   await allow(page);
@@ -48,7 +48,7 @@ test('a link into a page that needs a login leads, after it, to that page with i
 
 test('a permission that is missing is asked for when it is needed, and only that one', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
@@ -65,7 +65,7 @@ test('a permission that is missing is asked for when it is needed, and only that
 
 test('a double click starts no second login and breaks none', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/login');
+  const page = await alice.openTab('/login');
   await page.getByRole('link', { name: /Sign in with/ }).dblclick();
   await signInAtProvider(page);
   await page.getByRole('button', { name: 'Allow' }).dblclick();
@@ -77,8 +77,8 @@ test('a double click starts no second login and breaks none', async () => {
 
 test('of two tabs the later may sign in first, and each ends at its own page', async () => {
   const alice = await visit(world);
-  const first = await alice.tab('/auth/login?return_to=/?tab=first');
-  const second = await alice.tab('/auth/login?return_to=/?tab=second');
+  const first = await alice.openTab('/auth/login?return_to=/?tab=first');
+  const second = await alice.openTab('/auth/login?return_to=/?tab=second');
   await signInAtProvider(second);
   await allow(second);
   await second.waitForURL(`${world.origin}/?tab=second`);
@@ -108,7 +108,7 @@ test('twenty tabs come back from the provider at once, the last first, and each 
   const tabs: Page[] = [];
   const callbacks: string[] = [];
   for (let tab = 0; tab < 20; tab += 1) {
-    const page = await alice.tab();
+    const page = await alice.openTab();
     const { callback } = await stopAtCallback(page);
     const login = page.goto(`/auth/login?return_to=/?tab=${tab}`);
     if (tab === 0) {

@@ -12,7 +12,7 @@ afterEach(() => world.apiFaults.set(undefined));
 
 test('who leaves a permission out is told so, goes round in no circle, and may still change their mind', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
@@ -33,11 +33,11 @@ test('who leaves a permission out is told so, goes round in no circle, and may s
 
 test('an API that wants a login of just now gets one, and the person is back where they were', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   const challenge = 'Bearer error="insufficient_user_authentication", max_age="0"';
   const answer = { status: 401, headers: { 'www-authenticate': challenge } };
-  world.apiFaults.set({ path: /profile/, answer });
+  world.apiFaults.set({ path: /profile/, response: answer });
   alice.expectStatus(401);
   await page.goto('/?from=here');
   const { login_url } = await page.evaluate<{ login_url: string }>(

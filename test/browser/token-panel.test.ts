@@ -23,7 +23,7 @@ const issuedAt = (page: Page) => panelOf(page).locator('time[data-issued]').getA
 
 test('the bar runs down to the end, and shows the refresh when another page has it done', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   const first = await issuedAt(page);
   const full = await barOf(page);
@@ -35,7 +35,7 @@ test('the bar runs down to the end, and shows the refresh when another page has 
   expect(await barOf(page)).toBe(0);
   const before = refreshes();
 
-  const other = await alice.tab('/');
+  const other = await alice.openTab('/');
   await other.evaluate("fetch('/api/profile').then((answer) => answer.status)");
   await page.bringToFront();
   await panelOf(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
@@ -46,7 +46,7 @@ test('the bar runs down to the end, and shows the refresh when another page has 
 
 test('the browser counts by itself, however wrong its clock is', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await page.addInitScript('{ const now = Date.now; Date.now = () => now() - 86_400_000; }');
   await signIn(page);
   await panelOf(page)
@@ -61,7 +61,7 @@ test('the browser counts by itself, however wrong its clock is', async () => {
 
 test('access is renewed without a reload, and the button keeps the focus', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await page.evaluate("document.body.dataset.stays = 'yes'");
   const before = refreshes();
@@ -75,18 +75,18 @@ test('access is renewed without a reload, and the button keeps the focus', async
 
 test('a renewal in one tab is seen in the other', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
-  const other = await alice.tab('/profile');
+  const other = await alice.openTab('/profile');
   await page.getByRole('button', { name: 'Renew access' }).click();
   await panelOf(other).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
 });
 
 test('while the provider is away the renewal is explained, and works later', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
-  world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+  world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
   alice.expectStatus(503);
   await page.getByRole('button', { name: 'Renew access' }).click();
   await panelOf(page).getByRole('status').filter({ hasText: 'You are still signed in' }).waitFor();
@@ -94,7 +94,7 @@ test('while the provider is away the renewal is explained, and works later', asy
 
 test('without script the button leads to the page that says it was renewed', async () => {
   const alice = await visit(world, { javaScriptEnabled: false });
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   expect(await barOf(page)).toBeGreaterThan(0);
   await page.getByRole('button', { name: 'Renew access' }).click();
@@ -103,7 +103,7 @@ test('without script the button leads to the page that says it was renewed', asy
 
 test('a scope that was not granted is greyed, and granted from there', async () => {
   const bob = await visit(world);
-  const page = await bob.tab();
+  const page = await bob.openTab();
   await page.goto('/auth/login');
   await signInAtProvider(page, 'bob');
   const offered = page.getByRole('listitem').filter({ hasText: 'read:data' });

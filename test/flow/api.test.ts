@@ -14,7 +14,7 @@ describe('calling the API', () => {
 
   test.each([404, 409, 422, 500, 503])('an answer %i of the API passes as it is', async (status) => {
     const headers = { 'content-type': 'application/problem+json', 'x-api-says': 'hello' };
-    world.apiFaults.set({ answer: { status, headers, body: '{"title":"its own words"}' } });
+    world.apiFaults.set({ response: { status, headers, body: '{"title":"its own words"}' } });
     const answer = await browser.fetch('/api/profile');
     expect(answer.status).toBe(status);
     expect(answer.text).toBe('{"title":"its own words"}');
@@ -24,7 +24,7 @@ describe('calling the API', () => {
   });
 
   test('an API that hangs up is 502 upstream_unreachable, and the login stands', async () => {
-    world.apiFaults.set({ answer: 'reset' });
+    world.apiFaults.set({ response: 'reset' });
     const answer = await browser.fetch('/api/profile');
     expect(answer.status).toBe(502);
     expect(answer.json()).toEqual({
@@ -40,7 +40,7 @@ describe('calling the API', () => {
   });
 
   test('a person who opens an API address that fails sees a page, a script gets JSON', async () => {
-    world.apiFaults.set({ answer: 'reset' });
+    world.apiFaults.set({ response: 'reset' });
     const page = await browser.go('/api/profile');
     expect(page.status).toBe(502);
     expect(page.headers['content-type']).toContain('text/html');
@@ -75,14 +75,14 @@ describe('calling the API', () => {
   });
 
   test('a body that is too large is 413 before anything of it is sent on', async () => {
-    const before = world.apiFaults.seen.length;
+    const before = world.apiFaults.requests.length;
     const answer = await browser.fetch('/api/data', {
       method: 'POST',
       body: 'x'.repeat(10 * 1024 * 1024 + 1),
     });
     expect(answer.status).toBe(413);
     expect(answer.json()).toMatchObject({ error: 'payload_too_large' });
-    expect(world.apiFaults.seen).toHaveLength(before);
+    expect(world.apiFaults.requests).toHaveLength(before);
   });
 });
 

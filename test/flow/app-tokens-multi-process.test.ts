@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type AppTokenWorld, createAppTokenWorld } from '../support/app-tokens.ts';
 import { buildApp, root } from '../support/build.ts';
-import { openPort } from '../support/latchkey.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { listenOnFreePort } from '../support/latchkey.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 
 let built: string;
 let world: AppTokenWorld;
@@ -60,18 +60,18 @@ async function callsIn(worker: ChildProcess, calls: number, scope: readonly stri
 
 test('500 parallel calls on 4 processes with nothing cached ask a slow provider once', async () => {
   await Promise.all([1, 2, 3, 4].map(() => startWorker()));
-  world.begin();
+  world.reset();
   world.faults.set({ delayMs: 200 });
   const got = await Promise.all(workers.map((each) => callsIn(each, 125, ['read:data'])));
   expect(got.flat()).toHaveLength(500);
   expect(new Set(got.flat()).size).toBe(1);
-  expect(world.asked()).toBe(1);
+  expect(world.tokenRequestCount()).toBe(1);
 
   const late = await startWorker();
   const all = await Promise.all(workers.map((each) => callsIn(each, 125, ['read:data'])));
   expect(await callsIn(late, 1, ['read:data'])).toEqual([got[0]![0]]);
   expect(new Set([...got.flat(), ...all.flat()]).size).toBe(1);
-  expect(world.asked()).toBe(1);
+  expect(world.tokenRequestCount()).toBe(1);
 }, 60_000);
 
 test('500 parallel API calls through 4 instances need one token, and every call arrives with it', async () => {
@@ -82,12 +82,12 @@ test('500 parallel API calls through 4 instances need one token, and every call 
   }).listen(0, '127.0.0.1');
   await once(api, 'listening');
   const target = `http://127.0.0.1:${(api.address() as AddressInfo).port}/things`;
-  const routes = routesFile([
+  const routes = writeRoutesFile([
     { path: '/things', target, token: 'app', methods: { GET: { allOf: ['write:data'] } } },
   ]);
   const origins = await Promise.all(
     [1, 2, 3, 4].map(async () => {
-      const { server, origin } = await openPort();
+      const { server, origin } = await listenOnFreePort();
       await new Promise((closed) => server.close(closed));
       const { port } = new URL(origin);
       const env = { ...environment(world.provider.issuer), PORT: port, API_ROUTES_FILE: routes };
@@ -101,19 +101,19 @@ test('500 parallel API calls through 4 instances need one token, and every call 
       return origin;
     }),
   );
-  world.begin();
+  world.reset();
   world.faults.set({ delayMs: 200 });
   const calls = origins.flatMap((origin) => Array.from({ length: 125 }, () => fetch(`${origin}/api/things`)));
   const statuses = (await Promise.all(calls)).map(({ status }) => status);
   expect(statuses).toEqual(Array(500).fill(200));
   expect([seen.length, new Set(seen).size]).toEqual([500, 1]);
-  expect(world.asked()).toBe(1);
+  expect(world.tokenRequestCount()).toBe(1);
   api.closeAllConnections();
   api.close();
 }, 60_000);
 
 test('a provider that refuses connections is 503 for everybody, and told once', async () => {
-  const { server, origin } = await openPort();
+  const { server, origin } = await listenOnFreePort();
   await new Promise((closed) => server.close(closed));
   const unreachable = await Promise.all([startWorker(origin), startWorker(origin)]);
   let log = '';

@@ -1,15 +1,15 @@
 import { type DeviationName, deviationNames } from '../../src/config/presets.ts';
 import { Browser } from '../support/browser.ts';
-import { type Answer, type StandIn, startStandIn } from '../support/fake-provider.ts';
+import { type FakeProvider, type FakeResponse, startFakeProvider } from '../support/fake-provider.ts';
 import { startLatchkey } from '../support/latchkey.ts';
-import { forbidding, plain } from '../support/provider-shapes.ts';
+import { forbiddingApi, standardProvider } from '../support/provider-shapes.ts';
 
-let standIn: StandIn;
+let standIn: FakeProvider;
 let browser: Browser;
 const running: { close(): Promise<void> }[] = [];
 
-async function start(env: Readonly<Record<string, string>> = {}, shape = plain): Promise<void> {
-  standIn = await startStandIn(shape);
+async function start(env: Readonly<Record<string, string>> = {}, shape = standardProvider): Promise<void> {
+  standIn = await startFakeProvider(shape);
   const latchkey = await startLatchkey({
     ...{ apiUrl: standIn.url, ...standIn.client },
     env: {
@@ -31,18 +31,18 @@ afterEach(stop);
 const session = async () => (await browser.fetch('/auth/session')).json() as Record<string, unknown>;
 const refresh = () =>
   browser.fetch('/auth/refresh', { method: 'POST', headers: { accept: 'application/json' } });
-const json = (status: number, body: unknown, headers = {}): Answer => ({ status, body, headers });
+const json = (status: number, body: unknown, headers = {}): FakeResponse => ({ status, body, headers });
 
 /** The answer with `members` in its body; `undefined` takes one out. */
 const having =
   (members: Record<string, unknown>) =>
-  (answer: Answer): Answer => ({ ...answer, body: { ...(answer.body as object), ...members } });
+  (answer: FakeResponse): FakeResponse => ({ ...answer, body: { ...(answer.body as object), ...members } });
 
 /** How a login and then a refresh end at a token endpoint that answers the one or the other in its own way. */
-async function outcome(when: 'login' | 'refresh', change: (answer: Answer) => Answer) {
-  if (when === 'login') standIn.distort(change);
+async function outcome(when: 'login' | 'refresh', change: (answer: FakeResponse) => FakeResponse) {
+  if (when === 'login') standIn.alterTokenResponses(change);
   const login = await browser.go('/auth/login');
-  standIn.distort(change);
+  standIn.alterTokenResponses(change);
   const { status } = when === 'login' ? login : await refresh();
   return { status, ...(await session()) };
 }
@@ -55,7 +55,7 @@ interface Row {
   readonly deviation: DeviationName;
   readonly what: string;
   readonly when: 'login' | 'refresh';
-  readonly answer: (answer: Answer) => Answer;
+  readonly answer: (answer: FakeResponse) => FakeResponse;
   readonly undeclared: object;
   readonly declared: object;
 }
@@ -139,9 +139,9 @@ test.each([
   ['passes as it is', {}, 403, 1],
   ['renews the token when expired-is-403 is declared', { OAUTH2_DEVIATIONS: 'expired-is-403' }, 200, 2],
 ])('an API that answers 403 to a token that has ended %s', async (_what, env, status, grants) => {
-  await start(env, forbidding);
+  await start(env, forbiddingApi);
   await browser.go('/auth/login');
-  standIn.expireAccess();
+  standIn.expireAccessTokens();
   expect((await browser.fetch('/api/profile')).status).toBe(status);
   expect(standIn.tokenRequests).toHaveLength(grants);
 });
@@ -165,9 +165,9 @@ describe('with every deviation declared', () => {
     'a provider whose 200 says %s logs nobody out, even when the token has ended',
     async (error) => {
       await start({ OAUTH2_DEVIATIONS });
-      standIn.distort(having({ expires_in: 0 }));
+      standIn.alterTokenResponses(having({ expires_in: 0 }));
       await browser.go('/auth/login');
-      standIn.distort(() => json(200, { ok: false, error }));
+      standIn.alterTokenResponses(() => json(200, { ok: false, error }));
       expect((await refresh()).status).toBe(503);
       expect(await session()).toMatchObject({ authenticated: true });
     },
@@ -179,7 +179,7 @@ describe('with every deviation declared', () => {
   });
 });
 
-test.each<[string, 'login' | 'refresh', (answer: Answer) => Answer, object]>([
+test.each<[string, 'login' | 'refresh', (answer: FakeResponse) => FakeResponse, object]>([
   ['expires_in as a string', 'login', having({ expires_in: '60' }), { status: 200, authenticated: true }],
   [
     'no expires_in',
@@ -212,9 +212,9 @@ test.each<[string, 'login' | 'refresh', (answer: Answer) => Answer, object]>([
 
 test('a refusal with an empty body ends the login once the token has ended', async () => {
   await start();
-  standIn.distort(having({ expires_in: 0 }));
+  standIn.alterTokenResponses(having({ expires_in: 0 }));
   await browser.go('/auth/login');
-  standIn.distort(() => ({ status: 403 }));
+  standIn.alterTokenResponses(() => ({ status: 403 }));
   expect((await refresh()).status).toBe(401);
   expect(await session()).toEqual({ authenticated: false });
 });
@@ -261,7 +261,7 @@ test('extra parameters reach the authorization request and every token request, 
 
 test('a provider that gives the refused token again is asked once, and the API has the last word', async () => {
   await start();
-  standIn.distort(having({ access_token: 'always-the-same' }));
+  standIn.alterTokenResponses(having({ access_token: 'always-the-same' }));
   await browser.go('/auth/login?return_to=/');
   const answers: unknown[] = [];
   for (let call = 0; call < 5; call += 1) {
@@ -279,14 +279,14 @@ test('a provider that gives the refused token again is asked once, and the API h
 test('a token of no known lifetime that neither API nor provider take is 401, not 503 for ever', async () => {
   await start();
   await outcome('login', having({ expires_in: undefined }));
-  standIn.expireAccess();
-  standIn.distort(() => ({ status: 400, body: '' }));
+  standIn.expireAccessTokens();
+  standIn.alterTokenResponses(() => ({ status: 400, body: '' }));
   expect((await browser.fetch('/api/profile')).json()).toMatchObject({ error: 'login_required' });
   expect(await session()).toMatchObject({ authenticated: false });
 });
 
 test('an API that refuses the token of a new login is heard, and sends nobody to sign in in a circle', async () => {
-  await start({ OAUTH2_DEVIATIONS: 'expired-is-403' }, forbidding);
+  await start({ OAUTH2_DEVIATIONS: 'expired-is-403' }, forbiddingApi);
   await outcome('login', having({ refresh_token: undefined, access_token: 'of-another-audience' }));
   const { status, text } = await browser.fetch('/api/profile');
   expect([status, text]).toEqual([403, '{"message":"Forbidden"}']);

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Browser } from '../support/browser.ts';
 import { buildApp, root } from '../support/build.ts';
-import { openPort } from '../support/latchkey.ts';
+import { listenOnFreePort } from '../support/latchkey.ts';
 import { finishSignIn } from '../support/world.ts';
 
 let built: string;
@@ -58,7 +58,7 @@ function start(env: Record<string, string>): Run {
 }
 
 async function freePort(): Promise<string> {
-  const { server, origin } = await openPort();
+  const { server, origin } = await listenOnFreePort();
   await new Promise((resolve) => server.close(resolve));
   return new URL(origin).port;
 }
@@ -132,7 +132,7 @@ test('npm run demo: open, sign in, stop', async () => {
 }, 60_000);
 
 test('npm run demo: a port in use is one line that names it and the variable', async () => {
-  const { server, origin } = await openPort();
+  const { server, origin } = await listenOnFreePort();
   const port = new URL(origin).port;
   const run = watch(
     spawn('npm', ['run', '--silent', 'demo'], {

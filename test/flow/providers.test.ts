@@ -1,25 +1,25 @@
 import { Browser } from '../support/browser.ts';
-import { type ProviderShape, type StandIn, startStandIn } from '../support/fake-provider.ts';
+import { type FakeProvider, type ProviderShape, startFakeProvider } from '../support/fake-provider.ts';
 import { type Latchkey, startLatchkey } from '../support/latchkey.ts';
 import {
   github,
   githubApp,
   google,
-  nameElsewhere,
+  googleWithOwnUserinfo,
   secondBrainDatabase,
   spotify,
   spotifyTooManyRequests,
 } from '../support/provider-shapes.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-let standIn: StandIn;
+let standIn: FakeProvider;
 let latchkey: Latchkey;
 let browser: Browser;
 
 async function start(shape: ProviderShape, env: (url: string) => Env, secretFirst = ''): Promise<void> {
-  standIn = await startStandIn(shape);
+  standIn = await startFakeProvider(shape);
   const { clientId, clientSecret } = standIn.client;
   latchkey = await startLatchkey({
     ...{ apiUrl: standIn.url, clientId, clientSecret: secretFirst + clientSecret },
@@ -115,7 +115,7 @@ test.each<[string, ProviderShape, (url: string) => Env, object]>([
   await browser.go('/auth/login');
   const answer = await browser.fetch('/api/profile');
   expect(answer.json()).toMatchObject(profile);
-  standIn.expireAccess();
+  standIn.expireAccessTokens();
   const { status } = await browser.fetch('/api/profile');
   expect(status).toBe(shape === github ? 401 : 200); // GitHub gives nothing to renew it with
 });
@@ -128,7 +128,7 @@ test('Spotify gives no new refresh token at a refresh, and the one it gave serve
   const spent = standIn.tokenRequests.map((form) => form.get('refresh_token')).slice(1);
   expect(spent[0]).toHaveLength(48);
   expect(spent[1]).toBe(spent[0]);
-  standIn.endAll();
+  standIn.revokeAllTokens();
   expect((await refresh()).status).toBe(401);
   expect(await session()).toEqual({ authenticated: false });
 });
@@ -155,7 +155,7 @@ test('Spotify answers searches and artists to anybody, by a token of the applica
 test('Spotify ends the token of the application early, and nobody notices: 50 calls, one more grant', async () => {
   await start(spotify, spotifyEnv);
   await browser.fetch(`/api/artists/${artist}`);
-  standIn.expireAccess();
+  standIn.expireAccessTokens();
   const calls = Array.from({ length: 50 }, () => browser.fetch(`/api/artists/${artist}`));
   expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(50).fill(200));
   expect(appGrants()).toBe(2);
@@ -163,7 +163,7 @@ test('Spotify ends the token of the application early, and nobody notices: 50 ca
 
 test('Spotify says 429, and when to come back is passed on', async () => {
   await start(spotify, spotifyEnv);
-  standIn.faults.set({ path: /^\/v1\/search$/, answer: spotifyTooManyRequests });
+  standIn.faults.set({ path: /^\/v1\/search$/, response: spotifyTooManyRequests });
   const refused = await browser.fetch('/api/search?q=x&type=track');
   expect([refused.status, refused.headers['retry-after']]).toEqual([429, '7']);
   expect(standIn.faults.count(/search/)).toBe(1);
@@ -201,7 +201,7 @@ test.each([
   ['answers with a list', { status: 200, headers: { 'content-type': 'application/json' }, body: '[]' }],
 ])('a login stands without a name when the place of user information %s', async (_what, answer) => {
   await start(spotify, spotifyEnv);
-  standIn.faults.set({ path: /^\/v1\/me$/, answer });
+  standIn.faults.set({ path: /^\/v1\/me$/, response: answer });
   expect((await browser.go('/auth/login')).url).toBe(`${latchkey.origin}/profile`);
   expect(await session()).toMatchObject({ authenticated: true, user: {} });
 });
@@ -220,7 +220,7 @@ test('a GitHub App rotates refresh tokens, and a spent one ends the login althou
   expect((await refresh()).status).toBe(200);
   const spent = standIn.tokenRequests.map((form) => form.get('refresh_token')).slice(1);
   expect(spent[1]).not.toBe(spent[0]);
-  standIn.endAll();
+  standIn.revokeAllTokens();
   expect((await refresh()).json()).toMatchObject({ error: 'login_required' });
   expect(await session()).toEqual({ authenticated: false });
 });
@@ -233,7 +233,7 @@ test('GitHub saying inside 200 that the secret is wrong makes the other of two s
 
 test('GitHub refusing a code inside 200 is a login that failed, not one that is put off', async () => {
   await start(github, githubEnv);
-  standIn.distort(() => github.refused.code);
+  standIn.alterTokenResponses(() => github.refused.code);
   expect((await browser.go('/auth/login')).status).toBe(400);
   expect(latchkey.logLines.join('')).toContain('invalid_grant');
   expect(await session()).toEqual({ authenticated: false });
@@ -256,7 +256,7 @@ test.each([
   ['somebody else than the ID token, and is not used', '666', { name: undefined }],
 ])('user information is that of %s', async (_what, id, user) => {
   const sub = '110169484474386276334';
-  await start(nameElsewhere(id), (url) => ({
+  await start(googleWithOwnUserinfo(id), (url) => ({
     ...googleEnv(url),
     OAUTH2_USERINFO_URL: `${url}/v1/userinfo`,
     OAUTH2_USERINFO_CLAIMS: 'sub=id name=full_name',
@@ -273,7 +273,7 @@ test('Second Brain Database lives wherever its API is, and both tokens are revok
     email: 'mira@example.test',
   });
   await browser.fetch('/auth/logout', { method: 'POST' });
-  await latchkey.settled();
+  await latchkey.drain();
   expect(standIn.revoked).toHaveLength(2);
 });
 
@@ -281,7 +281,7 @@ test('a route of the person or the application reads for anybody, and changes no
   const row = { path: '/artists/:id', target: '/v1/artists/:id', methods: { GET: {}, POST: {} } };
   await start(spotify, (url) => ({
     ...spotifyEnv(url),
-    API_ROUTES_FILE: routesFile([{ ...row, token: 'user-or-app' }]),
+    API_ROUTES_FILE: writeRoutesFile([{ ...row, token: 'user-or-app' }]),
   }));
   const path = `/api/artists/${artist}`;
   expect((await browser.fetch(path)).status).toBe(200);
@@ -305,8 +305,8 @@ test('a route of the person or the application reads for anybody, and changes no
 
 test('an API that refuses every token of the application asks nobody to send a large body for ever', async () => {
   const row = { path: '/upload', target: '/v1/upload', methods: { POST: {} }, token: 'app' };
-  await start(spotify, (url) => ({ ...spotifyEnv(url), API_ROUTES_FILE: routesFile([row]) }));
-  standIn.faults.set({ path: /^\/v1\/upload$/, answer: { status: 401 } });
+  await start(spotify, (url) => ({ ...spotifyEnv(url), API_ROUTES_FILE: writeRoutesFile([row]) }));
+  standIn.faults.set({ path: /^\/v1\/upload$/, response: { status: 401 } });
   const send = async () =>
     (await browser.fetch('/api/upload', { method: 'POST', body: 'x'.repeat(70_000) })).json();
   expect(await send()).toMatchObject({ error: 'token_renewed', retryable: true });

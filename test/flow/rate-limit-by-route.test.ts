@@ -3,7 +3,7 @@ import express, { type ErrorRequestHandler } from 'express';
 import { MemoryStore } from 'express-rate-limit';
 import { createLogger } from '../../src/logger.ts';
 import { createRateLimits } from '../../src/middleware/rate-limit.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld } from '../support/world.ts';
 
 const told: ErrorRequestHandler = (error, _req, res, _next) => {
@@ -53,7 +53,7 @@ test('limits of different routes count apart, also for one session on one reques
 test('a row of the API table has its own limit, told before anything is sent on', async () => {
   const limited = { path: '/data', target: '/api/user/data', methods: { GET: {} } };
   const world = await createWorld({
-    env: { API_ROUTES_FILE: routesFile([{ ...limited, rateLimit: { limit: 2, windowSeconds: 60 } }]) },
+    env: { API_ROUTES_FILE: writeRoutesFile([{ ...limited, rateLimit: { limit: 2, windowSeconds: 60 } }]) },
   });
   const [alice, bob] = [world.browser(), world.browser()];
   await world.signIn(alice);

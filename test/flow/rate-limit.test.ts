@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { sessionOf } from '../hostile/support/logged-in.ts';
-import { ask } from '../hostile/support/wire.ts';
-import { type Latchkey, openPort, startLatchkey } from '../support/latchkey.ts';
+import { readSession } from '../hostile/support/logged-in.ts';
+import { sendRequest } from '../hostile/support/wire.ts';
+import { type Latchkey, listenOnFreePort, startLatchkey } from '../support/latchkey.ts';
 import { createRelay } from '../support/relay.ts';
 import { createWorld, type World } from '../support/world.ts';
 
@@ -35,7 +35,7 @@ describe.each(['redis', 'memory'] as const)('a limit of 4 requests to /auth/* a 
   afterEach(() => world.close());
 
   const from = (address: string, headers = {}) =>
-    ask(world.origin, 'GET', '/auth/session', { ...json, 'x-forwarded-for': address, ...headers });
+    sendRequest(world.origin, 'GET', '/auth/session', { ...json, 'x-forwarded-for': address, ...headers });
 
   test('is told with every answer, and answered 429 with Retry-After when it is used up', async () => {
     const first = await from('192.0.2.1');
@@ -59,13 +59,13 @@ describe.each(['redis', 'memory'] as const)('a limit of 4 requests to /auth/* a 
 
   test('is told to a person on a page', async () => {
     const page = () =>
-      ask(world.origin, 'GET', '/auth/login', { 'sec-fetch-mode': 'navigate', accept: 'text/html' });
+      sendRequest(world.origin, 'GET', '/auth/login', { 'sec-fetch-mode': 'navigate', accept: 'text/html' });
     expect(await statuses(4, page)).toEqual([303, 303, 303, 303]);
     const refused = await page();
     expect([refused.status, refused.headers['content-type']]).toEqual([429, 'text/html; charset=utf-8']);
     expect(refused.text).toContain('Please wait a moment');
     const leaving = { ...json, 'sec-fetch-mode': 'navigate' };
-    expect((await ask(world.origin, 'POST', '/auth/logout', leaving)).status).toBe(303); // nobody is kept from it
+    expect((await sendRequest(world.origin, 'POST', '/auth/logout', leaving)).status).toBe(303); // nobody is kept from it
   });
 
   test('holds for an address without a session, IPv6 by its /56, and a cookie we did not sign is none', async () => {
@@ -85,8 +85,8 @@ describe.each(['redis', 'memory'] as const)('a limit of 4 requests to /auth/* a 
     await world.signIn(alice);
     const bob = world.browser();
     await world.signIn(bob, 'bob'); // two requests each, of one address
-    const { cookie, id } = await sessionOf(alice);
-    const others = await sessionOf(bob);
+    const { cookie, id } = await readSession(alice);
+    const others = await readSession(bob);
 
     expect(await statuses(4, () => from('192.0.2.9', { cookie }))).toEqual([200, 200, 200, 200]);
     expect((await from('192.0.2.10', { cookie })).status).toBe(429);
@@ -117,15 +117,17 @@ describe.each(['redis', 'memory'] as const)('a limit of 4 requests to /auth/* a 
     const later = await browser.step(callback.url, { headers: { 'x-forwarded-for': '192.0.2.77' } });
     expect(later.status).toBe(303);
     expect(world.grants).toEqual(['authorization_code']);
-    const { cookie } = await sessionOf(browser);
+    const { cookie } = await readSession(browser);
     expect(JSON.parse((await from('192.0.2.77', { cookie })).text)).toMatchObject({ authenticated: true });
   });
 
   test('a request refused as cross-site counts for nobody', async () => {
     const forced = () =>
-      ask(world.origin, 'POST', '/auth/logout', { ...json, 'sec-fetch-site': 'cross-site' });
+      sendRequest(world.origin, 'POST', '/auth/logout', { ...json, 'sec-fetch-site': 'cross-site' });
     expect(await statuses(6, forced)).toEqual([403, 403, 403, 403, 403, 403]);
-    expect((await ask(world.origin, 'GET', '/auth/session', json)).headers.ratelimit).toContain('r=3');
+    expect((await sendRequest(world.origin, 'GET', '/auth/session', json)).headers.ratelimit).toContain(
+      'r=3',
+    );
   });
 });
 
@@ -133,9 +135,9 @@ test('instances on one Redis count together', async () => {
   await startOfTheNextMinute();
   const world = await createWorld({ env: { AUTH_RATE_LIMIT: '4' } });
   try {
-    const other = await world.secondInstance();
-    const here = () => ask(world.origin, 'GET', '/auth/session', json);
-    const there = () => ask(other.origin, 'GET', '/auth/session', json);
+    const other = await world.startAnotherInstance();
+    const here = () => sendRequest(world.origin, 'GET', '/auth/session', json);
+    const there = () => sendRequest(other.origin, 'GET', '/auth/session', json);
     expect([...(await statuses(2, here)), ...(await statuses(2, there))]).toEqual([200, 200, 200, 200]);
     await redis.script('FLUSH'); // as on a replica that has become master
     expect([(await here()).status, (await there()).status]).toEqual([429, 429]);
@@ -150,7 +152,7 @@ test('a proxy that is not trusted cannot say who asks', async () => {
   const spoofed = () => {
     last += 1;
     const headers = { ...json, 'x-forwarded-for': `192.0.2.${last}`, forwarded: `for=192.0.2.${last}` };
-    return ask(world.origin, 'GET', '/auth/session', headers);
+    return sendRequest(world.origin, 'GET', '/auth/session', headers);
   };
   expect(await statuses(3, spoofed)).toEqual([200, 200, 429]);
   await world.close();
@@ -158,7 +160,7 @@ test('a proxy that is not trusted cannot say who asks', async () => {
 
 test('0 is no limit, and no word of one', async () => {
   const world = await createWorld({ store: 'memory', env: { AUTH_RATE_LIMIT: '0' } });
-  const { headers } = await ask(world.origin, 'GET', '/auth/session', json);
+  const { headers } = await sendRequest(world.origin, 'GET', '/auth/session', json);
   expect(Object.keys(headers).filter((name) => name.includes('ratelimit'))).toEqual([]);
   await world.close();
 });
@@ -169,7 +171,7 @@ describe('while Redis is away', () => {
   beforeEach(async () => {
     await startOfTheNextMinute();
     relay = await createRelay({ host: redisUrl.hostname, port: Number(redisUrl.port) });
-    const { server, origin } = await openPort();
+    const { server, origin } = await listenOnFreePort();
     latchkey = await startLatchkey({
       server,
       issuer: origin,
@@ -180,12 +182,12 @@ describe('while Redis is away', () => {
     });
   });
   afterEach(async () => {
-    relay.release();
+    relay.resume();
     await relay.close();
     await latchkey.close();
   });
 
-  const session = () => ask(latchkey.origin, 'GET', '/auth/session', json);
+  const session = () => sendRequest(latchkey.origin, 'GET', '/auth/session', json);
   const logged = (text: string) => latchkey.logLines.filter((line) => line.includes(text)).length;
 
   async function untilLimited(): Promise<void> {
@@ -208,13 +210,13 @@ describe('while Redis is away', () => {
   test('and hangs, nobody waits for a count for long, and then nobody waits at all', async () => {
     await relay.open();
     await untilLimited();
-    relay.hold();
+    relay.pause();
     const before = logged('requests are not limited');
     const began = Date.now();
     expect(await statuses(10, session)).toEqual(Array(10).fill(200));
     expect(Date.now() - began).toBeLessThan(900);
     expect(logged('requests are not limited')).toBe(before + 1);
-    relay.release();
+    relay.resume();
     await untilLimited();
   });
 });

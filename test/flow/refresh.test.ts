@@ -1,5 +1,5 @@
 import type { Browser, Page } from '../support/browser.ts';
-import { createGate } from '../support/latch.ts';
+import { createLatch } from '../support/latch.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const refreshes = (world: World) => world.grants.filter((each) => each === 'refresh_token').length;
@@ -38,11 +38,11 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
 
   test('a token near its end is renewed behind the answer, which does not wait for a slow provider', async () => {
     world.clock.advance(85);
-    const { opened: hold, open: release } = createGate();
+    const { opened: hold, open: release } = createLatch();
     world.providerFaults.set({ path: /^\/token$/, hold });
     for (let call = 0; call < 5; call += 1) expect((await browser.fetch('/api/profile')).status).toBe(200);
     release();
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     expect(refreshes(world)).toBe(1);
     expect(asked(world)).toBe(2); // the login and the refresh
     await browser.fetch('/api/profile');
@@ -51,7 +51,7 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
 
   test('when the person signs out while a refresh runs, nothing is left alive, here or at the provider', async () => {
     world.clock.advance(101);
-    const { opened: hold, open: release } = createGate();
+    const { opened: hold, open: release } = createLatch();
     world.providerFaults.set({ path: /^\/token$/, hold });
     const cookie = await browser.jar.getCookieString(world.origin);
     const call = browser.fetch('/api/profile');
@@ -61,7 +61,7 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
     release();
     expect((await logout).status).toBe(303);
     await call;
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     const late = await browser.send(`${world.origin}/api/profile`, { headers: { cookie } });
     expect(late.status).toBe(401);
     expect(world.issued.refresh.length).toBe(2); // the refresh did go through
@@ -90,10 +90,10 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
       },
     ],
   ] as const)('a provider that %s logs nobody out', async (_what, answer) => {
-    world.providerFaults.set({ path: /^\/token$/, answer });
+    world.providerFaults.set({ path: /^\/token$/, response: answer });
     world.clock.advance(85); // still valid: it serves on
     expect((await browser.fetch('/api/profile')).status).toBe(200);
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     world.clock.advance(20); // expired
     const away = await browser.fetch('/api/profile');
     expect(away.status).toBe(503);
@@ -108,7 +108,7 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
 
   test('a dead provider is asked once for everyone who waits, and twice more as it took nothing up', async () => {
     world.clock.advance(101);
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 }, delayMs: 50 });
+    world.providerFaults.set({ path: /^\/token$/, response: { status: 503 }, delayMs: 50 });
     const answers = await Promise.all(Array.from({ length: 20 }, () => browser.fetch('/api/profile')));
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(503));
     expect(asked(world)).toBe(1 + 3); // the login, and one refresh for all of them
@@ -119,7 +119,7 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
 
   test('what may have been processed is not sent a second time at once', async () => {
     world.clock.advance(101);
-    world.providerFaults.set({ path: /^\/token$/, answer: 'reset' });
+    world.providerFaults.set({ path: /^\/token$/, response: 'reset' });
     for (let call = 0; call < 3; call += 1) expect((await browser.fetch('/api/profile')).status).toBe(503);
     expect(asked(world)).toBe(2);
   });
@@ -149,10 +149,10 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
   ] as const)(
     'a final no in other words (%s) ends the login only when the token is over',
     async (_what, answer) => {
-      world.providerFaults.set({ path: /^\/token$/, answer });
+      world.providerFaults.set({ path: /^\/token$/, response: answer });
       world.clock.advance(85);
       expect((await browser.fetch('/api/profile')).status).toBe(200);
-      await world.latchkey.settled();
+      await world.latchkey.drain();
       expect(await isLoggedIn(browser)).toBe(true);
       world.clock.advance(20);
       expect((await browser.fetch('/api/profile')).status).toBe(401);
@@ -168,7 +168,10 @@ describe.each(['memory', 'redis'] as const)('refreshing with the %s store', (sto
     expect(json.status).toBe(200);
     expect(json.json()).toMatchObject({ authenticated: true, token_type: 'bearer' });
     expect(refreshes(world)).toBe(1);
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503, headers: { 'retry-after': '7' } } });
+    world.providerFaults.set({
+      path: /^\/token$/,
+      response: { status: 503, headers: { 'retry-after': '7' } },
+    });
     const away = await browser.fetch('/auth/refresh', {
       method: 'POST',
       headers: { accept: 'application/json' },
@@ -201,7 +204,7 @@ describe('two instances on one Redis', () => {
   test('share logins, and 40 calls at expiry on both spend the refresh token once', async () => {
     const browser = world.browser();
     await world.signIn(browser);
-    const other = await world.secondInstance();
+    const other = await world.startAnotherInstance();
     world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 100 });
     const calls = Array.from({ length: 40 }, (_, call) =>
@@ -214,7 +217,7 @@ describe('two instances on one Redis', () => {
   test.each([5, -5])('do no harm to each other when the clock of one is %i s ahead', async (seconds) => {
     const browser = world.browser();
     await world.signIn(browser);
-    const other = await world.secondInstance(seconds);
+    const other = await world.startAnotherInstance(seconds);
     for (let round = 1; round <= 3; round += 1) {
       world.clock.advance(101);
       const calls = Array.from({ length: 20 }, (_, call) =>
@@ -228,7 +231,7 @@ describe('two instances on one Redis', () => {
 
   test('a login begun on one is finished on the other', async () => {
     const browser = world.browser();
-    const other = await world.secondInstance();
+    const other = await world.startAnotherInstance();
     await world.signIn(browser, 'alice', `${other.origin}/auth/login`);
     expect((await browser.fetch(`${other.origin}/api/profile`)).status).toBe(200);
   });
@@ -236,7 +239,7 @@ describe('two instances on one Redis', () => {
   test('signing out on one ends the session on the other, even while that one refreshes', async () => {
     const browser = world.browser();
     await world.signIn(browser);
-    const other = await world.secondInstance();
+    const other = await world.startAnotherInstance();
     world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 150 });
     const cookie = await browser.jar.getCookieString(world.origin);
@@ -248,7 +251,7 @@ describe('two instances on one Redis', () => {
       const late = await browser.send(`${origin}/api/profile`, { headers: { cookie } });
       expect(late.status).toBe(401);
     }
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     for (const token of [...world.issued.access, ...world.issued.refresh])
       expect(await world.isActive(token)).toBe(false);
   });

@@ -5,7 +5,7 @@ import { storeUnavailable } from '../../src/errors.ts';
 import type { SavedForm, SavedForms } from '../../src/saved-forms/saved-forms.ts';
 import { createMemorySavedForms } from '../../src/stores/memory/saved-forms.ts';
 import { createRedisSavedForms } from '../../src/stores/redis/saved-forms.ts';
-import { recordOf, sessionOf } from '../hostile/support/logged-in.ts';
+import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { Browser, type Page } from '../support/browser.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
@@ -120,10 +120,10 @@ describe.each(['memory', 'redis'] as const)(
       await recorder.close();
     });
     beforeEach(async () => {
-      recorder.answerWith(undefined); // also for the profile page, at which a login arrives
+      recorder.respondWith(undefined); // also for the profile page, at which a login arrives
       browser = world.browser();
       await world.signIn(browser);
-      recorder.arrived.length = 0;
+      recorder.requests.length = 0;
     });
 
     const send = (body = 'title=Paint+it+red&note=%3Cb%3E', type = urlencoded, by = browser) =>
@@ -139,7 +139,7 @@ describe.each(['memory', 'redis'] as const)(
         .replaceAll('&#38;', '&')
         .replaceAll('&amp;', '&');
     const resumePath = (page: Page) => new URL(loginLink(page)).searchParams.get('return_to')!;
-    const wasSent = () => Promise.all(recorder.arrived.map(async (each) => (await each.body).text));
+    const wasSent = () => Promise.all(recorder.requests.map(async (each) => (await each.body).text));
     const signInFrom = async (page: Page, person = 'alice') =>
       finishSignIn(browser, await browser.go(loginLink(page)), person);
     const leaveProvider = async () => {
@@ -167,7 +167,7 @@ describe.each(['memory', 'redis'] as const)(
       expect(page.text).toContain('POST /api/data?list=2');
       expect(page.text).toMatch(/<dt>title<\/dt><dd[^>]*>Paint it red<\/dd>/);
       expect(page.text).toContain('&lt;b&gt;');
-      expect(recorder.arrived).toHaveLength(0); // looking sends nothing
+      expect(recorder.requests).toHaveLength(0); // looking sends nothing
       expect((await browser.step(resumePath(refused))).status).toBe(200);
 
       const sent = await browser.submit(page, {}, { action: '/resume/' });
@@ -177,21 +177,21 @@ describe.each(['memory', 'redis'] as const)(
       const names = (headers: object) => Object.keys(headers).filter((each) => !forMe.includes(each));
       expect(names(sent.headers).sort()).toEqual(names(straight.headers).sort());
       expect(sent.headers['content-security-policy']).toBe(straight.headers['content-security-policy']);
-      recorder.arrived.pop();
-      const [arrived] = recorder.arrived;
+      recorder.requests.pop();
+      const [arrived] = recorder.requests;
       expect([arrived!.method, arrived!.target]).toEqual(['POST', '/api/user/data?list=2']);
       expect(await wasSent()).toEqual(['title=Paint+it+red&note=%3Cb%3E']);
       const named = (name: string) =>
         arrived!.headers.filter(([each]) => each === name).map(([, value]) => value);
       expect(named('content-type')).toEqual([urlencoded]);
       expect(named('content-length')).toEqual(['31']);
-      const { id } = await sessionOf(browser);
-      expect(named('authorization')).toEqual([`Bearer ${(await recordOf(world, id))!.tokens.accessToken}`]);
+      const { id } = await readSession(browser);
+      expect(named('authorization')).toEqual([`Bearer ${(await readRecord(world, id))!.tokens.accessToken}`]);
 
       const twice = await browser.submit(page, {}, { action: '/resume/' });
       expect(twice.status).toBe(404);
       expect(twice.text).toContain('was sent already');
-      expect(recorder.arrived).toHaveLength(1);
+      expect(recorder.requests).toHaveLength(1);
       const logged = world.latchkey.logLines.join('');
       for (const secret of ['Paint', 'title=']) expect(logged).not.toContain(secret);
     });
@@ -201,12 +201,12 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(await send());
       const both = await Promise.all([1, 2].map(() => browser.submit(page, {}, { action: '/resume/' })));
       expect(both.map(({ status }) => status).sort()).toEqual([201, 404]);
-      expect(recorder.arrived).toHaveLength(1);
+      expect(recorder.requests).toHaveLength(1);
     });
 
     test('waits as well when it was the provider that ended the login', async () => {
-      const { id } = await sessionOf(browser);
-      const { refreshToken } = (await recordOf(world, id))!.tokens;
+      const { id } = await readSession(browser);
+      const { refreshToken } = (await readRecord(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
       world.clock.advance(301);
       const page = await signInFrom(await send('{"title":"as JSON"}', 'application/json; charset=utf-8'));
@@ -219,20 +219,20 @@ describe.each(['memory', 'redis'] as const)(
       ['small', 'title=Paint+it+red&note=%3Cb%3E'],
       ['large', `title=${'x'.repeat(200_000)}`],
     ])('waits as well when only the API knew that the login was over: a %s one', async (_size, body) => {
-      const { id } = await sessionOf(browser);
-      const { refreshToken } = (await recordOf(world, id))!.tokens;
+      const { id } = await readSession(browser);
+      const { refreshToken } = (await readRecord(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
-      recorder.answerWith((req, res) => {
+      recorder.respondWith((req, res) => {
         req.resume();
         res.writeHead(401).end();
       });
       const refused = await send(body);
       expect(refused.status).toBe(401);
-      expect(recorder.arrived).toHaveLength(1); // and it was refused there
-      recorder.answerWith(undefined);
+      expect(recorder.requests).toHaveLength(1); // and it was refused there
+      recorder.respondWith(undefined);
       const page = await signInFrom(refused);
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
-      expect((await recorder.arrived.at(-1)!.body).bytes).toBe(body.length);
+      expect((await recorder.requests.at(-1)!.body).bytes).toBe(body.length);
     });
 
     test('is nothing to another person, who does not even learn that it is there', async () => {
@@ -247,7 +247,7 @@ describe.each(['memory', 'redis'] as const)(
       const post = (path: string) => browser.step(path, { method: 'POST', from: world.origin });
       expect((await post(resumePath(refused))).status).toBe(404);
       expect((await post(`${resumePath(refused)}/discard`)).status).toBe(404);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
 
       await leaveProvider();
       const mine = await signInFrom(refused); // it has not been taken from her by that
@@ -260,7 +260,7 @@ describe.each(['memory', 'redis'] as const)(
       const home = await browser.submit(page, {}, { action: '/discard' });
       expect(home.url).toBe(`${world.origin}/`);
       expect((await browser.step(page.url)).status).toBe(404);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
     });
 
     test('is gone after half an hour', async () => {
@@ -268,7 +268,7 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(await send());
       world.clock.advance(1_801);
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(404);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
     });
 
     test('leads to the login and back for whoever is not signed in', async () => {
@@ -286,7 +286,7 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(await send());
       const forged = await browser.step(page.url, { method: 'POST', from: 'https://evil.example/' });
       expect(forged.status).toBe(403);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
       expect((await browser.step(page.url)).status).toBe(200);
     });
 
@@ -311,7 +311,7 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(refused);
       expect(page.text.length).toBeLessThan(5_000); // of which a page shows a little
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
-      expect((await recorder.arrived[0]!.body).bytes).toBe(262_144);
+      expect((await recorder.requests[0]!.body).bytes).toBe(262_144);
     });
 
     test.each([
@@ -319,16 +319,16 @@ describe.each(['memory', 'redis'] as const)(
       ['plain text', 'text/plain'],
       ['something without a type', ''],
     ])('is not kept when it is %s', async (_what, type) => {
-      recorder.answerWith((req, res) => {
+      recorder.respondWith((req, res) => {
         req.resume();
         res.writeHead(401).end();
       });
-      const { id } = await sessionOf(browser);
-      const { refreshToken } = (await recordOf(world, id))!.tokens;
+      const { id } = await readSession(browser);
+      const { refreshToken } = (await readRecord(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
       expectNothingKept(await send('--x--', type)); // when it was read already, as the API refused it
       expectNothingKept(await send('--x--', type)); // and when it was not
-      expect(recorder.arrived).toHaveLength(1);
+      expect(recorder.requests).toHaveLength(1);
     });
 
     test('is not kept for a script, which still has it', async () => {
@@ -343,7 +343,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('is not kept after signing out, nor for a stranger, nor under an id somebody made up', async () => {
-      const { value } = await sessionOf(browser);
+      const { value } = await readSession(browser);
       await browser.fetch('/auth/logout', { method: 'POST' });
       expectNothingKept(await send());
       const stranger = world.browser();
@@ -358,7 +358,7 @@ describe.each(['memory', 'redis'] as const)(
     test('is not lost when sending fails before anything was sent', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
-      const { id } = await sessionOf(browser);
+      const { id } = await readSession(browser);
       const { tokenStore } = world.latchkey.deps;
       const { get } = tokenStore;
       let asked = 0;
@@ -372,7 +372,7 @@ describe.each(['memory', 'redis'] as const)(
       expect(failed.text).toContain('What you entered is kept');
       expect(failed.text).toContain(`href="${new URL(page.url).pathname}"`);
 
-      const record = (await recordOf(world, id))!; // a permission is missing by now
+      const record = (await readRecord(world, id))!; // a permission is missing by now
       await tokenStore.update(id, async (newest) => ({
         ...newest,
         tokens: { ...newest.tokens, scope: ['openid'] },
@@ -381,14 +381,14 @@ describe.each(['memory', 'redis'] as const)(
       expect(refused.status).toBe(403);
       expect(resumePath(refused)).toBe(new URL(page.url).pathname);
       await tokenStore.update(id, async () => record);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
     });
 
     test('is not offered once more when it may have arrived', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
-      recorder.answerWith((req) => req.socket.destroy());
+      recorder.respondWith((req) => req.socket.destroy());
       const failed = await browser.submit(page, {}, { action: '/resume/' });
       expect([failed.status, failed.text.includes('/resume/')]).toEqual([502, false]);
       expect((await browser.step(page.url)).status).toBe(404);
@@ -441,7 +441,7 @@ test('a form kept by one instance is shown and sent by another', async () => {
   });
   const browser = world.browser();
   await world.signIn(browser);
-  const { id } = await sessionOf(browser);
+  const { id } = await readSession(browser);
   await world.latchkey.deps.tokenStore.take(id);
   const refused = await browser.step('/api/data', {
     method: 'POST',
@@ -451,14 +451,14 @@ test('a form kept by one instance is shown and sent by another', async () => {
   });
   const path = /%2Fresume%2F([\w-]{43})/.exec(refused.text)![1]!;
   await world.signIn(browser, 'alice', '/auth/login?return_to=/');
-  const second = await world.secondInstance();
+  const second = await world.startAnotherInstance();
   const there = new Browser(second.origin, browser.jar); // the jar does not tell ports apart
   const page = await there.step(`/resume/${path}`);
   expect(page.status).toBe(200);
   const sent = await there.step(`/resume/${path}`, { method: 'POST', from: second.origin });
   expect(sent.status).toBe(201);
   expect((await browser.step(`/resume/${path}`)).status).toBe(404);
-  expect(recorder.arrived.filter(({ method }) => method === 'POST')).toHaveLength(1);
+  expect(recorder.requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
   await world.close();
   await recorder.close();
 });

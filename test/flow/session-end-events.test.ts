@@ -6,7 +6,7 @@ import { createMemorySessionEndEvents } from '../../src/stores/memory/session-en
 import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.ts';
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
-import { eventually } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/wire.ts';
 
 const lines: string[] = [];
 const log = createLogger('trace', { write: (line: string) => void lines.push(line) });
@@ -37,7 +37,7 @@ async function onRedis(url = process.env.TEST_REDIS_URL!): Promise<Instance & { 
   opened.push(() => redis.status !== 'end' && redis.disconnect());
   await waitUntilReady(redis);
   const instance = listening(createRedisSessionEndEvents(redis, log));
-  await eventually(() => instance.missed.length === 1);
+  await waitUntil(() => instance.missed.length === 1);
   return { ...instance, redis };
 }
 
@@ -70,16 +70,16 @@ describe('the ends of sessions on one Redis', () => {
     const [a, b] = [randomUUID(), randomUUID()];
     one.ends.publish(a);
     three.ends.publish(b);
-    for (const { heard } of [one, two, three]) await eventually(() => heard.includes(a) && heard.includes(b));
+    for (const { heard } of [one, two, three]) await waitUntil(() => heard.includes(a) && heard.includes(b));
   });
 
   test('an instance that lost its connection knows that it missed something, and hears again', async () => {
     const [one, two] = [await onRedis(), await onRedis()];
     await one.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-    await eventually(() => one.missed.length === 2 && two.missed.length === 2);
+    await waitUntil(() => one.missed.length === 2 && two.missed.length === 2);
     const id = randomUUID();
     one.ends.publish(id);
-    await eventually(() => two.heard.includes(id));
+    await waitUntil(() => two.heard.includes(id));
   });
 
   test('telling while Redis is away is heard here, is written to the log and throws nothing', async () => {
@@ -88,7 +88,7 @@ describe('the ends of sessions on one Redis', () => {
     const id = randomUUID();
     ends.publish(id);
     expect(heard).toEqual([id]);
-    await eventually(() => lines.some((line) => line.includes('could not be told')));
+    await waitUntil(() => lines.some((line) => line.includes('could not be told')));
   });
 
   test('an outage is one line in the log, however long it lasts', async () => {
@@ -102,7 +102,7 @@ describe('the ends of sessions on one Redis', () => {
       return duplicate(options);
     };
     const { missed } = listening(createRedisSessionEndEvents(redis, log));
-    await eventually(() => tries > 3);
+    await waitUntil(() => tries > 3);
     expect(missed).toEqual([]);
     expect(lines.filter((line) => line.includes('are not heard now'))).toHaveLength(1);
   });

@@ -84,7 +84,7 @@ describe.each(['memory', 'redis'] as const)('the whole path with the %s store', 
       if (cookie.key.startsWith('_'))
         await browser.jar.store.removeCookie('localhost', cookie.path!, cookie.key);
     await world.signIn(browser, 'bob');
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     expect((await browser.fetch('/api/profile')).json()).toMatchObject({ sub: 'bob' });
     for (const token of alices) expect(await world.isActive(token)).toBe(false);
   });
@@ -197,7 +197,7 @@ describe('signing in', () => {
     await world.signIn(browser);
     const second = await browser.go('/auth/login', { until: isCallback });
     await browser.go(second.url);
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     expect((await browser.fetch('/api/profile')).status).toBe(200);
     expect(
       (await browser.fetch('/auth/refresh', { method: 'POST', headers: { accept: 'application/json' } }))
@@ -298,7 +298,7 @@ describe('coming back to a callback', () => {
 
   test('when the provider is away for a moment, reloading the callback finishes the login', async () => {
     const { browser, url } = await toCallback();
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+    world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
     const away = await browser.step(url);
     expect(away.status).toBe(503);
     expect(away.text).toContain('No answer from');

@@ -1,6 +1,6 @@
 import type { TokenStore } from '../../src/tokens/token-store.ts';
 import type { Browser, Page } from '../support/browser.ts';
-import { failing } from '../support/fail-at-step.ts';
+import { failAtStep } from '../support/fail-at-step.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const isCallback = (url: string) => url.includes('/auth/callback?');
@@ -14,8 +14,8 @@ describe('a store that goes away in the middle of a login', () => {
     world = await createWorld({
       env: { OAUTH2_SCOPES: 'openid profile read:profile read:data' },
       wrap: (deps) => ({
-        tokenStore: failing<TokenStore>(deps.tokenStore, token),
-        sessionStore: failing(deps.sessionStore, session),
+        tokenStore: failAtStep<TokenStore>(deps.tokenStore, token),
+        sessionStore: failAtStep(deps.sessionStore, session),
       }),
     });
     browser = world.browser();
@@ -65,7 +65,7 @@ describe('a store that goes away in the middle of a login', () => {
       .submit(page, { login: 'bob', password: 'x' }, { action: '/login' })
       .then((consent) => stranger.submit(consent, { decision: 'allow' }, { action: '/consent' }));
     session.name = undefined;
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     expect(await world.isActive(world.issued.access.at(-1)!)).toBe(false);
     expect((await stranger.fetch('/auth/session')).json()).toEqual({ authenticated: false });
   });

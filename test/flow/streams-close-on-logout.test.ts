@@ -7,7 +7,7 @@ import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import type { Lifetime, TokenRecord, TokenStore } from '../../src/tokens/token-store.ts';
-import { eventually } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/wire.ts';
 
 const log = createLogger('silent');
 
@@ -95,7 +95,7 @@ describe('streams of sessions on one Redis', () => {
     const begunAt = Date.now();
     await Promise.all([...ids, shared].map((id) => there.store.take(id)));
     const takenAt = Date.now();
-    await eventually(() => streams.every(({ ended }) => ended.length > 0));
+    await waitUntil(() => streams.every(({ ended }) => ended.length > 0));
     expect(streams.every(({ ended }) => ended.join() === 'session_ended')).toBe(true);
     expect(streams.every(({ at }) => at >= begunAt && at < takenAt + 1_000)).toBe(true);
     expect(untouched.ended).toEqual([]);
@@ -107,7 +107,7 @@ describe('streams of sessions on one Redis', () => {
     await there.store.put(id, record());
     const stream = openStream(here, id);
     await there.store.update(id, async () => undefined);
-    await eventually(() => stream.ended.length === 1);
+    await waitUntil(() => stream.ended.length === 1);
   });
 
   test('a stream ends at the idle end of its session, which it does not put off', async () => {
@@ -116,7 +116,7 @@ describe('streams of sessions on one Redis', () => {
     const begunAt = Date.now();
     await here.store.put(id, record());
     const stream = openStream(here, id);
-    await eventually(() => stream.ended.length === 1);
+    await waitUntil(() => stream.ended.length === 1);
     expect(stream.at - begunAt).toBeGreaterThanOrEqual(990);
   });
 
@@ -127,7 +127,7 @@ describe('streams of sessions on one Redis', () => {
     await here.store.put(id, record(signedInAt));
     const stream = openStream(here, id);
     await here.store.get(id, { slide: true });
-    await eventually(() => stream.ended.length === 1);
+    await waitUntil(() => stream.ended.length === 1);
     expect(stream.at).toBeGreaterThanOrEqual(signedInAt + 1_000_000);
   });
 
@@ -137,7 +137,7 @@ describe('streams of sessions on one Redis', () => {
     await there.store.put(id, record());
     await there.store.take(id); // heard before the stream is known
     const stream = openStream(here, id);
-    await eventually(() => stream.ended.length === 1);
+    await waitUntil(() => stream.ended.length === 1);
   });
 
   test('a logout that nobody heard of ends the stream as soon as the connection is back', async () => {
@@ -149,6 +149,6 @@ describe('streams of sessions on one Redis', () => {
     await here.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     // As a logout on an instance that could not tell: the record is gone and nothing was published.
     await there.redis.del(`{sess:${id}}:tokens`);
-    await eventually(() => stream.ended.length === 1);
+    await waitUntil(() => stream.ended.length === 1);
   });
 });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from '../hostile/support/api-world.ts';
-import { eventually } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/wire.ts';
 
 /** An answer that is read as it comes. */
 interface Reading {
@@ -35,7 +35,7 @@ describe('server-sent events', () => {
   afterAll(() => api.close());
   beforeEach(() => {
     headers = { 'content-type': 'text/event-stream; charset=utf-8' };
-    api.recorder.answerWith((_req, res) => {
+    api.recorder.respondWith((_req, res) => {
       stream = res;
       res.writeHead(200, headers);
       res.flushHeaders();
@@ -72,7 +72,7 @@ describe('server-sent events', () => {
       await delay(1_100); // longer than the API may take to begin
       const before = reading.text();
       stream.write(event);
-      await eventually(() => reading.text() === before + event);
+      await waitUntil(() => reading.text() === before + event);
     }
     stream.end();
     expect(await reading.ended).toBe('whole');
@@ -95,7 +95,7 @@ describe('server-sent events', () => {
   test.each(['/events', '/plain'])(
     'of %s end with a last event within a second of signing out at another instance, and the API is hung up on',
     async (path) => {
-      const second = await api.world.secondInstance();
+      const second = await api.world.startAnotherInstance();
       const { browser, cookie } = await someone();
       const reading = await read(path, cookie, second.origin);
       const hungUp = once(stream, 'close');
@@ -107,7 +107,7 @@ describe('server-sent events', () => {
       expect(reading.text()).toBe('event: session_ended\ndata: {"error":"login_required"}\n\n');
       await hungUp;
       stream.write('data: still there\n\n'); // to the other person
-      await eventually(() => others.text() === 'data: still there\n\n');
+      await waitUntil(() => others.text() === 'data: still there\n\n');
       others.leave();
       expect((await read(path, cookie, second.origin)).status).toBe(401);
     },
@@ -122,7 +122,7 @@ describe('server-sent events', () => {
     const { browser, cookie } = await someone();
     const reading = await read(path, cookie);
     stream.write(begun, 'latin1');
-    await eventually(() => reading.text() !== '');
+    await waitUntil(() => reading.text() !== '');
     await browser.fetch('/auth/logout', { method: 'POST' });
     expect(await reading.ended).toBe('cut');
     expect(reading.text()).not.toContain('session_ended');

@@ -19,7 +19,7 @@ import { createPageUserTags } from '../../src/session/page-user-tag.ts';
 import { requireScope } from '../../src/session/require-scope.ts';
 import { createTokenGuards } from '../../src/session/require-token.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
-import { eventually } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/wire.ts';
 
 const publicOrigin = 'https://app.example.com';
 const timeoutMs = 300;
@@ -214,7 +214,7 @@ describe('the handshake of a WebSocket', () => {
     await delay(20);
     expect(told()).toEqual([]);
     client.close();
-    await eventually(() => told().length > 0);
+    await waitUntil(() => told().length > 0);
     expect(told()).toEqual([expect.stringMatching(/"path":"\/api\/echo".*"status":101.*request completed/)]);
     expect(arrived[0]!.headers['x-request-id']).toBe(headers['x-request-id']);
   });
@@ -363,7 +363,7 @@ describe('the handshake of a WebSocket', () => {
       await asked;
       raw[leave]();
       const begunAt = Date.now();
-      await eventually(() => isGone);
+      await waitUntil(() => isGone);
       expect(Date.now() - begunAt).toBeLessThan(timeoutMs - 50);
       expect(lines.some((line) => line.includes('a request failed'))).toBe(false);
     },
@@ -424,7 +424,7 @@ describe('an open WebSocket', () => {
     const got: string[] = [];
     client.on('message', (data, isBinary) => got.push(`${isBinary} ${data}`));
     for (let n = 0; n < 1_000; n += 1) client.send(n % 2 ? `${n}` : Buffer.from(`${n}`));
-    await eventually(() => got.length === 1_000);
+    await waitUntil(() => got.length === 1_000);
     expect(got).toEqual(Array.from({ length: 1_000 }, (_, n) => `${n % 2 === 0} ${n}`));
   });
 
@@ -450,7 +450,7 @@ describe('an open WebSocket', () => {
     });
     reader.resume();
     await sending;
-    await eventually(() => received === chunks * chunk.length);
+    await waitUntil(() => received === chunks * chunk.length);
   });
 
   test.each([
@@ -496,7 +496,7 @@ describe('an open WebSocket', () => {
     endSession('bob');
     endSession('alice');
     expect(await goodbyes).toEqual(['1008 session_ended', '1008 session_ended']);
-    await eventually(() => lines.filter((line) => line.includes('"status":101')).length === 2); // both connections are closed
+    await waitUntil(() => lines.filter((line) => line.includes('"status":101')).length === 2); // both connections are closed
     expect(Date.now() - begunAt).toBeLessThan(1_000);
   });
 
@@ -527,7 +527,7 @@ describe('an open WebSocket', () => {
     });
     const client = await opened();
     client.close();
-    await eventually(() => forgotten.mock.calls.length === 1);
+    await waitUntil(() => forgotten.mock.calls.length === 1);
   });
 
   test('a side that is silent, pings among it, is taken for gone', async () => {

@@ -18,8 +18,8 @@ describe('behind a proxy that ends TLS', () => {
     expect(page.url).toBe(`${publicOrigin}/profile`);
     expect(page.text).toContain('alice');
     expect(page.headers['strict-transport-security']).toContain('max-age=');
-    const set = browser.exchanges.flatMap(({ url, got }) =>
-      url.startsWith(publicOrigin) ? (JSON.parse(got.split('\n')[1]!)['set-cookie'] ?? []) : [],
+    const set = browser.exchanges.flatMap(({ url, response }) =>
+      url.startsWith(publicOrigin) ? (JSON.parse(response.split('\n')[1]!)['set-cookie'] ?? []) : [],
     );
     expect(set.some((each: string) => each.startsWith('__Host-latchkey='))).toBe(true);
     for (const each of set)

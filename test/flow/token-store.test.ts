@@ -15,7 +15,7 @@ import {
   type TokenRecord,
   type TokenStore,
 } from '../../src/tokens/token-store.ts';
-import { createGate } from '../support/latch.ts';
+import { createLatch } from '../support/latch.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
 const ended: string[] = [];
@@ -166,7 +166,7 @@ describe.each([
     const other = randomUUID();
     await store.put(id, record('a'));
     await store.put(other, record('b'));
-    const { opened: hold, open: release } = createGate();
+    const { opened: hold, open: release } = createLatch();
     const held = store.update(id, async (newest) => {
       await hold;
       return newest;
@@ -185,8 +185,8 @@ describe.each([
 
   test('take waits for an update under way and takes what that update leaves', async () => {
     await store.put(id, record('a'));
-    const { opened: hold, open: release } = createGate();
-    const { opened: started, open: begun } = createGate();
+    const { opened: hold, open: release } = createLatch();
+    const { opened: started, open: begun } = createLatch();
     const update = store.update(id, async (newest) => {
       begun();
       await hold;
@@ -210,8 +210,8 @@ describe.each([
 
   test('an update that takes too long does not hold up take, and what it brings is refused', async () => {
     await store.put(id, record('a'));
-    const { opened: hold, open: release } = createGate();
-    const { opened: started, open: begun } = createGate();
+    const { opened: hold, open: release } = createLatch();
+    const { opened: started, open: begun } = createLatch();
     const update = store.update(id, async (newest) => {
       begun();
       await hold;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Browser } from '../support/browser.ts';
-import { createGate } from '../support/latch.ts';
+import { createLatch } from '../support/latch.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const refreshes = (world: World) => world.grants.filter((each) => each === 'refresh_token').length;
@@ -47,7 +47,7 @@ describe('an access token the API refuses', () => {
   });
 
   test('is renewed once by two instances that find out at once', async () => {
-    const second = await world.secondInstance();
+    const second = await world.startAnotherInstance();
     const cookie = await browser.jar.getCookieString(world.origin);
     await revoke(world, world.issued.access[0]!);
     const calls = [world.origin, second.origin].flatMap((origin) =>
@@ -86,7 +86,7 @@ describe('an access token the API refuses', () => {
 
   test('is not renewed again and again for an API that refuses every token', async () => {
     const body = '{"error":"its own words"}';
-    world.apiFaults.set({ answer: { status: 401, headers: json, body } });
+    world.apiFaults.set({ response: { status: 401, headers: json, body } });
     for (let call = 0; call < 5; call += 1) {
       const answer = await browser.fetch('/api/data');
       expect([answer.status, answer.text]).toEqual([401, body]);
@@ -96,9 +96,9 @@ describe('an access token the API refuses', () => {
   });
 
   test('is not renewed in turn by instances that each find an API refusing every token', async () => {
-    const second = await world.secondInstance();
+    const second = await world.startAnotherInstance();
     const cookie = await browser.jar.getCookieString(world.origin);
-    world.apiFaults.set({ answer: { status: 401, headers: json, body: '{}' } });
+    world.apiFaults.set({ response: { status: 401, headers: json, body: '{}' } });
     for (let call = 0; call < 10; call += 1) {
       const { origin } = call % 2 === 0 ? world : second;
       expect((await browser.send(`${origin}/api/data`, { headers: { cookie } })).text).toBe('{}');
@@ -108,7 +108,7 @@ describe('an access token the API refuses', () => {
 
   test('is 503 while the provider cannot renew it, and the login stands', async () => {
     await revoke(world, world.issued.access[0]!);
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+    world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
     const answer = await browser.fetch('/api/data');
     expect([answer.status, answer.headers['retry-after']]).toEqual([503, expect.any(String)]);
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
@@ -133,7 +133,7 @@ describe('an API that cannot answer', () => {
   afterEach(() => world.close());
 
   test.each([502, 503, 504])('for a moment, with %i, is asked again, and nobody notices', async (status) => {
-    world.apiFaults.set({ answer: { status } });
+    world.apiFaults.set({ response: { status } });
     const answer = browser.fetch('/api/data');
     while (world.apiFaults.count(/data/) < 2) await delay(1);
     world.apiFaults.set(undefined);
@@ -149,20 +149,20 @@ describe('an API that cannot answer', () => {
     ['a GET', 'GET', { status: 503 }, 3],
     ['a HEAD', 'HEAD', { status: 503 }, 3],
   ] as const)('is asked about %s as often as that does no harm', async (_what, method, fault, times) => {
-    world.apiFaults.set({ answer: fault });
+    world.apiFaults.set({ response: fault });
     const answer = await browser.fetch('/api/data', { method, ...(method === 'POST' && { body: '{}' }) });
     expect([answer.status, world.apiFaults.count(/data/)]).toEqual([fault.status, times]);
     if ('headers' in fault) expect(answer.headers).toMatchObject(fault.headers);
   });
 
   test('and hangs up on a POST is not sent it again', async () => {
-    world.apiFaults.set({ answer: 'reset' });
+    world.apiFaults.set({ response: 'reset' });
     expect((await browser.fetch('/api/data', { method: 'POST', body: '{}' })).status).toBe(502);
     expect(world.apiFaults.count(/data/)).toBe(1);
   });
 
   test('is left alone after ten failures in a row but for one probe, and used again once it answers', async () => {
-    world.apiFaults.set({ answer: { status: 503 } });
+    world.apiFaults.set({ response: { status: 503 } });
     for (let call = 0; call < 10; call += 1) await browser.fetch('/api/data', { method: 'POST', body: '{}' });
     const asked = world.apiFaults.count(/data/);
     const refused = await browser.fetch('/api/data');
@@ -175,14 +175,14 @@ describe('an API that cannot answer', () => {
   });
 
   test('is not thought ill of because browsers went away', async () => {
-    const { opened: hold, open } = createGate();
+    const { opened: hold, open } = createLatch();
     world.apiFaults.set({ hold });
     for (let call = 0; call < 12; call += 1) {
-      const before = world.apiFaults.seen.length;
+      const before = world.apiFaults.requests.length;
       const controller = new AbortController();
       const cookie = await browser.jar.getCookieString(world.origin);
       const left = fetch(`${world.origin}/api/data`, { headers: { cookie }, signal: controller.signal });
-      while (world.apiFaults.seen.length === before) await delay(1);
+      while (world.apiFaults.requests.length === before) await delay(1);
       controller.abort();
       await expect(left).rejects.toThrow();
     }

@@ -1,6 +1,6 @@
 import { createWorld, type World } from '../support/world.ts';
-import { recordOf, sessionOf } from './support/logged-in.ts';
-import { ask } from './support/wire.ts';
+import { readRecord, readSession } from './support/logged-in.ts';
+import { sendRequest } from './support/wire.ts';
 
 const listed = ['https://spa.example.com', 'http://localhost:5173'];
 const listedOrigin = listed[0]!;
@@ -47,12 +47,12 @@ describe('with other origins in CORS_ORIGINS', () => {
   beforeEach(async () => {
     const browser = world.browser();
     await world.signIn(browser);
-    person = await sessionOf(browser);
+    person = await readSession(browser);
   });
 
   /** A script's request from a page of `origin`, as a browser sends it. */
   const script = (origin: string | undefined, method: string, path: string, headers = {}) =>
-    ask(world.origin, method, path, {
+    sendRequest(world.origin, method, path, {
       accept: 'application/json',
       'sec-fetch-mode': 'cors',
       'sec-fetch-site': 'same-site',
@@ -61,7 +61,7 @@ describe('with other origins in CORS_ORIGINS', () => {
       ...headers,
     });
   const preflight = (origin: string, path: string) =>
-    ask(world.origin, 'OPTIONS', path, {
+    sendRequest(world.origin, 'OPTIONS', path, {
       origin,
       'sec-fetch-mode': 'cors',
       'sec-fetch-site': 'same-site',
@@ -72,7 +72,7 @@ describe('with other origins in CORS_ORIGINS', () => {
   test.each(listed.flatMap((origin) => [...apiPaths, ...authPaths].map((path) => [origin, path] as const)))(
     'the preflight of %s for %s is answered, and asks nobody',
     async (origin, path) => {
-      const askedApi = world.apiFaults.seen.length;
+      const askedApi = world.apiFaults.requests.length;
       const { status, headers, text } = await preflight(origin, path);
       expect([status, text]).toEqual([204, '']);
       expect(headers).toMatchObject({
@@ -84,7 +84,7 @@ describe('with other origins in CORS_ORIGINS', () => {
       });
       expect(varies(headers)).toContain('origin');
       expect(headers['set-cookie']).toBeUndefined();
-      expect(world.apiFaults.seen.length).toBe(askedApi);
+      expect(world.apiFaults.requests.length).toBe(askedApi);
     },
   );
 
@@ -92,7 +92,7 @@ describe('with other origins in CORS_ORIGINS', () => {
     for (const origin of listed)
       for (const site of ['same-site', 'cross-site', undefined]) {
         const fetchSite = site === undefined ? {} : { 'sec-fetch-site': site };
-        const answer = await ask(world.origin, 'GET', '/api/data', {
+        const answer = await sendRequest(world.origin, 'GET', '/api/data', {
           origin,
           cookie: person.cookie,
           ...fetchSite,
@@ -105,7 +105,7 @@ describe('with other origins in CORS_ORIGINS', () => {
         );
         expect(varies(answer.headers)).toEqual(expect.arrayContaining(['origin', 'cookie']));
       }
-    const sent = await ask(world.origin, 'OPTIONS', '/api/data', {
+    const sent = await sendRequest(world.origin, 'OPTIONS', '/api/data', {
       origin: listedOrigin,
       cookie: person.cookie,
     });
@@ -118,7 +118,7 @@ describe('with other origins in CORS_ORIGINS', () => {
     expect((await script(listedOrigin, 'POST', '/auth/refresh')).status).toBe(200);
     const out = await script(listedOrigin, 'POST', '/auth/logout');
     expect([out.status, out.headers['access-control-allow-origin']]).toEqual([204, listedOrigin]);
-    expect(await recordOf(world, person.id)).toBeUndefined();
+    expect(await readRecord(world, person.id)).toBeUndefined();
   });
 
   test('failures are readable too, and their login link leads back there', async () => {
@@ -144,7 +144,7 @@ describe('with other origins in CORS_ORIGINS', () => {
   });
 
   test.each(lookAlikes)('%p gets no header of CORS, and is refused as ever', async (origin) => {
-    const before = await recordOf(world, person.id);
+    const before = await readRecord(world, person.id);
     for (const path of [...apiPaths, ...authPaths]) {
       const asked = await preflight(origin, path);
       expect([path, asked.status === 204, ofCors(asked.headers)]).toEqual([path, false, []]);
@@ -157,7 +157,7 @@ describe('with other origins in CORS_ORIGINS', () => {
           if (isRefused) expect([path, method, answer.status]).toEqual([path, method, 403]);
         }
     }
-    expect(await recordOf(world, person.id)).toEqual(before);
+    expect(await readRecord(world, person.id)).toEqual(before);
   });
 
   test('a request of their site that does not say which origin it is from is refused', async () => {
@@ -165,7 +165,7 @@ describe('with other origins in CORS_ORIGINS', () => {
       expect([path, (await script(undefined, 'GET', path)).status]).toEqual([path, 403]);
     for (const path of ['/auth/refresh', '/auth/logout'])
       expect([path, (await script(undefined, 'POST', path)).status]).toEqual([path, 403]);
-    expect(await recordOf(world, person.id)).toBeDefined();
+    expect(await readRecord(world, person.id)).toBeDefined();
   });
 
   test('every answer below /api varies on Origin, whoever asks', async () => {
@@ -178,7 +178,7 @@ describe('with other origins in CORS_ORIGINS', () => {
         { origin: listedOrigin },
       ])
         for (const method of ['GET', 'HEAD', 'POST', 'DELETE']) {
-          const answer = await ask(world.origin, method, path, headers);
+          const answer = await sendRequest(world.origin, method, path, headers);
           expect([path, method, varies(answer.headers)]).toEqual([
             path,
             method,
@@ -195,7 +195,10 @@ describe('with other origins in CORS_ORIGINS', () => {
           'access-control-request-method': 'GET',
           cookie: person.cookie,
         };
-        expect([path, ofCors((await ask(world.origin, method, path, headers)).headers)]).toEqual([path, []]);
+        expect([path, ofCors((await sendRequest(world.origin, method, path, headers)).headers)]).toEqual([
+          path,
+          [],
+        ]);
       }
   });
 });

@@ -1,6 +1,6 @@
 import { createWorld, type World } from '../support/world.ts';
-import { recordOf, sessionOf } from './support/logged-in.ts';
-import { ask } from './support/wire.ts';
+import { readRecord, readSession } from './support/logged-in.ts';
+import { sendRequest } from './support/wire.ts';
 
 const readingMethods = ['GET', 'HEAD', 'OPTIONS'];
 const changingMethods = ['POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'QUERY', 'PROPFIND'];
@@ -79,16 +79,16 @@ describe('requests that another site makes the browser send', () => {
     world = await createWorld();
     const browser = world.browser();
     await world.signIn(browser);
-    victim = await sessionOf(browser);
+    victim = await readSession(browser);
     cells = cellsAround(world.origin);
   });
   afterAll(() => world.close());
 
   /** Everything an attack could change; also what went out to the provider and the API. */
   const traces = async () => ({
-    record: await recordOf(world, victim.id),
-    askedProvider: world.providerFaults.seen.length,
-    askedApi: world.apiFaults.seen.length,
+    record: await readRecord(world, victim.id),
+    askedProvider: world.providerFaults.requests.length,
+    askedApi: world.apiFaults.requests.length,
   });
 
   const headersOf = ({ site, origin }: Cell) => ({
@@ -102,7 +102,7 @@ describe('requests that another site makes the browser send', () => {
     const answers = cells.map(async (cell) => {
       const refused = isRefused(cell);
       const headers = { ...headersOf(cell), ...(refused && { cookie: victim.cookie }) };
-      const { status, text, headers: got } = await ask(world.origin, method, path, headers);
+      const { status, text, headers: got } = await sendRequest(world.origin, method, path, headers);
       const isRefusal = status === 403 && (method === 'HEAD' || text.includes('"cross_site_request"'));
       const setsCookie = refused && got['set-cookie'] !== undefined;
       return isRefusal === refused && !setsCookie ? [] : [{ ...cell, status, refused, setsCookie }];
@@ -141,7 +141,10 @@ describe('requests that another site makes the browser send', () => {
     async (method, path) => {
       const before = await traces();
       for (const cell of cells) {
-        const answer = await ask(world.origin, method, path, { ...headersOf(cell), cookie: victim.cookie });
+        const answer = await sendRequest(world.origin, method, path, {
+          ...headersOf(cell),
+          cookie: victim.cookie,
+        });
         expect([403, 404, 405]).toContain(answer.status);
         expect(answer.headers['set-cookie']).toBeUndefined();
       }
@@ -164,21 +167,21 @@ describe('requests that another site makes the browser send', () => {
       'sec-fetch-mode': 'navigate',
       'sec-fetch-dest': 'document',
     };
-    expect((await ask(world.origin, method, path, headers)).status).toBe(status);
+    expect((await sendRequest(world.origin, method, path, headers)).status).toBe(status);
   });
 
   test('a link on another site to the sign-out page signs nobody out', async () => {
     const headers = { cookie: victim.cookie, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' };
-    const { status, text } = await ask(world.origin, 'GET', '/auth/logout', headers);
+    const { status, text } = await sendRequest(world.origin, 'GET', '/auth/logout', headers);
     expect([status, text.includes('Sign out?')]).toEqual([200, true]);
-    expect(await recordOf(world, victim.id)).toBeDefined();
+    expect(await readRecord(world, victim.id)).toBeDefined();
   });
 
   test('no answer lets the pages of another site read it', async () => {
     for (const path of [...apiRoutes, ...authRoutes, ...pageRoutes]) {
       const headers = { origin: 'https://evil.example', 'access-control-request-method': 'GET' };
       for (const method of ['GET', 'OPTIONS']) {
-        const answer = await ask(world.origin, method, path, { ...headers, cookie: victim.cookie });
+        const answer = await sendRequest(world.origin, method, path, { ...headers, cookie: victim.cookie });
         expect(Object.keys(answer.headers).filter((name) => name.startsWith('access-control-'))).toEqual([]);
       }
     }
@@ -186,10 +189,10 @@ describe('requests that another site makes the browser send', () => {
 
   test('our own page may do it all: the matrix is not a wall', async () => {
     const own = { cookie: victim.cookie, 'sec-fetch-site': 'same-origin', origin: world.origin };
-    expect((await ask(world.origin, 'GET', '/api/profile', own)).status).toBe(200);
+    expect((await sendRequest(world.origin, 'GET', '/api/profile', own)).status).toBe(200);
     const json = { ...own, accept: 'application/json' };
-    expect((await ask(world.origin, 'POST', '/auth/refresh', json)).status).toBe(200);
-    expect((await ask(world.origin, 'POST', '/auth/logout', own)).status).toBe(303);
-    expect(await recordOf(world, victim.id)).toBeUndefined();
+    expect((await sendRequest(world.origin, 'POST', '/auth/refresh', json)).status).toBe(200);
+    expect((await sendRequest(world.origin, 'POST', '/auth/logout', own)).status).toBe(303);
+    expect(await readRecord(world, victim.id)).toBeUndefined();
   });
 });

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { defaultRouteTable } from '../../src/config/route-table.ts';
 import { storeUnavailable } from '../../src/errors.ts';
 import type { Browser } from '../support/browser.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld, type World } from '../support/world.ts';
 import {
   collectCookies,
@@ -11,7 +11,7 @@ import {
   type Secrets,
   valuesInRedis,
 } from './support/leak-scan.ts';
-import { recordOf, sessionOf } from './support/logged-in.ts';
+import { readRecord, readSession } from './support/logged-in.ts';
 
 const plain = 'read:profile read:data';
 const json = { accept: 'application/json' };
@@ -48,13 +48,13 @@ describe.each([
       methods: { GET: { allOf: ['read:data'] } },
       token: 'app',
     };
-    const API_ROUTES_FILE = routesFile([...defaultRouteTable.routes, app]);
+    const API_ROUTES_FILE = writeRoutesFile([...defaultRouteTable.routes, app]);
     world = await createWorld({ accessTokenSeconds: 100, env: { OAUTH2_SCOPES: scope, API_ROUTES_FILE } });
     secrets = collectSecrets(world);
     browsers = [];
     keptInRedis = [];
     await wholeLife();
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     for (const browser of browsers) collectCookies(browser, secrets);
     for (const token of [...world.issued.access, ...world.issued.refresh]) secrets.tokens.add(token);
   }, 30_000);
@@ -85,8 +85,8 @@ describe.each([
 
     expect(await status(browser.fetch('/api/data', { method: 'POST', body: '{}' }))).toBe(403); // no write:data
     await world.signIn(browser, 'alice', '/auth/login?scope=write:data&return_to=/profile'); // step-up
-    const { id } = await sessionOf(browser);
-    expect((await recordOf(world, id))?.tokens.scope).toContain('write:data');
+    const { id } = await readSession(browser);
+    expect((await readRecord(world, id))?.tokens.scope).toContain('write:data');
     await remember();
 
     await failingApi(browser);
@@ -104,9 +104,9 @@ describe.each([
   async function failingRefreshes(browser: Browser): Promise<void> {
     for (const { status: answered, error, description } of failures) {
       world.clock.advance(60); // past what is remembered of the failure before
-      await world.latchkey.settled();
-      const { id } = await sessionOf(browser);
-      const { refreshToken } = (await recordOf(world, id))!.tokens;
+      await world.latchkey.drain();
+      const { id } = await readSession(browser);
+      const { refreshToken } = (await readRecord(world, id))!.tokens;
       const { clientId, clientSecret } = world.client;
       const said = (text: string) =>
         text
@@ -122,19 +122,19 @@ describe.each([
           'content-type': type,
           'www-authenticate': `Basic realm="${said(description).replaceAll('"', '')}"`,
         };
-        world.providerFaults.set({ path: /^\/token$/, answer: { status: answered, headers, body } });
+        world.providerFaults.set({ path: /^\/token$/, response: { status: answered, headers, body } });
         await refresh(browser);
         await browser.fetch('/api/profile');
         await browser.go('/profile');
         world.providerFaults.set(undefined);
-        if (!(await recordOf(world, id))) break; // a final refusal ended the login
+        if (!(await readRecord(world, id))) break; // a final refusal ended the login
         await recovered(browser);
       }
-      if (!(await recordOf(world, id))) await world.signIn(browser);
+      if (!(await readRecord(world, id))) await world.signIn(browser);
     }
     for (const answer of ['reset', { status: 200, body: `{"access_token":"${'x'.repeat(43)}"` }] as const) {
       world.clock.advance(60);
-      world.providerFaults.set({ path: /^\/token$/, answer });
+      world.providerFaults.set({ path: /^\/token$/, response: answer });
       await refresh(browser);
       await browser.fetch('/api/profile');
       world.providerFaults.set(undefined);
@@ -153,7 +153,7 @@ describe.each([
 
   async function failingApi(browser: Browser): Promise<void> {
     for (const answer of ['reset', { status: 500, body: 'oh' }, { status: 401, body: '{}' }] as const) {
-      world.apiFaults.set({ answer });
+      world.apiFaults.set({ response: answer });
       await browser.fetch('/api/profile');
       await browser.go('/profile');
     }
@@ -163,8 +163,8 @@ describe.each([
   /** As ioredis fails: the command, with its key and what was to be written, hangs on the error. */
   async function failingStores(browser: Browser): Promise<void> {
     const { tokenStore, sessionStore } = world.latchkey.deps;
-    const { id, value } = await sessionOf(browser);
-    const record = await recordOf(world, id);
+    const { id, value } = await readSession(browser);
+    const record = await readRecord(world, id);
     const command = { name: 'set', args: [`{sess:${id}}:tokens`, JSON.stringify(record), value] };
     const failure = () => Object.assign(new Error('Connection is closed.'), { command, record });
     const [get, take, load] = [tokenStore.get, tokenStore.take, sessionStore.get];
@@ -194,7 +194,7 @@ describe.each([
       { status: 400, body: '' },
     ] as const) {
       const failing = newBrowser();
-      world.providerFaults.set({ path: /^\/token$/, answer });
+      world.providerFaults.set({ path: /^\/token$/, response: answer });
       const page = await world.signIn(failing);
       expect(page.status).toBeGreaterThanOrEqual(400);
       world.providerFaults.set(undefined);
@@ -207,7 +207,7 @@ describe.each([
   }
 
   async function errorPages(browser: Browser): Promise<void> {
-    const { cookie } = await sessionOf(browser);
+    const { cookie } = await readSession(browser);
     for (const path of [
       '/unknown',
       '/api/unknown',
@@ -227,7 +227,7 @@ describe.each([
   async function refusedTokens(browser: Browser): Promise<void> {
     for (const challenge of ['Bearer', 'Bearer error="insufficient_user_authentication", max_age="9"']) {
       const headers = { 'www-authenticate': `${challenge}, realm="${world.issued.access.at(-1)}"` };
-      world.apiFaults.set({ answer: { status: 401, headers, body: '{}' } });
+      world.apiFaults.set({ response: { status: 401, headers, body: '{}' } });
       for (const path of ['/api/data', '/api/app']) expect(await status(browser.fetch(path))).toBe(401);
       expect(await status(browser.fetch('/api/data', { method: 'POST', body: 'x'.repeat(70_000) }))).toBe(
         401,
@@ -236,7 +236,7 @@ describe.each([
     world.apiFaults.set(undefined);
     world.providerFaults.set({
       path: /^\/token$/,
-      answer: { status: 401, body: '{"error":"invalid_client"}' },
+      response: { status: 401, body: '{"error":"invalid_client"}' },
     });
     world.clock.advance(3600); // the application's own has expired, too
     expect(await status(browser.fetch('/api/app'))).toBe(502);
@@ -250,7 +250,7 @@ describe.each([
   async function endedByProvider(): Promise<void> {
     const browser = newBrowser();
     await world.signIn(browser);
-    const { refreshToken } = (await recordOf(world, (await sessionOf(browser)).id))!.tokens;
+    const { refreshToken } = (await readRecord(world, (await readSession(browser)).id))!.tokens;
     const token = await world.provider.provider.RefreshToken.find(refreshToken!);
     await token!.destroy();
     expect(await status(refresh(browser))).toBe(401);
@@ -288,25 +288,25 @@ describe.each([
   });
 
   test('nothing the browser gets from us holds a token, verifier or secret', () => {
-    const got = ofOurs().map((each) => each.got);
+    const got = ofOurs().map((each) => each.response);
     expect(findings(got, secrets.tokens, secrets.verifiers, secrets.keys)).toEqual([]);
   });
 
   test('nothing the browser sends us, or exchanges with the provider, holds a token, verifier or secret', () => {
     const texts = [
-      ...ofProvider().flatMap(({ sent, got }) => [sent, got]),
-      ...ofOurs().map(({ sent }) => sent),
+      ...ofProvider().flatMap(({ request, response }) => [request, response]),
+      ...ofOurs().map(({ request }) => request),
     ];
     expect(findings(texts, secrets.tokens, secrets.verifiers, secrets.keys)).toEqual([]);
   });
 
   test('a code is in the redirect of the provider and the address of the callback, and nowhere else', () => {
     const beyond = [
-      ...ofOurs().map(({ got }) => got),
-      ...ofOurs().map(({ sent }) => sent.replace(/^\w+ \S+\/auth\/callback\?\S*/, '')),
-      ...ofProvider().map(({ sent }) => sent),
-      ...ofProvider().map(({ got }) =>
-        got
+      ...ofOurs().map(({ response }) => response),
+      ...ofOurs().map(({ request }) => request.replace(/^\w+ \S+\/auth\/callback\?\S*/, '')),
+      ...ofProvider().map(({ request }) => request),
+      ...ofProvider().map(({ response }) =>
+        response
           .replace(/"location":"[^"]*\/auth\/callback\?[^"]*"/, '')
           .replace(/href="[^"]*"|Redirecting to .*/g, ''),
       ),
@@ -314,7 +314,7 @@ describe.each([
     expect(findings(beyond, secrets.codes)).toEqual([]);
     expect(
       findings(
-        ofOurs().map(({ sent }) => sent),
+        ofOurs().map(({ request }) => request),
         secrets.codes,
       ).length,
     ).toBeGreaterThan(3);
@@ -322,9 +322,9 @@ describe.each([
 
   test('our cookies are in Set-Cookie and Cookie of our own origin, and nowhere else', () => {
     const elsewhere = [
-      ...ofProvider().flatMap(({ sent, got }) => [sent.replace(/"cookie":"[^"]*"/, ''), got]),
-      ...ofOurs().map(({ got }) => got.replace(/"set-cookie":\[[^\]]*\]/, '')),
-      ...ofOurs().map(({ sent }) => sent.replace(/"(cookie|x-custom)":"[^"]*"/g, '')),
+      ...ofProvider().flatMap(({ request, response }) => [request.replace(/"cookie":"[^"]*"/, ''), response]),
+      ...ofOurs().map(({ response }) => response.replace(/"set-cookie":\[[^\]]*\]/, '')),
+      ...ofOurs().map(({ request }) => request.replace(/"(cookie|x-custom)":"[^"]*"/g, '')),
     ];
     expect(findings(elsewhere, secrets.cookies)).toEqual([]);
   });

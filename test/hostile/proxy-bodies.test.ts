@@ -1,5 +1,5 @@
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { eventually, head, speak } from './support/wire.ts';
+import { formatHead, sendRaw, waitUntil } from './support/wire.ts';
 
 const limit = 10 * 1024 * 1024;
 const chunk = (bytes: number) =>
@@ -13,7 +13,7 @@ describe('a request body on its way to the API', () => {
     api = await createApiWorld();
   });
   afterAll(() => api.close());
-  beforeEach(() => api.recorder.answerWith(undefined));
+  beforeEach(() => api.recorder.respondWith(undefined));
 
   const json = 'Content-Type: application/json';
 
@@ -28,14 +28,14 @@ describe('a request body on its way to the API', () => {
     ],
     ['after 100-continue', ['Content-Length: 7', 'Expect: 100-continue'], ['{"a":1}']],
   ])('arrives whole and once: %s', async (_how, headers, body) => {
-    const { answer, arrived } = await api.sent('POST /api/data', [json, ...headers], body);
-    expect(arrived).toHaveLength(1);
-    expect(await arrived[0]!.body).toEqual({ bytes: 7, isWhole: true, text: '{"a":1}' });
-    const names = arrived[0]!.headers.map(([name]) => name);
+    const { response, forwarded } = await api.sendAndRecord('POST /api/data', [json, ...headers], body);
+    expect(forwarded).toHaveLength(1);
+    expect(await forwarded[0]!.body).toEqual({ bytes: 7, isWhole: true, text: '{"a":1}' });
+    const names = forwarded[0]!.headers.map(([name]) => name);
     expect(names.filter((name) => ['content-length', 'transfer-encoding'].includes(name))).toHaveLength(1);
     for (const name of ['expect', 'trailer', 'te']) expect(names).not.toContain(name);
     expect(names.filter((name) => name === 'authorization')).toHaveLength(1);
-    expect(answer.statuses.at(-1)).toBe(201);
+    expect(response.statuses.at(-1)).toBe(201);
   });
 
   test.each([
@@ -54,11 +54,11 @@ describe('a request body on its way to the API', () => {
     ['a folded coding', ['Transfer-Encoding:\r\n chunked', 'Content-Length: 5'], [lastChunk, smuggled]],
     ['an expectation nobody meets', ['Content-Length: 1', 'Expect: 200-maybe'], ['x']],
   ])('is refused before it arrives anywhere: %s', async (_how, headers, body) => {
-    const { answer, arrived } = await api.sent('POST /api/data', [json, ...headers], body);
-    expect(arrived).toEqual([]);
-    expect(answer.statuses).toHaveLength(1);
-    expect(answer.statuses[0]).toBeGreaterThanOrEqual(400);
-    expect(answer.statuses[0]).toBeLessThan(500);
+    const { response, forwarded } = await api.sendAndRecord('POST /api/data', [json, ...headers], body);
+    expect(forwarded).toEqual([]);
+    expect(response.statuses).toHaveLength(1);
+    expect(response.statuses[0]).toBeGreaterThanOrEqual(400);
+    expect(response.statuses[0]).toBeLessThan(500);
   });
 
   test.each([
@@ -74,11 +74,11 @@ describe('a request body on its way to the API', () => {
   ])('never arrives as a whole one when a chunk says %s', async (_how, bad) => {
     const headers = [json, 'Transfer-Encoding: chunked'];
     const parts = ['2\r\nok\r\n', bad, lastChunk, smuggled];
-    const { answer } = await api.sent('POST /api/data', headers, parts);
-    expect(answer.statuses.filter((status) => status < 400)).toEqual([]);
-    await eventually(() => api.underWay() === 0); // nothing is left waiting for the rest
-    expect(api.recorder.arrived.filter(({ target }) => target.includes('smuggled'))).toEqual([]);
-    for (const each of api.recorder.arrived) expect((await each.body).isWhole).toBe(false);
+    const { response } = await api.sendAndRecord('POST /api/data', headers, parts);
+    expect(response.statuses.filter((status) => status < 400)).toEqual([]);
+    await waitUntil(() => api.openRequestCount() === 0); // nothing is left waiting for the rest
+    expect(api.recorder.requests.filter(({ target }) => target.includes('smuggled'))).toEqual([]);
+    for (const each of api.recorder.requests) expect((await each.body).isWhole).toBe(false);
   });
 
   test.each([
@@ -86,21 +86,27 @@ describe('a request body on its way to the API', () => {
     ['in chunks', ['Transfer-Encoding: chunked'], ['5\r\n{"a":\r\n']],
     ['within a chunk', ['Transfer-Encoding: chunked'], ['50\r\n{"a":']],
   ])('never arrives as a whole one when the browser leaves: %s', async (_how, headers, body) => {
-    api.recorder.arrived.length = 0;
+    api.recorder.requests.length = 0;
     const lines = ['Host: localhost', `Cookie: ${api.cookie}`, 'Connection: close', json, ...headers];
-    const answer = await speak(api.world.origin, [head('POST /api/data', lines), ...body], { hangUp: true });
-    expect(answer.statuses.filter((status) => status < 400)).toEqual([]);
-    await eventually(() => api.underWay() === 0);
-    for (const each of api.recorder.arrived) expect((await each.body).isWhole).toBe(false);
+    const response = await sendRaw(api.world.origin, [formatHead('POST /api/data', lines), ...body], {
+      hangUp: true,
+    });
+    expect(response.statuses.filter((status) => status < 400)).toEqual([]);
+    await waitUntil(() => api.openRequestCount() === 0);
+    for (const each of api.recorder.requests) expect((await each.body).isWhole).toBe(false);
   });
 
   test('of exactly 10 MiB arrives, by its length and in chunks', async () => {
     const whole = Buffer.alloc(limit, 'x');
-    const byLength = await api.sent('POST /api/data', [`Content-Length: ${limit}`], [whole]);
-    expect([byLength.answer.statuses, (await byLength.arrived[0]!.body).bytes]).toEqual([[201], limit]);
+    const byLength = await api.sendAndRecord('POST /api/data', [`Content-Length: ${limit}`], [whole]);
+    expect([byLength.response.statuses, (await byLength.forwarded[0]!.body).bytes]).toEqual([[201], limit]);
     const chunks = [...Array(160)].map(() => chunk(limit / 160));
-    const inChunks = await api.sent('POST /api/data', ['Transfer-Encoding: chunked'], [...chunks, lastChunk]);
-    expect([inChunks.answer.statuses, (await inChunks.arrived[0]!.body).bytes]).toEqual([[201], limit]);
+    const inChunks = await api.sendAndRecord(
+      'POST /api/data',
+      ['Transfer-Encoding: chunked'],
+      [...chunks, lastChunk],
+    );
+    expect([inChunks.response.statuses, (await inChunks.forwarded[0]!.body).bytes]).toEqual([[201], limit]);
   });
 
   test.each([
@@ -108,17 +114,25 @@ describe('a request body on its way to the API', () => {
     ['much', 4_000_000_000],
     ['very much', 9_007_199_254_740_991],
   ])('that says it is larger than 10 MiB by %s is 413 and arrives nowhere', async (_how, bytes) => {
-    const { answer, arrived } = await api.sent('POST /api/data', [`Content-Length: ${bytes}`], []);
-    expect([answer.statuses, arrived]).toEqual([[413], []]);
-    expect(answer.text).toContain('"payload_too_large"');
+    const { response, forwarded } = await api.sendAndRecord(
+      'POST /api/data',
+      [`Content-Length: ${bytes}`],
+      [],
+    );
+    expect([response.statuses, forwarded]).toEqual([[413], []]);
+    expect(response.text).toContain('"payload_too_large"');
   });
 
   test('that grows larger than 10 MiB in chunks is 413, and the API gets no whole one', async () => {
     const chunks = [...Array(11)].map(() => chunk(1024 * 1024));
-    const { answer, arrived } = await api.sent('POST /api/data', ['Transfer-Encoding: chunked'], chunks);
-    expect(answer.statuses).toEqual([413]);
-    expect(answer.text).toContain('"payload_too_large"');
-    for (const each of arrived) {
+    const { response, forwarded } = await api.sendAndRecord(
+      'POST /api/data',
+      ['Transfer-Encoding: chunked'],
+      chunks,
+    );
+    expect(response.statuses).toEqual([413]);
+    expect(response.text).toContain('"payload_too_large"');
+    for (const each of forwarded) {
       const { bytes, isWhole } = await each.body;
       expect(isWhole).toBe(false);
       expect(bytes).toBeLessThanOrEqual(limit);
@@ -130,17 +144,21 @@ describe('a request body on its way to the API', () => {
     ['HEAD', ['Content-Length: 44']],
     ['GET', ['Transfer-Encoding: chunked']],
   ])('of a %s with %s arrives neither as a body nor as a request', async (method, framing) => {
-    api.recorder.arrived.length = 0;
+    api.recorder.requests.length = 0;
     const body = framing[0]!.startsWith('Content')
       ? smuggled.padEnd(44).slice(0, 44)
       : `${smuggled.length.toString(16)}\r\n${smuggled}\r\n${lastChunk}`;
     const lines = ['Host: localhost', `Cookie: ${api.cookie}`, json, ...framing];
-    const last = head('GET /healthz', ['Host: localhost', 'Connection: close']);
-    const answer = await speak(api.world.origin, [head(`${method} /api/profile`, lines), body, last]);
-    expect(answer.statuses).toEqual([200, 200]);
-    expect(api.recorder.arrived.map(({ target }) => target)).toEqual(['/api/user/profile']);
-    expect(await api.recorder.arrived[0]!.body).toMatchObject({ bytes: 0, isWhole: true });
-    const names = api.recorder.arrived[0]!.headers.map(([name]) => name);
+    const last = formatHead('GET /healthz', ['Host: localhost', 'Connection: close']);
+    const response = await sendRaw(api.world.origin, [
+      formatHead(`${method} /api/profile`, lines),
+      body,
+      last,
+    ]);
+    expect(response.statuses).toEqual([200, 200]);
+    expect(api.recorder.requests.map(({ target }) => target)).toEqual(['/api/user/profile']);
+    expect(await api.recorder.requests[0]!.body).toMatchObject({ bytes: 0, isWhole: true });
+    const names = api.recorder.requests[0]!.headers.map(([name]) => name);
     expect(names.filter((name) => name.startsWith('content-') || name === 'transfer-encoding')).toEqual([]);
   });
 
@@ -149,29 +167,31 @@ describe('a request body on its way to the API', () => {
     const hold = new Promise<void>((resolve) => {
       release = resolve;
     });
-    api.recorder.arrived.length = 0;
+    api.recorder.requests.length = 0;
     api.world.clock.advance(301);
     api.world.providerFaults.set({ path: /^\/token$/, hold });
     const before = api.world.providerFaults.count(/^\/token$/);
     const lines = ['Host: localhost', `Cookie: ${api.cookie}`, json, 'Transfer-Encoding: chunked'];
-    const gone = speak(api.world.origin, [head('POST /api/data', lines), '2\r\nok\r\n'], { hangUp: true });
-    await eventually(() => api.world.providerFaults.count(/^\/token$/) > before);
+    const gone = sendRaw(api.world.origin, [formatHead('POST /api/data', lines), '2\r\nok\r\n'], {
+      hangUp: true,
+    });
+    await waitUntil(() => api.world.providerFaults.count(/^\/token$/) > before);
     await gone;
     release();
-    await api.world.latchkey.settled();
+    await api.world.latchkey.drain();
     api.world.providerFaults.set(undefined);
-    await eventually(() => api.underWay() === 0);
-    for (const each of api.recorder.arrived) expect((await each.body).isWhole).toBe(false);
+    await waitUntil(() => api.openRequestCount() === 0);
+    for (const each of api.recorder.requests) expect((await each.body).isWhole).toBe(false);
   });
 
   test('of a request that is refused is not read as the next request', async () => {
     for (const path of ['/api/profile', '/api/unknown', '/auth/refresh', '/auth/login', '/']) {
-      api.recorder.arrived.length = 0;
+      api.recorder.requests.length = 0;
       const lines = ['Host: localhost', 'Sec-Fetch-Site: cross-site', `Content-Length: ${smuggled.length}`];
-      const last = head('GET /healthz', ['Host: localhost', 'Connection: close']);
-      const answer = await speak(api.world.origin, [head(`POST ${path}`, lines), smuggled, last]);
-      expect([path, answer.statuses.length, answer.statuses[1]]).toEqual([path, 2, 200]);
-      expect(api.recorder.arrived).toEqual([]);
+      const last = formatHead('GET /healthz', ['Host: localhost', 'Connection: close']);
+      const response = await sendRaw(api.world.origin, [formatHead(`POST ${path}`, lines), smuggled, last]);
+      expect([path, response.statuses.length, response.statuses[1]]).toEqual([path, 2, 200]);
+      expect(api.recorder.requests).toEqual([]);
     }
   });
 });

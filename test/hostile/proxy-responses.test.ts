@@ -57,23 +57,23 @@ describe('what the API answers', () => {
   });
   afterAll(() => api.close());
   beforeEach(() => {
-    api.recorder.arrived.length = 0;
+    api.recorder.requests.length = 0;
   });
 
   test.each(dropped)('never reaches the browser as %s', async (name, value) => {
-    api.recorder.answerWith(
+    api.recorder.respondWith(
       sized('200 OK', '{}', [json, `${name}: ${value}`, `${name.toUpperCase()}: ${value}`]),
     );
-    const { statuses, text } = await api.request('GET /api/data');
+    const { statuses, text } = await api.send('GET /api/data');
     expect([statuses, text.endsWith('\r\n\r\n{}')]).toEqual([[200], true]);
     expect(headOf(text)).not.toContain('evil');
   });
 
   test('reaches the browser with our own word on caching, scripts and sniffing, each once', async () => {
-    api.recorder.answerWith(
+    api.recorder.respondWith(
       sized('200 OK', '{}', [json, ...dropped.map(([name, value]) => `${name}: ${value}`)]),
     );
-    const lines = headOf((await api.request('GET /api/data')).text).split('\r\n');
+    const lines = headOf((await api.send('GET /api/data')).text).split('\r\n');
     const of = (name: string) => lines.filter((line) => line.startsWith(`${name}:`));
     expect(of('cache-control')).toEqual(['cache-control: no-store']);
     expect(of('x-content-type-options')).toEqual(['x-content-type-options: nosniff']);
@@ -90,8 +90,8 @@ describe('what the API answers', () => {
     ['a Connection header in odd spelling', ['CONNECTION:\tClose ,, x-INTERNAL ']],
   ])('keeps what %s names to itself', async (_how, connection) => {
     const lines = ['HTTP/1.1 200 OK', ...connection, 'X-Internal: evil', 'Content-Length: 2', '', '{}'];
-    api.recorder.answerWith(lines.join('\r\n'));
-    const { statuses, text } = await api.request('GET /api/data');
+    api.recorder.respondWith(lines.join('\r\n'));
+    const { statuses, text } = await api.send('GET /api/data');
     expect([statuses, text.endsWith('{}')]).toEqual([[200], true]);
     expect(headOf(text)).not.toContain('evil');
   });
@@ -108,12 +108,12 @@ describe('what the API answers', () => {
         'ETag: "e"',
         'Content-Range: bytes 0-3/9',
       ];
-      api.recorder.answerWith(sized(`${status} Whatever`, '{"its":"own"}', [json, ...extra]));
-      const { statuses: got, text } = await api.request('GET /api/data');
+      api.recorder.respondWith(sized(`${status} Whatever`, '{"its":"own"}', [json, ...extra]));
+      const { statuses: got, text } = await api.send('GET /api/data');
       expect([got, text.endsWith('\r\n\r\n{"its":"own"}')]).toEqual([[status], true]);
       for (const line of extra) expect(headOf(text)).toContain(line.toLowerCase());
       // Of a 401 the API is asked once more, with another token.
-      expect(api.recorder.arrived).toHaveLength(status === 401 ? 2 : 1);
+      expect(api.recorder.requests).toHaveLength(status === 401 ? 2 : 1);
       expect(headOf(text)).toContain('content-type: application/json');
     },
   );
@@ -125,8 +125,8 @@ describe('what the API answers', () => {
     ['200 OK', 'HEAD', ['Content-Length: 500']],
     ['404 Not Found', 'HEAD', ['Content-Length: 500']],
   ])('has no body when there can be none: %s to %s with %j', async (status, method, headers) => {
-    api.recorder.answerWith(wire(status, headers));
-    const { statuses: got, text } = await api.request(`${method} /api/data`);
+    api.recorder.respondWith(wire(status, headers));
+    const { statuses: got, text } = await api.send(`${method} /api/data`);
     expect(got).toEqual([Number.parseInt(status, 10)]);
     expect(text.endsWith('\r\n\r\n')).toBe(true);
     for (const line of headers) expect(headOf(text)).toContain(line.toLowerCase());
@@ -142,8 +142,8 @@ describe('what the API answers', () => {
     ['until the connection ends', [], 'abcdef'],
     ['compressed, as it says', ['Content-Encoding: gzip', 'Content-Length: 6'], 'abcdef'],
   ])('reaches the browser byte for byte: a body %s', async (_how, headers, body) => {
-    api.recorder.answerWith(wire('200 OK', headers, body));
-    const { statuses: got, text } = await api.request('GET /api/data');
+    api.recorder.respondWith(wire('200 OK', headers, body));
+    const { statuses: got, text } = await api.send('GET /api/data');
     const answered = text.slice(text.indexOf('\r\n\r\n') + 4);
     const isChunked = headOf(text).includes('transfer-encoding: chunked');
     expect([got, isChunked ? unchunked(answered) : answered]).toEqual([[200], 'abcdef']);
@@ -152,8 +152,8 @@ describe('what the API answers', () => {
 
   test('is only the last of several: 103 Early Hints are not ours to give', async () => {
     const early = 'HTTP/1.1 103 Early Hints\r\nLink: </evil.css>; rel=preload\r\nSet-Cookie: evil=1\r\n\r\n';
-    api.recorder.answerWith(Buffer.concat([Buffer.from(early), sized('200 OK', '{}')]));
-    const { statuses: got, text } = await api.request('GET /api/data');
+    api.recorder.respondWith(Buffer.concat([Buffer.from(early), sized('200 OK', '{}')]));
+    const { statuses: got, text } = await api.send('GET /api/data');
     expect([got, text.includes('evil')]).toEqual([[200], false]);
   });
 
@@ -163,8 +163,8 @@ describe('what the API answers', () => {
     ['within a chunk', ['Transfer-Encoding: chunked'], '64\r\nhalf'],
     ['by a chunk that is none', ['Transfer-Encoding: chunked'], '4\r\nhalf\r\nzz\r\n'],
   ])('looks cut when it was cut: %s', async (_how, headers, body) => {
-    api.recorder.answerWith(wire('200 OK', [json, ...headers], body));
-    const { statuses: got, text } = await api.request('GET /api/data');
+    api.recorder.respondWith(wire('200 OK', [json, ...headers], body));
+    const { statuses: got, text } = await api.send('GET /api/data');
     expect(text).not.toMatch(/\r\n0\r\n\r\n$/);
     const length = /content-length: (\d+)/.exec(headOf(text))?.[1];
     const answered = text.slice(text.indexOf('\r\n\r\n') + 4);
@@ -189,36 +189,36 @@ describe('what the API answers', () => {
       'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n',
     ],
   ])('is 502 when it is no answer: %s', async (_how, bytes) => {
-    api.recorder.answerWith((req) => req.socket.end(Buffer.from(bytes, 'latin1')));
-    const { statuses: got, text } = await api.request('GET /api/data');
+    api.recorder.respondWith((req) => req.socket.end(Buffer.from(bytes, 'latin1')));
+    const { statuses: got, text } = await api.send('GET /api/data');
     expect([got, text.includes('"upstream_unreachable"')]).toEqual([[502], true]);
     expect(text).not.toContain('SSH-2.0');
   });
 
   test('is passed on when a header of it is not ASCII', async () => {
-    api.recorder.answerWith(
+    api.recorder.respondWith(
       Buffer.concat([
         Buffer.from('HTTP/1.1 200 OK\r\nConnection: close\r\nX-Title: żółw\r\n'),
         Buffer.from('Content-Length: 2\r\n\r\n{}'),
       ]),
     );
-    const { statuses: got, text } = await api.request('GET /api/data');
+    const { statuses: got, text } = await api.send('GET /api/data');
     expect([got, text.endsWith('{}')]).toEqual([[200], true]);
   });
 
   test('is 502 when the connection is reset, and the login stands', async () => {
-    api.recorder.answerWith((req) => req.socket.resetAndDestroy());
-    const { statuses: got, text } = await api.request('GET /api/data');
+    api.recorder.respondWith((req) => req.socket.resetAndDestroy());
+    const { statuses: got, text } = await api.send('GET /api/data');
     expect([got, text.includes('"upstream_unreachable"')]).toEqual([[502], true]);
-    api.recorder.answerWith(undefined);
-    expect((await api.request('GET /api/data')).statuses).toEqual([200]);
+    api.recorder.respondWith(undefined);
+    expect((await api.send('GET /api/data')).statuses).toEqual([200]);
   });
 
   test('is 504 when it does not come within ten seconds', async () => {
-    api.recorder.answerWith(() => undefined);
-    const { statuses: got, text } = await api.request('GET /api/data');
+    api.recorder.respondWith(() => undefined);
+    const { statuses: got, text } = await api.send('GET /api/data');
     expect([got, text.includes('"upstream_timeout"')]).toEqual([[504], true]);
-    expect(api.underWay()).toBe(0);
+    expect(api.openRequestCount()).toBe(0);
   }, 15_000);
 });
 

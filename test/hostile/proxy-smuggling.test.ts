@@ -1,5 +1,6 @@
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { head, speak } from './support/wire.ts';
+import type { RecordedRequest } from './support/recorder.ts';
+import { formatHead, sendRaw } from './support/wire.ts';
 
 /** Never arrive, whatever their value: not ours to pass on, or an API may take them for our word. */
 const dropped = [
@@ -74,10 +75,10 @@ describe('what arrives at the API', () => {
     api = await createApiWorld();
   });
   afterAll(() => api.close());
-  beforeEach(() => api.recorder.answerWith(undefined));
+  beforeEach(() => api.recorder.respondWith(undefined));
 
   /** What holds for every request that arrives, however it was asked for. */
-  function expectOurs({ headers, target }: Awaited<ReturnType<ApiWorld['sent']>>['arrived'][number]) {
+  function expectOurs({ headers, target }: RecordedRequest) {
     const of = (name: string) => headers.filter(([each]) => each === name).map(([, value]) => value);
     expect(of('authorization')).toEqual([`Bearer ${api.accessToken}`]);
     expect(of('host')).toEqual([api.recorder.host]);
@@ -88,25 +89,25 @@ describe('what arrives at the API', () => {
   }
 
   test.each(dropped.map((each) => [each]))('never is a header %s of the browser', async (name) => {
-    const { answer, arrived } = await api.sent('GET /api/profile', [
+    const { response, forwarded } = await api.sendAndRecord('GET /api/profile', [
       'Sec-Fetch-Site: same-origin',
       `${name}: evil`,
       `${name}: evil2`,
     ]);
-    for (const each of arrived) {
+    for (const each of forwarded) {
       expectOurs(each);
       expect(each.headers.filter(([, value]) => value.includes('evil'))).toEqual([]);
     }
-    expect(answer.statuses).toEqual(arrived.length === 1 ? [200] : [400]);
+    expect(response.statuses).toEqual(forwarded.length === 1 ? [200] : [400]);
   });
 
   test('is what the person may say for themselves', async () => {
-    const { arrived } = await api.sent(
+    const { forwarded } = await api.sendAndRecord(
       'GET /api/profile',
       passed.map(([name, value]) => `${name}: ${value}`),
     );
     const expected = passed.map(([name, value]) => [name.toLowerCase(), value]);
-    expect(arrived[0]!.headers).toEqual(expect.arrayContaining(expected));
+    expect(forwarded[0]!.headers).toEqual(expect.arrayContaining(expected));
   });
 
   test.each([
@@ -116,10 +117,10 @@ describe('what arrives at the API', () => {
     ['Connection: close, Accept', 'accept'],
     ['Connection: close, Content-Type', 'content-type'],
   ])('never is what %s was said to be for this connection only', async (connection, name) => {
-    const { arrived } = await api.sent('GET /api/profile', [connection, `${name}: evil`]);
-    expect(arrived).toHaveLength(1);
-    expect(arrived[0]!.headers.filter(([each, value]) => each === name && value === 'evil')).toEqual([]);
-    expectOurs(arrived[0]!);
+    const { forwarded } = await api.sendAndRecord('GET /api/profile', [connection, `${name}: evil`]);
+    expect(forwarded).toHaveLength(1);
+    expect(forwarded[0]!.headers.filter(([each, value]) => each === name && value === 'evil')).toEqual([]);
+    expectOurs(forwarded[0]!);
   });
 
   test.each([
@@ -128,9 +129,9 @@ describe('what arrives at the API', () => {
     ['close, Host'],
     ['close, Authorization, Host, Content-Length, Transfer-Encoding, X-Forwarded-For'],
   ])('cannot be robbed of our token by Connection: %s', async (connection) => {
-    const { arrived } = await api.sent('GET /api/profile', [`Connection: ${connection}`]);
-    expect(arrived).toHaveLength(1);
-    expectOurs(arrived[0]!);
+    const { forwarded } = await api.sendAndRecord('GET /api/profile', [`Connection: ${connection}`]);
+    expect(forwarded).toHaveLength(1);
+    expectOurs(forwarded[0]!);
   });
 
   test.each([
@@ -149,10 +150,10 @@ describe('what arrives at the API', () => {
     ['http://user:password@evil.example/api/profile', listed[0]],
     ['http:///api/profile', listed[0]],
   ])('has the listed address when %s was asked for, or is not sent at all', async (target, expected) => {
-    const { answer, arrived } = await api.sent(`GET ${target}`);
-    for (const each of arrived) expectOurs(each);
-    if (arrived.length > 0) expect([arrived[0]!.target, answer.statuses]).toEqual([expected, [200]]);
-    else expect(answer.statuses).toEqual([target.startsWith('/api') ? 'must arrive' : 400]);
+    const { response, forwarded } = await api.sendAndRecord(`GET ${target}`);
+    for (const each of forwarded) expectOurs(each);
+    if (forwarded.length > 0) expect([forwarded[0]!.target, response.statuses]).toEqual([expected, [200]]);
+    else expect(response.statuses).toEqual([target.startsWith('/api') ? 'must arrive' : 400]);
   });
 
   test.each(
@@ -196,18 +197,18 @@ describe('what arrives at the API', () => {
       ...['http://evil.example//api/profile', '//evil.example/api/profile', '?/api/profile'],
     ].map((each) => [each]),
   )('is nothing when %s was asked for', async (target) => {
-    const { answer, arrived } = await api.sent(`GET ${target}`);
-    expect(arrived).toEqual([]);
-    expect(answer.statuses).toHaveLength(1);
-    expect(Math.floor(answer.statuses[0]! / 100)).toBe(4);
+    const { response, forwarded } = await api.sendAndRecord(`GET ${target}`);
+    expect(forwarded).toEqual([]);
+    expect(response.statuses).toHaveLength(1);
+    expect(Math.floor(response.statuses[0]! / 100)).toBe(4);
   });
 
   test.each([['/api/profile'], ['/api/data']])(
     'is nothing when a browser asks %s for its OPTIONS',
     async (path) => {
-      const { answer, arrived } = await api.sent(`OPTIONS ${path}`);
-      expect([answer.statuses, arrived]).toEqual([[204], []]);
-      expect(answer.text).toMatch(/\r\nAllow: GET, HEAD, (POST, )?OPTIONS\r\n/);
+      const { response, forwarded } = await api.sendAndRecord(`OPTIONS ${path}`);
+      expect([response.statuses, forwarded]).toEqual([[204], []]);
+      expect(response.text).toMatch(/\r\nAllow: GET, HEAD, (POST, )?OPTIONS\r\n/);
     },
   );
 
@@ -219,9 +220,9 @@ describe('what arrives at the API', () => {
     'CONNECT /api/profile',
     'PRI *',
   ])('is nothing when a browser says %s', async (requestLine) => {
-    const { answer, arrived } = await api.sent(requestLine);
-    expect(arrived).toEqual([]);
-    expect(answer.statuses.filter((status) => status < 400 || status >= 500)).toEqual([]);
+    const { response, forwarded } = await api.sendAndRecord(requestLine);
+    expect(forwarded).toEqual([]);
+    expect(response.statuses.filter((status) => status < 400 || status >= 500)).toEqual([]);
   });
 
   test.each([
@@ -234,10 +235,10 @@ describe('what arrives at the API', () => {
       'X-Method-Override: DELETE',
       'X-HTTP-Method: DELETE',
     ];
-    const { answer, arrived } = await api.sent(`${method} ${path}`, overrides);
-    expect([arrived.map((each) => each.method), answer.statuses]).toEqual([[method], [status]]);
-    expectOurs(arrived[0]!);
-    expect(JSON.stringify(arrived[0]!.headers)).not.toContain('DELETE');
+    const { response, forwarded } = await api.sendAndRecord(`${method} ${path}`, overrides);
+    expect([forwarded.map((each) => each.method), response.statuses]).toEqual([[method], [status]]);
+    expectOurs(forwarded[0]!);
+    expect(JSON.stringify(forwarded[0]!.headers)).not.toContain('DELETE');
   });
 
   test.each([
@@ -251,24 +252,24 @@ describe('what arrives at the API', () => {
     ['a name of other letters', 'Authorizat\xefon: Bearer evil'],
     ['a second Host', 'Host: evil.example'],
   ])('has no other credential and no other host after a header with %s', async (_how, line) => {
-    const { answer, arrived } = await api.sent('GET /api/profile', [line]);
-    for (const each of arrived) {
+    const { response, forwarded } = await api.sendAndRecord('GET /api/profile', [line]);
+    for (const each of forwarded) {
       expectOurs(each);
       expect(
         each.headers.filter(([name]) => name.includes('\n') || name.startsWith('authorizat')),
       ).toHaveLength(1);
     }
-    expect(answer.statuses).toEqual(arrived.length === 1 ? [200] : [400]);
+    expect(response.statuses).toEqual(forwarded.length === 1 ? [200] : [400]);
   });
 
   test('is nothing when nobody is signed in, and nothing without a session of ours', async () => {
-    api.recorder.arrived.length = 0;
+    api.recorder.requests.length = 0;
     const callers = [[], [`Authorization: Bearer ${api.accessToken}`], ['Cookie: latchkey=s%3Ax.y']];
     for (const headers of callers) {
       const lines = ['Host: localhost', 'Connection: close', ...headers];
-      const answer = await speak(api.world.origin, [head('GET /api/profile', lines)]);
-      expect(answer.statuses).toEqual([401]);
+      const response = await sendRaw(api.world.origin, [formatHead('GET /api/profile', lines)]);
+      expect(response.statuses).toEqual([401]);
     }
-    expect(api.recorder.arrived).toEqual([]);
+    expect(api.recorder.requests).toEqual([]);
   });
 });

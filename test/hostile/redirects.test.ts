@@ -1,7 +1,7 @@
 import { safeReturnTo } from '../../src/login/return-url.ts';
 import type { Page } from '../support/browser.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { circular, dangerOf, redirectPayloads, redirectSample } from './support/redirect-payloads.ts';
+import { circular, findDanger, redirectPayloads, redirectSample } from './support/redirect-payloads.ts';
 
 const origins = [
   'http://localhost:3000',
@@ -16,7 +16,7 @@ describe.each(origins)('the return address on %s', (origin) => {
     const payloads = redirectPayloads(origin);
     expect(payloads.length).toBeGreaterThan(1_000);
     const dangers = payloads.flatMap((payload) => {
-      const danger = dangerOf(safeReturnTo(payload, origin), origin);
+      const danger = findDanger(safeReturnTo(payload, origin), origin);
       return danger === undefined ? [] : [{ payload, danger }];
     });
     expect(dangers).toEqual([]);
@@ -109,7 +109,7 @@ describe('the return address when another origin is listed', () => {
     const dangers = payloads.flatMap((payload) => {
       const landed = safeReturnTo(payload, origin, [listed]);
       const isListed = landed.startsWith(`${listed}/`) && new URL(landed).origin === listed;
-      return isListed || dangerOf(landed, origin) === undefined ? [] : [{ payload, landed }];
+      return isListed || findDanger(landed, origin) === undefined ? [] : [{ payload, landed }];
     });
     expect(dangers).toEqual([]);
   });
@@ -123,7 +123,7 @@ describe('the return address through a sign-in', () => {
   afterAll(() => world.close());
 
   const query = (payload: string) => new URLSearchParams({ return_to: payload });
-  const dangerIn = ({ headers, url }: Page) => dangerOf(headers.location ?? '', world.origin, url);
+  const dangerIn = ({ headers, url }: Page) => findDanger(headers.location ?? '', world.origin, url);
 
   test('is on our own origin in the Location of the callback, for every kind of attack', async () => {
     const browser = world.browser();
@@ -167,7 +167,7 @@ describe('the return address through a sign-in', () => {
       const links = [...text.matchAll(/href="([^"]*)"/g)].map(([, href]) => href!.replaceAll('&amp;', '&'));
       const link = links.filter((each) => each.includes('return_to'));
       const wanted = new URL(link[0] ?? 'x:', world.origin).searchParams.get('return_to');
-      const danger = dangerOf(safeReturnTo(wanted, world.origin), world.origin);
+      const danger = findDanger(safeReturnTo(wanted, world.origin), world.origin);
       const isOneLink = status === 200 && link.length === 1 && link[0]!.startsWith('/auth/login?return_to=');
       if (!isOneLink || danger !== undefined || /<script>|onclick=|<b>/.test(text))
         dangers.push({ payload, status, link, danger });
@@ -192,7 +192,7 @@ describe('the return address through a sign-in', () => {
     const browser = world.browser();
     await world.signIn(browser, 'alice', `/auth/login?${search}`);
     const callback = browser.exchanges.findLast(({ url }) => url.includes('/auth/callback'))!;
-    expect(callback.got).toContain(`"location":"${world.origin}${expected}"`);
+    expect(callback.response).toContain(`"location":"${world.origin}${expected}"`);
   });
 
   test.each(circular.slice(0, 15).map((each) => [each]))(

@@ -46,8 +46,8 @@ describe('a route with parameters', () => {
     ['/search?Q=1&q[]=2&q%00=3&%zz=4&=5&', '/v1/search'],
     ['/search?q=1#/../admin', '/v1/search?q=1'],
   ])('is asked for as %s and arrives as %s', async (path, target) => {
-    const { answer, arrived } = await api.sent(`GET /api${path}`);
-    expect([arrived.map((each) => each.target), answer.statuses]).toEqual([[target], [200]]);
+    const { response, forwarded } = await api.sendAndRecord(`GET /api${path}`);
+    expect([forwarded.map((each) => each.target), response.statuses]).toEqual([[target], [200]]);
   });
 
   const elsewhere = [
@@ -87,10 +87,10 @@ describe('a route with parameters', () => {
     ],
     ...['/files/a//b', '/files/a//', '/Things/1', '/search/', '/open/x', '/things/1/parts/', '//files/a'],
   ])('sends nothing anywhere for %s', async (path) => {
-    const { answer, arrived } = await api.sent(`GET /api${path}`);
-    for (const { target } of arrived) expect(target).toBe('nowhere');
-    expect(answer.statuses).toHaveLength(1);
-    expect(Math.floor(answer.statuses[0]! / 100)).toBe(4);
+    const { response, forwarded } = await api.sendAndRecord(`GET /api${path}`);
+    for (const { target } of forwarded) expect(target).toBe('nowhere');
+    expect(response.statuses).toHaveLength(1);
+    expect(Math.floor(response.statuses[0]! / 100)).toBe(4);
   });
 
   test('answers to its methods only, and says which', async () => {
@@ -99,18 +99,21 @@ describe('a route with parameters', () => {
       ['DELETE /api/files/1', 'GET, HEAD, PUT, OPTIONS'],
       ['PATCH /api/search', 'GET, HEAD, OPTIONS'],
     ]) {
-      const { answer, arrived } = await api.sent(line!);
-      expect([answer.statuses, arrived]).toEqual([[405], []]);
-      expect(answer.text).toContain(`\r\nAllow: ${allow}\r\n`);
+      const { response, forwarded } = await api.sendAndRecord(line!);
+      expect([response.statuses, forwarded]).toEqual([[405], []]);
+      expect(response.text).toContain(`\r\nAllow: ${allow}\r\n`);
     }
-    const { arrived } = await api.sent('DELETE /api/things/1');
-    expect(arrived.map(({ method, target }) => `${method} ${target}`)).toEqual(['DELETE /v1/things/1']);
+    const { forwarded } = await api.sendAndRecord('DELETE /api/things/1');
+    expect(forwarded.map(({ method, target }) => `${method} ${target}`)).toEqual(['DELETE /v1/things/1']);
   });
 
   test('adds its own headers, which nobody else can set', async () => {
-    const { arrived } = await api.sent('GET /api/keyed', ['X-Custom: theirs', 'X-Api-Key: theirs']);
+    const { forwarded } = await api.sendAndRecord('GET /api/keyed', [
+      'X-Custom: theirs',
+      'X-Api-Key: theirs',
+    ]);
     const of = (name: string) =>
-      arrived[0]!.headers.filter(([each]) => each === name).map(([, value]) => value);
+      forwarded[0]!.headers.filter(([each]) => each === name).map(([, value]) => value);
     expect([of('x-custom'), of('x-api-key'), of('authorization')]).toEqual([
       ['ours'],
       ['k'],
@@ -119,9 +122,9 @@ describe('a route with parameters', () => {
   });
 
   test('that needs no token gets none, whatever the caller sends', async () => {
-    const { answer, arrived } = await api.sent('GET /api/open', ['Authorization: Bearer evil']);
-    expect(answer.statuses).toEqual([200]);
-    const names = arrived[0]!.headers.map(([name]) => name);
+    const { response, forwarded } = await api.sendAndRecord('GET /api/open', ['Authorization: Bearer evil']);
+    expect(response.statuses).toEqual([200]);
+    const names = forwarded[0]!.headers.map(([name]) => name);
     expect(names).not.toContain('authorization');
     expect(names).not.toContain('cookie');
   });

@@ -2,8 +2,8 @@ import { sign } from 'cookie-signature';
 import type { Browser } from '../support/browser.ts';
 import { sessionSecret } from '../support/latchkey.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { recordOf, sessionIdIn, sessionOf } from './support/logged-in.ts';
-import { ask } from './support/wire.ts';
+import { parseSessionId, readRecord, readSession } from './support/logged-in.ts';
+import { sendRequest } from './support/wire.ts';
 
 const otherSecret = 'another-secret-that-is-long-enough-too';
 const neverIssued = 'AttackerChoseThisSessionIdItself';
@@ -50,12 +50,12 @@ describe('a session cookie planted in the browser of someone about to sign in', 
   const plant = (browser: Browser, value: string, path = '/') =>
     browser.jar.setCookie(`latchkey=${value}; Path=${path}`, world.origin + path);
   const sessionWith = async (cookie: string) => {
-    const { text } = await ask(world.origin, 'GET', '/auth/session', { cookie });
+    const { text } = await sendRequest(world.origin, 'GET', '/auth/session', { cookie });
     return JSON.parse(text) as { authenticated: boolean; user?: { sub: string } };
   };
 
   test.each(forged)('never becomes a login: %s', async (_how, value) => {
-    const own = await sessionOf(attacker);
+    const own = await readSession(attacker);
     const planted = value(own.id);
     const victim = world.browser();
     await plant(victim, planted);
@@ -65,50 +65,50 @@ describe('a session cookie planted in the browser of someone about to sign in', 
     const landed = await world.signIn(victim);
     expect(landed.status).toBe(200);
 
-    const fresh = await sessionOf(victim);
+    const fresh = await readSession(victim);
     expect(fresh.value).not.toBe(planted);
     expect([neverIssued, own.id, '']).not.toContain(fresh.id);
-    expect((await recordOf(world, fresh.id))?.user.sub).toBe('alice');
+    expect((await readRecord(world, fresh.id))?.user.sub).toBe('alice');
     for (const id of [planted, neverIssued, ''])
-      expect((await recordOf(world, id))?.user.sub).not.toBe('alice');
+      expect((await readRecord(world, id))?.user.sub).not.toBe('alice');
     expect(before).toEqual({ authenticated: false });
     expect(await sessionWith(`latchkey=${planted}`)).toEqual({ authenticated: false });
-    expect((await recordOf(world, own.id))?.user.sub).toBe('bob'); // untouched: the cookie did not prove it
+    expect((await readRecord(world, own.id))?.user.sub).toBe('bob'); // untouched: the cookie did not prove it
   });
 
   test('never becomes the login of its owner: a live session of the attacker ends, and hers is another', async () => {
-    const own = await sessionOf(attacker);
+    const own = await readSession(attacker);
     const victim = world.browser();
     await plant(victim, own.value);
     await world.signIn(victim);
 
-    const fresh = await sessionOf(victim);
+    const fresh = await readSession(victim);
     expect(fresh.id).not.toBe(own.id);
     expect((await sessionWith(fresh.cookie)).user?.sub).toBe('alice');
     expect(await sessionWith(own.cookie)).toEqual({ authenticated: false });
     expect((await attacker.fetch('/api/profile')).status).toBe(401);
-    expect(await recordOf(world, own.id)).toBeUndefined();
+    expect(await readRecord(world, own.id)).toBeUndefined();
   });
 
   test('never comes alive again: a session of the attacker that was signed out', async () => {
-    const own = await sessionOf(attacker);
+    const own = await readSession(attacker);
     await attacker.fetch('/auth/logout', { method: 'POST' });
     const victim = world.browser();
     await plant(victim, own.value);
     await world.signIn(victim);
-    expect((await sessionOf(victim)).id).not.toBe(own.id);
+    expect((await readSession(victim)).id).not.toBe(own.id);
     expect(await sessionWith(own.cookie)).toEqual({ authenticated: false });
-    expect(await recordOf(world, own.id)).toBeUndefined();
+    expect(await readRecord(world, own.id)).toBeUndefined();
   });
 
   test.each([['/auth'], ['/auth/callback'], ['/auth/login']])(
     'never becomes hers when it stands beside her own: a second cookie for %s',
     async (path) => {
-      const own = await sessionOf(attacker);
+      const own = await readSession(attacker);
       const victim = world.browser();
       await plant(victim, own.value, path);
       await world.signIn(victim);
-      const fresh = await sessionOf(victim); // the one for every path
+      const fresh = await readSession(victim); // the one for every path
       expect(fresh.id).not.toBe(own.id);
       expect((await sessionWith(fresh.cookie)).user?.sub).toBe('alice');
       expect((await sessionWith(own.cookie)).user?.sub).not.toBe('alice');
@@ -116,7 +116,7 @@ describe('a session cookie planted in the browser of someone about to sign in', 
   );
 
   test('several cookies of the same name never add up to a login', async () => {
-    const own = await sessionOf(attacker);
+    const own = await readSession(attacker);
     const [id, signature] = decodeURIComponent(own.value).slice(2).split('.');
     const crumbs = [
       `latchkey=s%3A${id}; latchkey=.${signature}`,
@@ -137,10 +137,10 @@ describe('a session cookie planted in the browser of someone about to sign in', 
     const ids = new Set<string>();
     for (let login = 0; login < 5; login += 1) {
       await world.signIn(browser);
-      ids.add((await sessionOf(browser)).id);
+      ids.add((await readSession(browser)).id);
     }
     expect(ids.size).toBe(5);
-    const alive = await Promise.all([...ids].map(async (id) => (await recordOf(world, id)) !== undefined));
+    const alive = await Promise.all([...ids].map(async (id) => (await readRecord(world, id)) !== undefined));
     expect(alive.filter(Boolean)).toHaveLength(1);
   });
 
@@ -157,7 +157,7 @@ describe('a session cookie planted in the browser of someone about to sign in', 
     ])
       await visitor.step(path);
     expect(await visitor.cookie('latchkey')).toBeUndefined();
-    const { value } = await sessionOf(attacker);
-    expect(sessionIdIn(value)).toMatch(/^[\w-]{32,}$/); // 24 bytes or more
+    const { value } = await readSession(attacker);
+    expect(parseSessionId(value)).toMatch(/^[\w-]{32,}$/); // 24 bytes or more
   });
 });

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const load = (path) => import(pathToFileURL(join(process.argv[2], path)).href);
-const { loadConfig } = await load('config.js');
+const { loadConfig } = await load('config/load.js');
 const { createDeps } = await load('deps.js');
-const { createOAuthClient } = await load('oauth/client.js');
-const { createAppTokenManager } = await load('tokens/client-credentials.js');
+const { createOAuthClient } = await load('oauth/oauth-client.js');
+const { createAppTokenManager } = await load('tokens/app-token-manager.js');
 
 const config = loadConfig(process.env);
 const deps = createDeps(config);
@@ -29,7 +29,7 @@ process.on('message', async ({ calls, scope }) => {
   process.send(await Promise.all(Array.from({ length: calls }, call)));
 });
 process.on('disconnect', async () => {
-  await tokens.settled();
+  await tokens.drain();
   await deps.close();
 });
 process.send('ready');

@@ -14,7 +14,7 @@ import { type Faults, injectFaults } from './faults.ts';
 export interface Instance {
   readonly tokens: AppTokenManager;
   /** What it logged, by level. */
-  readonly logged: { readonly warn: string[]; readonly error: string[] };
+  readonly logLines: { readonly warn: string[]; readonly error: string[] };
 }
 
 export interface InstanceOptions {
@@ -31,20 +31,20 @@ export interface AppTokenWorld {
   readonly redis: Redis;
   readonly client: { readonly clientId: string; readonly clientSecret: string };
   readonly secrets: readonly Secret[];
-  /** Requests that reached the token endpoint since the last `begin`. */
-  asked(): number;
+  /** Requests that reached the token endpoint since the last `reset`. */
+  tokenRequestCount(): number;
   /** Everything as it was at first, and nothing shared with the test before. */
-  begin(): void;
+  reset(): void;
   advance(seconds: number): void;
   now(): number;
-  memoryStore(): AppTokenStore;
+  createMemoryStore(): AppTokenStore;
   /** On the Redis of the tests, unless another is given; one `client` per test, unless another is given. */
-  redisStore(options?: {
+  createRedisStore(options?: {
     redis?: RedisConnection;
     client?: string;
     secrets?: readonly Secret[];
   }): AppTokenStore;
-  instance(options?: InstanceOptions): Instance;
+  createInstance(options?: InstanceOptions): Instance;
   close(): Promise<void>;
 }
 
@@ -74,25 +74,25 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
     client,
     secrets,
     now,
-    asked: () => faults.count(/^\/token$/),
-    begin() {
+    tokenRequestCount: () => faults.count(/^\/token$/),
+    reset() {
       at = Date.now();
       clientOfTest = randomUUID();
       faults.set(undefined);
-      faults.seen.length = 0;
+      faults.requests.length = 0;
     },
     advance(seconds) {
       at += seconds * 1000;
     },
-    memoryStore: () => createMemoryAppTokenStore(now),
-    redisStore: (options = {}) =>
+    createMemoryStore: () => createMemoryAppTokenStore(now),
+    createRedisStore: (options = {}) =>
       createRedisAppTokenStore({ redis, client: clientOfTest, secrets, now, ...options }),
-    instance({ store = createMemoryAppTokenStore(now), scopes = [], ...options } = {}) {
-      const logged = { warn: [] as string[], error: [] as string[] };
+    createInstance({ store = createMemoryAppTokenStore(now), scopes = [], ...options } = {}) {
+      const logLines = { warn: [] as string[], error: [] as string[] };
       const log = pino(
         { level: 'warn' },
         {
-          write: (line: string) => void logged[line.includes('"level":50') ? 'error' : 'warn'].push(line),
+          write: (line: string) => void logLines[line.includes('"level":50') ? 'error' : 'warn'].push(line),
         },
       );
       const oauth = createOAuthClient(
@@ -112,7 +112,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
         'http://localhost',
         { fetch: options.fetch ?? globalThis.fetch, now, log },
       );
-      return { tokens: createAppTokenManager({ store, oauth, scopes, now, log }), logged };
+      return { tokens: createAppTokenManager({ store, oauth, scopes, now, log }), logLines };
     },
     async close() {
       redis.disconnect();

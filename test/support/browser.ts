@@ -9,7 +9,7 @@ export interface Page {
   readonly text: string;
 }
 
-interface Sending {
+interface RequestOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
@@ -18,8 +18,8 @@ interface Sending {
 /** Everything a browser sent and got, as one text each. */
 export interface Exchange {
   readonly url: string;
-  readonly sent: string;
-  readonly got: string;
+  readonly request: string;
+  readonly response: string;
 }
 
 /**
@@ -42,7 +42,7 @@ export class Browser {
   /** One navigation without following redirects. `from` is the address of the page that led there. */
   async step(
     address: string,
-    { from, chain = [], ...sending }: Sending & { from?: string; chain?: readonly string[] } = {},
+    { from, chain = [], ...sending }: RequestOptions & { from?: string; chain?: readonly string[] } = {},
   ): Promise<Page> {
     const url = new URL(address, this.origin).href;
     return this.send(url, {
@@ -61,7 +61,7 @@ export class Browser {
   /** A navigation to its end, through every redirect; `until` stops it before an address is opened. */
   async go(
     address: string,
-    { until, ...how }: Sending & { from?: string; until?: (url: string) => boolean } = {},
+    { until, ...how }: RequestOptions & { from?: string; until?: (url: string) => boolean } = {},
   ): Promise<Page> {
     let page = await this.step(address, how);
     const chain: string[] = []; // Fetch Metadata judges every address a navigation was led through
@@ -98,7 +98,7 @@ export class Browser {
   }
 
   /** What a script of our own page does with `fetch`; redirects are not followed. */
-  async fetch(path: string, sending: Sending = {}): Promise<Page & { json(): unknown }> {
+  async fetch(path: string, sending: RequestOptions = {}): Promise<Page & { json(): unknown }> {
     const page = await this.send(new URL(path, this.origin).href, {
       ...sending,
       headers: {
@@ -117,7 +117,7 @@ export class Browser {
     return (await this.jar.getCookies(this.origin)).find((each) => each.key === name)?.value;
   }
 
-  async send(url: string, { method = 'GET', headers = {}, body }: Sending): Promise<Page> {
+  async send(url: string, { method = 'GET', headers = {}, body }: RequestOptions): Promise<Page> {
     const cookie = await this.jar.getCookieString(url);
     const isProxied = this.proxy !== undefined && url.startsWith(this.origin);
     const reached = isProxied ? url.replace(this.origin, this.proxy.to) : url;
@@ -146,8 +146,8 @@ export class Browser {
       await this.jar.setCookie(each, url, { ignoreError: true });
     this.exchanges.push({
       url,
-      sent: `${method} ${url}\n${JSON.stringify(sent)}\n${body ?? ''}`,
-      got: `${page.status}\n${JSON.stringify(page.headers)}\n${page.text}`,
+      request: `${method} ${url}\n${JSON.stringify(sent)}\n${body ?? ''}`,
+      response: `${page.status}\n${JSON.stringify(page.headers)}\n${page.text}`,
     });
     return page;
   }

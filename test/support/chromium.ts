@@ -11,7 +11,7 @@ import type { World } from './world.ts';
 export interface Visitor {
   readonly context: BrowserContext;
   /** A new tab, at `address` when one is given. */
-  tab(address?: string): Promise<Page>;
+  openTab(address?: string): Promise<Page>;
   /** Says that pages of this test will be answered with these statuses, which otherwise is a fault. */
   expectStatus(...statuses: readonly number[]): void;
 }
@@ -53,7 +53,7 @@ export async function visit(world: World, options: BrowserContextOptions = {}): 
   visitors.push({ context, faults: watch.faults });
   return {
     context,
-    async tab(address) {
+    async openTab(address) {
       const page = await context.newPage();
       if (address !== undefined) await page.goto(address);
       return page;

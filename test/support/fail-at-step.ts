@@ -1,7 +1,7 @@
 import { storeUnavailable } from '../../src/errors.ts';
 
 /** Makes one step of a store fail once it is reached, as a Redis that goes away in that very moment would. */
-export function failing<T extends object>(target: T, step: { name: string | undefined }): T {
+export function failAtStep<T extends object>(target: T, step: { name: string | undefined }): T {
   return new Proxy(target, {
     get(_target, name) {
       const value = Reflect.get(target, name);

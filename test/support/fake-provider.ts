@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type Faults, injectFaults } from './faults.ts';
 
-export interface Answer {
+export interface FakeResponse {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   /** JSON, or text as it is. */
@@ -41,17 +41,17 @@ export interface ProviderShape {
   readonly clientAuth: 'client_secret_basic' | 'client_secret_post';
   readonly grantTypes: readonly GrantType[];
   readonly granted: (grant: Grant) => unknown;
-  readonly refused: Readonly<Record<'client' | 'code' | 'refresh_token' | 'grant_type', Answer>>;
+  readonly refused: Readonly<Record<'client' | 'code' | 'refresh_token' | 'grant_type', FakeResponse>>;
   /** To a request without a token, with one that nobody issued, or with one that has ended. */
-  readonly unauthorized: (why: 'none' | 'unknown' | 'expired') => Answer;
+  readonly unauthorized: (why: 'none' | 'unknown' | 'expired') => FakeResponse;
   /** By path; a pattern's groups are not needed, as the request is handed over. */
-  readonly api: readonly (readonly [path: RegExp, answer: (request: ApiRequest) => Answer])[];
+  readonly api: readonly (readonly [path: RegExp, answer: (request: ApiRequest) => FakeResponse])[];
   /** What anyone may read: discovery, keys. */
   readonly open?: Readonly<Record<string, (url: string) => unknown>>;
 }
 
 /** A provider and its API on one port; people consent at once. */
-export interface StandIn {
+export interface FakeProvider {
   readonly url: string;
   readonly client: { readonly clientId: string; readonly clientSecret: string };
   readonly faults: Faults;
@@ -60,11 +60,11 @@ export interface StandIn {
   readonly apiRequests: ApiRequest[];
   readonly revoked: string[];
   /** Every access token issued so far has expired. */
-  expireAccess(): void;
+  expireAccessTokens(): void;
   /** And every refresh token is revoked. */
-  endAll(): void;
+  revokeAllTokens(): void;
   /** The next logins and grants are answered with this made of what the shape says. */
-  distort(change: ((answer: Answer) => Answer) | undefined): void;
+  alterTokenResponses(change: ((answer: FakeResponse) => FakeResponse) | undefined): void;
   close(): Promise<void>;
 }
 
@@ -78,7 +78,7 @@ interface Code {
   readonly asked: URLSearchParams;
 }
 
-export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
+export async function startFakeProvider(shape: ProviderShape): Promise<FakeProvider> {
   const client = { clientId: randomBytes(16).toString('hex'), clientSecret: randomBytes(16).toString('hex') };
   const codes = new Map<string, Code>();
   const accessTokens = new Map<string, Issued>();
@@ -87,9 +87,9 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
   const tokenRequests: URLSearchParams[] = [];
   const apiRequests: ApiRequest[] = [];
   const revoked: string[] = [];
-  let distortion: (answer: Answer) => Answer = (answer) => answer;
+  let distortion: (answer: FakeResponse) => FakeResponse = (answer) => answer;
 
-  function authorize(asked: URLSearchParams): Answer {
+  function authorize(asked: URLSearchParams): FakeResponse {
     authorizations.push(asked);
     const isSound =
       asked.get('response_type') === 'code' &&
@@ -112,7 +112,7 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
           form.get('client_secret') === client.clientSecret;
   }
 
-  function token(headers: IncomingMessage['headers'], form: URLSearchParams): Answer {
+  function token(headers: IncomingMessage['headers'], form: URLSearchParams): FakeResponse {
     tokenRequests.push(form);
     if (!isOurClient(headers, form)) return shape.refused.client;
     const type = shape.grantTypes.find((each) => each === form.get('grant_type'));
@@ -124,7 +124,7 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
     return type === 'client_credentials' ? grant(type, '') : shape.refused.grant_type;
   }
 
-  function revoke(headers: IncomingMessage['headers'], form: URLSearchParams): Answer {
+  function revoke(headers: IncomingMessage['headers'], form: URLSearchParams): FakeResponse {
     if (!isOurClient(headers, form)) return shape.refused.client;
     const value = form.get('token') ?? '';
     revoked.push(value);
@@ -132,7 +132,7 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
     return { status: 200, body: { revoked: true } };
   }
 
-  function redeem(form: URLSearchParams): Answer {
+  function redeem(form: URLSearchParams): FakeResponse {
     const code = form.get('code') ?? '';
     const asked = codes.get(code)?.asked;
     codes.delete(code);
@@ -145,7 +145,7 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
     return grant('authorization_code', asked.get('scope') ?? '', asked.get('nonce') ?? undefined);
   }
 
-  function grant(type: GrantType, scope: string, nonce?: string): Answer {
+  function grant(type: GrantType, scope: string, nonce?: string): FakeResponse {
     const [accessToken, refreshToken] = [randomBytes(24).toString('hex'), randomBytes(24).toString('hex')];
     accessTokens.set(accessToken, { scope, isApp: type === 'client_credentials' });
     refreshTokens.set(refreshToken, { scope });
@@ -156,7 +156,7 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
     return { status: 200, headers: { 'cache-control': 'no-store' }, body };
   }
 
-  function api(request: Omit<ApiRequest, 'isApp'>): Answer {
+  function api(request: Omit<ApiRequest, 'isApp'>): FakeResponse {
     const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
     const issued = accessTokens.get(bearer ?? '');
     const seen = { ...request, isApp: issued?.isApp ?? false };
@@ -167,7 +167,7 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
     return row?.[1](seen) ?? { status: 404, body: { message: 'Not Found' } };
   }
 
-  async function answer(req: IncomingMessage): Promise<Answer> {
+  async function answer(req: IncomingMessage): Promise<FakeResponse> {
     const { pathname, searchParams } = new URL(req.url ?? '', url);
     if (pathname === shape.authorizePath) return authorize(searchParams);
     if (pathname === shape.tokenPath && req.method === 'POST')
@@ -201,13 +201,13 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
     tokenRequests,
     apiRequests,
     revoked,
-    expireAccess() {
+    expireAccessTokens() {
       for (const each of accessTokens.values()) each.ended = true;
     },
-    endAll() {
+    revokeAllTokens() {
       for (const each of [...accessTokens.values(), ...refreshTokens.values()]) each.ended = true;
     },
-    distort(change) {
+    alterTokenResponses(change) {
       distortion = change ?? ((each) => each);
     },
     async close() {

@@ -8,12 +8,12 @@ export interface Fault {
   /** Waits for this before anything else happens. */
   readonly hold?: Promise<unknown>;
   /** `reset` closes the connection; an object is the answer; absent, the request goes on as usual. */
-  readonly answer?:
+  readonly response?:
     | 'reset'
     | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
 }
 
-export interface SeenRequest {
+export interface ReceivedRequest {
   readonly method: string;
   readonly path: string;
   readonly at: number;
@@ -21,7 +21,7 @@ export interface SeenRequest {
 
 export interface Faults {
   /** Every request that arrived, faulty or not. */
-  readonly seen: SeenRequest[];
+  readonly requests: ReceivedRequest[];
   count(path: RegExp): number;
   set(fault: Fault | undefined): void;
 }
@@ -30,26 +30,26 @@ export interface Faults {
 export function injectFaults(server: Server): Faults {
   const listeners = server.listeners('request') as ((req: IncomingMessage, res: ServerResponse) => void)[];
   server.removeAllListeners('request');
-  const seen: SeenRequest[] = [];
+  const requests: ReceivedRequest[] = [];
   let fault: Fault | undefined;
 
   server.on('request', async (req: IncomingMessage, res: ServerResponse) => {
     const path = (req.url ?? '').split('?')[0]!;
-    seen.push({ method: req.method ?? '', path, at: Date.now() });
+    requests.push({ method: req.method ?? '', path, at: Date.now() });
     const current = fault?.path && !fault.path.test(path) ? undefined : fault;
     await current?.hold;
     if (current?.delayMs) await delay(current.delayMs);
-    if (current?.answer === 'reset') req.socket.destroy();
-    else if (current?.answer) {
-      const { status, headers, body } = current.answer;
+    if (current?.response === 'reset') req.socket.destroy();
+    else if (current?.response) {
+      const { status, headers, body } = current.response;
       req.resume();
       res.writeHead(status, headers).end(body);
     } else for (const listener of listeners) listener(req, res);
   });
 
   return {
-    seen,
-    count: (path) => seen.filter((each) => path.test(each.path)).length,
+    requests,
+    count: (path) => requests.filter((each) => path.test(each.path)).length,
     set(next) {
       fault = next;
     },

@@ -28,14 +28,14 @@ export interface Latchkey {
   /** Every line logged so far. */
   readonly logLines: string[];
   /** Settles when nothing is under way in the background. */
-  settled(): Promise<void>;
+  drain(): Promise<void>;
   close(): Promise<void>;
 }
 
 export const sessionSecret = 'a-secret-for-tests-that-is-long-enough';
 
 /** A server that listens on a free port and answers nothing yet. */
-export async function openPort(): Promise<{ readonly server: Server; readonly origin: string }> {
+export async function listenOnFreePort(): Promise<{ readonly server: Server; readonly origin: string }> {
   const server = createServer();
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
@@ -45,7 +45,7 @@ export async function openPort(): Promise<{ readonly server: Server; readonly or
 
 /** The real app on a port of its own, logging at `trace` into memory. */
 export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey> {
-  const server = options.server ?? (await openPort()).server;
+  const server = options.server ?? (await listenOnFreePort()).server;
   const origin = `http://localhost:${(server.address() as AddressInfo).port}`;
   const config = loadConfig({
     OAUTH2_ISSUER: options.issuer,
@@ -78,7 +78,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     origin,
     deps,
     logLines,
-    settled: app.drain,
+    drain: app.drain,
     async close() {
       app.closeStreams(); // the server does not count WebSockets among its connections
       server.closeAllConnections();

@@ -1,8 +1,8 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import type { Answer, ApiRequest, Grant, GrantType, ProviderShape } from './fake-provider.ts';
+import type { ApiRequest, FakeResponse, Grant, GrantType, ProviderShape } from './fake-provider.ts';
 
 const userGrants: readonly GrantType[] = ['authorization_code', 'refresh_token'];
-const error = (status: number, code: string, description: string): Answer => ({
+const error = (status: number, code: string, description: string): FakeResponse => ({
   status,
   body: { error: code, error_description: description },
 });
@@ -14,7 +14,7 @@ const rfc6749 = {
 };
 
 /** An OAuth server without any peculiarity, and an API. */
-export const plain: ProviderShape = {
+export const standardProvider: ProviderShape = {
   authorizePath: '/authorize',
   tokenPath: '/token',
   clientAuth: 'client_secret_basic',
@@ -31,13 +31,13 @@ export const plain: ProviderShape = {
   api: [[/^\/api\/user\/profile$/, () => ({ status: 200, body: { name: 'Ada Plain' } })]],
 };
 
-/** As plain, but its API forbids what comes with a token that has ended. */
-export const forbidding: ProviderShape = {
-  ...plain,
+/** As standardProvider, but its API forbids what comes with a token that has ended. */
+export const forbiddingApi: ProviderShape = {
+  ...standardProvider,
   unauthorized: () => ({ status: 403, body: { message: 'Forbidden' } }),
 };
 
-const spotifyError = (status: number, message: string): Answer => ({
+const spotifyError = (status: number, message: string): FakeResponse => ({
   status,
   body: { error: { status, message } },
 });
@@ -55,7 +55,7 @@ const spotifyArtist = (url: string, id: string) => ({
 });
 const knownSearchTypes = ['album', 'artist', 'playlist', 'track', 'show', 'episode', 'audiobook'];
 
-function spotifySearch({ query, headers }: ApiRequest): Answer {
+function spotifySearch({ query, headers }: ApiRequest): FakeResponse {
   const [q, types] = [query.get('q'), query.get('type')?.split(',') ?? []];
   const limit = Number(query.get('limit') ?? 20);
   if (!q) return spotifyError(400, 'No search query');
@@ -156,7 +156,7 @@ export const spotifyTooManyRequests = {
   body: JSON.stringify({ error: { status: 429, message: 'API rate limit exceeded' } }),
 };
 
-const inside200 = (code: string, description: string): Answer => ({
+const inside200 = (code: string, description: string): FakeResponse => ({
   ...error(200, code, description),
 });
 
@@ -276,7 +276,7 @@ export const google: ProviderShape = {
 };
 
 /** As Google, but with an ID token that holds no name, and user information that is not OpenID Connect's. */
-export const nameElsewhere = (id: string): ProviderShape => ({
+export const googleWithOwnUserinfo = (id: string): ProviderShape => ({
   ...google,
   granted: googleGrant({}),
   api: [[/^\/v1\/userinfo$/, () => ({ status: 200, body: { id, full_name: 'Grace Elsewhere' } })]],
@@ -284,7 +284,7 @@ export const nameElsewhere = (id: string): ProviderShape => ({
 
 /** The OAuth2 provider of second_brain_database: client and secret in the form, tokens of an hour that rotate. */
 export const secondBrainDatabase: ProviderShape = {
-  ...plain,
+  ...standardProvider,
   authorizePath: '/oauth2/authorize',
   tokenPath: '/oauth2/token',
   revocationPath: '/oauth2/revoke',

@@ -6,15 +6,15 @@ export interface Relay {
   readonly port: number;
   open(): Promise<void>;
   close(): Promise<void>;
-  /** Bytes stay where they are, and connections stay open, until `release`. */
-  hold(): void;
-  release(): void;
+  /** Bytes stay where they are, and connections stay open, until `resume`. */
+  pause(): void;
+  resume(): void;
 }
 
 /** A relay to `to`, closed at first; its port stays the same. */
 export async function createRelay(to: { readonly host: string; readonly port: number }): Promise<Relay> {
   const sockets = new Set<Socket>();
-  let isHeld = false;
+  let isPaused = false;
   let server: Server | undefined;
   let port = 0;
 
@@ -31,7 +31,7 @@ export async function createRelay(to: { readonly host: string; readonly port: nu
         sockets.delete(one);
         other.destroy();
       });
-      if (isHeld) one.pause();
+      if (isPaused) one.pause();
     }
   }
 
@@ -49,12 +49,12 @@ export async function createRelay(to: { readonly host: string; readonly port: nu
       for (const each of sockets) each.destroy();
       await closed;
     },
-    hold() {
-      isHeld = true;
+    pause() {
+      isPaused = true;
       for (const each of sockets) each.pause();
     },
-    release() {
-      isHeld = false;
+    resume() {
+      isPaused = false;
       for (const each of sockets) each.resume();
     },
   };

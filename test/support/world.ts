@@ -3,7 +3,7 @@ import { type DemoProvider, startDemoProvider } from '../../demo/provider.ts';
 import { type DemoResourceServer, startDemoResourceServer } from '../../demo/resource-server.ts';
 import { Browser, type Page } from './browser.ts';
 import { type Faults, injectFaults } from './faults.ts';
-import { type Latchkey, type LatchkeyOptions, openPort, startLatchkey } from './latchkey.ts';
+import { type Latchkey, type LatchkeyOptions, listenOnFreePort, startLatchkey } from './latchkey.ts';
 
 export interface WorldOptions {
   readonly store?: 'memory' | 'redis';
@@ -38,12 +38,12 @@ export interface World {
   /** Whether the provider still honours a token. */
   isActive(token: string): Promise<boolean>;
   /** One more Latchkey instance behind the same public origin, on the same Redis. */
-  secondInstance(clockAheadSeconds?: number): Promise<Latchkey>;
+  startAnotherInstance(clockAheadSeconds?: number): Promise<Latchkey>;
   close(): Promise<void>;
 }
 
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
-  const { server, origin: listening } = await openPort();
+  const { server, origin: listening } = await listenOnFreePort();
   const origin = options.publicOrigin ?? listening;
   // A secret with characters that need encoding in HTTP Basic, and some that must be left alone.
   const client = {
@@ -129,7 +129,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       const { active } = (await response.json()) as { active: boolean };
       return active;
     },
-    async secondInstance(clockAheadSeconds = 0) {
+    async startAnotherInstance(clockAheadSeconds = 0) {
       const now = () => Date.now() + offsetMs + clockAheadSeconds * 1000;
       const other = await startLatchkey({ ...started, deps: { now } });
       others.push(other);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../src/config/load.ts';
 import { readRouteTable, routeTableSchema } from '../../src/config/route-table.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 
 const options = {
   base: new URL('https://api.example.com/base/'),
@@ -176,7 +176,7 @@ describe('API_ROUTES_FILE', () => {
   };
 
   test('is the whole table, and needs no base when every target is a URL', () => {
-    expect(messageOf(routesFile([{ ...good, target: 'https://api.example.com/v1' }]))).toBe('1');
+    expect(messageOf(writeRoutesFile([{ ...good, target: 'https://api.example.com/v1' }]))).toBe('1');
   });
 
   test('that is missing, no JSON, or wrong is told as every other fault is', () => {
@@ -184,7 +184,7 @@ describe('API_ROUTES_FILE', () => {
       'API_ROUTES_FILE names a file that cannot be read: Error: ENOENT',
     );
     expect(messageOf(fileURLToPath(import.meta.url))).toContain('API_ROUTES_FILE is not JSON');
-    expect(messageOf(routesFile([good]))).toContain(
+    expect(messageOf(writeRoutesFile([good]))).toContain(
       'API_ROUTES_FILE has a fault: routes[0].target is a path',
     );
   });

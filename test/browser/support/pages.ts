@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core';
-import { failing } from '../../support/fail-at-step.ts';
+import { failAtStep } from '../../support/fail-at-step.ts';
 import { createWorld, type World } from '../../support/world.ts';
 import { signInAtProvider } from './sign-in.ts';
 
@@ -21,7 +21,7 @@ export async function createPagesWorld(): Promise<PagesWorld> {
       AUTH_RATE_LIMIT: '600',
     },
     wrap: ({ tokenStore }) => ({
-      tokenStore: failing(tokenStore, step),
+      tokenStore: failAtStep(tokenStore, step),
       rateLimitStore: () => ({
         increment: () => ({
           totalHits: isTooOften ? 601 : 1,
@@ -97,7 +97,7 @@ export const sights: readonly Sight[] = [
     status: 200,
     as: 'alice',
     async reach(page, world) {
-      world.apiFaults.set({ answer: 'reset' });
+      world.apiFaults.set({ response: 'reset' });
       await page.goto('/profile');
     },
   },
@@ -107,7 +107,7 @@ export const sights: readonly Sight[] = [
     as: 'alice',
     async reach(page, world) {
       await page.goto('/profile');
-      world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+      world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
       await page.evaluate("document.querySelector('[data-refresh]').submit()"); // as without script
       await page.getByRole('status').waitFor();
     },
@@ -212,7 +212,7 @@ export const sights: readonly Sight[] = [
     status: 502,
     as: 'alice',
     async reach(page, world) {
-      world.apiFaults.set({ answer: 'reset' });
+      world.apiFaults.set({ response: 'reset' });
       await page.goto('/api/profile');
     },
   },
@@ -222,7 +222,7 @@ export const sights: readonly Sight[] = [
     as: 'nobody',
     async reach(page, world) {
       await page.goto('/auth/login');
-      world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+      world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
       await signInAtProvider(page);
       await press(page, 'Allow');
     },

@@ -11,8 +11,8 @@ export function createSightseeing() {
   let alice: SignedIn;
   beforeAll(async () => {
     world = await createPagesWorld();
-    const { context, tab } = await visit(world);
-    await signIn(await tab());
+    const { context, openTab } = await visit(world);
+    await signIn(await openTab());
     alice = await context.storageState();
   });
   afterEach(() => {
@@ -33,7 +33,7 @@ export function createSightseeing() {
       ...(sight.as === 'alice' && { storageState: alice }),
     });
     if (sight.status >= 400) visitor.expectStatus(sight.status);
-    const page = await visitor.tab();
+    const page = await visitor.openTab();
     await sight.reach(page, world);
     await page.waitForLoadState();
     return { visitor, page };

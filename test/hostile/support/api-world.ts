@@ -1,9 +1,9 @@
 import type { Agent } from 'undici';
-import { routesFile } from '../../support/routes-file.ts';
+import { writeRoutesFile } from '../../support/routes-file.ts';
 import { createWorld, type World } from '../../support/world.ts';
-import { recordOf, sessionOf } from './logged-in.ts';
-import { type Arrived, type Recorder, startRecorder } from './recorder.ts';
-import { head, type RawAnswer, speak } from './wire.ts';
+import { readRecord, readSession } from './logged-in.ts';
+import { type RecordedRequest, type Recorder, startRecorder } from './recorder.ts';
+import { formatHead, type RawResponse, sendRaw } from './wire.ts';
 
 /** A world whose API is a recorder, and someone signed in there. */
 export interface ApiWorld {
@@ -14,19 +14,19 @@ export interface ApiWorld {
   /** The person's access token, as the server holds it. */
   readonly accessToken: string;
   /** One request of the person's on a connection of its own, which ends with it. */
-  request(
+  send(
     requestLine: string,
     headers?: readonly string[],
     body?: readonly (string | Buffer)[],
-  ): Promise<RawAnswer>;
+  ): Promise<RawResponse>;
   /** As `request`, and what of it arrived at the API. */
-  sent(
+  sendAndRecord(
     requestLine: string,
     headers?: readonly string[],
     body?: readonly (string | Buffer)[],
-  ): Promise<{ readonly answer: RawAnswer; readonly arrived: readonly Arrived[] }>;
+  ): Promise<{ readonly response: RawResponse; readonly forwarded: readonly RecordedRequest[] }>;
   /** Requests to the API that are under way. */
-  underWay(): number;
+  openRequestCount(): number;
   close(): Promise<void>;
 }
 
@@ -37,31 +37,31 @@ export async function createApiWorld(routes?: readonly unknown[]): Promise<ApiWo
     env: {
       OAUTH2_API_BASE_URL: recorder.url,
       OAUTH2_SCOPES: 'read:profile read:data write:data',
-      ...(routes && { API_ROUTES_FILE: routesFile(routes) }),
+      ...(routes && { API_ROUTES_FILE: writeRoutesFile(routes) }),
     },
   });
   const browser = world.browser();
   await world.signIn(browser);
-  const { id, cookie } = await sessionOf(browser);
-  const accessToken = (await recordOf(world, id))!.tokens.accessToken;
+  const { id, cookie } = await readSession(browser);
+  const accessToken = (await readRecord(world, id))!.tokens.accessToken;
 
-  const request: ApiWorld['request'] = (requestLine, headers = [], body = []) => {
+  const send: ApiWorld['send'] = (requestLine, headers = [], body = []) => {
     const ours = ['Host: localhost', `Cookie: ${cookie}`];
     const closing = headers.some((each) => /^connection:/i.test(each)) ? [] : ['Connection: close'];
-    return speak(world.origin, [head(requestLine, [...ours, ...closing, ...headers]), ...body]);
+    return sendRaw(world.origin, [formatHead(requestLine, [...ours, ...closing, ...headers]), ...body]);
   };
   return {
     world,
     recorder,
     cookie,
     accessToken,
-    request,
-    async sent(...how) {
-      recorder.arrived.length = 0;
-      const answer = await request(...how);
-      return { answer, arrived: [...recorder.arrived] };
+    send,
+    async sendAndRecord(...how) {
+      recorder.requests.length = 0;
+      const response = await send(...how);
+      return { response, forwarded: [...recorder.requests] };
     },
-    underWay: () =>
+    openRequestCount: () =>
       Object.values((world.latchkey.deps.upstream as Agent).stats).reduce((sum, { size }) => sum + size, 0),
     async close() {
       await recorder.close(); // first, so that a request left hanging there shows in its own test and not here

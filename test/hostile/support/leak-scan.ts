@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import type { Browser } from '../../support/browser.ts';
 import { sessionSecret } from '../../support/latchkey.ts';
 import type { World } from '../../support/world.ts';
-import { sessionIdIn } from './logged-in.ts';
+import { parseSessionId } from './logged-in.ts';
 
 /** Everything of a world that must not be seen in the wrong place, as it comes to be. */
 export interface Secrets {
@@ -50,10 +50,10 @@ export function collectSecrets(world: World): Secrets {
 
 /** The cookies our origin ever set in this browser. */
 export function collectCookies(browser: Browser, secrets: Secrets): void {
-  for (const { got } of browser.exchanges)
-    for (const [, name, value] of got.matchAll(/(latchkey(?:-login)?)=([^;"]+)/g)) {
+  for (const { response } of browser.exchanges)
+    for (const [, name, value] of response.matchAll(/(latchkey(?:-login)?)=([^;"]+)/g)) {
       secrets.cookies.add(value!).add(decodeURIComponent(value!));
-      if (name === 'latchkey') secrets.cookies.add(sessionIdIn(value!));
+      if (name === 'latchkey') secrets.cookies.add(parseSessionId(value!));
     }
 }
 

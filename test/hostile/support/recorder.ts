@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 
 /** One request as it arrived at the API, nothing joined, nothing left out. */
-export interface Arrived {
+export interface RecordedRequest {
   readonly method: string;
   readonly target: string;
   /** Lower-case names with their values, in order, each occurrence by itself. */
@@ -14,31 +14,31 @@ export interface Arrived {
 export interface Recorder {
   readonly url: string;
   readonly host: string;
-  readonly arrived: Arrived[];
+  readonly requests: RecordedRequest[];
   /**
    * What is answered from now on: bytes for the wire, after which the connection is closed, or a function; unless
    * told, a small JSON body once the request is there.
    */
-  answerWith(answer: string | Buffer | Answering | undefined): void;
+  respondWith(response: string | Buffer | Responder | undefined): void;
   close(): Promise<void>;
 }
 
-type Answering = (req: IncomingMessage, res: ServerResponse) => void;
+type Responder = (req: IncomingMessage, res: ServerResponse) => void;
 
 /** An API that writes down what it is sent and answers, byte for byte, what it is told to. */
 export async function startRecorder(): Promise<Recorder> {
-  const arrived: Arrived[] = [];
-  let answer: string | Buffer | Answering | undefined;
+  const requests: RecordedRequest[] = [];
+  let response: string | Buffer | Responder | undefined;
 
   const server = createServer({ maxHeaderSize: 65_536 }, (req, res) => {
-    arrived.push({
+    requests.push({
       method: req.method ?? '',
       target: req.url ?? '',
       headers: pairs(req.rawHeaders),
       body: bodyOf(req),
     });
-    if (typeof answer === 'function') answer(req, res);
-    else if (answer !== undefined) req.socket.end(answer);
+    if (typeof response === 'function') response(req, res);
+    else if (response !== undefined) req.socket.end(response);
     else
       req.on('end', () => {
         res.writeHead(req.method === 'POST' ? 201 : 200, { 'content-type': 'application/json' });
@@ -52,9 +52,9 @@ export async function startRecorder(): Promise<Recorder> {
   return {
     url: `http://${host}`,
     host,
-    arrived,
-    answerWith(next) {
-      answer = next;
+    requests,
+    respondWith(next) {
+      response = next;
     },
     async close() {
       server.closeAllConnections();
@@ -69,7 +69,7 @@ function pairs(raw: readonly string[]): [string, string][] {
   );
 }
 
-function bodyOf(req: IncomingMessage): Arrived['body'] {
+function bodyOf(req: IncomingMessage): RecordedRequest['body'] {
   return new Promise((resolve) => {
     let bytes = 0;
     let text = '';

@@ -230,7 +230,7 @@ export function redirectSample(origin: string): readonly string[] {
 }
 
 /** What is wrong with where `address` leads, read as a browser standing on `page` of `origin` reads it. */
-export function dangerOf(
+export function findDanger(
   address: string,
   origin: string,
   page = `${origin}/auth/callback`,

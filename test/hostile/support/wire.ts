@@ -2,7 +2,7 @@ import http from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
-export interface Answer {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
   readonly text: string;
@@ -11,12 +11,12 @@ export interface Answer {
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
 
 /** One request with exactly these headers (and `Host`), on connections kept from call to call. */
-export function ask(
+export function sendRequest(
   origin: string,
   method: string,
   path: string,
   headers: Readonly<Record<string, string | readonly string[]>> = {},
-): Promise<Answer> {
+): Promise<HttpResponse> {
   const { hostname, port } = new URL(origin);
   return new Promise((resolve, reject) => {
     const request = http.request(
@@ -37,7 +37,7 @@ export function ask(
 }
 
 /** What a raw exchange came to: everything received until the server closed the connection. */
-export interface RawAnswer {
+export interface RawResponse {
   /** The status of each answer on the connection, 1xx included. */
   readonly statuses: readonly number[];
   readonly text: string;
@@ -47,11 +47,11 @@ export interface RawAnswer {
  * Writes `parts` as they are, byte for byte, and reads until the server closes: say `Connection: close` in the last
  * request. `hangUp` closes our side behind the last byte. A connection that is reset counts as closed.
  */
-export function speak(
+export function sendRaw(
   origin: string,
   parts: readonly (string | Buffer)[],
   { hangUp = false } = {},
-): Promise<RawAnswer> {
+): Promise<RawResponse> {
   const { port } = new URL(origin);
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
@@ -69,12 +69,12 @@ export function speak(
 }
 
 /** A request's head as bytes on the wire; `headers` are whole lines. */
-export function head(requestLine: string, headers: readonly string[]): Buffer {
+export function formatHead(requestLine: string, headers: readonly string[]): Buffer {
   return Buffer.from([`${requestLine} HTTP/1.1`, ...headers, '', ''].join('\r\n'), 'latin1');
 }
 
 /** Settles when `isSo`, asked again and again; rejects after two seconds. */
-export async function eventually(isSo: () => boolean): Promise<void> {
+export async function waitUntil(isSo: () => boolean): Promise<void> {
   for (const deadline = Date.now() + 2_000; !isSo(); await delay(5))
     if (Date.now() > deadline) throw new Error(`not within two seconds: ${isSo}`);
 }
