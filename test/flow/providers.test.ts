@@ -233,7 +233,7 @@ test('GitHub saying inside 200 that the secret is wrong makes the other of two s
 
 test('GitHub refusing a code inside 200 is a login that failed, not one that is put off', async () => {
   await start(github, githubEnv);
-  standIn.alterTokenResponses(() => github.refused.code);
+  standIn.alterTokenResponses(() => github.tokenErrors.code);
   expect((await browser.go('/auth/login')).status).toBe(400);
   expect(latchkey.logLines.join('')).toContain('invalid_grant');
   expect(await session()).toEqual({ authenticated: false });

@@ -1,5 +1,5 @@
-// A process that is nothing but an app-token manager, as its environment configures it: `node worker.mjs <built app>`.
-// Each message `{ calls, scope }` is answered with what so many parallel calls got: a token, or the code of a failure.
+// A process that runs only an app-token manager, configured by its environment: `node app-token-worker.mjs <dist>`.
+// For each message `{ calls, scope }` it makes that many parallel calls and sends back their tokens or error codes.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 

@@ -13,7 +13,7 @@ import { type Faults, injectFaults } from './faults.ts';
 
 export interface Instance {
   readonly tokens: AppTokenManager;
-  /** What it logged, by level. */
+  /** Lines logged so far, by level. */
   readonly logLines: { readonly warn: string[]; readonly error: string[] };
 }
 
@@ -24,21 +24,21 @@ export interface InstanceOptions {
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** A real provider, a clock that can be moved, and as many instances as a test wants that share a store. */
+/** A real provider, a clock controlled by the test, and any number of app-token managers that share a store. */
 export interface AppTokenWorld {
   readonly provider: DemoProvider;
   readonly faults: Faults;
   readonly redis: Redis;
   readonly client: { readonly clientId: string; readonly clientSecret: string };
   readonly secrets: readonly Secret[];
-  /** Requests that reached the token endpoint since the last `reset`. */
+  /** Number of requests to the token endpoint since the last `reset`. */
   tokenRequestCount(): number;
-  /** Everything as it was at first, and nothing shared with the test before. */
+  /** Resets clock, faults and counts; Redis stores get a new client id, so that tests share no tokens. */
   reset(): void;
   advance(seconds: number): void;
   now(): number;
   createMemoryStore(): AppTokenStore;
-  /** On the Redis of the tests, unless another is given; one `client` per test, unless another is given. */
+  /** Defaults: the test Redis, and a `client` that is unique per test. */
   createRedisStore(options?: {
     redis?: RedisConnection;
     client?: string;
@@ -57,15 +57,15 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
     ...client,
     redirectUris: ['http://localhost/auth/callback'],
     postLogoutRedirectUris: [],
-    resourceServer: { clientId: 'the-api', clientSecret: 'only-of-this-test' },
+    resourceServer: { clientId: 'the-api', clientSecret: 'only-for-this-test' },
     accessTokenSeconds,
   });
   const faults = injectFaults(provider.server);
   const redis = new Redis(process.env.TEST_REDIS_URL!, { enableAutoPipelining: true });
-  const secrets = [new Secret('a-secret-of-these-tests-0123456789')];
-  let at = Date.now(); // it stands still, so that no test depends on how busy this machine is
-  let clientOfTest = randomUUID();
-  const now = () => at;
+  const secrets = [new Secret('a-secret-for-these-tests-0123456789')];
+  let currentTime = Date.now(); // changed by `advance` only, so that no test depends on the load of the machine
+  let clientId = randomUUID();
+  const now = () => currentTime;
 
   return {
     provider,
@@ -76,17 +76,17 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
     now,
     tokenRequestCount: () => faults.count(/^\/token$/),
     reset() {
-      at = Date.now();
-      clientOfTest = randomUUID();
+      currentTime = Date.now();
+      clientId = randomUUID();
       faults.set(undefined);
       faults.requests.length = 0;
     },
     advance(seconds) {
-      at += seconds * 1000;
+      currentTime += seconds * 1000;
     },
     createMemoryStore: () => createMemoryAppTokenStore(now),
     createRedisStore: (options = {}) =>
-      createRedisAppTokenStore({ redis, client: clientOfTest, secrets, now, ...options }),
+      createRedisAppTokenStore({ redis, client: clientId, secrets, now, ...options }),
     createInstance({ store = createMemoryAppTokenStore(now), scopes = [], ...options } = {}) {
       const logLines = { warn: [] as string[], error: [] as string[] };
       const log = pino(

@@ -2,12 +2,12 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Fault {
-  /** Paths it befalls; all unless told. */
+  /** Paths it applies to; default: all. */
   readonly path?: RegExp;
   readonly delayMs?: number;
-  /** Waits for this before anything else happens. */
+  /** The request is not processed before this settles. */
   readonly hold?: Promise<unknown>;
-  /** `reset` closes the connection; an object is the answer; absent, the request goes on as usual. */
+  /** `reset` closes the connection; an object is sent as the response; default: the server handles the request. */
   readonly response?:
     | 'reset'
     | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
@@ -20,13 +20,13 @@ export interface ReceivedRequest {
 }
 
 export interface Faults {
-  /** Every request that arrived, faulty or not. */
+  /** Every request received, with or without a fault. */
   readonly requests: ReceivedRequest[];
   count(path: RegExp): number;
   set(fault: Fault | undefined): void;
 }
 
-/** Puts a switch in front of a running server, which itself stays as it is. */
+/** Lets a test delay, replace or reset the responses of a running server. */
 export function injectFaults(server: Server): Faults {
   const listeners = server.listeners('request') as ((req: IncomingMessage, res: ServerResponse) => void)[];
   server.removeAllListeners('request');

@@ -1,4 +1,4 @@
-/** Something tests can wait at until they open it. */
+/** A promise that a test resolves by calling `open`. */
 export interface Latch {
   readonly opened: Promise<void>;
   open(): void;
