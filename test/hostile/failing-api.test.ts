@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
 import { formatHead, sendRaw, waitUntil } from './support/wire.ts';
 
-describe('while an API is left alone', () => {
+describe('while the circuit breaker of an API is open', () => {
   let api: ApiWorld;
   beforeEach(async () => {
     api = await createApiWorld([
@@ -17,18 +17,18 @@ describe('while an API is left alone', () => {
 
   const chunked = () => ['Host: localhost', `Cookie: ${api.cookie}`, 'Transfer-Encoding: chunked'];
 
-  test('a body in chunks that is too large ends nothing but its own request', async () => {
+  test('an oversized chunked body fails only its own request', async () => {
     const body = `7d0\r\n${'x'.repeat(2000)}\r\n0\r\n\r\n`;
     const { statuses } = await sendRaw(api.world.origin, [
       formatHead('POST /api/small', [...chunked(), 'Connection: close']),
       body,
     ]);
     expect(statuses).toEqual([503]);
-    await delay(100); // an error nobody listens to would have ended the process by now
+    await delay(100); // an unhandled error would have ended the process by now
     expect((await api.send('GET /healthz')).statuses).toEqual([200]);
   });
 
-  test('a large body is taken all the same, and the next request of its connection is answered', async () => {
+  test('a large body is read to its end, and the next request on the connection is served', async () => {
     const body = Buffer.alloc(3_000_000, 'x');
     const { statuses } = await sendRaw(api.world.origin, [
       formatHead('POST /api/large', [
@@ -42,7 +42,7 @@ describe('while an API is left alone', () => {
     expect(statuses).toEqual([503, 200]);
   });
 
-  test('nobody waits for the upload that happens to be the probe', async () => {
+  test('other requests do not wait for a slow upload that serves as the probe', async () => {
     await delay(1_100);
     api.recorder.respondWith((req, res) => (req.method === 'GET' ? res.end('ok') : req.resume()));
     const upload = connect({ port: Number(new URL(api.world.origin).port), host: '127.0.0.1' });
@@ -51,26 +51,26 @@ describe('while an API is left alone', () => {
     await waitUntil(() => api.openRequestCount() === 1);
     const [first] = (await api.send('GET /api/small')).statuses;
     expect(first).toBe(503);
-    await delay(2_100); // the upload is still under way, and it is time for the next probe
+    await delay(2_100); // the upload is still running, and the next probe is due
     expect((await api.send('GET /api/small')).statuses).toEqual([200]);
     upload.destroy();
   });
 
-  test('a caller who leaves during the probe is no sign that it answers again', async () => {
+  test('a probe aborted by its client does not close the circuit', async () => {
     await delay(1_100);
     api.recorder.respondWith(() => undefined);
-    const asked = api.recorder.requests.length;
+    const requestsBefore = api.recorder.requests.length;
     const probe = connect({ port: Number(new URL(api.world.origin).port), host: '127.0.0.1' });
     probe.write(formatHead('GET /api/small', ['Host: localhost', `Cookie: ${api.cookie}`]));
-    await waitUntil(() => api.recorder.requests.length === asked + 1);
+    await waitUntil(() => api.recorder.requests.length === requestsBefore + 1);
     probe.destroy();
     await waitUntil(() => api.openRequestCount() === 0);
     expect((await api.send('GET /api/small')).statuses).toEqual([503]);
-    expect(api.recorder.requests).toHaveLength(asked + 1);
+    expect(api.recorder.requests).toHaveLength(requestsBefore + 1);
   });
 });
 
-test('a refusal that never ends holds up neither the renewal of the token nor the next try', async () => {
+test('a 401 or 503 response whose body never ends delays neither the refresh nor the retry', async () => {
   const api = await createApiWorld([
     { path: '/events', target: '/events', methods: { GET: {} }, stream: true },
     { path: '/plain', target: '/plain', methods: { GET: {} } },
@@ -82,10 +82,10 @@ test('a refusal that never ends holds up neither the renewal of the token nor th
       if (calls > 1) res.end('at last');
       else res.writeHead(status, { 'content-length': '10' }).flushHeaders();
     });
-    const begun = Date.now();
-    const answer = await api.send(`GET /api/${status === 401 ? 'events' : 'plain'}`);
-    expect([answer.statuses, calls]).toEqual([[200], 2]);
-    expect(Date.now() - begun).toBeLessThan(2_000);
+    const startedAt = Date.now();
+    const response = await api.send(`GET /api/${status === 401 ? 'events' : 'plain'}`);
+    expect([response.statuses, calls]).toEqual([[200], 2]);
+    expect(Date.now() - startedAt).toBeLessThan(2_000);
     await waitUntil(() => api.openRequestCount() === 0);
   }
   await api.close();

@@ -1,13 +1,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** One request as it arrived at the API, nothing joined, nothing left out. */
+/** A request as received by the API, with every header line unmerged. */
 export interface RecordedRequest {
   readonly method: string;
   readonly target: string;
-  /** Lower-case names with their values, in order, each occurrence by itself. */
+  /** Lower-case names and values in their order; a repeated header has several entries. */
   readonly headers: readonly (readonly [name: string, value: string])[];
-  /** Settles when the body is there or was cut off. */
+  /** Settles when the body is complete or the connection has closed. */
   readonly body: Promise<{ readonly bytes: number; readonly isWhole: boolean; readonly text: string }>;
 }
 
@@ -16,8 +16,8 @@ export interface Recorder {
   readonly host: string;
   readonly requests: RecordedRequest[];
   /**
-   * What is answered from now on: bytes for the wire, after which the connection is closed, or a function; unless
-   * told, a small JSON body once the request is there.
+   * Sets the response to the next requests: raw bytes, after which the connection closes, or a request handler;
+   * `undefined` restores the default, a small JSON body after the request is complete.
    */
   respondWith(response: string | Buffer | Responder | undefined): void;
   close(): Promise<void>;
@@ -25,7 +25,7 @@ export interface Recorder {
 
 type Responder = (req: IncomingMessage, res: ServerResponse) => void;
 
-/** An API that writes down what it is sent and answers, byte for byte, what it is told to. */
+/** Starts an API that records its requests and responds, byte for byte, with what the test sets. */
 export async function startRecorder(): Promise<Recorder> {
   const requests: RecordedRequest[] = [];
   let response: string | Buffer | Responder | undefined;
@@ -34,8 +34,8 @@ export async function startRecorder(): Promise<Recorder> {
     requests.push({
       method: req.method ?? '',
       target: req.url ?? '',
-      headers: pairs(req.rawHeaders),
-      body: bodyOf(req),
+      headers: toPairs(req.rawHeaders),
+      body: readBody(req),
     });
     if (typeof response === 'function') response(req, res);
     else if (response !== undefined) req.socket.end(response);
@@ -63,13 +63,13 @@ export async function startRecorder(): Promise<Recorder> {
   };
 }
 
-function pairs(raw: readonly string[]): [string, string][] {
-  return raw.flatMap((name, at) =>
-    at % 2 === 0 ? [[name.toLowerCase(), raw[at + 1]!] as [string, string]] : [],
+function toPairs(raw: readonly string[]): [string, string][] {
+  return raw.flatMap((name, index) =>
+    index % 2 === 0 ? [[name.toLowerCase(), raw[index + 1]!] as [string, string]] : [],
   );
 }
 
-function bodyOf(req: IncomingMessage): RecordedRequest['body'] {
+function readBody(req: IncomingMessage): RecordedRequest['body'] {
   return new Promise((resolve) => {
     let bytes = 0;
     let text = '';
