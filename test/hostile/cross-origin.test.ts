@@ -110,7 +110,7 @@ describe('with CORS_ORIGINS set', () => {
       origin: listedOrigin,
       cookie: session.cookie,
     });
-    expect([options.status, options.headers.allow]).toEqual([204, 'GET, HEAD, POST, OPTIONS']); // no preflight: it names no method
+    expect([options.status, options.headers.allow]).toEqual([204, 'GET, HEAD, POST, OPTIONS']); // not a preflight
   });
 
   test('scripts of a listed origin can read the session, refresh it and sign out', async () => {

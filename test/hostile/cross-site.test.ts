@@ -98,7 +98,7 @@ describe('requests caused by another site', () => {
     ...(origin !== undefined && { origin }),
   });
 
-  /** The cells with a wrong response. Requests that should pass are sent without a cookie, so that the session survives. */
+  /** The cells with a wrong response. Requests that should pass have no cookie, so that the session survives. */
   async function findWrongResponses(method: string, path: string, shouldReject: (cell: Cell) => boolean) {
     const checks = cells.map(async (cell) => {
       const mustReject = shouldReject(cell);

@@ -142,7 +142,7 @@ describe.each([
     await waitForRecovery(browser);
   }
 
-  /** Refreshes until it succeeds: the failure has been forgotten and the circuit breaker, which uses real time, is closed. */
+  /** Refreshes until one succeeds: the failure is forgotten and the circuit breaker, which uses real time, is closed. */
   async function waitForRecovery(browser: Browser): Promise<void> {
     for (let attempts = 0; (await statusOf(refresh(browser))) !== 200; attempts += 1) {
       if (attempts > 100) throw new Error('the provider is available, but no refresh succeeds');
@@ -223,7 +223,7 @@ describe.each([
     await browser.fetch('/auth/logout', { method: 'POST', headers: { 'sec-fetch-site': 'cross-site' } });
   }
 
-  /** The API rejects tokens, and repeats them in its challenge; first without an error, then demanding a step-up login. */
+  /** The API rejects tokens and repeats them in its challenge, without an error and then with a step-up. */
   async function runRejectedTokens(browser: Browser): Promise<void> {
     for (const challenge of ['Bearer', 'Bearer error="insufficient_user_authentication", max_age="9"']) {
       const headers = { 'www-authenticate': `${challenge}, realm="${world.issued.access.at(-1)}"` };
@@ -258,12 +258,12 @@ describe.each([
     const form = {
       method: 'POST',
       from: world.origin,
-      body: new URLSearchParams({ wish: formValue }).toString(),
+      body: new URLSearchParams({ note: formValue }).toString(),
     };
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
     const page = await browser.step('/api/data', { ...form, headers });
     expect(page.status).toBe(401);
-    expect(page.text.includes('is kept')).toBe(scope.includes('openid')); // otherwise its owner could not be identified later
+    expect(page.text.includes('is kept')).toBe(scope.includes('openid')); // without a sub, its owner is unknown
   }
 
   const exchangesWithUs = () =>

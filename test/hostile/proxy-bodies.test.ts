@@ -155,7 +155,7 @@ describe('a request body', () => {
     ['GET', ['Content-Length: 44']],
     ['HEAD', ['Content-Length: 44']],
     ['GET', ['Transfer-Encoding: chunked']],
-  ])('of a %s request with %s is forwarded neither as a body nor as a request', async (method, framing) => {
+  ])('of a %s request with %j is forwarded neither as a body nor as a request', async (method, framing) => {
     api.recorder.requests.length = 0;
     const body = framing[0]!.startsWith('Content')
       ? smuggled.padEnd(44).slice(0, 44)

@@ -142,7 +142,7 @@ describe('an API response', () => {
       ['Transfer-Encoding: chunked'],
       '6\r\nabcdef\r\n0\r\nSet-Cookie: latchkey=evil\r\n\r\n',
     ],
-    ['until the connection closes', [], 'abcdef'],
+    ['that ends with the connection', [], 'abcdef'],
     ['with Content-Encoding: gzip', ['Content-Encoding: gzip', 'Content-Length: 6'], 'abcdef'],
   ])('reaches the browser byte for byte: a body %s', async (_how, headers, body) => {
     api.recorder.respondWith(rawResponse('200 OK', headers, body));

@@ -76,7 +76,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
       expect((await readRecord(world, id))?.user.sub).not.toBe('alice');
     expect(before).toEqual({ authenticated: false });
     expect(await sessionWith(`latchkey=${planted}`)).toEqual({ authenticated: false });
-    expect((await readRecord(world, own.id))?.user.sub).toBe('bob'); // the forged cookie does not end the session it names
+    expect((await readRecord(world, own.id))?.user.sub).toBe('bob'); // a forged cookie ends no session
   });
 
   test("ends the attacker's session if it is valid, and the user gets a new session", async () => {
@@ -135,7 +135,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
       expect([cookie, await sessionWith(cookie)]).toEqual([cookie, { authenticated: false }]);
   });
 
-  test('cannot be predicted: every login creates a new session id, also in a signed-in browser', async () => {
+  test('is never reused: every login creates a new session id, also in a signed-in browser', async () => {
     const browser = world.browser();
     const ids = new Set<string>();
     for (let login = 0; login < 5; login += 1) {
@@ -147,7 +147,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
     expect(active.filter(Boolean)).toHaveLength(1);
   });
 
-  test('cannot be obtained: a session id is long, random and issued only at login', async () => {
+  test('cannot be obtained in advance: session ids are long, random and issued only at login', async () => {
     const browser = world.browser();
     for (const path of [
       '/',

@@ -125,13 +125,19 @@ describe('the callback', () => {
     expect(unseal(key(sessionSecret), bytesOf(state), 'state')).toContain('"nonce"');
   });
 
-  test.each(forgeries)('rejects %s as state, without redeeming the code', async (_how, forge) => {
-    const real = await reachCallback();
-    await expectRejection(real.browser, query({ code: real.code, state: forge(real), iss: real.iss }));
-    await expectRejection(real.browser, query({ error: 'access_denied', state: forge(real), iss: real.iss }));
-    const page = await real.browser.step(query(paramsOf(real)), { from: world.provider.issuer });
-    expect(page.status).toBe(303); // the real state still works
-  });
+  test.each(forgeries)(
+    'rejects %s as the state parameter, without redeeming the code',
+    async (_how, forge) => {
+      const real = await reachCallback();
+      await expectRejection(real.browser, query({ code: real.code, state: forge(real), iss: real.iss }));
+      await expectRejection(
+        real.browser,
+        query({ error: 'access_denied', state: forge(real), iss: real.iss }),
+      );
+      const page = await real.browser.step(query(paramsOf(real)), { from: world.provider.issuer });
+      expect(page.status).toBe(303); // the real state still works
+    },
+  );
 
   const paramsOf = ({ code, state, iss }: PendingCallback) => ({ code, state, iss });
 
@@ -187,7 +193,7 @@ describe('the callback', () => {
       await forger.jar.setCookie(`latchkey-login=${binding}; Path=/`, world.origin);
       await expectNewLogin(forger, query({ code, state, iss }));
     }
-    await expectRejection(fresh, query({ error: 'access_denied', state, iss })); // the denial belongs to another browser
+    await expectRejection(fresh, query({ error: 'access_denied', state, iss })); // denied in another browser
   });
 
   test('keeps the session of a signed-in user who opens the callback URL of another browser', async () => {

@@ -33,17 +33,13 @@ test.each<[string, string | string[] | undefined, Challenge | undefined]>([
   ],
   ['another scheme', 'Basic realm="x", error="insufficient_scope"', undefined],
   [
-    'the second of two challenges',
+    'a challenge after one with another scheme',
     'Basic realm="a, b", Bearer error="x", scope="write:data"',
     { error: 'x', scope },
   ],
+  ['a second header', ['Negotiate abc==', 'Bearer error="x", scope="write:data"'], { error: 'x', scope }],
   [
-    'the second of two headers',
-    ['Negotiate abc==', 'Bearer error="x", scope="write:data"'],
-    { error: 'x', scope },
-  ],
-  [
-    'the first of two challenges with the same scheme',
+    'two challenges with the same scheme, of which the first counts',
     'Bearer error="a", Bearer error="b"',
     { error: 'a', scope: [] },
   ],
@@ -52,8 +48,8 @@ test.each<[string, string | string[] | undefined, Challenge | undefined]>([
     'Bearer error="x", realm="a \\" , scope=\\"evil", scope="write:data"',
     { error: 'x', scope },
   ],
-  ['a scope named twice', 'Bearer error="x", scope="write:data write:data"', { error: 'x', scope }],
-])('readChallenge parses %s', async (_what, header, expected) => {
+  ['a scope that occurs twice', 'Bearer error="x", scope="write:data write:data"', { error: 'x', scope }],
+])('readChallenge handles %s', async (_what, header, expected) => {
   expect(await readChallenge(header)).toEqual(expected);
 });
 

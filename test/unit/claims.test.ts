@@ -26,6 +26,6 @@ test.each([
   ['the length of a string, which is ignored', { name: ['login.length'] }, { login: 'octo' }, {}],
   ['a response that is a list', { sub: ['id'] }, [], {}],
   ['an empty response', { sub: ['id'] }, null, {}],
-])('mapClaims reads %s', (_what, map, response, expected) => {
+])('mapClaims handles %s', (_what, map, response, expected) => {
   expect(mapClaims(response, map)).toEqual(expected);
 });

@@ -201,7 +201,7 @@ test.each([
     'OAUTH2_APP_CLIENT_SECRET',
   ],
   ['a password in a URL', { OAUTH2_API_BASE_URL: 'https://me:pw@api.example.com' }, 'OAUTH2_API_BASE_URL'],
-])('%s is reported as a fault of exactly one variable', (_what, env, variable) => {
+])('loadConfig reports %s as a fault of exactly one variable', (_what, env, variable) => {
   expect(faultsOf({ ...valid, ...env })).toEqual([variable]);
 });
 
@@ -333,7 +333,7 @@ test.each(['spotify', 'github', 'google'])(
   },
 );
 
-test('a preset for a provider on the host of the API requires OAUTH2_API_BASE_URL, and reports nothing else as missing', () => {
+test('a preset for a provider on the host of the API requires only OAUTH2_API_BASE_URL in addition', () => {
   const env = { ...required, OAUTH2_PROVIDER: 'second-brain-database' };
   expect(faultsOf(env)).toEqual(['OAUTH2_API_BASE_URL']);
   expect(faultsOf({ ...env, API_ROUTES_FILE: 'docs/api-routes.schema.json' })).toContain(
@@ -360,7 +360,7 @@ test.each(providerNames)('every value of the preset %s could be set by an operat
   expect(config.routes.map(({ path }) => path)).toEqual(presets[name].routes.map(({ path }) => path));
 });
 
-test('a variable overrides that value of the preset, and an empty variable overrides nothing', () => {
+test('each variable overrides its value in the preset, and an empty variable overrides nothing', () => {
   const config = loadConfig({
     ...required,
     OAUTH2_PROVIDER: 'github',

@@ -66,9 +66,9 @@ const json =
     });
 
 test.each<[string, () => Response | Promise<Response>, string, number | undefined]>([
-  ['invalid_grant with status 400', json(400, { error: 'invalid_grant' }), 'invalid_grant', undefined],
-  ['invalid_grant with status 401', json(401, { error: 'invalid_grant' }), 'invalid_grant', undefined],
-  ['invalid_grant with status 403', json(403, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  ['invalid_grant and status 400', json(400, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  ['invalid_grant and status 401', json(401, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  ['invalid_grant and status 403', json(403, { error: 'invalid_grant' }), 'invalid_grant', undefined],
   [
     'invalid_grant and WWW-Authenticate',
     json(401, { error: 'invalid_grant' }, { 'www-authenticate': 'Bearer error="invalid_token"' }),
@@ -91,19 +91,19 @@ test.each<[string, () => Response | Promise<Response>, string, number | undefine
   ['invalid_scope', json(400, { error: 'invalid_scope' }), 'client_misconfigured', undefined],
   ['invalid_request', json(400, { error: 'invalid_request' }), 'rejected_other', undefined],
   ['an unregistered error code', json(422, { error: 'token_family_gone' }), 'rejected_other', undefined],
-  ['400 with an empty body', () => new Response('', { status: 400 }), 'rejected_other', undefined],
+  ['400 and an empty body', () => new Response('', { status: 400 }), 'rejected_other', undefined],
   [
-    '400 with an empty body of type JSON',
+    '400 and an empty body of type JSON',
     () => new Response('', { status: 400, headers: { 'content-type': 'application/json' } }),
     'rejected_other',
     undefined,
   ],
-  ['403 with HTML', () => new Response('<h1>no</h1>', { status: 403 }), 'rejected_other', undefined],
-  ['404 with HTML', () => new Response('<h1>?</h1>', { status: 404 }), 'outcome_unknown', undefined],
+  ['403 and HTML', () => new Response('<h1>no</h1>', { status: 403 }), 'rejected_other', undefined],
+  ['404 and HTML', () => new Response('<h1>?</h1>', { status: 404 }), 'outcome_unknown', undefined],
   ['429', json(429, { error: 'slow_down' }, { 'retry-after': '30' }), 'unavailable', 30],
-  ['429 with invalid_grant', json(429, { error: 'invalid_grant' }), 'unavailable', undefined],
+  ['429 and invalid_grant', json(429, { error: 'invalid_grant' }), 'unavailable', undefined],
   ['503', () => new Response('', { status: 503, headers: { 'retry-after': '5' } }), 'unavailable', 5],
-  ['500 with invalid_grant', json(500, { error: 'invalid_grant' }), 'outcome_unknown', undefined],
+  ['500 and invalid_grant', json(500, { error: 'invalid_grant' }), 'outcome_unknown', undefined],
   ['502', () => new Response('', { status: 502 }), 'outcome_unknown', undefined],
   [
     'a refused connection',
@@ -124,21 +124,21 @@ test.each<[string, () => Response | Promise<Response>, string, number | undefine
     undefined,
   ],
   [
-    '200 with HTML',
+    '200 and HTML',
     () => new Response('<h1>hi</h1>', { headers: { 'content-type': 'text/html' } }),
     'outcome_unknown',
     undefined,
   ],
   [
-    '200 with truncated JSON',
+    '200 and truncated JSON',
     () => new Response('{"access_tok', { headers: { 'content-type': 'application/json' } }),
     'outcome_unknown',
     undefined,
   ],
-  ['200 without a token', json(200, { hello: 'world' }), 'invalid_response', undefined],
+  ['200 and no token', json(200, { hello: 'world' }), 'invalid_response', undefined],
   ['a failed fetch', () => Promise.reject(new TypeError('fetch failed')), 'outcome_unknown', undefined],
   ['a timeout', () => Promise.reject(new DOMException('x', 'TimeoutError')), 'outcome_unknown', undefined],
-])('classifies a refresh that fails with %s', async (_what, respond, kind, retryAfterSeconds) => {
+])('the client classifies a refresh that fails with %s', async (_what, respond, kind, retryAfterSeconds) => {
   const error = await createClient(respond)
     .refreshTokenGrant(tokens)
     .catch((thrown: unknown) => thrown);
@@ -154,7 +154,7 @@ test('Retry-After can be an HTTP date', async () => {
   expect((error as OAuthError).retryAfterSeconds).toBeLessThan(95);
 });
 
-test('an error message contains the error_description of the provider, with anything like a token redacted', async () => {
+test('an error message contains the error_description of the provider with tokens redacted', async () => {
   const respond = json(400, {
     error: 'invalid_grant',
     error_description: `token eyJhbGciOiJIUzI1NiJ9.abc.def-123 is spent`,

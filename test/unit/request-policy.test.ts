@@ -39,7 +39,7 @@ test('a request that was not processed is retried twice; one that may have been 
   await expect(send(succeedOnRetry)).resolves.toBe('succeeded');
 });
 
-test('after seven consecutive failures requests fail without being sent, until one successful probe closes the circuit', async () => {
+test('after seven consecutive failures no request is sent until a successful probe closes the circuit', async () => {
   const send = createRequestPolicy(Date.now);
   let attempts = 0;
   let isDown = true;

@@ -229,7 +229,7 @@ export function redirectSample(origin: string): readonly string[] {
   );
 }
 
-/** The problem with a redirect to `address`, as a browser on `page` of `origin` resolves it; undefined if there is none. */
+/** The problem with a redirect to `address`, as resolved by a browser on `page` of `origin`, or undefined. */
 export function findDanger(
   address: string,
   origin: string,
