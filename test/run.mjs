@@ -1,4 +1,4 @@
-// Runs the tests with everything they need: `node test/run.mjs [what jest takes]`.
+// Runs the tests with Redis and, if needed, Chromium: `node test/run.mjs [jest arguments]`.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ const args = process.argv.slice(2);
 const scratch = mkdtempSync(join(tmpdir(), 'latchkey-test-'));
 process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
 
-const chromium = wantsBrowserTests() ? findChromium() : '';
+const chromium = includesBrowserTests() ? findChromium() : '';
 const redis = process.env.TEST_REDIS_URL ? undefined : await startRedis(scratch);
 const report = join(scratch, 'report.json');
 const jest = spawn(
@@ -25,7 +25,7 @@ const jest = spawn(
     ...args,
   ],
   {
-    stdio: ['inherit', 'ignore', 'inherit'], // with --json the report is repeated on standard output
+    stdio: ['inherit', 'ignore', 'inherit'], // --json also prints the report to standard output
     env: {
       ...process.env,
       NODE_ENV: 'test',
@@ -44,8 +44,8 @@ jest.on('exit', (code) => {
   process.exitCode = code ?? 1;
 });
 
-/** Whether the arguments are anything but paths in other folders of test/. */
-function wantsBrowserTests() {
+/** False if every path among the arguments lies in a folder of tests that need no browser. */
+function includesBrowserTests() {
   const paths = args.filter((each) => each.startsWith('test/'));
   return paths.length === 0 || paths.some((each) => !/^test\/(flow|hostile|architecture|unit)\b/.test(each));
 }

@@ -21,7 +21,7 @@ test('.env.example is what `npm run docs` generates from the schema', () => {
 });
 
 test.each(Object.entries(fields))(
-  'the example of %s is valid unless it is a description',
+  'the documented example of %s is valid, unless it is a description',
   (name, { type, example }) => {
     const isDescription = / (secret|output) /.test(example) || name === 'TRUST_PROXY';
     expect(isDescription || type.safeParse(example).success).toBe(true);

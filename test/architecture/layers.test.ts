@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 interface SourceFile {
   readonly path: string;
   readonly text: string;
-  /** Files of this project, as paths from its root. */
+  /** Imported files of this project, as paths from its root. */
   readonly local: readonly string[];
   readonly packages: readonly string[];
 }
@@ -34,8 +34,8 @@ const src = read('src');
 const demo = read('demo');
 
 /**
- * From the bottom up. A file imports only from its own layer or a lower one. `stores` implements contracts of the layers
- * below it, so only `deps.ts` imports it.
+ * From the bottom up. A file imports only from its own layer or a lower one. `stores` implements interfaces of the
+ * layers below it, so only `deps.ts` imports it.
  */
 const layers = [
   ...['ground', 'crypto', 'config', 'oauth', 'tokens', 'middleware', 'session', 'login', 'saved-forms'],
@@ -79,15 +79,15 @@ test('no module has more than 15 files, no file more than 250 lines, and half of
 
 test('no imports form a cycle', () => {
   const imports = new Map(src.map(({ path, local }) => [path, local]));
-  const done = new Set<string>();
-  const walk = (path: string, trail: readonly string[]): void => {
+  const visited = new Set<string>();
+  const visit = (path: string, trail: readonly string[]): void => {
     expect(trail).not.toContain(path);
-    if (done.has(path)) return;
-    for (const each of imports.get(path) ?? []) walk(each, [...trail, path]);
-    done.add(path);
+    if (visited.has(path)) return;
+    for (const each of imports.get(path) ?? []) visit(each, [...trail, path]);
+    visited.add(path);
   };
-  for (const { path } of src) walk(path, []);
-  expect(done.size).toBe(src.length);
+  for (const { path } of src) visit(path, []);
+  expect(visited.size).toBe(src.length);
 });
 
 test('crypto/, config/, oauth/ and tokens/ do not use Express, and only stores/ and deps.ts use Redis', () => {
@@ -105,19 +105,19 @@ test('only oauth/ uses the protocol library', () => {
     expect(`${path} ${packages.filter((each) => each === 'openid-client')}`).toBe(`${path} `);
 });
 
-test('the protocol modules know none of our URLs', () => {
+test('crypto/, oauth/, tokens/ and stores/ do not import paths.ts', () => {
   for (const { path, local } of src.filter(({ path }) => /^src\/(crypto|oauth|tokens|stores)\//.test(path)))
     expect(`${path} ${local.filter((each) => each === 'src/paths.ts')}`).toBe(`${path} `);
 });
 
-test('only main.ts touches the process, its environment and its console', () => {
+test('only main.ts uses process and console', () => {
   for (const { path, text } of src.filter(({ path }) => path !== 'src/main.ts'))
     expect(`${path} ${/(?<![\w/-])(process|console)\.\w/.exec(text)?.[0] ?? 'neither'}`).toBe(
       `${path} neither`,
     );
 });
 
-test('bench/ imports nothing of src/, demo/ or test/', () => {
+test('bench/ imports nothing from src/, demo/ or test/', () => {
   const modules = readdirSync(join(root, 'bench'), { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.mjs'),
   );
@@ -129,12 +129,12 @@ test('bench/ imports nothing of src/, demo/ or test/', () => {
   }
 });
 
-test('src/ and demo/ share nothing', () => {
+test('src/ and demo/ do not import from each other', () => {
   for (const { path, local } of src) for (const each of local) expect(`${path} ${each}`).toMatch(/ src\//);
   for (const { path, local } of demo) for (const each of local) expect(`${path} ${each}`).toMatch(/ demo\//);
 });
 
-test('nothing the app needs at run time is a development dependency', () => {
+test('every package that src/ uses is a dependency, and every dependency is used', () => {
   const { dependencies, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const used = new Set(
     src
@@ -148,18 +148,18 @@ test('nothing the app needs at run time is a development dependency', () => {
       ),
   );
   for (const each of used) expect(dependencies).toHaveProperty([each]);
-  // ejs is loaded by Express by its name.
+  // Express loads ejs by its name.
   expect(Object.keys(dependencies).filter((each) => !used.has(each))).toEqual(['ejs']);
   expect(Object.keys(devDependencies)).toContain('oidc-provider');
 });
 
-test('there is no room without a subject, no barrel, no test that is skipped or alone', () => {
+test('there are no utils, helpers or index files, and no skipped or focused tests', () => {
   for (const { path } of [...src, ...demo])
     expect(path).not.toMatch(/(utils?|helpers?|common|misc|index)\.ts$/);
   for (const { path, text } of read('test').filter(
     ({ path }) => path !== relative(root, fileURLToPath(import.meta.url)),
   ))
-    expect(`${path} ${/\b(describe|test|it)\.(skip|only|todo)\b/.exec(text)?.[0] ?? 'runs whole'}`).toBe(
-      `${path} runs whole`,
+    expect(`${path} ${/\b(describe|test|it)\.(skip|only|todo)\b/.exec(text)?.[0] ?? 'runs completely'}`).toBe(
+      `${path} runs completely`,
     );
 });

@@ -9,34 +9,37 @@ const languages = readdirSync(join(views, 'texts')).map(
   (file) => [file, new Map(flatten(JSON.parse(readFileSync(join(views, 'texts', file), 'utf8'))))] as const,
 );
 const english = languages.find(([file]) => file === 'en.json')![1];
-const written = readdirSync(views, { recursive: true, encoding: 'utf8' })
+const viewSources = readdirSync(views, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ejs'))
   .map((file) => readFileSync(join(views, file), 'utf8'))
   .join('\n');
 
-/** `t('home.title')`, and t(`error.${code}.title`) as a pattern. */
-const used = [...written.matchAll(/\b(?:t|has)\((['`])(.*?)\1/g)].map(([, , key]) => key!);
+/** The text keys in the views: `t('home.title')`, and t(`error.${code}.title`) as a pattern. */
+const used = [...viewSources.matchAll(/\b(?:t|has)\((['`])(.*?)\1/g)].map(([, , key]) => key!);
 const patterns = used.map(
   (key) => new RegExp(`^${key.replaceAll('.', '\\.').replace(/\$\{.*?\}/g, '[^.]+')}$`),
 );
-/** Those no view names: what `{provider}` says when the provider has no name. */
-const unnamed = new Set(['common.provider']);
-const placesOf = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
+/** Keys that no view uses: the default for `{provider}` when the provider has no name. */
+const usedByCode = new Set(['common.provider']);
+const placeholdersOf = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
 
-test.each(languages)('%s has the texts of the English file, each with the same places', (_file, texts) => {
-  expect([...texts].map(([key, text]) => [key, placesOf(text)])).toEqual(
-    [...english].map(([key, text]) => [key, placesOf(text)]),
-  );
-  expect([...texts.values()].filter((text) => text.trim() !== text || text === '')).toEqual([]);
-});
+test.each(languages)(
+  '%s has the same keys as the English file, each with the same placeholders',
+  (_file, texts) => {
+    expect([...texts].map(([key, text]) => [key, placeholdersOf(text)])).toEqual(
+      [...english].map(([key, text]) => [key, placeholdersOf(text)]),
+    );
+    expect([...texts.values()].filter((text) => text.trim() !== text || text === '')).toEqual([]);
+  },
+);
 
-test('every text that a view uses is there', () => {
+test('every text key that a view uses exists', () => {
   expect(used.length).toBeGreaterThan(50);
   expect(patterns.filter((pattern) => ![...english.keys()].some((key) => pattern.test(key)))).toEqual([]);
 });
 
 test('every text is used by a view', () => {
-  const isUsed = (key: string) => unnamed.has(key) || patterns.some((pattern) => pattern.test(key));
+  const isUsed = (key: string) => usedByCode.has(key) || patterns.some((pattern) => pattern.test(key));
   expect([...english.keys()].filter((key) => !isUsed(key))).toEqual([]);
 });
 

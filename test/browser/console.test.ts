@@ -2,7 +2,7 @@ import type { Page } from 'playwright-core';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { expectAccessible } from '../support/accessibility.ts';
 import { type Visitor, visit } from '../support/chromium.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { signIn } from './support/sign-in.ts';
 
@@ -16,7 +16,7 @@ beforeAll(async () => {
     env: {
       OAUTH2_API_BASE_URL: recorder.url,
       OAUTH2_SCOPES: 'openid profile read:profile',
-      API_ROUTES_FILE: routesFile([
+      API_ROUTES_FILE: writeRoutesFile([
         { path: '/data', target: '/data', methods: { GET: {}, HEAD: {}, POST: {} } },
         { path: '/data/:id/:part', target: '/data/:id/:part', methods: { PUT: {} } },
         { path: '/secret', target: '/secret', methods: { GET: { allOf: ['write:data'] } } },
@@ -31,19 +31,19 @@ afterAll(async () => {
   await recorder.close();
 });
 beforeEach(async () => {
-  recorder.answerWith(undefined);
+  recorder.respondWith(undefined);
   visitor = await visit(world, { viewport: { width: 320, height: 640 } });
-  page = await visitor.tab();
+  page = await visitor.openTab();
   await signIn(page);
   await page.waitForLoadState();
-  recorder.arrived.length = 0;
+  recorder.requests.length = 0;
 });
 
 const getConsole = (at = page) => at.getByRole('region', { name: 'Try the API' });
 const getHeading = () => getConsole().getByRole('heading', { level: 3 });
 const getResponseBody = () => getConsole().getByLabel('Response', { exact: true });
 const setApiResponse = (status: number, type: string, body: string) =>
-  recorder.answerWith((req, res) => {
+  recorder.respondWith((req, res) => {
     req.resume();
     res.writeHead(status, { 'content-type': type, 'x-own': 'yes' }).end(body);
   });
@@ -68,7 +68,7 @@ test('a call shows status, duration, headers and formatted JSON, and moves the f
   await getConsole()
     .getByText(/^200 OK in \d+ ms$/)
     .waitFor();
-  expect(recorder.arrived.map(({ target }) => target)).toEqual(['/data?x=1&y=a+b']);
+  expect(recorder.requests.map(({ target }) => target)).toEqual(['/data?x=1&y=a+b']);
   expect(await getResponseBody().textContent()).toBe('{\n  "a": {\n    "b": [\n      1\n    ]\n  }\n}');
   await getConsole().locator('summary', { hasText: 'Response headers' }).click();
   expect(await getConsole().getByLabel('Response headers').textContent()).toContain('x-own: yes');
@@ -92,7 +92,7 @@ test('a body is sent as JSON or as a form, with the parameters in the path', asy
   await getConsole().getByRole('radio', { name: 'Form' }).first().check();
   await call('POST /data', { 'or one name=value': 'a=1\nb=ä' });
   await getHeading().filter({ hasText: '201 Created' }).waitFor();
-  const sent = recorder.arrived.map(async ({ method, target, headers, body }) => {
+  const sent = recorder.requests.map(async ({ method, target, headers, body }) => {
     const type = headers.find(([name]) => name === 'content-type')?.[1];
     return [`${method} ${target}`, type, (await body).text];
   });
@@ -109,7 +109,7 @@ test('invalid input is reported at once: nothing is sent, and the input stays', 
   await call('PUT /data/:id/:part', { id: '..', part: 'x' });
   await getConsole().getByRole('alert').getByText('Enter a value for this path parameter').waitFor();
   expect(await page.evaluate('document.activeElement.name')).toBe('path.id');
-  expect(recorder.arrived).toEqual([]);
+  expect(recorder.requests).toEqual([]);
   await expectAccessible(page);
 });
 
@@ -130,7 +130,7 @@ test.each([
 
 test('the console explains that the API cannot be reached', async () => {
   visitor.expectStatus(502);
-  recorder.answerWith((req) => req.socket.destroy());
+  recorder.respondWith((req) => req.socket.destroy());
   await call('GET /data');
   await getConsole().getByText("The API can't be reached right now").waitFor();
 });
@@ -184,14 +184,14 @@ test('the console offers neither WebSocket routes nor HEAD', async () => {
 
 test('without JavaScript the forms lead to the response of the API', async () => {
   const plain = await visit(world, { javaScriptEnabled: false });
-  const tab = await plain.tab();
+  const tab = await plain.openTab();
   await signIn(tab);
   await call('GET /data', { Query: 'x=1' }, tab);
   await tab.waitForURL('/api/data?x=1');
   await tab.goBack({ waitUntil: 'commit' });
   await call('POST /data', { 'or one name=value': '{"title":"Paint"}' }, tab);
   await tab.getByText('{"recorded":true}').waitFor();
-  expect(await recorder.arrived.at(-1)?.body).toMatchObject({ text: '{"title":"Paint"}' });
+  expect(await recorder.requests.at(-1)?.body).toMatchObject({ text: '{"title":"Paint"}' });
   await tab.goBack({ waitUntil: 'commit' });
 });
 
@@ -210,8 +210,8 @@ test('without JavaScript invalid input leads to a page that shows the form with 
   await page.getByRole('textbox', { name: 'id' }).fill('a');
   await page.getByRole('button', { name: 'Send PUT /data/:id/:part' }).click();
   await page.getByText('{"recorded":true}').waitFor();
-  expect(recorder.arrived.map(({ method, target }) => `${method} ${target}`)).toEqual([
+  expect(recorder.requests.map(({ method, target }) => `${method} ${target}`)).toEqual([
     'PUT /data/a/c%20%22d%22',
   ]);
-  expect(await recorder.arrived[0]?.body).toMatchObject({ text: 'a=%3Cb%3E' });
+  expect(await recorder.requests[0]?.body).toMatchObject({ text: 'a=%3Cb%3E' });
 });

@@ -17,7 +17,7 @@ async function go(page: Page, direction: 'goBack' | 'goForward'): Promise<void> 
 
 test('Back, Forward and Reload work on every page of the sign-in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/');
+  const page = await alice.openTab('/');
   const signInLink = page.getByRole('link', { name: 'Sign in' });
   const providerLink = page.getByRole('link', { name: /Sign in with/ });
   await page.reload();
@@ -44,7 +44,7 @@ test('Back, Forward and Reload work on every page of the sign-in', async () => {
 
 test('after signing in, Back passes expired pages of the provider and shows the home page signed in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/');
+  const page = await alice.openTab('/');
   await signIn(page);
   alice.expectStatus(400); // the provider's own pages have expired
   for (let steps = 0; steps < 5 && page.url() !== `${world.origin}/`; steps += 1) await go(page, 'goBack');
@@ -54,7 +54,7 @@ test('after signing in, Back passes expired pages of the provider and shows the 
 
 test('opening the callback URL again, as a restored tab does, leads to the page the login was for', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   const callback = page.waitForRequest((request) => request.url().includes('/auth/callback'));
   await signIn(page);
   await page.goto((await callback).url());
@@ -64,7 +64,7 @@ test('opening the callback URL again, as a restored tab does, leads to the page 
 
 test('reloading the page after a refresh does not refresh again', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await page.getByRole('button', { name: 'Renew access' }).click();
   await page.getByRole('status').waitFor();
@@ -77,7 +77,7 @@ test('reloading the page after a refresh does not refresh again', async () => {
 
 test('after signing out, Back shows no page of the user who was signed in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/');
+  const page = await alice.openTab('/');
   await signIn(page);
   await page.goto('/');
   await page.getByRole('link', { name: 'Continue as Alice Liddell' }).click();

@@ -17,7 +17,7 @@ describe('while the provider is unavailable', () => {
   test('since startup, sign-in shows an error page, and a reload of it works once the provider is back', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
-    const page = await alice.tab('/login');
+    const page = await alice.openTab('/login');
     await page.getByRole('link', { name: /Sign in with/ }).click();
     await page.getByRole('heading', { name: 'No response from' }).waitFor();
     isUnreachable = false;
@@ -28,8 +28,8 @@ describe('while the provider is unavailable', () => {
   test('at the last step of a login, a reload finishes the login once the provider is back', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
-    const page = await alice.tab('/auth/login?return_to=/?deep');
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+    const page = await alice.openTab('/auth/login?return_to=/?deep');
+    world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
     await signInAtProvider(page);
     await page.getByRole('button', { name: 'Allow' }).click();
     await page.getByRole('heading', { name: 'No response from' }).waitFor();
@@ -43,7 +43,7 @@ test('while the session store is unavailable, the home page is served and the us
   const world = await createPagesWorld();
   try {
     const alice = await visit(world);
-    const page = await alice.tab();
+    const page = await alice.openTab();
     await signIn(page);
     world.setStoreUnavailable(true);
     alice.expectStatus(503);

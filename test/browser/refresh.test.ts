@@ -19,7 +19,7 @@ const refreshCount = () => world.grants.filter((each) => each === 'refresh_token
 test('ten tabs of one user refresh an expired access token once, and each call to the API succeeds', async () => {
   const alice = await visit(world);
   const tabs: Page[] = [];
-  for (let tab = 0; tab < 10; tab += 1) tabs.push(await alice.tab());
+  for (let tab = 0; tab < 10; tab += 1) tabs.push(await alice.openTab());
   await signIn(tabs[0]!);
   world.clock.advance(accessTokenSeconds);
   const before = refreshCount();

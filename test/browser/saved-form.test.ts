@@ -27,11 +27,11 @@ const submitForm = (page: Page) =>
     document.body.append(form);
     form.submit();
   `);
-const sentToApi = () => recorder.arrived.filter(({ method }) => method === 'POST');
+const sentToApi = () => recorder.requests.filter(({ method }) => method === 'POST');
 
 test('a user whose session expired while typing signs in, sees the saved form and submits it once', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   world.clock.advance(604_800);
   alice.expectStatus(401, 404);
@@ -60,9 +60,9 @@ test('a user whose session expired while typing signs in, sees the saved form an
 });
 
 test('a different user who signs in sees no saved form, and nothing is sent on their behalf', async () => {
-  recorder.arrived.length = 0;
+  recorder.requests.length = 0;
   const shared = await visit(world);
-  const page = await shared.tab();
+  const page = await shared.openTab();
   await signIn(page);
   world.clock.advance(604_800);
   shared.expectStatus(401, 404);

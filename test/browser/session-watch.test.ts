@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { expectAccessible } from '../support/accessibility.ts';
 import { visit } from '../support/chromium.ts';
-import { failing } from '../support/fail-at-step.ts';
+import { failAtStep } from '../support/fail-at-step.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { signIn, signInAtProvider, waitForProfile } from './support/sign-in.ts';
 
@@ -10,7 +10,7 @@ let world: World;
 beforeAll(async () => {
   world = await createWorld({
     env: { OAUTH2_SCOPES: 'openid profile read:profile read:data' },
-    wrap: ({ tokenStore }) => ({ tokenStore: failing(tokenStore, step) }),
+    wrap: ({ tokenStore }) => ({ tokenStore: failAtStep(tokenStore, step) }),
   });
 });
 afterEach(() => {
@@ -35,9 +35,9 @@ async function signOut(page: Page): Promise<void> {
 
 test('signing out in one tab shows a notice in the others, with a link that leads back to the same page', async () => {
   const alice = await visit(world);
-  const one = await alice.tab();
+  const one = await alice.openTab();
   await signIn(one);
-  const other = await alice.tab('/profile?here=1');
+  const other = await alice.openTab('/profile?here=1');
   await other.getByLabel('Query').first().fill('typed=1');
   await signOut(one);
   await signedOutNotice(other).waitFor();
@@ -52,7 +52,7 @@ test('signing out in one tab shows a notice in the others, with a link that lead
 
 test('the page notices that its session has ended when the user comes back to the window', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await alice.context.clearCookies({ name: 'latchkey' });
   await focusWindow(page);
@@ -61,9 +61,9 @@ test('the page notices that its session has ended when the user comes back to th
 
 test('the next call notices that the session has ended, and the other tabs show it too', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
-  const other = await alice.tab('/profile');
+  const other = await alice.openTab('/profile');
   await alice.context.clearCookies({ name: 'latchkey' });
   alice.expectStatus(401);
   await page.getByRole('button', { name: 'Renew access' }).click();
@@ -73,19 +73,19 @@ test('the next call notices that the session has ended, and the other tabs show 
 
 test('signing in again in another tab removes the notice', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await alice.context.clearCookies({ name: 'latchkey' });
   await focusWindow(page);
   await signedOutNotice(page).waitFor();
-  const other = await alice.tab('/auth/login');
+  const other = await alice.openTab('/auth/login');
   await waitForProfile(other);
   await signedOutNotice(page).waitFor({ state: 'hidden' });
 });
 
 test('the page shows no notice while the state of the session is unknown', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   step.name = 'get';
   alice.expectStatus(503);
@@ -101,9 +101,9 @@ test('the page shows no notice while the state of the session is unknown', async
 
 test('a tab of the previous user can only be reloaded after a different user has signed in', async () => {
   const visitor = await visit(world);
-  const page = await visitor.tab();
+  const page = await visitor.openTab();
   await signIn(page);
-  const other = await visitor.tab(`${world.provider.issuer}/session/end`);
+  const other = await visitor.openTab(`${world.provider.issuer}/session/end`);
   await other.getByRole('button').first().click();
   await other.goto('/auth/login');
   await signInAtProvider(other, 'bob');
@@ -119,10 +119,10 @@ test('a tab of the previous user can only be reloaded after a different user has
 
 test('after signing out in another tab, Back shows no page of the user who was signed in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await page.goto('/');
-  const other = await alice.tab('/profile');
+  const other = await alice.openTab('/profile');
   await signOut(other);
   await page.goBack({ waitUntil: 'commit' });
   await page.waitForURL(/\/login/);
@@ -144,7 +144,7 @@ const performTwice = (page: Page, type: string, action: string) =>
 
 test('the second click of a double click starts no second login and submits no form again', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/login');
+  const page = await alice.openTab('/login');
   const clickLink = 'document.querySelector(\'main a[href*="/auth/login"]\').click()';
   expect(await performTwice(page, 'click', clickLink)).toEqual([false, true]);
   await page.reload();

@@ -22,7 +22,7 @@ describe.each([
 
   test('a user signs in, sees their profile, renews access, calls the API and signs out', async () => {
     const alice = await visit(world, browser);
-    const page = await alice.tab('/');
+    const page = await alice.openTab('/');
     await page.getByRole('link', { name: 'Sign in' }).click();
     await page.getByRole('link', { name: /Sign in with/ }).click();
     await signInAtProvider(page);
@@ -63,7 +63,7 @@ describe('a script on the page', () => {
 
   test('calls the API without ever seeing a token, and gets a sign-in URL after the session has ended', async () => {
     const alice = await visit(world);
-    const page = await alice.tab('/auth/login?return_to=/');
+    const page = await alice.openTab('/auth/login?return_to=/');
     await signInAtProvider(page);
     await page.getByRole('button', { name: 'Allow' }).click();
     await page.waitForURL(`${world.origin}/`);

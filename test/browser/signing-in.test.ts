@@ -15,7 +15,7 @@ async function allow(page: Page): Promise<void> {
 
 test('a user who denies consent sees an explanation, is not signed in, and can try again', async () => {
   const bob = await visit(world);
-  const page = await bob.tab('/auth/login');
+  const page = await bob.openTab('/auth/login');
   await signInAtProvider(page, 'bob');
   bob.expectStatus(403);
   await page.getByRole('button', { name: 'Deny' }).click();
@@ -30,7 +30,7 @@ test('a user who denies consent sees an explanation, is not signed in, and can t
 
 test('a user who cancels at the provider returns to an explanation, not signed in', async () => {
   const bob = await visit(world);
-  const page = await bob.tab('/auth/login');
+  const page = await bob.openTab('/auth/login');
   bob.expectStatus(403);
   await page.getByRole('button', { name: 'Cancel' }).click();
   await page.getByText("access wasn't granted").waitFor();
@@ -38,7 +38,7 @@ test('a user who cancels at the provider returns to an explanation, not signed i
 
 test('a link to a page that requires sign-in leads to that page, with its query, after signing in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/profile?show=access&of=me%26you');
+  const page = await alice.openTab('/profile?show=access&of=me%26you');
   await page.getByRole('link', { name: /Sign in with/ }).click();
   await signInAtProvider(page);
   await allow(page);
@@ -48,7 +48,7 @@ test('a link to a page that requires sign-in leads to that page, with its query,
 
 test('a missing permission is requested when it is needed, without the ones already granted', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
@@ -65,7 +65,7 @@ test('a missing permission is requested when it is needed, without the ones alre
 
 test('double clicks on sign-in, consent and refresh leave the user signed in', async () => {
   const alice = await visit(world);
-  const page = await alice.tab('/login');
+  const page = await alice.openTab('/login');
   await page.getByRole('link', { name: /Sign in with/ }).dblclick();
   await signInAtProvider(page);
   await page.getByRole('button', { name: 'Allow' }).dblclick();
@@ -77,8 +77,8 @@ test('double clicks on sign-in, consent and refresh leave the user signed in', a
 
 test('two tabs sign in in reverse order, and each ends at its own page', async () => {
   const alice = await visit(world);
-  const first = await alice.tab('/auth/login?return_to=/?tab=first');
-  const second = await alice.tab('/auth/login?return_to=/?tab=second');
+  const first = await alice.openTab('/auth/login?return_to=/?tab=first');
+  const second = await alice.openTab('/auth/login?return_to=/?tab=second');
   await signInAtProvider(second);
   await allow(second);
   await second.waitForURL(`${world.origin}/?tab=second`);
@@ -108,7 +108,7 @@ test('twenty tabs open their callbacks at once, in reverse order, and each ends 
   const tabs: Page[] = [];
   const callbacks: string[] = [];
   for (let tab = 0; tab < 20; tab += 1) {
-    const page = await alice.tab();
+    const page = await alice.openTab();
     const { callback } = await stopAtCallback(page);
     const login = page.goto(`/auth/login?return_to=/?tab=${tab}`);
     if (tab === 0) {

@@ -12,7 +12,7 @@ afterEach(() => world.apiFaults.set(undefined));
 
 test('a user who declines a permission sees an explanation, no redirect loop, and can still grant it', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
@@ -33,11 +33,11 @@ test('a user who declines a permission sees an explanation, no redirect loop, an
 
 test('an API that requires a recent sign-in gets one, and the user returns to the same page', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   const challenge = 'Bearer error="insufficient_user_authentication", max_age="0"';
   const answer = { status: 401, headers: { 'www-authenticate': challenge } };
-  world.apiFaults.set({ path: /profile/, answer });
+  world.apiFaults.set({ path: /profile/, response: answer });
   alice.expectStatus(401);
   await page.goto('/?from=here');
   const { login_url } = await page.evaluate<{ login_url: string }>(

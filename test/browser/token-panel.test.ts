@@ -23,7 +23,7 @@ const getIssuedAt = (page: Page) => getPanel(page).locator('time[data-issued]').
 
 test('the lifetime bar counts down to zero and resets when another tab causes a refresh', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   const first = await getIssuedAt(page);
   const full = await getBarValue(page);
@@ -35,7 +35,7 @@ test('the lifetime bar counts down to zero and resets when another tab causes a 
   expect(await getBarValue(page)).toBe(0);
   const before = refreshCount();
 
-  const other = await alice.tab('/');
+  const other = await alice.openTab('/');
   await other.evaluate("fetch('/api/profile').then((response) => response.status)");
   await page.bringToFront();
   await getPanel(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
@@ -46,7 +46,7 @@ test('the lifetime bar counts down to zero and resets when another tab causes a 
 
 test('the countdown is right although the clock of the browser is a day slow', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await page.addInitScript('{ const now = Date.now; Date.now = () => now() - 86_400_000; }');
   await signIn(page);
   await getPanel(page)
@@ -61,7 +61,7 @@ test('the countdown is right although the clock of the browser is a day slow', a
 
 test('the button refreshes the token without a reload and keeps the focus', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   await page.evaluate("document.body.dataset.stays = 'yes'");
   const before = refreshCount();
@@ -75,18 +75,18 @@ test('the button refreshes the token without a reload and keeps the focus', asyn
 
 test('a refresh in one tab is shown in the other', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
-  const other = await alice.tab('/profile');
+  const other = await alice.openTab('/profile');
   await page.getByRole('button', { name: 'Renew access' }).click();
   await getPanel(other).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
 });
 
 test('the panel explains a failed refresh while the provider is unavailable', async () => {
   const alice = await visit(world);
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
-  world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+  world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
   alice.expectStatus(503);
   await page.getByRole('button', { name: 'Renew access' }).click();
   await getPanel(page).getByRole('status').filter({ hasText: "You're still signed in" }).waitFor();
@@ -94,7 +94,7 @@ test('the panel explains a failed refresh while the provider is unavailable', as
 
 test('without JavaScript the button leads to a page that confirms the refresh', async () => {
   const alice = await visit(world, { javaScriptEnabled: false });
-  const page = await alice.tab();
+  const page = await alice.openTab();
   await signIn(page);
   expect(await getBarValue(page)).toBeGreaterThan(0);
   await page.getByRole('button', { name: 'Renew access' }).click();
@@ -103,7 +103,7 @@ test('without JavaScript the button leads to a page that confirms the refresh', 
 
 test('a scope that was not granted is marked and can be granted from the panel', async () => {
   const bob = await visit(world);
-  const page = await bob.tab();
+  const page = await bob.openTab();
   await page.goto('/auth/login');
   await signInAtProvider(page, 'bob');
   const offered = page.getByRole('listitem').filter({ hasText: 'read:data' });

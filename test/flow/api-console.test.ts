@@ -1,6 +1,6 @@
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import type { Browser, Page } from '../support/browser.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
 const week = 604_800;
@@ -16,7 +16,7 @@ beforeAll(async () => {
     env: {
       OAUTH2_API_BASE_URL: recorder.url,
       OAUTH2_SCOPES: 'openid profile read:data',
-      API_ROUTES_FILE: routesFile([
+      API_ROUTES_FILE: writeRoutesFile([
         { path: '/data', target: '/v1/data', methods: { GET: read, POST: {}, PUT: write, OPTIONS: {} } },
         { path: '/things/:id', target: '/v1/things/:id', methods: { GET: {}, DELETE: {} } },
         { path: '/files/*rest', target: '/v1/files/*rest', methods: { GET: {}, POST: {} } },
@@ -38,8 +38,8 @@ afterAll(async () => {
   await recorder.close();
 });
 beforeEach(() => {
-  recorder.arrived.length = 0;
-  recorder.answerWith(undefined);
+  recorder.requests.length = 0;
+  recorder.respondWith(undefined);
 });
 
 /** Submits the form of the console on the profile page, as a browser without JavaScript does. */
@@ -58,9 +58,9 @@ const submitConsole = (
     },
     body: new URLSearchParams(fields).toString(),
   });
-const apiRequests = () => recorder.arrived.map(({ method, target }) => `${method} ${target}`);
+const apiRequests = () => recorder.requests.map(({ method, target }) => `${method} ${target}`);
 const bodyAtApi = async () => {
-  const [{ headers, body } = { headers: [], body: undefined }] = recorder.arrived;
+  const [{ headers, body } = { headers: [], body: undefined }] = recorder.requests;
   const type = headers.find(([name]) => name === 'content-type')?.[1];
   return { type, text: (await body)?.text };
 };

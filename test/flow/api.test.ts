@@ -17,7 +17,7 @@ describe('requests to /api', () => {
     'an API response with status %i is passed through unchanged',
     async (status) => {
       const headers = { 'content-type': 'application/problem+json', 'x-api-says': 'hello' };
-      world.apiFaults.set({ answer: { status, headers, body: '{"title":"its own format"}' } });
+      world.apiFaults.set({ response: { status, headers, body: '{"title":"its own format"}' } });
       const response = await browser.fetch('/api/profile');
       expect(response.status).toBe(status);
       expect(response.text).toBe('{"title":"its own format"}');
@@ -28,7 +28,7 @@ describe('requests to /api', () => {
   );
 
   test('a connection that the API resets yields 502 upstream_unreachable and keeps the session', async () => {
-    world.apiFaults.set({ answer: 'reset' });
+    world.apiFaults.set({ response: 'reset' });
     const response = await browser.fetch('/api/profile');
     expect(response.status).toBe(502);
     expect(response.json()).toEqual({
@@ -43,8 +43,8 @@ describe('requests to /api', () => {
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
-  test('a user who opens the URL of a failing API sees an error page', async () => {
-    world.apiFaults.set({ answer: 'reset' });
+  test('a user who opens the URL of a failAtStep API sees an error page', async () => {
+    world.apiFaults.set({ response: 'reset' });
     const page = await browser.go('/api/profile');
     expect(page.status).toBe(502);
     expect(page.headers['content-type']).toContain('text/html');
@@ -80,14 +80,14 @@ describe('requests to /api', () => {
   });
 
   test('a body over 10 MiB gets 413 before any of it reaches the API', async () => {
-    const before = world.apiFaults.seen.length;
+    const before = world.apiFaults.requests.length;
     const response = await browser.fetch('/api/data', {
       method: 'POST',
       body: 'x'.repeat(10 * 1024 * 1024 + 1),
     });
     expect(response.status).toBe(413);
     expect(response.json()).toMatchObject({ error: 'payload_too_large' });
-    expect(world.apiFaults.seen).toHaveLength(before);
+    expect(world.apiFaults.requests).toHaveLength(before);
   });
 });
 

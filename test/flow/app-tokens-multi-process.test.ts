@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type AppTokenWorld, createAppTokenWorld } from '../support/app-tokens.ts';
 import { buildApp, root } from '../support/build.ts';
-import { openPort } from '../support/latchkey.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { listenOnFreePort } from '../support/latchkey.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 
 let buildDir: string;
 let world: AppTokenWorld;
@@ -65,18 +65,18 @@ async function callInWorker(
 
 test('500 parallel calls in 4 processes with an empty cache send one request to a slow provider', async () => {
   await Promise.all([1, 2, 3, 4].map(() => startWorker()));
-  world.begin();
+  world.reset();
   world.faults.set({ delayMs: 200 });
   const results = await Promise.all(workers.map((each) => callInWorker(each, 125, ['read:data'])));
   expect(results.flat()).toHaveLength(500);
   expect(new Set(results.flat()).size).toBe(1);
-  expect(world.asked()).toBe(1);
+  expect(world.tokenRequestCount()).toBe(1);
 
   const lateWorker = await startWorker();
   const cached = await Promise.all(workers.map((each) => callInWorker(each, 125, ['read:data'])));
   expect(await callInWorker(lateWorker, 1, ['read:data'])).toEqual([results[0]![0]]);
   expect(new Set([...results.flat(), ...cached.flat()]).size).toBe(1);
-  expect(world.asked()).toBe(1);
+  expect(world.tokenRequestCount()).toBe(1);
 }, 60_000);
 
 test('500 parallel API calls through 4 instances request one token, and every call carries it', async () => {
@@ -87,12 +87,12 @@ test('500 parallel API calls through 4 instances request one token, and every ca
   }).listen(0, '127.0.0.1');
   await once(api, 'listening');
   const target = `http://127.0.0.1:${(api.address() as AddressInfo).port}/things`;
-  const routes = routesFile([
+  const routes = writeRoutesFile([
     { path: '/things', target, token: 'app', methods: { GET: { allOf: ['write:data'] } } },
   ]);
   const origins = await Promise.all(
     [1, 2, 3, 4].map(async () => {
-      const { server, origin } = await openPort();
+      const { server, origin } = await listenOnFreePort();
       await new Promise((closed) => server.close(closed));
       const { port } = new URL(origin);
       const env = { ...environment(world.provider.issuer), PORT: port, API_ROUTES_FILE: routes };
@@ -106,19 +106,19 @@ test('500 parallel API calls through 4 instances request one token, and every ca
       return origin;
     }),
   );
-  world.begin();
+  world.reset();
   world.faults.set({ delayMs: 200 });
   const calls = origins.flatMap((origin) => Array.from({ length: 125 }, () => fetch(`${origin}/api/things`)));
   const statuses = (await Promise.all(calls)).map(({ status }) => status);
   expect(statuses).toEqual(Array(500).fill(200));
   expect([authorizations.length, new Set(authorizations).size]).toEqual([500, 1]);
-  expect(world.asked()).toBe(1);
+  expect(world.tokenRequestCount()).toBe(1);
   api.closeAllConnections();
   api.close();
 }, 60_000);
 
 test('a provider that refuses connections yields temporarily_unavailable for every caller and one log line', async () => {
-  const { server, origin } = await openPort();
+  const { server, origin } = await listenOnFreePort();
   await new Promise((closed) => server.close(closed));
   const unreachable = await Promise.all([startWorker(origin), startWorker(origin)]);
   let log = '';

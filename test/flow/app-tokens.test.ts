@@ -9,20 +9,20 @@ import {
   createAppTokenWorld,
   type Instance,
 } from '../support/app-tokens.ts';
-import { createGate } from '../support/latch.ts';
+import { createLatch } from '../support/latch.ts';
 
 let world: AppTokenWorld;
 beforeAll(async () => {
   world = await createAppTokenWorld();
 });
 afterAll(() => world.close());
-beforeEach(() => world.begin());
+beforeEach(() => world.reset());
 
 const read = ['read:data'];
 const setTokenResponse = (status: number, body: unknown = '', headers: Record<string, string> = {}) =>
   world.faults.set({
     path: /^\/token$/,
-    answer: {
+    response: {
       status,
       headers: { 'content-type': 'application/json', ...headers },
       body: typeof body === 'string' ? body : JSON.stringify(body),
@@ -39,15 +39,15 @@ const rejectionOf = (promise: Promise<unknown>) =>
   );
 
 describe.each([
-  ['memory', () => world.memoryStore()],
-  ['Redis', () => world.redisStore()],
+  ['memory', () => world.createMemoryStore()],
+  ['Redis', () => world.createRedisStore()],
 ])('two instances that share app tokens in %s', (_name, createStore) => {
   let store: AppTokenStore;
   let one: Instance;
   let two: Instance;
   beforeEach(() => {
     store = createStore();
-    [one, two] = [world.instance({ store }), world.instance({ store })];
+    [one, two] = [world.createInstance({ store }), world.createInstance({ store })];
   });
   afterEach(() => Promise.all([one.tokens.drain(), two.tokens.drain()]));
   /** The manager of either instance, in turn. */
@@ -62,12 +62,17 @@ describe.each([
     expect(
       countDistinct([...tokens, ...(await inParallel(10, (index) => alternate(index).current(read)))]),
     ).toBe(1);
-    expect(world.asked()).toBe(1);
-    expect([...one.logged.warn, ...one.logged.error, ...two.logged.warn, ...two.logged.error]).toEqual([]);
+    expect(world.tokenRequestCount()).toBe(1);
+    expect([
+      ...one.logLines.warn,
+      ...one.logLines.error,
+      ...two.logLines.warn,
+      ...two.logLines.error,
+    ]).toEqual([]);
   });
 
   test('each set of scopes has its own token, in any order, and no scope means the configured scopes', async () => {
-    const configured = world.instance({ store, scopes: ['write:data', 'read:data'] });
+    const configured = world.createInstance({ store, scopes: ['write:data', 'read:data'] });
     const both = await one.tokens.current(['read:data', 'write:data', 'read:data']);
     const same = await two.tokens.current(['write:data', 'read:data']);
     const byDefault = await configured.tokens.current([]);
@@ -75,7 +80,7 @@ describe.each([
     expect(countDistinct([both, same, byDefault])).toBe(1);
     expect(single.scope).toEqual(read);
     expect(both.scope).toEqual(read.concat('write:data'));
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
     expect((await one.tokens.current([])).scope).toEqual([]);
   });
 
@@ -83,7 +88,7 @@ describe.each([
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
     world.advance(accessTokenSeconds * 0.91);
-    const { opened: hold, open } = createGate();
+    const { opened: hold, open } = createLatch();
     world.faults.set({ hold });
     const meanwhile = await inParallel(50, (index) => alternate(index).current(read));
     expect(countDistinct([old, ...meanwhile])).toBe(1);
@@ -92,14 +97,14 @@ describe.each([
     const after = await inParallel(50, (index) => alternate(index).current(read));
     expect(countDistinct(after)).toBe(1);
     expect(countDistinct([old, ...after])).toBe(2);
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
   });
 
   test('instances do not all refresh at the same moment', async () => {
-    const instances = Array.from({ length: 20 }, () => world.instance({ store }));
+    const instances = Array.from({ length: 20 }, () => world.createInstance({ store }));
     for (const each of instances) await each.tokens.current(read);
     world.advance(accessTokenSeconds * 0.85); // within the refresh window, half of which is jitter
-    const { opened: hold, open } = createGate();
+    const { opened: hold, open } = createLatch();
     world.faults.set({ hold });
     let refreshing = 0;
     for (const each of instances) {
@@ -115,7 +120,7 @@ describe.each([
     expect(refreshing).toBeLessThan(20);
     open();
     await Promise.all(instances.map((each) => each.tokens.drain()));
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
   });
 
   test('a failed early refresh affects no caller and is retried after its pause', async () => {
@@ -129,30 +134,30 @@ describe.each([
       );
       await Promise.all([one.tokens.drain(), two.tokens.drain()]);
     }
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
     world.faults.set(undefined);
     world.advance(3.001);
     await one.tokens.current(read);
     await one.tokens.drain();
     expect(countDistinct([old, await one.tokens.current(read)])).toBe(2);
-    expect(world.asked()).toBe(3);
+    expect(world.tokenRequestCount()).toBe(3);
   });
 
-  test('a failing provider gets one request for all callers until the pause is over', async () => {
+  test('a failAtStep provider gets one request for all callers until the pause is over', async () => {
     setTokenResponse(500);
     const rejections = await inParallel(500, (index) => rejectionOf(alternate(index).current(read)));
     for (const each of rejections)
       expect(each).toMatchObject({ code: 'temporarily_unavailable', status: 503, retryAfterSeconds: 3 });
-    expect(world.asked()).toBe(1);
-    expect([...one.logged.warn, ...two.logged.warn]).toHaveLength(1);
+    expect(world.tokenRequestCount()).toBe(1);
+    expect([...one.logLines.warn, ...two.logLines.warn]).toHaveLength(1);
     world.advance(2.9);
     expect(await rejectionOf(two.tokens.current(read))).toMatchObject({ retryAfterSeconds: 1 });
     world.faults.set(undefined);
     expect(await rejectionOf(one.tokens.current(read))).toMatchObject({ code: 'temporarily_unavailable' });
-    expect(world.asked()).toBe(1);
+    expect(world.tokenRequestCount()).toBe(1);
     world.advance(0.2);
     expect(countDistinct(await inParallel(10, (index) => alternate(index).current(read)))).toBe(1);
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
   });
 
   test('Retry-After of the provider applies to all callers', async () => {
@@ -163,10 +168,10 @@ describe.each([
     const rejections = await inParallel(20, (index) => rejectionOf(alternate(index).current(read)));
     for (const each of rejections)
       expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 1 });
-    expect(world.asked()).toBe(1);
+    expect(world.tokenRequestCount()).toBe(1);
     world.advance(1.001);
     await inParallel(20, (index) => alternate(index).current(read));
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
   });
 
   test('all instances drop a token that the API rejects, and replace it once for all callers', async () => {
@@ -177,9 +182,11 @@ describe.each([
     const lateReplacement = await two.tokens.replaceRefused(read, old);
     expect(countDistinct([...replacements, ...afterwards, lateReplacement])).toBe(1);
     expect(countDistinct([old, ...replacements])).toBe(2);
-    expect(world.asked()).toBe(2);
-    expect(countDistinct([await world.instance({ store }).tokens.current(read), ...replacements])).toBe(1);
-    const newInstance = world.instance({ store });
+    expect(world.tokenRequestCount()).toBe(2);
+    expect(countDistinct([await world.createInstance({ store }).tokens.current(read), ...replacements])).toBe(
+      1,
+    );
+    const newInstance = world.createInstance({ store });
     expect(
       countDistinct([replacements[0]!, await newInstance.tokens.replaceRefused(read, replacements[0]!)]),
     ).toBe(2);
@@ -188,14 +195,14 @@ describe.each([
   test('a token that the API rejects during its early refresh is not used again', async () => {
     const old = await one.tokens.current(read);
     world.advance(accessTokenSeconds * 0.91);
-    const { opened: hold, open } = createGate();
-    world.faults.set({ hold, answer: { status: 500 } });
+    const { opened: hold, open } = createLatch();
+    world.faults.set({ hold, response: { status: 500 } });
     await one.tokens.current(read);
     const rejection = rejectionOf(one.tokens.replaceRefused(read, old));
     open();
     expect(await rejection).toMatchObject({ code: 'temporarily_unavailable' });
     expect(await rejectionOf(one.tokens.current(read))).toMatchObject({ code: 'temporarily_unavailable' });
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
   });
 
   test('a rejected token is never handed out, even without a replacement', async () => {
@@ -206,10 +213,10 @@ describe.each([
       rejectionOf(alternate(index).replaceRefused(read, old)),
     ))
       expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 5 });
-    expect(await rejectionOf(world.instance({ store }).tokens.current(read))).toMatchObject({
+    expect(await rejectionOf(world.createInstance({ store }).tokens.current(read))).toMatchObject({
       code: 'temporarily_unavailable',
     });
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
     world.faults.set(undefined);
     world.advance(5.001);
     expect(countDistinct([old, ...(await inParallel(10, (index) => alternate(index).current(read)))])).toBe(
@@ -221,7 +228,7 @@ describe.each([
     let tokens = await one.tokens.replaceRefused(read, await one.tokens.current(read));
     expect(countDistinct([tokens, await two.tokens.current(read)])).toBe(1);
     for (let index = 0; index < 20; index += 1) tokens = await alternate(index).replaceRefused(read, tokens);
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
     world.advance(1.001);
     expect(countDistinct([tokens, await one.tokens.replaceRefused(read, tokens)])).toBe(2);
   });
@@ -232,19 +239,19 @@ describe.each([
     world.advance(20 * 86_400);
     expect(await two.tokens.current(read)).toMatchObject({ accessToken: 'endless', scope: read });
     expect(await one.tokens.current(read)).toMatchObject({ accessToken: 'endless' });
-    expect(world.asked()).toBe(1);
+    expect(world.tokenRequestCount()).toBe(1);
     world.faults.set(undefined);
     expect(countDistinct([endless, await two.tokens.replaceRefused(read, endless)])).toBe(2);
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
   });
 
   test('a token with expires_in 0 is used only by the callers that waited for it', async () => {
     setTokenResponse(200, { access_token: 'momentary', token_type: 'Bearer', expires_in: 0 });
     const tokens = await inParallel(10, () => one.tokens.current(read));
     expect(countDistinct(tokens)).toBe(1);
-    expect(world.asked()).toBe(1);
+    expect(world.tokenRequestCount()).toBe(1);
     await one.tokens.current(read);
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
   });
 
   test.each<[string, () => void, object, RegExp]>([
@@ -285,11 +292,11 @@ describe.each([
       fail();
       for (const each of await inParallel(50, (index) => rejectionOf(alternate(index).current(read))))
         expect(each).toMatchObject(error);
-      expect(world.asked()).toBe(1);
-      const lines = [...one.logged.error, ...two.logged.error];
+      expect(world.tokenRequestCount()).toBe(1);
+      const lines = [...one.logLines.error, ...two.logLines.error];
       expect(lines).toHaveLength(1);
       expect(lines[0]).toMatch(line);
-      expect([...one.logged.warn, ...two.logged.warn]).toEqual([]);
+      expect([...one.logLines.warn, ...two.logLines.warn]).toEqual([]);
     },
   );
 
@@ -299,7 +306,7 @@ describe.each([
     ['503 without Retry-After (retried twice at once)', () => setTokenResponse(503), 1, 3],
     ['500', () => setTokenResponse(500, { error: 'server_error' }), 3, 1],
     ['502 with an HTML page', () => setTokenResponse(502, '<h1>?</h1>'), 3, 1],
-    ['a connection reset', () => world.faults.set({ answer: 'reset' }), 3, 1],
+    ['a connection reset', () => world.faults.set({ response: 'reset' }), 3, 1],
     ['a response without a token', () => setTokenResponse(200, { hello: 'world' }), 3, 1],
   ])(
     '%s is transient: every caller gets 503 with Retry-After, and the log has one warning',
@@ -307,9 +314,9 @@ describe.each([
       fail();
       for (const each of await inParallel(50, (index) => rejectionOf(alternate(index).current(read))))
         expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: seconds });
-      expect(world.asked()).toBe(requests);
-      expect([...one.logged.warn, ...two.logged.warn]).toHaveLength(1);
-      expect([...one.logged.error, ...two.logged.error]).toEqual([]);
+      expect(world.tokenRequestCount()).toBe(requests);
+      expect([...one.logLines.warn, ...two.logLines.warn]).toHaveLength(1);
+      expect([...one.logLines.error, ...two.logLines.error]).toEqual([]);
     },
   );
 
@@ -319,7 +326,7 @@ describe.each([
       requests += 1;
       throw new DOMException('x', 'TimeoutError');
     };
-    const { tokens } = world.instance({ store, fetch: timeOut });
+    const { tokens } = world.createInstance({ store, fetch: timeOut });
     for (const each of await inParallel(50, () => rejectionOf(tokens.current(read))))
       expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 3 });
     expect(requests).toBe(1);
@@ -332,7 +339,9 @@ describe('app tokens in Redis', () => {
 
   test('app tokens in Redis are encrypted and expire with the token', async () => {
     const before = await newKeys([]);
-    const { accessToken } = await world.instance({ store: world.redisStore() }).tokens.current(read);
+    const { accessToken } = await world
+      .createInstance({ store: world.createRedisStore() })
+      .tokens.current(read);
     const keys = (await newKeys(before)).filter((each) => !each.endsWith(':lease'));
     expect(keys).toHaveLength(1);
     const raw = (await world.redis.getBuffer(keys[0]!))!;
@@ -344,25 +353,29 @@ describe('app tokens in Redis', () => {
 
   test('an app token cannot be read by another client or under the key of another scope', async () => {
     const before = await newKeys([]);
-    const first = await world.instance({ store: world.redisStore() }).tokens.current(read);
+    const first = await world.createInstance({ store: world.createRedisStore() }).tokens.current(read);
     const [key] = (await newKeys(before)).filter((each) => !each.endsWith(':lease'));
-    const another = world.instance({ store: world.redisStore({ client: 'another client' }) });
+    const another = world.createInstance({ store: world.createRedisStore({ client: 'another client' }) });
     expect(countDistinct([first, await another.tokens.current(read)])).toBe(2);
     await world.redis.del(...(await newKeys([...before, key!]))); // removes the keys of that client
-    const instance = world.instance({ store: world.redisStore() });
+    const instance = world.createInstance({ store: world.createRedisStore() });
     await instance.tokens.current(['write:data']);
     const [other] = (await newKeys([...before, key!])).filter((each) => !each.endsWith(':lease'));
     await world.redis.copy(key!, other!, 'REPLACE');
-    const moved = await world.instance({ store: world.redisStore() }).tokens.current(['write:data']);
+    const moved = await world
+      .createInstance({ store: world.createRedisStore() })
+      .tokens.current(['write:data']);
     expect(moved.scope).toEqual(['write:data']);
   });
 
   test('an instance reads app tokens that were sealed with an older secret, and replaces those it cannot decrypt', async () => {
     const newer = new Secret('a-newer-secret-of-these-tests-0123');
-    const first = await world.instance({ store: world.redisStore() }).tokens.current(read);
-    const rotated = world.instance({ store: world.redisStore({ secrets: [newer, ...world.secrets] }) });
+    const first = await world.createInstance({ store: world.createRedisStore() }).tokens.current(read);
+    const rotated = world.createInstance({
+      store: world.createRedisStore({ secrets: [newer, ...world.secrets] }),
+    });
     expect(countDistinct([first, await rotated.tokens.current(read)])).toBe(1);
-    const foreign = world.instance({ store: world.redisStore({ secrets: [newer] }) });
+    const foreign = world.createInstance({ store: world.createRedisStore({ secrets: [newer] }) });
     expect(countDistinct([first, await foreign.tokens.current(read)])).toBe(2);
   });
 });
@@ -381,25 +394,27 @@ describe('app tokens while Redis is unavailable', () => {
   test('a valid token stays in use, and a missing one is requested once per process', async () => {
     const redis = new Redis(process.env.TEST_REDIS_URL!, { enableOfflineQueue: false, lazyConnect: true });
     await redis.connect();
-    const { tokens, logged } = world.instance({ store: world.redisStore({ redis }) });
+    const { tokens, logLines: logged } = world.createInstance({ store: world.createRedisStore({ redis }) });
     const first = await tokens.current(read);
     redis.disconnect();
     expect(countDistinct([first, ...(await inParallel(20, () => tokens.current(read)))])).toBe(1);
     expect(logged.warn).toEqual([]);
     const second = await inParallel(20, () => tokens.current(['write:data']));
     expect(countDistinct(second)).toBe(1);
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
     expect(logged.warn).toHaveLength(1);
     expect(logged.warn[0]).toContain('app token store unavailable');
     world.advance(accessTokenSeconds * 0.95);
     await tokens.current(read);
     await tokens.drain();
     expect(countDistinct([first, await tokens.current(read)])).toBe(2);
-    expect(world.asked()).toBe(3);
+    expect(world.tokenRequestCount()).toBe(3);
   });
 
   test('a process remembers failed requests, including those of early refreshes', async () => {
-    const { tokens } = world.instance({ store: world.redisStore({ redis: broken('getBuffer') }) });
+    const { tokens } = world.createInstance({
+      store: world.createRedisStore({ redis: broken('getBuffer') }),
+    });
     await tokens.current(['write:data']);
     world.advance(accessTokenSeconds * 0.91);
     setTokenResponse(400);
@@ -407,11 +422,11 @@ describe('app tokens while Redis is unavailable', () => {
       await tokens.current(['write:data']);
       await tokens.drain();
     }
-    expect(world.asked()).toBe(2);
+    expect(world.tokenRequestCount()).toBe(2);
     setTokenResponse(500);
     await inParallel(50, () => rejectionOf(tokens.current(read)));
     await inParallel(50, () => rejectionOf(tokens.current(read)));
-    expect(world.asked()).toBe(3);
+    expect(world.tokenRequestCount()).toBe(3);
   });
 
   test('a token that could not be stored is not requested again by the same process', async () => {
@@ -425,19 +440,21 @@ describe('app tokens while Redis is unavailable', () => {
         return Reflect.get(target, property);
       },
     });
-    const { tokens, logged } = world.instance({ store: world.redisStore({ redis: failingWrites }) });
+    const { tokens, logLines: logged } = world.createInstance({
+      store: world.createRedisStore({ redis: failingWrites }),
+    });
     expect(countDistinct(await inParallel(20, () => tokens.current(read)))).toBe(1);
-    expect(world.asked()).toBe(1);
+    expect(world.tokenRequestCount()).toBe(1);
     expect(logged.warn).toHaveLength(1);
   });
 });
 
 describe('app tokens of a real provider', () => {
   test('an app token has the requested scope and no subject', async () => {
-    const { accessToken } = await world.instance().tokens.current(['read:data', 'write:data']);
+    const { accessToken } = await world.createInstance().tokens.current(['read:data', 'write:data']);
     const { body } = await request(world.provider.introspectionUrl)
       .post('')
-      .auth('the-api', 'only-of-this-test')
+      .auth('the-api', 'only-for-this-test')
       .type('form')
       .send({ token: accessToken });
     expect(body).toMatchObject({
@@ -449,11 +466,11 @@ describe('app tokens of a real provider', () => {
   });
 
   test('invalid credentials fail permanently with an error log line, and a token lacks the scopes that were not granted', async () => {
-    const wrong = world.instance({ clientSecret: 'not-the-secret' });
+    const wrong = world.createInstance({ clientSecret: 'not-the-secret' });
     expect(await rejectionOf(wrong.tokens.current(read))).toMatchObject({ code: 'app_token_refused' });
-    expect(wrong.logged.error).toEqual([expect.stringContaining('OAUTH2_APP_CLIENT_ID')]);
-    expect(wrong.logged.error.join()).not.toContain('not-the-secret');
-    const tokens = await world.instance().tokens.current(['read:data', 'rule:the-world']);
+    expect(wrong.logLines.error).toEqual([expect.stringContaining('OAUTH2_APP_CLIENT_ID')]);
+    expect(wrong.logLines.error.join()).not.toContain('not-the-secret');
+    const tokens = await world.createInstance().tokens.current(['read:data', 'rule:the-world']);
     expect(tokens.scope).toEqual(read);
   });
 });

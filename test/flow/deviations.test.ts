@@ -1,15 +1,15 @@
 import { type DeviationName, deviationNames } from '../../src/config/presets.ts';
 import { Browser } from '../support/browser.ts';
-import { type Answer, type StandIn, startStandIn } from '../support/fake-provider.ts';
+import { type FakeProvider, type FakeResponse, startFakeProvider } from '../support/fake-provider.ts';
 import { startLatchkey } from '../support/latchkey.ts';
-import { forbidding, plain } from '../support/provider-shapes.ts';
+import { forbiddingApi, standardProvider } from '../support/provider-shapes.ts';
 
-let provider: StandIn;
+let provider: FakeProvider;
 let browser: Browser;
 const running: { close(): Promise<void> }[] = [];
 
-async function start(env: Readonly<Record<string, string>> = {}, shape = plain): Promise<void> {
-  provider = await startStandIn(shape);
+async function start(env: Readonly<Record<string, string>> = {}, shape = standardProvider): Promise<void> {
+  provider = await startFakeProvider(shape);
   const latchkey = await startLatchkey({
     ...{ apiUrl: provider.url, ...provider.client },
     env: {
@@ -31,18 +31,21 @@ afterEach(stop);
 const session = async () => (await browser.fetch('/auth/session')).json() as Record<string, unknown>;
 const refresh = () =>
   browser.fetch('/auth/refresh', { method: 'POST', headers: { accept: 'application/json' } });
-const json = (status: number, body: unknown, headers = {}): Answer => ({ status, body, headers });
+const json = (status: number, body: unknown, headers = {}): FakeResponse => ({ status, body, headers });
 
 /** Adds `members` to the body of a response; `undefined` removes one. */
 const withMembers =
   (members: Record<string, unknown>) =>
-  (response: Answer): Answer => ({ ...response, body: { ...(response.body as object), ...members } });
+  (response: FakeResponse): FakeResponse => ({
+    ...response,
+    body: { ...(response.body as object), ...members },
+  });
 
 /** The status of a login or of a later refresh whose token response is changed by `change`, and the session after it. */
-async function outcome(when: 'login' | 'refresh', change: (response: Answer) => Answer) {
-  if (when === 'login') provider.distort(change);
+async function outcome(when: 'login' | 'refresh', change: (response: FakeResponse) => FakeResponse) {
+  if (when === 'login') provider.alterTokenResponses(change);
   const login = await browser.go('/auth/login');
-  provider.distort(change);
+  provider.alterTokenResponses(change);
   const { status } = when === 'login' ? login : await refresh();
   return { status, ...(await session()) };
 }
@@ -55,7 +58,7 @@ interface Row {
   readonly deviation: DeviationName;
   readonly what: string;
   readonly when: 'login' | 'refresh';
-  readonly change: (response: Answer) => Answer;
+  readonly change: (response: FakeResponse) => FakeResponse;
   readonly undeclared: object;
   readonly declared: object;
 }
@@ -139,9 +142,9 @@ test.each([
   ['is passed through', {}, 403, 1],
   ['causes a refresh when expired-is-403 is declared', { OAUTH2_DEVIATIONS: 'expired-is-403' }, 200, 2],
 ])('a 403 of the API for an expired token %s', async (_what, env, status, tokenRequests) => {
-  await start(env, forbidding);
+  await start(env, forbiddingApi);
   await browser.go('/auth/login');
-  provider.expireAccess();
+  provider.expireAccessTokens();
   expect((await browser.fetch('/api/profile')).status).toBe(status);
   expect(provider.tokenRequests).toHaveLength(tokenRequests);
 });
@@ -165,9 +168,9 @@ describe('with every deviation declared', () => {
     '%s in a 200 response keeps the session, even after the access token has expired',
     async (error) => {
       await start({ OAUTH2_DEVIATIONS });
-      provider.distort(withMembers({ expires_in: 0 }));
+      provider.alterTokenResponses(withMembers({ expires_in: 0 }));
       await browser.go('/auth/login');
-      provider.distort(() => json(200, { ok: false, error }));
+      provider.alterTokenResponses(() => json(200, { ok: false, error }));
       expect((await refresh()).status).toBe(503);
       expect(await session()).toMatchObject({ authenticated: true });
     },
@@ -182,7 +185,7 @@ describe('with every deviation declared', () => {
   );
 });
 
-test.each<[string, 'login' | 'refresh', (response: Answer) => Answer, object]>([
+test.each<[string, 'login' | 'refresh', (response: FakeResponse) => FakeResponse, object]>([
   [
     'expires_in as a string',
     'login',
@@ -235,9 +238,9 @@ test.each<[string, 'login' | 'refresh', (response: Answer) => Answer, object]>([
 
 test('an empty error response ends the session once the access token has expired', async () => {
   await start();
-  provider.distort(withMembers({ expires_in: 0 }));
+  provider.alterTokenResponses(withMembers({ expires_in: 0 }));
   await browser.go('/auth/login');
-  provider.distort(() => ({ status: 403 }));
+  provider.alterTokenResponses(() => ({ status: 403 }));
   expect((await refresh()).status).toBe(401);
   expect(await session()).toEqual({ authenticated: false });
 });
@@ -284,7 +287,7 @@ test('configured extra parameters are sent once in the authorization request and
 
 test("a provider that returns the rejected token again gets one refresh request, and the API's 401 is passed through", async () => {
   await start();
-  provider.distort(withMembers({ access_token: 'always-the-same' }));
+  provider.alterTokenResponses(withMembers({ access_token: 'always-the-same' }));
   await browser.go('/auth/login?return_to=/');
   const responses: unknown[] = [];
   for (let call = 0; call < 5; call += 1) {
@@ -302,14 +305,14 @@ test("a provider that returns the rejected token again gets one refresh request,
 test('a token without expires_in that both the API and the provider reject yields 401, not 503 forever', async () => {
   await start();
   await outcome('login', withMembers({ expires_in: undefined }));
-  provider.expireAccess();
-  provider.distort(() => ({ status: 400, body: '' }));
+  provider.expireAccessTokens();
+  provider.alterTokenResponses(() => ({ status: 400, body: '' }));
   expect((await browser.fetch('/api/profile')).json()).toMatchObject({ error: 'login_required' });
   expect(await session()).toMatchObject({ authenticated: false });
 });
 
 test('a 403 of the API for the token of a new login is passed through and causes no login loop', async () => {
-  await start({ OAUTH2_DEVIATIONS: 'expired-is-403' }, forbidding);
+  await start({ OAUTH2_DEVIATIONS: 'expired-is-403' }, forbiddingApi);
   await outcome('login', withMembers({ refresh_token: undefined, access_token: 'of-another-audience' }));
   const { status, text } = await browser.fetch('/api/profile');
   expect([status, text]).toEqual([403, '{"message":"Forbidden"}']);

@@ -30,12 +30,12 @@ describe('a page opened as Alice', () => {
     expect((await session()).session_mark).toBe(tagOfAlice);
     expect((await browser.fetch('/api/data', { headers: headers() })).status).toBe(200);
     expect((await browser.fetch('/auth/refresh', { method: 'POST', headers: headers() })).status).toBe(200);
-    expect(JSON.stringify(world.apiFaults.seen)).not.toContain('latchkey-session');
+    expect(JSON.stringify(world.apiFaults.requests)).not.toContain('latchkey-session');
   });
 
   test('a page opened as Alice cannot act as Bob, who signed in in another tab', async () => {
     await switchTo('bob');
-    const before = world.apiFaults.seen.length;
+    const before = world.apiFaults.requests.length;
     const requests = [
       ['GET', '/api/data'],
       ['POST', '/api/data'],
@@ -50,7 +50,7 @@ describe('a page opened as Alice', () => {
         'session_changed',
       ]);
     }
-    expect(world.apiFaults.seen).toHaveLength(before);
+    expect(world.apiFaults.requests).toHaveLength(before);
     const form = await browser.go(`/auth/logout?session=${tagOfAlice}`, {
       method: 'POST',
       from: `${world.origin}/profile`,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import request from 'supertest';
 import { Browser } from '../support/browser.ts';
 import { buildApp, root } from '../support/build.ts';
-import { openPort } from '../support/latchkey.ts';
+import { listenOnFreePort } from '../support/latchkey.ts';
 import { finishSignIn } from '../support/world.ts';
 
 let buildDir: string;
@@ -65,7 +65,7 @@ function start(env: Record<string, string>): Run {
 }
 
 async function freePort(): Promise<string> {
-  const { server, origin } = await openPort();
+  const { server, origin } = await listenOnFreePort();
   await new Promise((resolve) => server.close(resolve));
   return new URL(origin).port;
 }
@@ -138,7 +138,7 @@ test('npm run demo starts, lets a user sign in, and stops on Ctrl-C', async () =
 }, 60_000);
 
 test('npm run demo on a port in use prints one line with the port and its variable', async () => {
-  const { server, origin } = await openPort();
+  const { server, origin } = await listenOnFreePort();
   const port = new URL(origin).port;
   const run = watch(
     spawn('npm', ['run', '--silent', 'demo'], {

@@ -1,26 +1,26 @@
 import request from 'supertest';
 import { Browser } from '../support/browser.ts';
-import { type ProviderShape, type StandIn, startStandIn } from '../support/fake-provider.ts';
+import { type FakeProvider, type ProviderShape, startFakeProvider } from '../support/fake-provider.ts';
 import { type Latchkey, startLatchkey } from '../support/latchkey.ts';
 import {
   github,
   githubApp,
   google,
-  nameElsewhere,
+  googleWithOwnUserinfo,
   secondBrainDatabase,
   spotify,
   spotifyTooManyRequests,
 } from '../support/provider-shapes.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-let provider: StandIn;
+let provider: FakeProvider;
 let latchkey: Latchkey;
 let browser: Browser;
 
 async function start(shape: ProviderShape, env: (url: string) => Env, otherSecret = ''): Promise<void> {
-  provider = await startStandIn(shape);
+  provider = await startFakeProvider(shape);
   const { clientId, clientSecret } = provider.client;
   latchkey = await startLatchkey({
     ...{ apiUrl: provider.url, clientId, clientSecret: otherSecret + clientSecret },
@@ -116,7 +116,7 @@ test.each<[string, ProviderShape, (url: string) => Env, object]>([
   await browser.go('/auth/login');
   const response = await browser.fetch('/api/profile');
   expect(response.json()).toMatchObject(profile);
-  provider.expireAccess();
+  provider.expireAccessTokens();
   const { status } = await browser.fetch('/api/profile');
   expect(status).toBe(shape === github ? 401 : 200); // GitHub issues no refresh token
 });
@@ -129,7 +129,7 @@ test('Spotify returns no new refresh token, and Latchkey reuses the existing one
   const refreshTokens = provider.tokenRequests.map((form) => form.get('refresh_token')).slice(1);
   expect(refreshTokens[0]).toHaveLength(48);
   expect(refreshTokens[1]).toBe(refreshTokens[0]);
-  provider.endAll();
+  provider.revokeAllTokens();
   expect((await refresh()).status).toBe(401);
   expect(await session()).toEqual({ authenticated: false });
 });
@@ -156,7 +156,7 @@ test('Spotify searches and artists need no session, and Latchkey requests one ap
 test('when Spotify ends an app token early, 50 parallel calls succeed after one token request', async () => {
   await start(spotify, spotifyEnv);
   await browser.fetch(`/api/artists/${artist}`);
-  provider.expireAccess();
+  provider.expireAccessTokens();
   const calls = Array.from({ length: 50 }, () => browser.fetch(`/api/artists/${artist}`));
   expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(50).fill(200));
   expect(appGrants()).toBe(2);
@@ -164,7 +164,7 @@ test('when Spotify ends an app token early, 50 parallel calls succeed after one 
 
 test('a 429 of Spotify is passed through with its Retry-After', async () => {
   await start(spotify, spotifyEnv);
-  provider.faults.set({ path: /^\/v1\/search$/, answer: spotifyTooManyRequests });
+  provider.faults.set({ path: /^\/v1\/search$/, response: spotifyTooManyRequests });
   const rejected = await browser.fetch('/api/search?q=x&type=track');
   expect([rejected.status, rejected.headers['retry-after']]).toEqual([429, '7']);
   expect(provider.faults.count(/search/)).toBe(1);
@@ -208,7 +208,7 @@ test.each([
   ],
 ])('a login succeeds without a name when the userinfo endpoint %s', async (_what, response) => {
   await start(spotify, spotifyEnv);
-  provider.faults.set({ path: /^\/v1\/me$/, answer: response });
+  provider.faults.set({ path: /^\/v1\/me$/, response: response });
   expect((await browser.go('/auth/login')).url).toBe(`${latchkey.origin}/profile`);
   expect(await session()).toMatchObject({ authenticated: true, user: {} });
 });
@@ -227,7 +227,7 @@ test('a GitHub App rotates refresh tokens, and a rejected one ends the session a
   expect((await refresh()).status).toBe(200);
   const refreshTokens = provider.tokenRequests.map((form) => form.get('refresh_token')).slice(1);
   expect(refreshTokens[1]).not.toBe(refreshTokens[0]);
-  provider.endAll();
+  provider.revokeAllTokens();
   expect((await refresh()).json()).toMatchObject({ error: 'login_required' });
   expect(await session()).toEqual({ authenticated: false });
 });
@@ -240,7 +240,7 @@ test('when GitHub rejects the client secret in a 200 response, Latchkey tries th
 
 test('when GitHub rejects the code in a 200 response, the login fails with 400 instead of 503', async () => {
   await start(github, githubEnv);
-  provider.distort(() => github.refused.code);
+  provider.alterTokenResponses(() => github.tokenErrors.code);
   expect((await browser.go('/auth/login')).status).toBe(400);
   expect(latchkey.logLines.join('')).toContain('invalid_grant');
   expect(await session()).toEqual({ authenticated: false });
@@ -267,7 +267,7 @@ test.each([
   ['is ignored when its id differs from the ID token', '666', { name: undefined }],
 ])('userinfo %s', async (_what, id, user) => {
   const sub = '110169484474386276334';
-  await start(nameElsewhere(id), (url) => ({
+  await start(googleWithOwnUserinfo(id), (url) => ({
     ...googleEnv(url),
     OAUTH2_USERINFO_URL: `${url}/v1/userinfo`,
     OAUTH2_USERINFO_CLAIMS: 'sub=id name=full_name',
@@ -284,7 +284,7 @@ test('the Second Brain Database preset uses the origin of the API, and sign-out 
     email: 'mira@example.test',
   });
   await browser.fetch('/auth/logout', { method: 'POST' });
-  await latchkey.settled();
+  await latchkey.drain();
   expect(provider.revoked).toHaveLength(2);
 });
 
@@ -292,7 +292,7 @@ test('a user-or-app route serves a GET without a session, and rejects a POST wit
   const row = { path: '/artists/:id', target: '/v1/artists/:id', methods: { GET: {}, POST: {} } };
   await start(spotify, (url) => ({
     ...spotifyEnv(url),
-    API_ROUTES_FILE: routesFile([{ ...row, token: 'user-or-app' }]),
+    API_ROUTES_FILE: writeRoutesFile([{ ...row, token: 'user-or-app' }]),
   }));
   const path = `/api/artists/${artist}`;
   expect((await browser.fetch(path)).status).toBe(200);
@@ -315,8 +315,8 @@ test('a user-or-app route serves a GET without a session, and rejects a POST wit
 
 test('when the API rejects every app token, a large upload gets token_renewed once and then app_token_refused', async () => {
   const row = { path: '/upload', target: '/v1/upload', methods: { POST: {} }, token: 'app' };
-  await start(spotify, (url) => ({ ...spotifyEnv(url), API_ROUTES_FILE: routesFile([row]) }));
-  provider.faults.set({ path: /^\/v1\/upload$/, answer: { status: 401 } });
+  await start(spotify, (url) => ({ ...spotifyEnv(url), API_ROUTES_FILE: writeRoutesFile([row]) }));
+  provider.faults.set({ path: /^\/v1\/upload$/, response: { status: 401 } });
   const send = async () =>
     (await browser.fetch('/api/upload', { method: 'POST', body: 'x'.repeat(70_000) })).json();
   expect(await send()).toMatchObject({ error: 'token_renewed', retryable: true });

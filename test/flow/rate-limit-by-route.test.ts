@@ -3,7 +3,7 @@ import { MemoryStore } from 'express-rate-limit';
 import request from 'supertest';
 import { createLogger } from '../../src/logger.ts';
 import { createRateLimits } from '../../src/middleware/rate-limit.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld } from '../support/world.ts';
 
 const sendError: ErrorRequestHandler = (error, _req, res, _next) => {
@@ -42,7 +42,7 @@ test('each limit has its own count, even for one session or one request', async 
 test('a route of the route table has its own limit, which Latchkey checks before it calls the API', async () => {
   const limited = { path: '/data', target: '/api/user/data', methods: { GET: {} } };
   const world = await createWorld({
-    env: { API_ROUTES_FILE: routesFile([{ ...limited, rateLimit: { limit: 2, windowSeconds: 60 } }]) },
+    env: { API_ROUTES_FILE: writeRoutesFile([{ ...limited, rateLimit: { limit: 2, windowSeconds: 60 } }]) },
   });
   const [alice, bob] = [world.browser(), world.browser()];
   await world.signIn(alice);

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import request from 'supertest';
-import { sessionOf } from '../hostile/support/logged-in.ts';
-import { type Latchkey, openPort, startLatchkey } from '../support/latchkey.ts';
+import { readSession } from '../hostile/support/logged-in.ts';
+import { type Latchkey, listenOnFreePort, startLatchkey } from '../support/latchkey.ts';
 import { createRelay } from '../support/relay.ts';
 import { createWorld, type World } from '../support/world.ts';
 
@@ -96,8 +96,8 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     await world.signIn(alice);
     const bob = world.browser();
     await world.signIn(bob, 'bob'); // two requests per user, all from one IP address
-    const { cookie, id } = await sessionOf(alice);
-    const bobsSession = await sessionOf(bob);
+    const { cookie, id } = await readSession(alice);
+    const bobsSession = await readSession(bob);
 
     expect(await statuses(4, () => fromIp('192.0.2.9', { cookie }))).toEqual([200, 200, 200, 200]);
     expect((await fromIp('192.0.2.10', { cookie })).status).toBe(429);
@@ -128,7 +128,7 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     const retried = await browser.step(callback.url, { headers: { 'x-forwarded-for': '192.0.2.77' } });
     expect(retried.status).toBe(303);
     expect(world.grants).toEqual(['authorization_code']);
-    const { cookie } = await sessionOf(browser);
+    const { cookie } = await readSession(browser);
     expect((await fromIp('192.0.2.77', { cookie })).body).toMatchObject({ authenticated: true });
   });
 
@@ -146,7 +146,7 @@ test('instances on one Redis share the counts', async () => {
   await clearCounts();
   const world = await createWorld({ env: { AUTH_RATE_LIMIT: '4' } });
   try {
-    const other = await world.secondInstance();
+    const other = await world.startAnotherInstance();
     const first = () => getSession(world.origin);
     const second = () => getSession(other.origin);
     expect([...(await statuses(2, first)), ...(await statuses(2, second))]).toEqual([200, 200, 200, 200]);
@@ -184,7 +184,7 @@ describe('AUTH_RATE_LIMIT while Redis is unavailable', () => {
   beforeEach(async () => {
     await clearCounts();
     relay = await createRelay({ host: redisUrl.hostname, port: Number(redisUrl.port) });
-    const { server, origin } = await openPort();
+    const { server, origin } = await listenOnFreePort();
     latchkey = await startLatchkey({
       server,
       issuer: origin,
@@ -195,7 +195,7 @@ describe('AUTH_RATE_LIMIT while Redis is unavailable', () => {
     });
   });
   afterEach(async () => {
-    relay.release();
+    relay.resume();
     await relay.close();
     await latchkey.close();
   });
@@ -223,13 +223,13 @@ describe('AUTH_RATE_LIMIT while Redis is unavailable', () => {
   test('if Redis hangs, requests wait briefly at first and then not at all', async () => {
     await relay.open();
     await waitUntilLimited();
-    relay.hold();
+    relay.pause();
     const before = countLogLines('rate limiting disabled');
     const startedAt = Date.now();
     expect(await statuses(10, send)).toEqual(Array(10).fill(200));
     expect(Date.now() - startedAt).toBeLessThan(900);
     expect(countLogLines('rate limiting disabled')).toBe(before + 1);
-    relay.release();
+    relay.resume();
     await waitUntilLimited();
   });
 });

@@ -1,5 +1,5 @@
 import type { Browser, Page } from '../support/browser.ts';
-import { createGate } from '../support/latch.ts';
+import { createLatch } from '../support/latch.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const refreshes = (world: World) => world.grants.filter((each) => each === 'refresh_token').length;
@@ -38,11 +38,11 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
 
   test('a token close to expiry is refreshed in the background, so API calls do not wait for a slow provider', async () => {
     world.clock.advance(85);
-    const { opened: hold, open: release } = createGate();
+    const { opened: hold, open: release } = createLatch();
     world.providerFaults.set({ path: /^\/token$/, hold });
     for (let call = 0; call < 5; call += 1) expect((await browser.fetch('/api/profile')).status).toBe(200);
     release();
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     expect(refreshes(world)).toBe(1);
     expect(tokenRequests(world)).toBe(2); // the login and the refresh
     await browser.fetch('/api/profile');
@@ -51,7 +51,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
 
   test('signing out during a refresh ends the session and revokes every token, the new ones included', async () => {
     world.clock.advance(101);
-    const { opened: hold, open: release } = createGate();
+    const { opened: hold, open: release } = createLatch();
     world.providerFaults.set({ path: /^\/token$/, hold });
     const cookie = await browser.jar.getCookieString(world.origin);
     const call = browser.fetch('/api/profile');
@@ -61,7 +61,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     release();
     expect((await logout).status).toBe(303);
     await call;
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     const replayed = await browser.send(`${world.origin}/api/profile`, { headers: { cookie } });
     expect(replayed.status).toBe(401);
     expect(world.issued.refresh.length).toBe(2); // the refresh succeeded
@@ -90,10 +90,10 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
       },
     ],
   ] as const)('the session continues while the token endpoint %s', async (_what, fault) => {
-    world.providerFaults.set({ path: /^\/token$/, answer: fault });
+    world.providerFaults.set({ path: /^\/token$/, response: fault });
     world.clock.advance(85); // still valid: API calls succeed
     expect((await browser.fetch('/api/profile')).status).toBe(200);
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     world.clock.advance(20); // expired
     const unavailable = await browser.fetch('/api/profile');
     expect(unavailable.status).toBe(503);
@@ -108,7 +108,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
 
   test('during a provider outage, 20 waiting API calls share three refresh attempts, and later calls add none', async () => {
     world.clock.advance(101);
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 }, delayMs: 50 });
+    world.providerFaults.set({ path: /^\/token$/, response: { status: 503 }, delayMs: 50 });
     const responses = await Promise.all(Array.from({ length: 20 }, () => browser.fetch('/api/profile')));
     expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(503));
     expect(tokenRequests(world)).toBe(1 + 3); // the login, and three attempts of one refresh for all calls
@@ -119,7 +119,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
 
   test('a refresh that the provider may have processed is not retried immediately', async () => {
     world.clock.advance(101);
-    world.providerFaults.set({ path: /^\/token$/, answer: 'reset' });
+    world.providerFaults.set({ path: /^\/token$/, response: 'reset' });
     for (let call = 0; call < 3; call += 1) expect((await browser.fetch('/api/profile')).status).toBe(503);
     expect(tokenRequests(world)).toBe(2);
   });
@@ -149,10 +149,10 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
   ] as const)(
     'a permanent error other than invalid_grant (%s) ends the session only after the access token expires',
     async (_what, fault) => {
-      world.providerFaults.set({ path: /^\/token$/, answer: fault });
+      world.providerFaults.set({ path: /^\/token$/, response: fault });
       world.clock.advance(85);
       expect((await browser.fetch('/api/profile')).status).toBe(200);
-      await world.latchkey.settled();
+      await world.latchkey.drain();
       expect(await isLoggedIn(browser)).toBe(true);
       world.clock.advance(20);
       expect((await browser.fetch('/api/profile')).status).toBe(401);
@@ -168,7 +168,10 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     expect(json.status).toBe(200);
     expect(json.json()).toMatchObject({ authenticated: true, token_type: 'bearer' });
     expect(refreshes(world)).toBe(1);
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503, headers: { 'retry-after': '7' } } });
+    world.providerFaults.set({
+      path: /^\/token$/,
+      response: { status: 503, headers: { 'retry-after': '7' } },
+    });
     const unavailable = await browser.fetch('/auth/refresh', {
       method: 'POST',
       headers: { accept: 'application/json' },
@@ -201,7 +204,7 @@ describe('two instances on one Redis', () => {
   test('40 API calls across both instances with an expired access token cause one refresh', async () => {
     const browser = world.browser();
     await world.signIn(browser);
-    const other = await world.secondInstance();
+    const other = await world.startAnotherInstance();
     world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 100 });
     const calls = Array.from({ length: 40 }, (_, call) =>
@@ -216,7 +219,7 @@ describe('two instances on one Redis', () => {
     async (seconds) => {
       const browser = world.browser();
       await world.signIn(browser);
-      const other = await world.secondInstance(seconds);
+      const other = await world.startAnotherInstance(seconds);
       for (let round = 1; round <= 3; round += 1) {
         world.clock.advance(101);
         const calls = Array.from({ length: 20 }, (_, call) =>
@@ -231,7 +234,7 @@ describe('two instances on one Redis', () => {
 
   test('a login started on one instance completes on the other', async () => {
     const browser = world.browser();
-    const other = await world.secondInstance();
+    const other = await world.startAnotherInstance();
     await world.signIn(browser, 'alice', `${other.origin}/auth/login`);
     expect((await browser.fetch(`${other.origin}/api/profile`)).status).toBe(200);
   });
@@ -239,7 +242,7 @@ describe('two instances on one Redis', () => {
   test('signing out on one instance ends the session on the other, even during a refresh there', async () => {
     const browser = world.browser();
     await world.signIn(browser);
-    const other = await world.secondInstance();
+    const other = await world.startAnotherInstance();
     world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 150 });
     const cookie = await browser.jar.getCookieString(world.origin);
@@ -251,7 +254,7 @@ describe('two instances on one Redis', () => {
       const replayed = await browser.send(`${origin}/api/profile`, { headers: { cookie } });
       expect(replayed.status).toBe(401);
     }
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     for (const token of [...world.issued.access, ...world.issued.refresh])
       expect(await world.isActive(token)).toBe(false);
   });

@@ -35,7 +35,7 @@ describe.each(['memory', 'redis'] as const)('signing out with the %s store', (st
     async (_what, fault) => {
       const browser = world.browser();
       await world.signIn(browser);
-      world.providerFaults.set({ path: /revocation/, answer: fault });
+      world.providerFaults.set({ path: /revocation/, response: fault });
       const signedOut = await browser.step('/auth/logout', { method: 'POST', from: world.origin });
       expect(signedOut.status).toBe(303);
       expect((await browser.fetch('/api/profile')).status).toBe(401);
@@ -72,7 +72,7 @@ describe.each(['memory', 'redis'] as const)('signing out with the %s store', (st
     await until(() => world.providerFaults.count(/^\/token$/) === 2);
     const startedAt = Date.now();
     // The grant must survive the revocation of the old tokens, as it does at providers that do not revoke by grant.
-    world.providerFaults.set({ path: /revocation/, answer: { status: 503 } });
+    world.providerFaults.set({ path: /revocation/, response: { status: 503 } });
     await browser.step('/auth/logout', { method: 'POST', from: world.origin });
     expect(Date.now() - startedAt).toBeLessThan(3_500);
     expect((await call).status).toBe(401);

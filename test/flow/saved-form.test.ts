@@ -5,7 +5,7 @@ import { storeUnavailable } from '../../src/errors.ts';
 import type { SavedForm, SavedForms } from '../../src/saved-forms/saved-forms.ts';
 import { createMemorySavedForms } from '../../src/stores/memory/saved-forms.ts';
 import { createRedisSavedForms } from '../../src/stores/redis/saved-forms.ts';
-import { recordOf, sessionOf } from '../hostile/support/logged-in.ts';
+import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { Browser, type Page } from '../support/browser.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
@@ -120,10 +120,10 @@ describe.each(['memory', 'redis'] as const)(
       await recorder.close();
     });
     beforeEach(async () => {
-      recorder.answerWith(undefined); // the profile page after sign-in calls the API, too
+      recorder.respondWith(undefined); // the profile page after sign-in calls the API, too
       browser = world.browser();
       await world.signIn(browser);
-      recorder.arrived.length = 0;
+      recorder.requests.length = 0;
     });
 
     const send = (body = 'title=Paint+it+red&note=%3Cb%3E', type = urlencoded, sender = browser) =>
@@ -139,7 +139,7 @@ describe.each(['memory', 'redis'] as const)(
         .replaceAll('&#38;', '&')
         .replaceAll('&amp;', '&');
     const resumePath = (page: Page) => new URL(loginLink(page)).searchParams.get('return_to')!;
-    const sentBodies = () => Promise.all(recorder.arrived.map(async (each) => (await each.body).text));
+    const sentBodies = () => Promise.all(recorder.requests.map(async (each) => (await each.body).text));
     const signInFrom = async (page: Page, user = 'alice') =>
       finishSignIn(browser, await browser.go(loginLink(page)), user);
     const forgetProviderSession = async () => {
@@ -167,7 +167,7 @@ describe.each(['memory', 'redis'] as const)(
       expect(page.text).toContain('POST /api/data?list=2');
       expect(page.text).toMatch(/<dt>title<\/dt><dd[^>]*>Paint it red<\/dd>/);
       expect(page.text).toContain('&lt;b&gt;');
-      expect(recorder.arrived).toHaveLength(0); // showing the form sends nothing
+      expect(recorder.requests).toHaveLength(0); // showing the form sends nothing
       expect((await browser.step(resumePath(signInPage))).status).toBe(200);
 
       const sent = await browser.submit(page, {}, { action: '/resume/' });
@@ -177,23 +177,23 @@ describe.each(['memory', 'redis'] as const)(
       const names = (headers: object) => Object.keys(headers).filter((each) => !perConnection.includes(each));
       expect(names(sent.headers).sort()).toEqual(names(direct.headers).sort());
       expect(sent.headers['content-security-policy']).toBe(direct.headers['content-security-policy']);
-      recorder.arrived.pop();
-      const [arrived] = recorder.arrived;
+      recorder.requests.pop();
+      const [arrived] = recorder.requests;
       expect([arrived!.method, arrived!.target]).toEqual(['POST', '/api/user/data?list=2']);
       expect(await sentBodies()).toEqual(['title=Paint+it+red&note=%3Cb%3E']);
       const valuesOf = (name: string) =>
         arrived!.headers.filter(([each]) => each === name).map(([, value]) => value);
       expect(valuesOf('content-type')).toEqual([urlencoded]);
       expect(valuesOf('content-length')).toEqual(['31']);
-      const { id } = await sessionOf(browser);
+      const { id } = await readSession(browser);
       expect(valuesOf('authorization')).toEqual([
-        `Bearer ${(await recordOf(world, id))!.tokens.accessToken}`,
+        `Bearer ${(await readRecord(world, id))!.tokens.accessToken}`,
       ]);
 
       const repeated = await browser.submit(page, {}, { action: '/resume/' });
       expect(repeated.status).toBe(404);
       expect(repeated.text).toContain('was already submitted');
-      expect(recorder.arrived).toHaveLength(1);
+      expect(recorder.requests).toHaveLength(1);
       const logged = world.latchkey.logLines.join('');
       for (const secret of ['Paint', 'title=']) expect(logged).not.toContain(secret);
     });
@@ -203,12 +203,12 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(await send());
       const responses = await Promise.all([1, 2].map(() => browser.submit(page, {}, { action: '/resume/' })));
       expect(responses.map(({ status }) => status).sort()).toEqual([201, 404]);
-      expect(recorder.arrived).toHaveLength(1);
+      expect(recorder.requests).toHaveLength(1);
     });
 
     test('a form is also saved when the provider has revoked the refresh token', async () => {
-      const { id } = await sessionOf(browser);
-      const { refreshToken } = (await recordOf(world, id))!.tokens;
+      const { id } = await readSession(browser);
+      const { refreshToken } = (await readRecord(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
       world.clock.advance(301);
       const page = await signInFrom(await send('{"title":"as JSON"}', 'application/json; charset=utf-8'));
@@ -223,20 +223,20 @@ describe.each(['memory', 'redis'] as const)(
     ])(
       'a %s form is also saved when the API rejects the access token and the refresh fails',
       async (_size, body) => {
-        const { id } = await sessionOf(browser);
-        const { refreshToken } = (await recordOf(world, id))!.tokens;
+        const { id } = await readSession(browser);
+        const { refreshToken } = (await readRecord(world, id))!.tokens;
         await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
-        recorder.answerWith((req, res) => {
+        recorder.respondWith((req, res) => {
           req.resume();
           res.writeHead(401).end();
         });
         const signInPage = await send(body);
         expect(signInPage.status).toBe(401);
-        expect(recorder.arrived).toHaveLength(1); // the request that the API rejected
-        recorder.answerWith(undefined);
+        expect(recorder.requests).toHaveLength(1); // the request that the API rejected
+        recorder.respondWith(undefined);
         const page = await signInFrom(signInPage);
         expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
-        expect((await recorder.arrived.at(-1)!.body).bytes).toBe(body.length);
+        expect((await recorder.requests.at(-1)!.body).bytes).toBe(body.length);
       },
     );
 
@@ -252,7 +252,7 @@ describe.each(['memory', 'redis'] as const)(
       const post = (path: string) => browser.step(path, { method: 'POST', from: world.origin });
       expect((await post(resumePath(signInPage))).status).toBe(404);
       expect((await post(`${resumePath(signInPage)}/discard`)).status).toBe(404);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
 
       await forgetProviderSession();
       const asAlice = await signInFrom(signInPage); // her form is still saved
@@ -265,7 +265,7 @@ describe.each(['memory', 'redis'] as const)(
       const home = await browser.submit(page, {}, { action: '/discard' });
       expect(home.url).toBe(`${world.origin}/`);
       expect((await browser.step(page.url)).status).toBe(404);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
     });
 
     test('a saved form expires after half an hour', async () => {
@@ -273,7 +273,7 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(await send());
       world.clock.advance(1_801);
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(404);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
     });
 
     test('without a session, a request for a saved form redirects to the login page with return_to', async () => {
@@ -291,7 +291,7 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(await send());
       const forged = await browser.step(page.url, { method: 'POST', from: 'https://evil.example/' });
       expect(forged.status).toBe(403);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
       expect((await browser.step(page.url)).status).toBe(200);
     });
 
@@ -316,7 +316,7 @@ describe.each(['memory', 'redis'] as const)(
       const page = await signInFrom(signInPage);
       expect(page.text.length).toBeLessThan(5_000); // the page shows only the beginning
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
-      expect((await recorder.arrived[0]!.body).bytes).toBe(262_144);
+      expect((await recorder.requests[0]!.body).bytes).toBe(262_144);
     });
 
     test.each([
@@ -324,16 +324,16 @@ describe.each(['memory', 'redis'] as const)(
       ['plain text', 'text/plain'],
       ['no content type', ''],
     ])('a submission with %s is not saved', async (_what, type) => {
-      recorder.answerWith((req, res) => {
+      recorder.respondWith((req, res) => {
         req.resume();
         res.writeHead(401).end();
       });
-      const { id } = await sessionOf(browser);
-      const { refreshToken } = (await recordOf(world, id))!.tokens;
+      const { id } = await readSession(browser);
+      const { refreshToken } = (await readRecord(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
       expectNotSaved(await send('--x--', type)); // after Latchkey read the body: the API rejects the token
       expectNotSaved(await send('--x--', type)); // before Latchkey reads the body: the session has ended
-      expect(recorder.arrived).toHaveLength(1);
+      expect(recorder.requests).toHaveLength(1);
     });
 
     test('a request by a script is not saved, because the script still has the data', async () => {
@@ -348,7 +348,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('a form is not saved after sign-out, without a session, or with a forged session cookie', async () => {
-      const { value } = await sessionOf(browser);
+      const { value } = await readSession(browser);
       await browser.fetch('/auth/logout', { method: 'POST' });
       expectNotSaved(await send());
       const otherBrowser = world.browser();
@@ -363,7 +363,7 @@ describe.each(['memory', 'redis'] as const)(
     test('a saved form can be submitted again when Latchkey failed before calling the API', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
-      const { id } = await sessionOf(browser);
+      const { id } = await readSession(browser);
       const { tokenStore } = world.latchkey.deps;
       const { get } = tokenStore;
       let reads = 0;
@@ -377,7 +377,7 @@ describe.each(['memory', 'redis'] as const)(
       expect(failed.text).toContain('saved your form');
       expect(failed.text).toContain(`href="${new URL(page.url).pathname}"`);
 
-      const record = (await recordOf(world, id))!; // now without the required scope
+      const record = (await readRecord(world, id))!; // now without the required scope
       await tokenStore.update(id, async (newest) => ({
         ...newest,
         tokens: { ...newest.tokens, scope: ['openid'] },
@@ -386,14 +386,14 @@ describe.each(['memory', 'redis'] as const)(
       expect(forbidden.status).toBe(403);
       expect(resumePath(forbidden)).toBe(new URL(page.url).pathname);
       await tokenStore.update(id, async () => record);
-      expect(recorder.arrived).toHaveLength(0);
+      expect(recorder.requests).toHaveLength(0);
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
     });
 
     test('a saved form cannot be submitted again when the API may have received it', async () => {
       world.clock.advance(week);
       const page = await signInFrom(await send());
-      recorder.answerWith((req) => req.socket.destroy());
+      recorder.respondWith((req) => req.socket.destroy());
       const failed = await browser.submit(page, {}, { action: '/resume/' });
       expect([failed.status, failed.text.includes('/resume/')]).toEqual([502, false]);
       expect((await browser.step(page.url)).status).toBe(404);
@@ -450,7 +450,7 @@ test('a form saved by one instance can be shown and submitted by another', async
   });
   const browser = world.browser();
   await world.signIn(browser);
-  const { id } = await sessionOf(browser);
+  const { id } = await readSession(browser);
   await world.latchkey.deps.tokenStore.take(id);
   const signInPage = await browser.step('/api/data', {
     method: 'POST',
@@ -460,14 +460,14 @@ test('a form saved by one instance can be shown and submitted by another', async
   });
   const path = /%2Fresume%2F([\w-]{43})/.exec(signInPage.text)![1]!;
   await world.signIn(browser, 'alice', '/auth/login?return_to=/');
-  const second = await world.secondInstance();
+  const second = await world.startAnotherInstance();
   const browserOfSecond = new Browser(second.origin, browser.jar); // cookies ignore the port
   const page = await browserOfSecond.step(`/resume/${path}`);
   expect(page.status).toBe(200);
   const sent = await browserOfSecond.step(`/resume/${path}`, { method: 'POST', from: second.origin });
   expect(sent.status).toBe(201);
   expect((await browser.step(`/resume/${path}`)).status).toBe(404);
-  expect(recorder.arrived.filter(({ method }) => method === 'POST')).toHaveLength(1);
+  expect(recorder.requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
   await world.close();
   await recorder.close();
 });

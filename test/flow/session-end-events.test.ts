@@ -6,7 +6,7 @@ import { createMemorySessionEndEvents } from '../../src/stores/memory/session-en
 import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.ts';
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
-import { eventually } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/wire.ts';
 
 const lines: string[] = [];
 const log = createLogger('trace', { write: (line: string) => void lines.push(line) });
@@ -39,7 +39,7 @@ async function createRedisInstance(
   cleanups.push(() => redis.status !== 'end' && redis.disconnect());
   await waitUntilReady(redis);
   const instance = subscribe(createRedisSessionEndEvents(redis, log));
-  await eventually(() => instance.missed.length === 1);
+  await waitUntil(() => instance.missed.length === 1);
   return { ...instance, redis };
 }
 
@@ -77,16 +77,16 @@ describe('session-end events of instances on one Redis', () => {
     one.events.publish(a);
     three.events.publish(b);
     for (const { received } of [one, two, three])
-      await eventually(() => received.includes(a) && received.includes(b));
+      await waitUntil(() => received.includes(a) && received.includes(b));
   });
 
   test('an instance that reconnects is notified of possibly missed events, and receives new ones', async () => {
     const [one, two] = [await createRedisInstance(), await createRedisInstance()];
     await one.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-    await eventually(() => one.missed.length === 2 && two.missed.length === 2);
+    await waitUntil(() => one.missed.length === 2 && two.missed.length === 2);
     const id = randomUUID();
     one.events.publish(id);
-    await eventually(() => two.received.includes(id));
+    await waitUntil(() => two.received.includes(id));
   });
 
   test('while Redis is unreachable, publish notifies its own instance, logs the failure and does not throw', async () => {
@@ -95,7 +95,7 @@ describe('session-end events of instances on one Redis', () => {
     const id = randomUUID();
     events.publish(id);
     expect(received).toEqual([id]);
-    await eventually(() => lines.some((line) => line.includes('failed to publish a session end')));
+    await waitUntil(() => lines.some((line) => line.includes('failed to publish a session end')));
   });
 
   test('an outage is logged once, however long it lasts', async () => {
@@ -109,7 +109,7 @@ describe('session-end events of instances on one Redis', () => {
       return duplicate(options);
     };
     const { missed } = subscribe(createRedisSessionEndEvents(redis, log));
-    await eventually(() => tries > 3);
+    await waitUntil(() => tries > 3);
     expect(missed).toEqual([]);
     expect(lines.filter((line) => line.includes('session-end subscription failed'))).toHaveLength(1);
   });

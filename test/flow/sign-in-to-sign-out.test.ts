@@ -84,7 +84,7 @@ describe.each(['memory', 'redis'] as const)('from sign-in to sign-out with the %
       if (cookie.key.startsWith('_'))
         await browser.jar.store.removeCookie('localhost', cookie.path!, cookie.key);
     await world.signIn(browser, 'bob');
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     expect((await browser.fetch('/api/profile')).json()).toMatchObject({ sub: 'bob' });
     for (const token of tokensOfAlice) expect(await world.isActive(token)).toBe(false);
   });
@@ -198,7 +198,7 @@ describe('signing in', () => {
     await world.signIn(browser);
     const second = await browser.go('/auth/login', { until: isCallback });
     await browser.go(second.url);
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     expect((await browser.fetch('/api/profile')).status).toBe(200);
     expect(
       (await browser.fetch('/auth/refresh', { method: 'POST', headers: { accept: 'application/json' } }))
@@ -299,7 +299,7 @@ describe('a repeated callback', () => {
 
   test('after a short provider outage, reloading the callback completes the login', async () => {
     const { browser, url } = await toCallback();
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+    world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
     const unavailable = await browser.step(url);
     expect(unavailable.status).toBe(503);
     expect(unavailable.text).toContain('No response from');

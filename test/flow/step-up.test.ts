@@ -1,4 +1,4 @@
-import { recordOf, sessionOf } from '../hostile/support/logged-in.ts';
+import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import type { Browser, Page } from '../support/browser.ts';
 import { allow, createWorld, finishSignIn, type World } from '../support/world.ts';
 
@@ -41,7 +41,7 @@ const post = () => call('/api/data', { method: 'POST', body: '{"title":"Grow"}' 
 const challenge = (status: number, parameters: string) =>
   world.apiFaults.set({
     path: /profile/,
-    answer: {
+    response: {
       status,
       headers: { 'www-authenticate': `Bearer realm="api", ${parameters}` },
       body: '{"own":1}',
@@ -192,7 +192,7 @@ describe('a stronger or more recent login (RFC 9470)', () => {
 
 describe('other data in the session', () => {
   const sessionData = async (): Promise<Record<string, unknown>> => {
-    const { id } = await sessionOf(browser);
+    const { id } = await readSession(browser);
     return new Promise((resolve, reject) => {
       world.latchkey.deps.sessionStore.get(id, (error, data) =>
         error ? reject(error) : resolve({ ...data }),
@@ -200,7 +200,7 @@ describe('other data in the session', () => {
     });
   };
   beforeEach(async () => {
-    const { id } = await sessionOf(browser);
+    const { id } = await readSession(browser);
     const data = { ...(await sessionData()), startedAt: 1, draft: 'Dear Queen' };
     await new Promise((done) => {
       world.latchkey.deps.sessionStore.set(id, data as never, done);
@@ -214,9 +214,9 @@ describe('other data in the session', () => {
   };
 
   test('session data is kept when the same user signs in for another scope', async () => {
-    const before = await sessionOf(browser);
+    const before = await readSession(browser);
     await world.signIn(browser, 'alice', '/auth/login?scope=write:data');
-    expect((await sessionOf(browser)).id).not.toBe(before.id);
+    expect((await readSession(browser)).id).not.toBe(before.id);
     expect(await sessionData()).toMatchObject({ draft: 'Dear Queen' });
     expect((await sessionData()).startedAt).toBeGreaterThan(1);
   });
@@ -228,7 +228,7 @@ describe('other data in the session', () => {
   });
 
   test('session data is discarded when the user signs in after their session has ended', async () => {
-    const { id } = await sessionOf(browser);
+    const { id } = await readSession(browser);
     await world.latchkey.deps.tokenStore.take(id);
     await world.signIn(browser, 'alice', '/auth/login?scope=write:data');
     expect(await sessionData()).not.toHaveProperty('draft');
@@ -240,8 +240,8 @@ describe('other data in the session', () => {
     try {
       [world, browser] = [anonymous, anonymous.browser()];
       await world.signIn(browser);
-      const { id } = await sessionOf(browser);
-      expect((await recordOf(world, id))?.user.sub).toBeUndefined();
+      const { id } = await readSession(browser);
+      expect((await readRecord(world, id))?.user.sub).toBeUndefined();
       const data = { ...(await sessionData()), draft: 'Dear Queen' };
       await new Promise((done) => {
         world.latchkey.deps.sessionStore.set(id, data as never, done);

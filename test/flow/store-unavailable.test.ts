@@ -1,6 +1,6 @@
 import type { TokenStore } from '../../src/tokens/token-store.ts';
 import type { Browser, Page } from '../support/browser.ts';
-import { failing } from '../support/fail-at-step.ts';
+import { failAtStep } from '../support/fail-at-step.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const isCallback = (url: string) => url.includes('/auth/callback?');
@@ -16,8 +16,8 @@ describe('a store that fails during a login', () => {
     world = await createWorld({
       env: { OAUTH2_SCOPES: 'openid profile read:profile read:data' },
       wrap: (deps) => ({
-        tokenStore: failing<TokenStore>(deps.tokenStore, tokenStoreFault),
-        sessionStore: failing(deps.sessionStore, sessionStoreFault),
+        tokenStore: failAtStep<TokenStore>(deps.tokenStore, tokenStoreFault),
+        sessionStore: failAtStep(deps.sessionStore, sessionStoreFault),
       }),
     });
     browser = world.browser();
@@ -67,7 +67,7 @@ describe('a store that fails during a login', () => {
       .submit(page, { login: 'bob', password: 'x' }, { action: '/login' })
       .then((consent) => newBrowser.submit(consent, { decision: 'allow' }, { action: '/consent' }));
     sessionStoreFault.name = undefined;
-    await world.latchkey.settled();
+    await world.latchkey.drain();
     expect(await world.isActive(world.issued.access.at(-1)!)).toBe(false);
     expect((await newBrowser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
   });

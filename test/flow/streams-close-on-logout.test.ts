@@ -7,7 +7,7 @@ import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import type { Lifetime, TokenRecord, TokenStore } from '../../src/tokens/token-store.ts';
-import { eventually } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/wire.ts';
 
 const log = createLogger('silent');
 
@@ -100,7 +100,7 @@ describe('open streams across instances on one Redis', () => {
     const startedAt = Date.now();
     await inBatches([...ids, shared], (id) => remote.store.take(id));
     const takenAt = Date.now();
-    await eventually(() => streams.every(({ reasons }) => reasons.length > 0));
+    await waitUntil(() => streams.every(({ reasons }) => reasons.length > 0));
     expect(streams.every(({ reasons }) => reasons.join() === 'session_ended')).toBe(true);
     expect(streams.every(({ closedAt }) => closedAt >= startedAt && closedAt < takenAt + 1_000)).toBe(true);
     expect(unaffected.reasons).toEqual([]);
@@ -112,7 +112,7 @@ describe('open streams across instances on one Redis', () => {
     await remote.store.put(id, record());
     const stream = openStream(local, id);
     await remote.store.update(id, async () => undefined);
-    await eventually(() => stream.reasons.length === 1);
+    await waitUntil(() => stream.reasons.length === 1);
   });
 
   test("a stream does not extend its session, and closes when the session's idle time is over", async () => {
@@ -121,7 +121,7 @@ describe('open streams across instances on one Redis', () => {
     const startedAt = Date.now();
     await local.store.put(id, record());
     const stream = openStream(local, id);
-    await eventually(() => stream.reasons.length === 1);
+    await waitUntil(() => stream.reasons.length === 1);
     expect(stream.closedAt - startedAt).toBeGreaterThanOrEqual(990);
   });
 
@@ -132,7 +132,7 @@ describe('open streams across instances on one Redis', () => {
     await local.store.put(id, record(signedInAt));
     const stream = openStream(local, id);
     await local.store.get(id, { touch: true });
-    await eventually(() => stream.reasons.length === 1);
+    await waitUntil(() => stream.reasons.length === 1);
     expect(stream.closedAt).toBeGreaterThanOrEqual(signedInAt + 1_000_000);
   });
 
@@ -142,7 +142,7 @@ describe('open streams across instances on one Redis', () => {
     await remote.store.put(id, record());
     await remote.store.take(id); // the event arrives before the stream opens
     const stream = openStream(local, id);
-    await eventually(() => stream.reasons.length === 1);
+    await waitUntil(() => stream.reasons.length === 1);
   });
 
   test('a stream whose session-end event was missed closes after the reconnect to Redis', async () => {
@@ -154,6 +154,6 @@ describe('open streams across instances on one Redis', () => {
     await local.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     // Like a logout on an instance that could not publish: the record is removed without an event.
     await remote.redis.del(`{sess:${id}}:tokens`);
-    await eventually(() => stream.reasons.length === 1);
+    await waitUntil(() => stream.reasons.length === 1);
   });
 });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from '../hostile/support/api-world.ts';
-import { eventually } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/wire.ts';
 
 /** A response that is read as it arrives. */
 interface StreamedResponse {
@@ -35,7 +35,7 @@ describe('server-sent events', () => {
   afterAll(() => api.close());
   beforeEach(() => {
     headers = { 'content-type': 'text/event-stream; charset=utf-8' };
-    api.recorder.answerWith((_req, res) => {
+    api.recorder.respondWith((_req, res) => {
       stream = res;
       res.writeHead(200, headers);
       res.flushHeaders();
@@ -72,7 +72,7 @@ describe('server-sent events', () => {
       await delay(1_100); // longer than timeoutSeconds, the limit for the response headers
       const before = response.text();
       stream.write(event);
-      await eventually(() => response.text() === before + event);
+      await waitUntil(() => response.text() === before + event);
     }
     stream.end();
     expect(await response.ended).toBe('complete');
@@ -95,7 +95,7 @@ describe('server-sent events', () => {
   test.each(['/events', '/plain'])(
     'a sign-out on another instance ends a stream from %s with session_ended within a second, and closes it at the API',
     async (path) => {
-      const second = await api.world.secondInstance();
+      const second = await api.world.startAnotherInstance();
       const { browser, cookie } = await signInAsBob();
       const response = await read(path, cookie, second.origin);
       const apiClosed = once(stream, 'close');
@@ -107,7 +107,7 @@ describe('server-sent events', () => {
       expect(response.text()).toBe('event: session_ended\ndata: {"error":"login_required"}\n\n');
       await apiClosed;
       stream.write('data: still open\n\n'); // to the other user
-      await eventually(() => otherResponse.text() === 'data: still open\n\n');
+      await waitUntil(() => otherResponse.text() === 'data: still open\n\n');
       otherResponse.abort();
       expect((await read(path, cookie, second.origin)).status).toBe(401);
     },
@@ -124,7 +124,7 @@ describe('server-sent events', () => {
       const { browser, cookie } = await signInAsBob();
       const response = await read(path, cookie);
       stream.write(firstChunk, 'latin1');
-      await eventually(() => response.text() !== '');
+      await waitUntil(() => response.text() !== '');
       await browser.fetch('/auth/logout', { method: 'POST' });
       expect(await response.ended).toBe('aborted');
       expect(response.text()).not.toContain('session_ended');

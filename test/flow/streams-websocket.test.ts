@@ -19,7 +19,7 @@ import { createPageUserTags } from '../../src/session/page-user-tag.ts';
 import { requireScope } from '../../src/session/require-scope.ts';
 import { createTokenGuards } from '../../src/session/require-token.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
-import { eventually } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/wire.ts';
 
 const publicOrigin = 'https://app.example.com';
 const timeoutMs = 300;
@@ -217,7 +217,7 @@ describe('a WebSocket handshake', () => {
     await delay(20);
     expect(loggedLines()).toEqual([]);
     client.close();
-    await eventually(() => loggedLines().length > 0);
+    await waitUntil(() => loggedLines().length > 0);
     expect(loggedLines()).toEqual([
       expect.stringMatching(/"path":"\/api\/echo".*"status":101.*request completed/),
     ]);
@@ -371,7 +371,7 @@ describe('a WebSocket handshake', () => {
       await handshakeReceived;
       socket[disconnect]();
       const startedAt = Date.now();
-      await eventually(() => isClosed);
+      await waitUntil(() => isClosed);
       expect(Date.now() - startedAt).toBeLessThan(timeoutMs - 50);
       expect(lines.some((line) => line.includes('a request failed'))).toBe(false);
     },
@@ -432,7 +432,7 @@ describe('an open WebSocket', () => {
     const got: string[] = [];
     client.on('message', (data, isBinary) => got.push(`${isBinary} ${data}`));
     for (let n = 0; n < 1_000; n += 1) client.send(n % 2 ? `${n}` : Buffer.from(`${n}`));
-    await eventually(() => got.length === 1_000);
+    await waitUntil(() => got.length === 1_000);
     expect(got).toEqual(Array.from({ length: 1_000 }, (_, n) => `${n % 2 === 0} ${n}`));
   });
 
@@ -458,7 +458,7 @@ describe('an open WebSocket', () => {
     });
     reader.resume();
     await sending;
-    await eventually(() => received === chunks * chunk.length);
+    await waitUntil(() => received === chunks * chunk.length);
   });
 
   test.each([
@@ -504,7 +504,7 @@ describe('an open WebSocket', () => {
     endSession('bob');
     endSession('alice');
     expect(await closeFrames).toEqual(['1008 session_ended', '1008 session_ended']);
-    await eventually(() => lines.filter((line) => line.includes('"status":101')).length === 2); // both connections are closed
+    await waitUntil(() => lines.filter((line) => line.includes('"status":101')).length === 2); // both connections are closed
     expect(Date.now() - startedAt).toBeLessThan(1_000);
   });
 
@@ -535,7 +535,7 @@ describe('an open WebSocket', () => {
     });
     const client = await openWebSocket();
     client.close();
-    await eventually(() => onForget.mock.calls.length === 1);
+    await waitUntil(() => onForget.mock.calls.length === 1);
   });
 
   test('a peer that does not answer pings is disconnected', async () => {

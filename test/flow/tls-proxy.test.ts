@@ -18,7 +18,7 @@ describe('behind a TLS-terminating proxy', () => {
     expect(page.url).toBe(`${publicOrigin}/profile`);
     expect(page.text).toContain('alice');
     expect(page.headers['strict-transport-security']).toContain('max-age=');
-    const setCookies = browser.exchanges.flatMap(({ url, got }) =>
+    const setCookies = browser.exchanges.flatMap(({ url, response: got }) =>
       url.startsWith(publicOrigin) ? (JSON.parse(got.split('\n')[1]!)['set-cookie'] ?? []) : [],
     );
     expect(setCookies.some((each: string) => each.startsWith('__Host-latchkey='))).toBe(true);

@@ -15,7 +15,7 @@ import {
   type TokenRecord,
   type TokenStore,
 } from '../../src/tokens/token-store.ts';
-import { createGate } from '../support/latch.ts';
+import { createLatch } from '../support/latch.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
 const endedSessions: string[] = [];
@@ -168,7 +168,7 @@ describe.each([
     const other = randomUUID();
     await store.put(id, record('a'));
     await store.put(other, record('b'));
-    const { opened: hold, open: release } = createGate();
+    const { opened: hold, open: release } = createLatch();
     const pending = store.update(id, async (newest) => {
       await hold;
       return newest;
@@ -187,8 +187,8 @@ describe.each([
 
   test('take waits for a running update and returns the record that it stored', async () => {
     await store.put(id, record('a'));
-    const { opened: hold, open: release } = createGate();
-    const { opened: started, open: begun } = createGate();
+    const { opened: hold, open: release } = createLatch();
+    const { opened: started, open: begun } = createLatch();
     const update = store.update(id, async (newest) => {
       begun();
       await hold;
@@ -212,8 +212,8 @@ describe.each([
 
   test('take does not wait for an update that takes too long, whose result is then discarded', async () => {
     await store.put(id, record('a'));
-    const { opened: hold, open: release } = createGate();
-    const { opened: started, open: begun } = createGate();
+    const { opened: hold, open: release } = createLatch();
+    const { opened: started, open: begun } = createLatch();
     const update = store.update(id, async (newest) => {
       begun();
       await hold;
@@ -229,12 +229,12 @@ describe.each([
   test('a failed update rejects for all callers until its retry time, and the record is unchanged', async () => {
     await store.put(id, record('a'));
     let calls = 0;
-    const failing = async () => {
+    const failAtStep = async () => {
       calls += 1;
       await delay(20);
       throw new AppError('temporarily_unavailable', { retryAfterSeconds: 7 });
     };
-    const results = await Promise.allSettled([1, 2, 3].map(() => store.update(id, failing)));
+    const results = await Promise.allSettled([1, 2, 3].map(() => store.update(id, failAtStep)));
     for (const result of results)
       expect(result).toMatchObject({ reason: { code: 'temporarily_unavailable', retryAfterSeconds: 7 } });
     expect(calls).toBe(1);

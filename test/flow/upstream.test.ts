@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Browser } from '../support/browser.ts';
-import { createGate } from '../support/latch.ts';
+import { createLatch } from '../support/latch.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 const refreshes = (world: World) => world.grants.filter((each) => each === 'refresh_token').length;
@@ -47,7 +47,7 @@ describe('an access token that the API rejects', () => {
   });
 
   test('50 API calls with a rejected token on two instances cause one refresh', async () => {
-    const second = await world.secondInstance();
+    const second = await world.startAnotherInstance();
     const cookie = await browser.jar.getCookieString(world.origin);
     await revoke(world, world.issued.access[0]!);
     const calls = [world.origin, second.origin].flatMap((origin) =>
@@ -86,7 +86,7 @@ describe('an access token that the API rejects', () => {
 
   test('an API that rejects every token causes a single refresh, and its 401 is passed through', async () => {
     const body = '{"error":"its own words"}';
-    world.apiFaults.set({ answer: { status: 401, headers: json, body } });
+    world.apiFaults.set({ response: { status: 401, headers: json, body } });
     for (let call = 0; call < 5; call += 1) {
       const response = await browser.fetch('/api/data');
       expect([response.status, response.text]).toEqual([401, body]);
@@ -96,9 +96,9 @@ describe('an access token that the API rejects', () => {
   });
 
   test("two instances do not keep replacing each other's token when the API rejects every token", async () => {
-    const second = await world.secondInstance();
+    const second = await world.startAnotherInstance();
     const cookie = await browser.jar.getCookieString(world.origin);
-    world.apiFaults.set({ answer: { status: 401, headers: json, body: '{}' } });
+    world.apiFaults.set({ response: { status: 401, headers: json, body: '{}' } });
     for (let call = 0; call < 10; call += 1) {
       const { origin } = call % 2 === 0 ? world : second;
       expect((await browser.send(`${origin}/api/data`, { headers: { cookie } })).text).toBe('{}');
@@ -108,7 +108,7 @@ describe('an access token that the API rejects', () => {
 
   test('when the API rejects the token during a provider outage, the user gets 503 and the session continues', async () => {
     await revoke(world, world.issued.access[0]!);
-    world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+    world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
     const response = await browser.fetch('/api/data');
     expect([response.status, response.headers['retry-after']]).toEqual([503, expect.any(String)]);
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
@@ -133,7 +133,7 @@ describe('an API that fails', () => {
   afterEach(() => world.close());
 
   test.each([502, 503, 504])('a GET that fails with %i is retried until the API recovers', async (status) => {
-    world.apiFaults.set({ answer: { status } });
+    world.apiFaults.set({ response: { status } });
     const response = browser.fetch('/api/data');
     while (world.apiFaults.count(/data/) < 2) await delay(1);
     world.apiFaults.set(undefined);
@@ -154,20 +154,20 @@ describe('an API that fails', () => {
     ['a GET that fails with 503 is retried twice', 'GET', { status: 503 }, 3],
     ['a HEAD that fails with 503 is retried twice', 'HEAD', { status: 503 }, 3],
   ] as const)('%s', async (_what, method, fault, times) => {
-    world.apiFaults.set({ answer: fault });
+    world.apiFaults.set({ response: fault });
     const response = await browser.fetch('/api/data', { method, ...(method === 'POST' && { body: '{}' }) });
     expect([response.status, world.apiFaults.count(/data/)]).toEqual([fault.status, times]);
     if ('headers' in fault) expect(response.headers).toMatchObject(fault.headers);
   });
 
   test('a POST is not retried when the API resets the connection', async () => {
-    world.apiFaults.set({ answer: 'reset' });
+    world.apiFaults.set({ response: 'reset' });
     expect((await browser.fetch('/api/data', { method: 'POST', body: '{}' })).status).toBe(502);
     expect(world.apiFaults.count(/data/)).toBe(1);
   });
 
   test('the circuit breaker opens after ten consecutive failures, allows one probe, and closes on success', async () => {
-    world.apiFaults.set({ answer: { status: 503 } });
+    world.apiFaults.set({ response: { status: 503 } });
     for (let call = 0; call < 10; call += 1) await browser.fetch('/api/data', { method: 'POST', body: '{}' });
     const requestsBefore = world.apiFaults.count(/data/);
     const unavailable = await browser.fetch('/api/data');
@@ -180,14 +180,14 @@ describe('an API that fails', () => {
   });
 
   test('client aborts do not count as upstream failures', async () => {
-    const { opened: hold, open } = createGate();
+    const { opened: hold, open } = createLatch();
     world.apiFaults.set({ hold });
     for (let call = 0; call < 12; call += 1) {
-      const before = world.apiFaults.seen.length;
+      const before = world.apiFaults.requests.length;
       const controller = new AbortController();
       const cookie = await browser.jar.getCookieString(world.origin);
       const aborted = fetch(`${world.origin}/api/data`, { headers: { cookie }, signal: controller.signal });
-      while (world.apiFaults.seen.length === before) await delay(1);
+      while (world.apiFaults.requests.length === before) await delay(1);
       controller.abort();
       await expect(aborted).rejects.toThrow();
     }

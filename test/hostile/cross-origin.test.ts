@@ -1,6 +1,6 @@
 import { createWorld, type World } from '../support/world.ts';
-import { recordOf, sessionOf } from './support/logged-in.ts';
-import { ask } from './support/wire.ts';
+import { readRecord, readSession } from './support/logged-in.ts';
+import { sendRequest } from './support/wire.ts';
 
 const listed = ['https://spa.example.com', 'http://localhost:5173'];
 const listedOrigin = listed[0]!;
@@ -34,12 +34,13 @@ const otherPaths = [
   '/unknown',
 ];
 
-const ofCors = (headers: object) => Object.keys(headers).filter((each) => each.startsWith('access-control-'));
-const varies = (headers: { vary?: string | undefined }) => (headers.vary ?? '').toLowerCase().split(/, */);
+const corsHeaderNames = (headers: object) =>
+  Object.keys(headers).filter((each) => each.startsWith('access-control-'));
+const readVary = (headers: { vary?: string | undefined }) => (headers.vary ?? '').toLowerCase().split(/, */);
 
-describe('with other origins in CORS_ORIGINS', () => {
+describe('with CORS_ORIGINS set', () => {
   let world: World;
-  let person: { id: string; cookie: string };
+  let session: { id: string; cookie: string };
   beforeAll(async () => {
     world = await createWorld({ env: { CORS_ORIGINS: listed.join(',') } });
   });
@@ -47,21 +48,21 @@ describe('with other origins in CORS_ORIGINS', () => {
   beforeEach(async () => {
     const browser = world.browser();
     await world.signIn(browser);
-    person = await sessionOf(browser);
+    session = await readSession(browser);
   });
 
-  /** A script's request from a page of `origin`, as a browser sends it. */
-  const script = (origin: string | undefined, method: string, path: string, headers = {}) =>
-    ask(world.origin, method, path, {
+  /** A request of a script on a page of `origin`, as a browser sends it. */
+  const fetchFrom = (origin: string | undefined, method: string, path: string, headers = {}) =>
+    sendRequest(world.origin, method, path, {
       accept: 'application/json',
       'sec-fetch-mode': 'cors',
       'sec-fetch-site': 'same-site',
-      cookie: person.cookie,
+      cookie: session.cookie,
       ...(origin !== undefined && { origin }),
       ...headers,
     });
   const preflight = (origin: string, path: string) =>
-    ask(world.origin, 'OPTIONS', path, {
+    sendRequest(world.origin, 'OPTIONS', path, {
       origin,
       'sec-fetch-mode': 'cors',
       'sec-fetch-site': 'same-site',
@@ -70,9 +71,9 @@ describe('with other origins in CORS_ORIGINS', () => {
     });
 
   test.each(listed.flatMap((origin) => [...apiPaths, ...authPaths].map((path) => [origin, path] as const)))(
-    'the preflight of %s for %s is answered, and asks nobody',
+    'a preflight from %s for %s succeeds without calling the API',
     async (origin, path) => {
-      const askedApi = world.apiFaults.seen.length;
+      const requestsBefore = world.apiFaults.requests.length;
       const { status, headers, text } = await preflight(origin, path);
       expect([status, text]).toEqual([204, '']);
       expect(headers).toMatchObject({
@@ -82,104 +83,107 @@ describe('with other origins in CORS_ORIGINS', () => {
         'access-control-allow-headers': 'content-type,x-own',
         'access-control-max-age': '600',
       });
-      expect(varies(headers)).toContain('origin');
+      expect(readVary(headers)).toContain('origin');
       expect(headers['set-cookie']).toBeUndefined();
-      expect(world.apiFaults.seen.length).toBe(askedApi);
+      expect(world.apiFaults.requests.length).toBe(requestsBefore);
     },
   );
 
-  test('their scripts read answers of the API, and the headers that matter to them', async () => {
+  test('scripts of a listed origin can read API responses and the exposed headers', async () => {
     for (const origin of listed)
       for (const site of ['same-site', 'cross-site', undefined]) {
         const fetchSite = site === undefined ? {} : { 'sec-fetch-site': site };
-        const answer = await ask(world.origin, 'GET', '/api/data', {
+        const response = await sendRequest(world.origin, 'GET', '/api/data', {
           origin,
-          cookie: person.cookie,
+          cookie: session.cookie,
           ...fetchSite,
         });
-        expect(answer.status).toBe(200);
-        expect(answer.headers['access-control-allow-origin']).toBe(origin);
-        expect(answer.headers['access-control-allow-credentials']).toBe('true');
-        expect(answer.headers['access-control-expose-headers']).toMatch(
+        expect(response.status).toBe(200);
+        expect(response.headers['access-control-allow-origin']).toBe(origin);
+        expect(response.headers['access-control-allow-credentials']).toBe('true');
+        expect(response.headers['access-control-expose-headers']).toMatch(
           /Retry-After.*RateLimit.*X-Request-Id.*ETag/,
         );
-        expect(varies(answer.headers)).toEqual(expect.arrayContaining(['origin', 'cookie']));
+        expect(readVary(response.headers)).toEqual(expect.arrayContaining(['origin', 'cookie']));
       }
-    const sent = await ask(world.origin, 'OPTIONS', '/api/data', {
+    const options = await sendRequest(world.origin, 'OPTIONS', '/api/data', {
       origin: listedOrigin,
-      cookie: person.cookie,
+      cookie: session.cookie,
     });
-    expect([sent.status, sent.headers.allow]).toEqual([204, 'GET, HEAD, POST, OPTIONS']); // no preflight: it asks for no method
+    expect([options.status, options.headers.allow]).toEqual([204, 'GET, HEAD, POST, OPTIONS']); // not a preflight
   });
 
-  test('their scripts know who is signed in, renew and sign out', async () => {
-    const session = await script(listedOrigin, 'GET', '/auth/session');
-    expect(JSON.parse(session.text)).toMatchObject({ authenticated: true });
-    expect((await script(listedOrigin, 'POST', '/auth/refresh')).status).toBe(200);
-    const out = await script(listedOrigin, 'POST', '/auth/logout');
+  test('scripts of a listed origin can read the session, refresh it and sign out', async () => {
+    const info = await fetchFrom(listedOrigin, 'GET', '/auth/session');
+    expect(JSON.parse(info.text)).toMatchObject({ authenticated: true });
+    expect((await fetchFrom(listedOrigin, 'POST', '/auth/refresh')).status).toBe(200);
+    const out = await fetchFrom(listedOrigin, 'POST', '/auth/logout');
     expect([out.status, out.headers['access-control-allow-origin']]).toEqual([204, listedOrigin]);
-    expect(await recordOf(world, person.id)).toBeUndefined();
+    expect(await readRecord(world, session.id)).toBeUndefined();
   });
 
-  test('failures are readable too, and their login link leads back there', async () => {
+  test('scripts of a listed origin can read errors, and the login link returns to their page', async () => {
     const referer = `${listedOrigin}/`;
-    const refused = await script(listedOrigin, 'GET', '/api/data', { cookie: '', referer });
-    expect([refused.status, refused.headers['access-control-allow-origin']]).toEqual([401, listedOrigin]);
-    const { login_url } = JSON.parse(refused.text);
+    const error = await fetchFrom(listedOrigin, 'GET', '/api/data', { cookie: '', referer });
+    expect([error.status, error.headers['access-control-allow-origin']]).toEqual([401, listedOrigin]);
+    const { login_url } = JSON.parse(error.text);
     expect(new URL(login_url).searchParams.get('return_to')).toBe(referer);
   });
 
-  test('a sign-in can begin there, and leads back to the very page', async () => {
-    const wanted = `${listedOrigin}/orders?page=2`;
-    const search = new URLSearchParams({ return_to: wanted });
+  test('a login can start on a page of a listed origin, and returns to that page', async () => {
+    const returnTo = `${listedOrigin}/orders?page=2`;
+    const search = new URLSearchParams({ return_to: returnTo });
     const { text } = await world.browser().go(`/login?${search}`);
     expect(text).toContain(`href="/auth/login?${search}"`);
 
     const browser = world.browser();
     await world.signIn(browser);
     for (const path of ['/login', '/auth/login']) {
-      const until = (url: string) => url.startsWith(listedOrigin); // nobody is at home there
-      expect((await browser.go(`${path}?${search}`, { from: wanted, until })).url).toBe(wanted);
+      const until = (url: string) => url.startsWith(listedOrigin); // no server runs there
+      expect((await browser.go(`${path}?${search}`, { from: returnTo, until })).url).toBe(returnTo);
     }
   });
 
-  test.each(lookAlikes)('%p gets no header of CORS, and is refused as ever', async (origin) => {
-    const before = await recordOf(world, person.id);
-    for (const path of [...apiPaths, ...authPaths]) {
-      const asked = await preflight(origin, path);
-      expect([path, asked.status === 204, ofCors(asked.headers)]).toEqual([path, false, []]);
-      for (const site of ['same-site', 'cross-site', undefined])
-        for (const method of ['GET', 'POST']) {
-          const fetchSite = { 'sec-fetch-site': site ?? '' };
-          const answer = await script(origin, method, path, site === undefined ? {} : fetchSite);
-          expect(ofCors(answer.headers)).toEqual([]);
-          const isRefused = method === 'POST' || path.startsWith('/api');
-          if (isRefused) expect([path, method, answer.status]).toEqual([path, method, 403]);
-        }
-    }
-    expect(await recordOf(world, person.id)).toEqual(before);
-  });
+  test.each(lookAlikes)(
+    'the unlisted origin %p gets no CORS headers, and its requests are rejected',
+    async (origin) => {
+      const before = await readRecord(world, session.id);
+      for (const path of [...apiPaths, ...authPaths]) {
+        const allowed = await preflight(origin, path);
+        expect([path, allowed.status === 204, corsHeaderNames(allowed.headers)]).toEqual([path, false, []]);
+        for (const site of ['same-site', 'cross-site', undefined])
+          for (const method of ['GET', 'POST']) {
+            const fetchSite = { 'sec-fetch-site': site ?? '' };
+            const response = await fetchFrom(origin, method, path, site === undefined ? {} : fetchSite);
+            expect(corsHeaderNames(response.headers)).toEqual([]);
+            const mustReject = method === 'POST' || path.startsWith('/api');
+            if (mustReject) expect([path, method, response.status]).toEqual([path, method, 403]);
+          }
+      }
+      expect(await readRecord(world, session.id)).toEqual(before);
+    },
+  );
 
-  test('a request of their site that does not say which origin it is from is refused', async () => {
+  test('a same-site request without an Origin header is rejected', async () => {
     for (const path of apiPaths)
-      expect([path, (await script(undefined, 'GET', path)).status]).toEqual([path, 403]);
+      expect([path, (await fetchFrom(undefined, 'GET', path)).status]).toEqual([path, 403]);
     for (const path of ['/auth/refresh', '/auth/logout'])
-      expect([path, (await script(undefined, 'POST', path)).status]).toEqual([path, 403]);
-    expect(await recordOf(world, person.id)).toBeDefined();
+      expect([path, (await fetchFrom(undefined, 'POST', path)).status]).toEqual([path, 403]);
+    expect(await readRecord(world, session.id)).toBeDefined();
   });
 
-  test('every answer below /api varies on Origin, whoever asks', async () => {
-    const own = { cookie: person.cookie, 'sec-fetch-site': 'same-origin' };
+  test('every response below /api varies on Origin and Cookie, for every caller', async () => {
+    const sameOrigin = { cookie: session.cookie, 'sec-fetch-site': 'same-origin' };
     for (const path of apiPaths)
       for (const headers of [
-        own,
-        { ...own, cookie: '' },
+        sameOrigin,
+        { ...sameOrigin, cookie: '' },
         { origin: 'https://evil.example' },
         { origin: listedOrigin },
       ])
         for (const method of ['GET', 'HEAD', 'POST', 'DELETE']) {
-          const answer = await ask(world.origin, method, path, headers);
-          expect([path, method, varies(answer.headers)]).toEqual([
+          const response = await sendRequest(world.origin, method, path, headers);
+          expect([path, method, readVary(response.headers)]).toEqual([
             path,
             method,
             expect.arrayContaining(['origin', 'cookie']),
@@ -187,15 +191,18 @@ describe('with other origins in CORS_ORIGINS', () => {
         }
   });
 
-  test('nothing else here can be read from there', async () => {
+  test('no other path can be read from a listed origin', async () => {
     for (const path of otherPaths)
       for (const method of ['GET', 'OPTIONS']) {
         const headers = {
           origin: listedOrigin,
           'access-control-request-method': 'GET',
-          cookie: person.cookie,
+          cookie: session.cookie,
         };
-        expect([path, ofCors((await ask(world.origin, method, path, headers)).headers)]).toEqual([path, []]);
+        expect([
+          path,
+          corsHeaderNames((await sendRequest(world.origin, method, path, headers)).headers),
+        ]).toEqual([path, []]);
       }
   });
 });

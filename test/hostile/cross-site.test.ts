@@ -1,22 +1,23 @@
+import request from 'supertest';
 import { createWorld, type World } from '../support/world.ts';
-import { recordOf, sessionOf } from './support/logged-in.ts';
-import { ask } from './support/wire.ts';
+import { readRecord, readSession } from './support/logged-in.ts';
+import { sendRequest } from './support/wire.ts';
 
 const readingMethods = ['GET', 'HEAD', 'OPTIONS'];
 const changingMethods = ['POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'QUERY', 'PROPFIND'];
 const methods = [...readingMethods, ...changingMethods];
 
-/** Whatever the method, only our own pages may ask. */
+/** Only our own pages may send requests to these, with any method. */
 const apiRoutes = ['/api/profile', '/api/data', '/api/data?x=1', '/api/unknown', '/api/', '/api'];
-/** Anybody may lead a person here; only our own pages may change something. */
+/** Other sites may link to these; only our own pages may send requests that change something. */
 const authRoutes = ['/auth/login', '/auth/callback', '/auth/refresh', '/auth/logout', '/auth/session'];
-/** Nothing to change: what does not read is answered 404 or 405, whoever asks. */
+/** These have nothing to change: methods that do not read get 404 or 405. */
 const pageRoutes = ['/', '/login', '/profile', '/healthz', '/assets/style.css', '/unknown'];
 
 const absent = undefined;
 
-/** `Sec-Fetch-Site`, and whether it says "from here"; `Origin` then counts for nothing. */
-const sites: readonly [site: string, isOurs: boolean][] = [
+/** `Sec-Fetch-Site`, and whether it allows the request; `Origin` is then ignored. */
+const sites: readonly [site: string, isAllowed: boolean][] = [
   ['same-origin', true],
   ['none', true],
   ['same-site', false],
@@ -29,7 +30,7 @@ const sites: readonly [site: string, isOurs: boolean][] = [
 ];
 
 /** `Origin` of a browser that sends no `Sec-Fetch-Site`. */
-function originsAround(ours: string): readonly [origin: string | undefined, isOurs: boolean][] {
+function originCases(ours: string): readonly [origin: string | undefined, isAllowed: boolean][] {
   const { host, hostname, port } = new URL(ours);
   return [
     [ours, true],
@@ -60,18 +61,18 @@ function originsAround(ours: string): readonly [origin: string | undefined, isOu
 interface Cell {
   readonly site: string | undefined;
   readonly origin: string | undefined;
-  readonly isOurs: boolean;
+  readonly isAllowed: boolean;
 }
 
-function cellsAround(ours: string): Cell[] {
-  const crossed = [ours, 'https://evil.example', 'null', absent];
+function createCells(ours: string): Cell[] {
+  const origins = [ours, 'https://evil.example', 'null', absent];
   return [
-    ...sites.flatMap(([site, isOurs]) => crossed.map((origin) => ({ site, origin, isOurs }))),
-    ...originsAround(ours).map(([origin, isOurs]) => ({ site: absent, origin, isOurs })),
+    ...sites.flatMap(([site, isAllowed]) => origins.map((origin) => ({ site, origin, isAllowed }))),
+    ...originCases(ours).map(([origin, isAllowed]) => ({ site: absent, origin, isAllowed })),
   ];
 }
 
-describe('requests that another site makes the browser send', () => {
+describe('requests caused by another site', () => {
   let world: World;
   let victim: { id: string; cookie: string };
   let cells: Cell[];
@@ -79,16 +80,16 @@ describe('requests that another site makes the browser send', () => {
     world = await createWorld();
     const browser = world.browser();
     await world.signIn(browser);
-    victim = await sessionOf(browser);
-    cells = cellsAround(world.origin);
+    victim = await readSession(browser);
+    cells = createCells(world.origin);
   });
   afterAll(() => world.close());
 
-  /** Everything an attack could change; also what went out to the provider and the API. */
-  const traces = async () => ({
-    record: await recordOf(world, victim.id),
-    askedProvider: world.providerFaults.seen.length,
-    askedApi: world.apiFaults.seen.length,
+  /** Everything an attack could change, and the number of requests to the provider and the API. */
+  const readState = async () => ({
+    record: await readRecord(world, victim.id),
+    providerRequests: world.providerFaults.requests.length,
+    apiRequests: world.apiFaults.requests.length,
   });
 
   const headersOf = ({ site, origin }: Cell) => ({
@@ -97,99 +98,107 @@ describe('requests that another site makes the browser send', () => {
     ...(origin !== undefined && { origin }),
   });
 
-  /** The cells that were not answered as they must be. A cell that may pass is asked by nobody, so that nothing ends. */
-  async function wrongAnswers(method: string, path: string, isRefused: (cell: Cell) => boolean) {
-    const answers = cells.map(async (cell) => {
-      const refused = isRefused(cell);
-      const headers = { ...headersOf(cell), ...(refused && { cookie: victim.cookie }) };
-      const { status, text, headers: got } = await ask(world.origin, method, path, headers);
-      const isRefusal = status === 403 && (method === 'HEAD' || text.includes('"cross_site_request"'));
-      const setsCookie = refused && got['set-cookie'] !== undefined;
-      return isRefusal === refused && !setsCookie ? [] : [{ ...cell, status, refused, setsCookie }];
+  /** The cells with a wrong response. Requests that should pass have no cookie, so that the session survives. */
+  async function findWrongResponses(method: string, path: string, shouldReject: (cell: Cell) => boolean) {
+    const checks = cells.map(async (cell) => {
+      const mustReject = shouldReject(cell);
+      const headers = { ...headersOf(cell), ...(mustReject && { cookie: victim.cookie }) };
+      const {
+        status,
+        text,
+        headers: responseHeaders,
+      } = await sendRequest(world.origin, method, path, headers);
+      const isRejection = status === 403 && (method === 'HEAD' || text.includes('"cross_site_request"'));
+      const setsCookie = mustReject && responseHeaders['set-cookie'] !== undefined;
+      return isRejection === mustReject && !setsCookie ? [] : [{ ...cell, status, mustReject, setsCookie }];
     });
-    return (await Promise.all(answers)).flat();
+    return (await Promise.all(checks)).flat();
   }
 
   test.each(apiRoutes.flatMap((path) => methods.map((method) => [method, path] as const)))(
-    '%s %s is refused from elsewhere and leaves the login as it was',
+    '%s %s is rejected and leaves the session unchanged',
     async (method, path) => {
-      const before = await traces();
-      expect(await wrongAnswers(method, path, ({ isOurs }) => !isOurs)).toEqual([]);
-      expect(await traces()).toEqual(before);
+      const before = await readState();
+      expect(await findWrongResponses(method, path, ({ isAllowed }) => !isAllowed)).toEqual([]);
+      expect(await readState()).toEqual(before);
       expect(before.record).toBeDefined();
     },
   );
 
   test.each(authRoutes.flatMap((path) => changingMethods.map((method) => [method, path] as const)))(
-    '%s %s is refused from elsewhere and leaves the login as it was',
+    '%s %s is rejected and leaves the session unchanged',
     async (method, path) => {
-      const before = await traces();
-      expect(await wrongAnswers(method, path, ({ isOurs }) => !isOurs)).toEqual([]);
-      expect(await traces()).toEqual(before);
+      const before = await readState();
+      expect(await findWrongResponses(method, path, ({ isAllowed }) => !isAllowed)).toEqual([]);
+      expect(await readState()).toEqual(before);
       expect(before.record).toBeDefined();
     },
   );
 
   test.each(
     [...authRoutes, ...pageRoutes].flatMap((path) => readingMethods.map((method) => [method, path] as const)),
-  )('%s %s can be reached from elsewhere', async (method, path) => {
-    expect(await wrongAnswers(method, path, () => false)).toEqual([]);
+  )('%s %s is not rejected as cross-site', async (method, path) => {
+    expect(await findWrongResponses(method, path, () => false)).toEqual([]);
   });
 
   test.each(pageRoutes.flatMap((path) => changingMethods.map((method) => [method, path] as const)))(
-    '%s %s has nothing to change, whoever asks',
+    '%s %s changes nothing, whatever its origin',
     async (method, path) => {
-      const before = await traces();
+      const before = await readState();
       for (const cell of cells) {
-        const answer = await ask(world.origin, method, path, { ...headersOf(cell), cookie: victim.cookie });
-        expect([403, 404, 405]).toContain(answer.status);
-        expect(answer.headers['set-cookie']).toBeUndefined();
+        const response = await sendRequest(world.origin, method, path, {
+          ...headersOf(cell),
+          cookie: victim.cookie,
+        });
+        expect([403, 404, 405]).toContain(response.status);
+        expect(response.headers['set-cookie']).toBeUndefined();
       }
-      expect(await traces()).toEqual(before);
+      expect(await readState()).toEqual(before);
     },
   );
 
   test.each([
-    ['GET', '/auth/login', 303],
-    ['GET', '/auth/callback', 400],
-    ['GET', '/auth/logout', 303],
-    ['GET', '/auth/session', 200],
-    ['GET', '/', 200],
-    ['GET', '/login', 200],
-    ['GET', '/profile', 303],
-    ['GET', '/healthz', 200],
-  ])('a link on another site to %s %s leads where it says', async (method, path, status) => {
-    const headers = {
-      'sec-fetch-site': 'cross-site',
-      'sec-fetch-mode': 'navigate',
-      'sec-fetch-dest': 'document',
-    };
-    expect((await ask(world.origin, method, path, headers)).status).toBe(status);
+    ['/auth/login', 303],
+    ['/auth/callback', 400],
+    ['/auth/logout', 303],
+    ['/auth/session', 200],
+    ['/', 200],
+    ['/login', 200],
+    ['/profile', 303],
+    ['/healthz', 200],
+  ])('a link on another site to %s returns %i', async (path, status) => {
+    await request(world.origin)
+      .get(path)
+      .set({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' })
+      .expect(status);
   });
 
-  test('a link on another site to the sign-out page signs nobody out', async () => {
-    const headers = { cookie: victim.cookie, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' };
-    const { status, text } = await ask(world.origin, 'GET', '/auth/logout', headers);
-    expect([status, text.includes('Sign out?')]).toEqual([200, true]);
-    expect(await recordOf(world, victim.id)).toBeDefined();
+  test('a link on another site to the sign-out page does not end the session', async () => {
+    await request(world.origin)
+      .get('/auth/logout')
+      .set({ cookie: victim.cookie, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' })
+      .expect(200, /Sign out\?/);
+    expect(await readRecord(world, victim.id)).toBeDefined();
   });
 
-  test('no answer lets the pages of another site read it', async () => {
+  test('no response can be read by pages of another site', async () => {
     for (const path of [...apiRoutes, ...authRoutes, ...pageRoutes]) {
       const headers = { origin: 'https://evil.example', 'access-control-request-method': 'GET' };
       for (const method of ['GET', 'OPTIONS']) {
-        const answer = await ask(world.origin, method, path, { ...headers, cookie: victim.cookie });
-        expect(Object.keys(answer.headers).filter((name) => name.startsWith('access-control-'))).toEqual([]);
+        const response = await sendRequest(world.origin, method, path, { ...headers, cookie: victim.cookie });
+        expect(Object.keys(response.headers).filter((name) => name.startsWith('access-control-'))).toEqual(
+          [],
+        );
       }
     }
   });
 
-  test('our own page may do it all: the matrix is not a wall', async () => {
-    const own = { cookie: victim.cookie, 'sec-fetch-site': 'same-origin', origin: world.origin };
-    expect((await ask(world.origin, 'GET', '/api/profile', own)).status).toBe(200);
-    const json = { ...own, accept: 'application/json' };
-    expect((await ask(world.origin, 'POST', '/auth/refresh', json)).status).toBe(200);
-    expect((await ask(world.origin, 'POST', '/auth/logout', own)).status).toBe(303);
-    expect(await recordOf(world, victim.id)).toBeUndefined();
+  test('same-origin requests are accepted (control)', async () => {
+    const sameOrigin = { cookie: victim.cookie, 'sec-fetch-site': 'same-origin', origin: world.origin };
+    expect((await sendRequest(world.origin, 'GET', '/api/profile', sameOrigin)).status).toBe(200);
+    const json = { ...sameOrigin, accept: 'application/json' };
+    expect((await sendRequest(world.origin, 'POST', '/auth/refresh', json)).status).toBe(200);
+    expect((await sendRequest(world.origin, 'POST', '/auth/logout', sameOrigin)).status).toBe(303);
+    expect(await readRecord(world, victim.id)).toBeUndefined();
   });
 });

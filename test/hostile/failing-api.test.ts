@@ -1,88 +1,92 @@
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { eventually, head, speak } from './support/wire.ts';
+import { formatHead, sendRaw, waitUntil } from './support/wire.ts';
 
-describe('while an API is left alone', () => {
+describe('while the circuit breaker of an API is open', () => {
   let api: ApiWorld;
   beforeEach(async () => {
     api = await createApiWorld([
       { path: '/small', target: '/small', methods: { GET: {}, POST: {} }, bodyLimitBytes: 1000 },
       { path: '/large', target: '/large', methods: { GET: {}, POST: {} } },
     ]);
-    api.recorder.answerWith((_req, res) => res.writeHead(503, { 'retry-after': '1' }).end());
-    for (let call = 0; call < 10; call += 1) await api.request('GET /api/small');
+    api.recorder.respondWith((_req, res) => res.writeHead(503, { 'retry-after': '1' }).end());
+    for (let call = 0; call < 10; call += 1) await api.send('GET /api/small');
   });
   afterEach(() => api.close());
 
   const chunked = () => ['Host: localhost', `Cookie: ${api.cookie}`, 'Transfer-Encoding: chunked'];
 
-  test('a body in chunks that is too large ends nothing but its own request', async () => {
+  test('an oversized chunked body fails only its own request', async () => {
     const body = `7d0\r\n${'x'.repeat(2000)}\r\n0\r\n\r\n`;
-    const { statuses } = await speak(api.world.origin, [
-      head('POST /api/small', [...chunked(), 'Connection: close']),
+    const { statuses } = await sendRaw(api.world.origin, [
+      formatHead('POST /api/small', [...chunked(), 'Connection: close']),
       body,
     ]);
     expect(statuses).toEqual([503]);
-    await delay(100); // an error nobody listens to would have ended the process by now
-    expect((await api.request('GET /healthz')).statuses).toEqual([200]);
+    await delay(100); // an unhandled error would have ended the process by now
+    expect((await api.send('GET /healthz')).statuses).toEqual([200]);
   });
 
-  test('a large body is taken all the same, and the next request of its connection is answered', async () => {
+  test('a large body is read to its end, and the next request on the connection is served', async () => {
     const body = Buffer.alloc(3_000_000, 'x');
-    const { statuses } = await speak(api.world.origin, [
-      head('POST /api/large', ['Host: localhost', `Cookie: ${api.cookie}`, `Content-Length: ${body.length}`]),
+    const { statuses } = await sendRaw(api.world.origin, [
+      formatHead('POST /api/large', [
+        'Host: localhost',
+        `Cookie: ${api.cookie}`,
+        `Content-Length: ${body.length}`,
+      ]),
       body,
-      head('GET /healthz', ['Host: localhost', 'Connection: close']),
+      formatHead('GET /healthz', ['Host: localhost', 'Connection: close']),
     ]);
     expect(statuses).toEqual([503, 200]);
   });
 
-  test('nobody waits for the upload that happens to be the probe', async () => {
+  test('other requests do not wait for a slow upload that serves as the probe', async () => {
     await delay(1_100);
-    api.recorder.answerWith((req, res) => (req.method === 'GET' ? res.end('ok') : req.resume()));
+    api.recorder.respondWith((req, res) => (req.method === 'GET' ? res.end('ok') : req.resume()));
     const upload = connect({ port: Number(new URL(api.world.origin).port), host: '127.0.0.1' });
-    upload.write(head('POST /api/large', chunked()));
+    upload.write(formatHead('POST /api/large', chunked()));
     upload.write('1\r\nx\r\n');
-    await eventually(() => api.underWay() === 1);
-    const [first] = (await api.request('GET /api/small')).statuses;
+    await waitUntil(() => api.openRequestCount() === 1);
+    const [first] = (await api.send('GET /api/small')).statuses;
     expect(first).toBe(503);
-    await delay(2_100); // the upload is still under way, and it is time for the next probe
-    expect((await api.request('GET /api/small')).statuses).toEqual([200]);
+    await delay(2_100); // the upload is still running, and the next probe is due
+    expect((await api.send('GET /api/small')).statuses).toEqual([200]);
     upload.destroy();
   });
 
-  test('a caller who leaves during the probe is no sign that it answers again', async () => {
+  test('a probe aborted by its client does not close the circuit', async () => {
     await delay(1_100);
-    api.recorder.answerWith(() => undefined);
-    const asked = api.recorder.arrived.length;
+    api.recorder.respondWith(() => undefined);
+    const requestsBefore = api.recorder.requests.length;
     const probe = connect({ port: Number(new URL(api.world.origin).port), host: '127.0.0.1' });
-    probe.write(head('GET /api/small', ['Host: localhost', `Cookie: ${api.cookie}`]));
-    await eventually(() => api.recorder.arrived.length === asked + 1);
+    probe.write(formatHead('GET /api/small', ['Host: localhost', `Cookie: ${api.cookie}`]));
+    await waitUntil(() => api.recorder.requests.length === requestsBefore + 1);
     probe.destroy();
-    await eventually(() => api.underWay() === 0);
-    expect((await api.request('GET /api/small')).statuses).toEqual([503]);
-    expect(api.recorder.arrived).toHaveLength(asked + 1);
+    await waitUntil(() => api.openRequestCount() === 0);
+    expect((await api.send('GET /api/small')).statuses).toEqual([503]);
+    expect(api.recorder.requests).toHaveLength(requestsBefore + 1);
   });
 });
 
-test('a refusal that never ends holds up neither the renewal of the token nor the next try', async () => {
+test('a 401 or 503 response whose body never ends delays neither the refresh nor the retry', async () => {
   const api = await createApiWorld([
     { path: '/events', target: '/events', methods: { GET: {} }, stream: true },
     { path: '/plain', target: '/plain', methods: { GET: {} } },
   ]);
   for (const status of [401, 503]) {
     let calls = 0;
-    api.recorder.answerWith((_req, res) => {
+    api.recorder.respondWith((_req, res) => {
       calls += 1;
       if (calls > 1) res.end('at last');
       else res.writeHead(status, { 'content-length': '10' }).flushHeaders();
     });
-    const begun = Date.now();
-    const answer = await api.request(`GET /api/${status === 401 ? 'events' : 'plain'}`);
-    expect([answer.statuses, calls]).toEqual([[200], 2]);
-    expect(Date.now() - begun).toBeLessThan(2_000);
-    await eventually(() => api.underWay() === 0);
+    const startedAt = Date.now();
+    const response = await api.send(`GET /api/${status === 401 ? 'events' : 'plain'}`);
+    expect([response.statuses, calls]).toEqual([[200], 2]);
+    expect(Date.now() - startedAt).toBeLessThan(2_000);
+    await waitUntil(() => api.openRequestCount() === 0);
   }
   await api.close();
 });

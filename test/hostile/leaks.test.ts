@@ -2,23 +2,23 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { defaultRouteTable } from '../../src/config/presets.ts';
 import { storeUnavailable } from '../../src/errors.ts';
 import type { Browser } from '../support/browser.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld, type World } from '../support/world.ts';
 import {
   collectCookies,
   collectSecrets,
-  findings,
+  findLeaks,
   type Secrets,
   valuesInRedis,
 } from './support/leak-scan.ts';
-import { recordOf, sessionOf } from './support/logged-in.ts';
+import { readRecord, readSession } from './support/logged-in.ts';
 
-const plain = 'read:profile read:data';
+const apiScopes = 'read:profile read:data';
 const json = { accept: 'application/json' };
-/** What somebody enters when their session has ended. */
-const wish = 'my-very-secret-wish-of-today';
+/** What the user enters in a form after their session has ended. */
+const formValue = 'a-very-private-form-value';
 
-/** How the token endpoint can fail; a word in capitals is told to the client as the server would say it back. */
+/** Errors of the token endpoint; a word in capitals stands for a secret that the provider repeats in its response. */
 const failures = [
   { status: 500, error: 'server_error', description: 'cannot store REFRESH for SECRET' },
   {
@@ -33,13 +33,13 @@ const failures = [
 ] as const;
 
 describe.each([
-  ['without OpenID', plain],
-  ['with OpenID', `openid profile email offline_access ${plain}`],
-])('through everything that can happen to a person signed in %s', (_how, scope) => {
+  ['without OpenID Connect', apiScopes],
+  ['with OpenID Connect', `openid profile email offline_access ${apiScopes}`],
+])('over the whole life of a session %s', (_how, scope) => {
   let world: World;
   let secrets: Secrets;
   let browsers: Browser[];
-  let keptInRedis: string[];
+  let redisValues: string[];
 
   beforeAll(async () => {
     const app = {
@@ -48,13 +48,13 @@ describe.each([
       methods: { GET: { allOf: ['read:data'] } },
       token: 'app',
     };
-    const API_ROUTES_FILE = routesFile([...defaultRouteTable.routes, app]);
+    const API_ROUTES_FILE = writeRoutesFile([...defaultRouteTable.routes, app]);
     world = await createWorld({ accessTokenSeconds: 100, env: { OAUTH2_SCOPES: scope, API_ROUTES_FILE } });
     secrets = collectSecrets(world);
     browsers = [];
-    keptInRedis = [];
-    await wholeLife();
-    await world.latchkey.settled();
+    redisValues = [];
+    await runWholeLife();
+    await world.latchkey.drain();
     for (const browser of browsers) collectCookies(browser, secrets);
     for (const token of [...world.issued.access, ...world.issued.refresh]) secrets.tokens.add(token);
   }, 30_000);
@@ -65,50 +65,50 @@ describe.each([
     browsers.push(browser);
     return browser;
   }
-  const remember = async () => keptInRedis.push(...(await valuesInRedis()));
-  const status = async (answer: Promise<{ status: number }>) => (await answer).status;
+  const recordRedisValues = async () => redisValues.push(...(await valuesInRedis()));
+  const statusOf = async (response: Promise<{ status: number }>) => (await response).status;
   const refresh = (browser: Browser) => browser.fetch('/auth/refresh', { method: 'POST', headers: json });
 
-  async function wholeLife(): Promise<void> {
+  async function runWholeLife(): Promise<void> {
     const browser = newBrowser();
     await world.signIn(browser);
-    expect(await status(browser.fetch('/api/profile'))).toBe(200);
-    expect(await status(browser.fetch('/auth/session'))).toBe(200);
-    expect(await status(refresh(browser))).toBe(200);
+    expect(await statusOf(browser.fetch('/api/profile'))).toBe(200);
+    expect(await statusOf(browser.fetch('/auth/session'))).toBe(200);
+    expect(await statusOf(refresh(browser))).toBe(200);
     const profile = await browser.go('/profile');
     expect((await browser.submit(profile, {}, { action: '/auth/refresh' })).text).toContain('was renewed');
-    await remember();
+    await recordRedisValues();
 
-    await failingRefreshes(browser);
-    world.clock.advance(101); // expired: the next call refreshes before it goes on
-    expect(await status(browser.fetch('/api/data'))).toBe(200);
+    await runFailingRefreshes(browser);
+    world.clock.advance(101); // expired: the next call refreshes first
+    expect(await statusOf(browser.fetch('/api/data'))).toBe(200);
 
-    expect(await status(browser.fetch('/api/data', { method: 'POST', body: '{}' }))).toBe(403); // no write:data
+    expect(await statusOf(browser.fetch('/api/data', { method: 'POST', body: '{}' }))).toBe(403); // no write:data
     await world.signIn(browser, 'alice', '/auth/login?scope=write:data&return_to=/profile'); // step-up
-    const { id } = await sessionOf(browser);
-    expect((await recordOf(world, id))?.tokens.scope).toContain('write:data');
-    await remember();
+    const { id } = await readSession(browser);
+    expect((await readRecord(world, id))?.tokens.scope).toContain('write:data');
+    await recordRedisValues();
 
-    await failingApi(browser);
-    await failingStores(browser);
-    await failingCallbacks();
-    await errorPages(browser);
-    await refusedTokens(browser);
+    await runFailingApi(browser);
+    await runFailingStores(browser);
+    await runFailingCallbacks();
+    await openErrorPages(browser);
+    await runRejectedTokens(browser);
 
     await browser.submit(await browser.go('/auth/logout'), {}, { action: '/auth/logout' });
-    expect(await status(browser.fetch('/api/profile'))).toBe(401);
-    await endedByProvider();
-    await remember();
+    expect(await statusOf(browser.fetch('/api/profile'))).toBe(401);
+    await runRevocationByProvider();
+    await recordRedisValues();
   }
 
-  async function failingRefreshes(browser: Browser): Promise<void> {
-    for (const { status: answered, error, description } of failures) {
-      world.clock.advance(60); // past what is remembered of the failure before
-      await world.latchkey.settled();
-      const { id } = await sessionOf(browser);
-      const { refreshToken } = (await recordOf(world, id))!.tokens;
+  async function runFailingRefreshes(browser: Browser): Promise<void> {
+    for (const { status, error, description } of failures) {
+      world.clock.advance(60); // longer than the previous failure is remembered
+      await world.latchkey.drain();
+      const { id } = await readSession(browser);
+      const { refreshToken } = (await readRecord(world, id))!.tokens;
       const { clientId, clientSecret } = world.client;
-      const said = (text: string) =>
+      const fillIn = (text: string) =>
         text
           .replace('REFRESH', refreshToken!)
           .replace('SECRET', clientSecret)
@@ -117,97 +117,97 @@ describe.each([
             Buffer.from(`${clientId}:${encodeURIComponent(clientSecret)}`).toString('base64'),
           );
       for (const type of ['application/json', 'text/html']) {
-        const body = JSON.stringify({ error: said(error), error_description: said(description) });
+        const body = JSON.stringify({ error: fillIn(error), error_description: fillIn(description) });
         const headers = {
           'content-type': type,
-          'www-authenticate': `Basic realm="${said(description).replaceAll('"', '')}"`,
+          'www-authenticate': `Basic realm="${fillIn(description).replaceAll('"', '')}"`,
         };
-        world.providerFaults.set({ path: /^\/token$/, answer: { status: answered, headers, body } });
+        world.providerFaults.set({ path: /^\/token$/, response: { status, headers, body } });
         await refresh(browser);
         await browser.fetch('/api/profile');
         await browser.go('/profile');
         world.providerFaults.set(undefined);
-        if (!(await recordOf(world, id))) break; // a final refusal ended the login
-        await recovered(browser);
+        if (!(await readRecord(world, id))) break; // a permanent error ended the session
+        await waitForRecovery(browser);
       }
-      if (!(await recordOf(world, id))) await world.signIn(browser);
+      if (!(await readRecord(world, id))) await world.signIn(browser);
     }
-    for (const answer of ['reset', { status: 200, body: `{"access_token":"${'x'.repeat(43)}"` }] as const) {
+    for (const response of ['reset', { status: 200, body: `{"access_token":"${'x'.repeat(43)}"` }] as const) {
       world.clock.advance(60);
-      world.providerFaults.set({ path: /^\/token$/, answer });
+      world.providerFaults.set({ path: /^\/token$/, response });
       await refresh(browser);
       await browser.fetch('/api/profile');
       world.providerFaults.set(undefined);
     }
-    await recovered(browser);
+    await waitForRecovery(browser);
   }
 
-  /** Past what is remembered of a failure, and with the circuit breaker closed, which keeps real time. */
-  async function recovered(browser: Browser): Promise<void> {
-    for (let tries = 0; (await status(refresh(browser))) !== 200; tries += 1) {
-      if (tries > 100) throw new Error('the provider is well, and no refresh works');
+  /** Refreshes until one succeeds: the failure is forgotten and the circuit breaker, which uses real time, is closed. */
+  async function waitForRecovery(browser: Browser): Promise<void> {
+    for (let attempts = 0; (await statusOf(refresh(browser))) !== 200; attempts += 1) {
+      if (attempts > 100) throw new Error('the provider is available, but no refresh succeeds');
       world.clock.advance(5);
       await delay(50);
     }
   }
 
-  async function failingApi(browser: Browser): Promise<void> {
-    for (const answer of ['reset', { status: 500, body: 'oh' }, { status: 401, body: '{}' }] as const) {
-      world.apiFaults.set({ answer });
+  async function runFailingApi(browser: Browser): Promise<void> {
+    for (const response of ['reset', { status: 500, body: 'oh' }, { status: 401, body: '{}' }] as const) {
+      world.apiFaults.set({ response });
       await browser.fetch('/api/profile');
       await browser.go('/profile');
     }
     world.apiFaults.set(undefined);
   }
 
-  /** As ioredis fails: the command, with its key and what was to be written, hangs on the error. */
-  async function failingStores(browser: Browser): Promise<void> {
+  /** Fails as ioredis does: the error contains the command with its key and the value. */
+  async function runFailingStores(browser: Browser): Promise<void> {
     const { tokenStore, sessionStore } = world.latchkey.deps;
-    const { id, value } = await sessionOf(browser);
-    const record = await recordOf(world, id);
+    const { id, value } = await readSession(browser);
+    const record = await readRecord(world, id);
     const command = { name: 'set', args: [`{sess:${id}}:tokens`, JSON.stringify(record), value] };
     const failure = () => Object.assign(new Error('Connection is closed.'), { command, record });
     const [get, take, load] = [tokenStore.get, tokenStore.take, sessionStore.get];
     const fail = () => Promise.reject(storeUnavailable(failure()));
     Object.assign(tokenStore, { get: fail, take: fail });
     for (const path of ['/', '/profile', '/login', '/auth/session', '/auth/logout']) await browser.go(path);
-    expect(await status(browser.fetch('/api/profile'))).toBe(503);
-    expect(await status(refresh(browser))).toBe(503);
-    expect(await status(browser.fetch('/auth/logout', { method: 'POST' }))).toBe(503);
+    expect(await statusOf(browser.fetch('/api/profile'))).toBe(503);
+    expect(await statusOf(refresh(browser))).toBe(503);
+    expect(await statusOf(browser.fetch('/auth/logout', { method: 'POST' }))).toBe(503);
     Object.assign(tokenStore, { get, take });
     sessionStore.get = (_id, done) => done(failure());
-    expect(await status(browser.go('/profile'))).toBe(503);
-    expect(await status(refresh(browser))).toBe(503);
+    expect(await statusOf(browser.go('/profile'))).toBe(503);
+    expect(await statusOf(refresh(browser))).toBe(503);
     sessionStore.get = load;
-    expect(await status(browser.fetch('/api/profile'))).toBe(200);
+    expect(await statusOf(browser.fetch('/api/profile'))).toBe(200);
   }
 
-  async function failingCallbacks(): Promise<void> {
-    const denying = newBrowser();
-    const login = await denying.go('/auth/login');
-    const denied = await denying.submit(login, { decision: 'cancel' }, { action: '/login' });
+  async function runFailingCallbacks(): Promise<void> {
+    const denyingBrowser = newBrowser();
+    const login = await denyingBrowser.go('/auth/login');
+    const denied = await denyingBrowser.submit(login, { decision: 'cancel' }, { action: '/login' });
     expect([denied.status, new URL(denied.url).pathname]).toEqual([403, '/auth/callback']);
 
-    for (const answer of [
+    for (const response of [
       'reset',
       { status: 500, body: '{"error":"server_error"}' },
       { status: 400, body: '' },
     ] as const) {
-      const failing = newBrowser();
-      world.providerFaults.set({ path: /^\/token$/, answer });
-      const page = await world.signIn(failing);
+      const failingBrowser = newBrowser();
+      world.providerFaults.set({ path: /^\/token$/, response });
+      const page = await world.signIn(failingBrowser);
       expect(page.status).toBeGreaterThanOrEqual(400);
       world.providerFaults.set(undefined);
       for (const [, code] of page.url.matchAll(/[?&]code=([^&]+)/g)) secrets.codes.add(code!);
-      await failing.step(page.url); // a reload, while the code is in the address
-      await failing.step(`${page.url}&iss=x`);
-      await failing.step(page.url.replace('state=', 'state=A'));
-      await failing.step(page.url, { method: 'POST' });
+      await failingBrowser.step(page.url); // a reload while the URL contains the code
+      await failingBrowser.step(`${page.url}&iss=x`);
+      await failingBrowser.step(page.url.replace('state=', 'state=A'));
+      await failingBrowser.step(page.url, { method: 'POST' });
     }
   }
 
-  async function errorPages(browser: Browser): Promise<void> {
-    const { cookie } = await sessionOf(browser);
+  async function openErrorPages(browser: Browser): Promise<void> {
+    const { cookie } = await readSession(browser);
     for (const path of [
       '/unknown',
       '/api/unknown',
@@ -223,115 +223,126 @@ describe.each([
     await browser.fetch('/auth/logout', { method: 'POST', headers: { 'sec-fetch-site': 'cross-site' } });
   }
 
-  /** The API refuses tokens, saying them back; then wants another login, saying why with one. */
-  async function refusedTokens(browser: Browser): Promise<void> {
+  /** The API rejects tokens and repeats them in its challenge, without an error and then with a step-up. */
+  async function runRejectedTokens(browser: Browser): Promise<void> {
     for (const challenge of ['Bearer', 'Bearer error="insufficient_user_authentication", max_age="9"']) {
       const headers = { 'www-authenticate': `${challenge}, realm="${world.issued.access.at(-1)}"` };
-      world.apiFaults.set({ answer: { status: 401, headers, body: '{}' } });
-      for (const path of ['/api/data', '/api/app']) expect(await status(browser.fetch(path))).toBe(401);
-      expect(await status(browser.fetch('/api/data', { method: 'POST', body: 'x'.repeat(70_000) }))).toBe(
+      world.apiFaults.set({ response: { status: 401, headers, body: '{}' } });
+      for (const path of ['/api/data', '/api/app']) expect(await statusOf(browser.fetch(path))).toBe(401);
+      expect(await statusOf(browser.fetch('/api/data', { method: 'POST', body: 'x'.repeat(70_000) }))).toBe(
         401,
       );
     }
     world.apiFaults.set(undefined);
     world.providerFaults.set({
       path: /^\/token$/,
-      answer: { status: 401, body: '{"error":"invalid_client"}' },
+      response: { status: 401, body: '{"error":"invalid_client"}' },
     });
-    world.clock.advance(3600); // the application's own has expired, too
-    expect(await status(browser.fetch('/api/app'))).toBe(502);
+    world.clock.advance(3600); // the app token has expired, too
+    expect(await statusOf(browser.fetch('/api/app'))).toBe(502);
     world.providerFaults.set(undefined);
     world.clock.advance(60);
-    expect(await status(browser.fetch('/api/app'))).toBeGreaterThanOrEqual(200);
-    await remember();
+    expect(await statusOf(browser.fetch('/api/app'))).toBeGreaterThanOrEqual(200);
+    await recordRedisValues();
   }
 
-  /** The refresh token is dead: the provider says `invalid_grant` of its own accord. */
-  async function endedByProvider(): Promise<void> {
+  /** The provider has deleted the refresh token, so that a refresh fails with `invalid_grant`. */
+  async function runRevocationByProvider(): Promise<void> {
     const browser = newBrowser();
     await world.signIn(browser);
-    const { refreshToken } = (await recordOf(world, (await sessionOf(browser)).id))!.tokens;
+    const { refreshToken } = (await readRecord(world, (await readSession(browser)).id))!.tokens;
     const token = await world.provider.provider.RefreshToken.find(refreshToken!);
     await token!.destroy();
-    expect(await status(refresh(browser))).toBe(401);
-    expect(await status(browser.fetch('/api/profile'))).toBe(401);
-    const form = { method: 'POST', from: world.origin, body: new URLSearchParams({ wish }).toString() };
+    expect(await statusOf(refresh(browser))).toBe(401);
+    expect(await statusOf(browser.fetch('/api/profile'))).toBe(401);
+    const form = {
+      method: 'POST',
+      from: world.origin,
+      body: new URLSearchParams({ note: formValue }).toString(),
+    };
     const headers = { 'content-type': 'application/x-www-form-urlencoded' };
     const page = await browser.step('/api/data', { ...form, headers });
     expect(page.status).toBe(401);
-    expect(page.text.includes('saved your form')).toBe(scope.includes('openid')); // else nobody could prove whose it is
+    expect(page.text.includes('saved your form')).toBe(scope.includes('openid')); // without a sub, its owner is unknown
   }
 
-  const ofOurs = () =>
+  const exchangesWithUs = () =>
     browsers.flatMap(({ exchanges }) => exchanges.filter(({ url }) => url.startsWith(world.origin)));
-  const ofProvider = () =>
+  const exchangesWithProvider = () =>
     browsers.flatMap(({ exchanges }) => exchanges.filter(({ url }) => url.startsWith(world.provider.issuer)));
 
-  test('there is something to leak, and it would be found', () => {
+  test('secrets of every kind exist, and the scan finds them in every encoding (control)', () => {
     const { tokens, verifiers, codes, keys, cookies } = secrets;
     for (const set of [tokens, verifiers, codes, cookies]) expect(set.size).toBeGreaterThan(3);
     expect([...tokens].some((each) => each.startsWith('eyJ'))).toBe(scope.includes('openid'));
     expect(world.latchkey.logLines.length).toBeGreaterThan(50);
-    expect(ofOurs().length).toBeGreaterThan(50);
+    expect(exchangesWithUs().length).toBeGreaterThan(50);
     for (const secret of [tokens, verifiers, codes, keys, cookies].flatMap((set) => [...set])) {
       expect(secret.length).toBeGreaterThan(15);
-      const spelt = [secret, encodeURIComponent(secret), Buffer.from(`a ${secret} b`).toString('base64url')];
-      for (const text of spelt) expect(findings([`x${text}y`], new Set([secret]))).toHaveLength(1);
+      const encoded = [
+        secret,
+        encodeURIComponent(secret),
+        Buffer.from(`a ${secret} b`).toString('base64url'),
+      ];
+      for (const text of encoded) expect(findLeaks([`x${text}y`], new Set([secret]))).toHaveLength(1);
     }
   });
 
-  test('no line of the log holds a token, code, verifier, secret, cookie or session id', () => {
+  test('no log line contains a token, code, verifier, secret, cookie or session id', () => {
     const { tokens, verifiers, codes, keys, cookies } = secrets;
     expect(
-      findings(world.latchkey.logLines, tokens, verifiers, codes, keys, cookies, new Set([wish])),
+      findLeaks(world.latchkey.logLines, tokens, verifiers, codes, keys, cookies, new Set([formValue])),
     ).toEqual([]);
   });
 
-  test('nothing the browser gets from us holds a token, verifier or secret', () => {
-    const got = ofOurs().map((each) => each.got);
-    expect(findings(got, secrets.tokens, secrets.verifiers, secrets.keys)).toEqual([]);
+  test('no response to the browser contains a token, verifier or secret', () => {
+    const responses = exchangesWithUs().map((each) => each.response);
+    expect(findLeaks(responses, secrets.tokens, secrets.verifiers, secrets.keys)).toEqual([]);
   });
 
-  test('nothing the browser sends us, or exchanges with the provider, holds a token, verifier or secret', () => {
+  test('no request of the browser, and no response of the provider to it, contains a token, verifier or secret', () => {
     const texts = [
-      ...ofProvider().flatMap(({ sent, got }) => [sent, got]),
-      ...ofOurs().map(({ sent }) => sent),
+      ...exchangesWithProvider().flatMap(({ request, response }) => [request, response]),
+      ...exchangesWithUs().map(({ request }) => request),
     ];
-    expect(findings(texts, secrets.tokens, secrets.verifiers, secrets.keys)).toEqual([]);
+    expect(findLeaks(texts, secrets.tokens, secrets.verifiers, secrets.keys)).toEqual([]);
   });
 
-  test('a code is in the redirect of the provider and the address of the callback, and nowhere else', () => {
-    const beyond = [
-      ...ofOurs().map(({ got }) => got),
-      ...ofOurs().map(({ sent }) => sent.replace(/^\w+ \S+\/auth\/callback\?\S*/, '')),
-      ...ofProvider().map(({ sent }) => sent),
-      ...ofProvider().map(({ got }) =>
-        got
+  test('a code appears only in the redirect of the provider and in the callback URL', () => {
+    const elsewhere = [
+      ...exchangesWithUs().map(({ response }) => response),
+      ...exchangesWithUs().map(({ request }) => request.replace(/^\w+ \S+\/auth\/callback\?\S*/, '')),
+      ...exchangesWithProvider().map(({ request }) => request),
+      ...exchangesWithProvider().map(({ response }) =>
+        response
           .replace(/"location":"[^"]*\/auth\/callback\?[^"]*"/, '')
           .replace(/href="[^"]*"|Redirecting to .*/g, ''),
       ),
     ];
-    expect(findings(beyond, secrets.codes)).toEqual([]);
+    expect(findLeaks(elsewhere, secrets.codes)).toEqual([]);
     expect(
-      findings(
-        ofOurs().map(({ sent }) => sent),
+      findLeaks(
+        exchangesWithUs().map(({ request }) => request),
         secrets.codes,
       ).length,
     ).toBeGreaterThan(3);
   });
 
-  test('our cookies are in Set-Cookie and Cookie of our own origin, and nowhere else', () => {
+  test('our cookies appear only in Set-Cookie and Cookie headers of our own origin', () => {
     const elsewhere = [
-      ...ofProvider().flatMap(({ sent, got }) => [sent.replace(/"cookie":"[^"]*"/, ''), got]),
-      ...ofOurs().map(({ got }) => got.replace(/"set-cookie":\[[^\]]*\]/, '')),
-      ...ofOurs().map(({ sent }) => sent.replace(/"(cookie|x-custom)":"[^"]*"/g, '')),
+      ...exchangesWithProvider().flatMap(({ request, response }) => [
+        request.replace(/"cookie":"[^"]*"/, ''),
+        response,
+      ]),
+      ...exchangesWithUs().map(({ response }) => response.replace(/"set-cookie":\[[^\]]*\]/, '')),
+      ...exchangesWithUs().map(({ request }) => request.replace(/"(cookie|x-custom)":"[^"]*"/g, '')),
     ];
-    expect(findings(elsewhere, secrets.cookies)).toEqual([]);
+    expect(findLeaks(elsewhere, secrets.cookies)).toEqual([]);
   });
 
-  test('nothing in Redis holds a token, code, verifier or secret that can be read', () => {
-    expect(keptInRedis.length).toBeGreaterThan(5);
+  test('no value in Redis contains a token, code, verifier or secret in readable form', () => {
+    expect(redisValues.length).toBeGreaterThan(5);
     const { tokens, codes, verifiers, keys } = secrets;
-    expect(findings(keptInRedis, tokens, codes, verifiers, keys, new Set([wish]))).toEqual([]);
+    expect(findLeaks(redisValues, tokens, codes, verifiers, keys, new Set([formValue]))).toEqual([]);
   });
 });

@@ -1,7 +1,8 @@
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { head, speak } from './support/wire.ts';
+import type { RecordedRequest } from './support/recorder.ts';
+import { formatHead, sendRaw } from './support/wire.ts';
 
-/** Never arrive, whatever their value: not ours to pass on, or an API may take them for our word. */
+/** Headers that are never forwarded: they concern only the browser and us, or an API might trust them as ours. */
 const dropped = [
   ...['Authorization', 'AUTHORIZATION', 'Proxy-Authorization', 'Cookie', 'Cookie2'],
   ...['Origin', 'Referer', 'Sec-Fetch-Mode', 'Sec-CH-UA', 'Sec-GPC', 'Sec-WebSocket-Key'],
@@ -33,7 +34,7 @@ const dropped = [
     'X-Amzn-Oidc-Data',
     'X-Amzn-Oidc-Identity',
   ],
-  // what other gateways vouch with: Authelia, Azure, Cloudflare Access, Grafana, Kong, Pomerium, Vouch, TLS in front
+  // identity headers of other gateways: Authelia, Azure, Cloudflare Access, Grafana, Kong, Pomerium, Vouch, TLS proxies
   ...['Remote-Groups', 'Remote-Email', 'Remote-Name', 'X-MS-Token-AAD-Access-Token'],
   ...[
     'Cf-Access-Jwt-Assertion',
@@ -50,15 +51,15 @@ const dropped = [
     'X-SSL-Client-Verify',
   ],
   ...['SSL-Client-Cert', 'X-Client-Cert', 'X-Envoy-External-Address', 'X-Envoy-Original-Path', 'Client-Cert'],
-  // of one connection only
+  // hop-by-hop headers
   ...['Keep-Alive', 'Proxy-Connection', 'TE', 'Trailer', 'Upgrade', 'HTTP2-Settings'],
-  // some servers read _ as -
+  // some servers treat _ as -
   ...['X_Forwarded_For', 'X_User', 'Remote_User', 'Content_Length', 'Transfer_Encoding', 'Auth_orization'],
   'X-Request-Id',
 ];
 
-/** Are the person's own and arrive as they are. */
-const passed: readonly (readonly [name: string, value: string])[] = [
+/** Headers of the browser that are forwarded unchanged. */
+const forwardedHeaders: readonly (readonly [name: string, value: string])[] = [
   ['Accept', 'application/json'],
   ['Accept-Language', 'pl, en;q=0.5'],
   ['If-None-Match', '"abc"'],
@@ -68,16 +69,16 @@ const passed: readonly (readonly [name: string, value: string])[] = [
 
 const listed = ['/api/user/profile', '/api/user/data'];
 
-describe('what arrives at the API', () => {
+describe('a request forwarded to the API', () => {
   let api: ApiWorld;
   beforeAll(async () => {
     api = await createApiWorld();
   });
   afterAll(() => api.close());
-  beforeEach(() => api.recorder.answerWith(undefined));
+  beforeEach(() => api.recorder.respondWith(undefined));
 
-  /** What holds for every request that arrives, however it was asked for. */
-  function expectOurs({ headers, target }: Awaited<ReturnType<ApiWorld['sent']>>['arrived'][number]) {
+  /** Checks what must be true of every forwarded request. */
+  function expectIntact({ headers, target }: RecordedRequest) {
     const of = (name: string) => headers.filter(([each]) => each === name).map(([, value]) => value);
     expect(of('authorization')).toEqual([`Bearer ${api.accessToken}`]);
     expect(of('host')).toEqual([api.recorder.host]);
@@ -87,26 +88,26 @@ describe('what arrives at the API', () => {
     expect(target).not.toMatch(/[\s#]/);
   }
 
-  test.each(dropped.map((each) => [each]))('never is a header %s of the browser', async (name) => {
-    const { answer, arrived } = await api.sent('GET /api/profile', [
+  test.each(dropped.map((each) => [each]))('never contains the header %s of the browser', async (name) => {
+    const { response, forwarded } = await api.sendAndRecord('GET /api/profile', [
       'Sec-Fetch-Site: same-origin',
       `${name}: evil`,
       `${name}: evil2`,
     ]);
-    for (const each of arrived) {
-      expectOurs(each);
+    for (const each of forwarded) {
+      expectIntact(each);
       expect(each.headers.filter(([, value]) => value.includes('evil'))).toEqual([]);
     }
-    expect(answer.statuses).toEqual(arrived.length === 1 ? [200] : [400]);
+    expect(response.statuses).toEqual(forwarded.length === 1 ? [200] : [400]);
   });
 
-  test('is what the person may say for themselves', async () => {
-    const { arrived } = await api.sent(
+  test('contains the headers a browser may set', async () => {
+    const { forwarded } = await api.sendAndRecord(
       'GET /api/profile',
-      passed.map(([name, value]) => `${name}: ${value}`),
+      forwardedHeaders.map(([name, value]) => `${name}: ${value}`),
     );
-    const expected = passed.map(([name, value]) => [name.toLowerCase(), value]);
-    expect(arrived[0]!.headers).toEqual(expect.arrayContaining(expected));
+    const expected = forwardedHeaders.map(([name, value]) => [name.toLowerCase(), value]);
+    expect(forwarded[0]!.headers).toEqual(expect.arrayContaining(expected));
   });
 
   test.each([
@@ -115,11 +116,11 @@ describe('what arrives at the API', () => {
     ['Connection: close ,\tX-SECRET ,, ', 'x-secret'],
     ['Connection: close, Accept', 'accept'],
     ['Connection: close, Content-Type', 'content-type'],
-  ])('never is what %s was said to be for this connection only', async (connection, name) => {
-    const { arrived } = await api.sent('GET /api/profile', [connection, `${name}: evil`]);
-    expect(arrived).toHaveLength(1);
-    expect(arrived[0]!.headers.filter(([each, value]) => each === name && value === 'evil')).toEqual([]);
-    expectOurs(arrived[0]!);
+  ])('does not contain the header that "%s" names', async (connection, name) => {
+    const { forwarded } = await api.sendAndRecord('GET /api/profile', [connection, `${name}: evil`]);
+    expect(forwarded).toHaveLength(1);
+    expect(forwarded[0]!.headers.filter(([each, value]) => each === name && value === 'evil')).toEqual([]);
+    expectIntact(forwarded[0]!);
   });
 
   test.each([
@@ -127,10 +128,10 @@ describe('what arrives at the API', () => {
     ['close, Cookie'],
     ['close, Host'],
     ['close, Authorization, Host, Content-Length, Transfer-Encoding, X-Forwarded-For'],
-  ])('cannot be robbed of our token by Connection: %s', async (connection) => {
-    const { arrived } = await api.sent('GET /api/profile', [`Connection: ${connection}`]);
-    expect(arrived).toHaveLength(1);
-    expectOurs(arrived[0]!);
+  ])('keeps our token and host when the browser sends Connection: %s', async (connection) => {
+    const { forwarded } = await api.sendAndRecord('GET /api/profile', [`Connection: ${connection}`]);
+    expect(forwarded).toHaveLength(1);
+    expectIntact(forwarded[0]!);
   });
 
   test.each([
@@ -148,12 +149,15 @@ describe('what arrives at the API', () => {
     ['https://evil.example:8443/api/data?x=y', `${listed[1]}?x=y`],
     ['http://user:password@evil.example/api/profile', listed[0]],
     ['http:///api/profile', listed[0]],
-  ])('has the listed address when %s was asked for, or is not sent at all', async (target, expected) => {
-    const { answer, arrived } = await api.sent(`GET ${target}`);
-    for (const each of arrived) expectOurs(each);
-    if (arrived.length > 0) expect([arrived[0]!.target, answer.statuses]).toEqual([expected, [200]]);
-    else expect(answer.statuses).toEqual([target.startsWith('/api') ? 'must arrive' : 400]);
-  });
+  ])(
+    'has the target of its route, or is not sent, when the browser requests %s',
+    async (target, expected) => {
+      const { response, forwarded } = await api.sendAndRecord(`GET ${target}`);
+      for (const each of forwarded) expectIntact(each);
+      if (forwarded.length > 0) expect([forwarded[0]!.target, response.statuses]).toEqual([expected, [200]]);
+      else expect(response.statuses).toEqual([target.startsWith('/api') ? 'must be forwarded' : 400]);
+    },
+  );
 
   test.each(
     [
@@ -195,21 +199,18 @@ describe('what arrives at the API', () => {
       ...['http://evil.example/admin', 'http:/api/profile', 'evil.example:80', 'api/profile'],
       ...['http://evil.example//api/profile', '//evil.example/api/profile', '?/api/profile'],
     ].map((each) => [each]),
-  )('is nothing when %s was asked for', async (target) => {
-    const { answer, arrived } = await api.sent(`GET ${target}`);
-    expect(arrived).toEqual([]);
-    expect(answer.statuses).toHaveLength(1);
-    expect(Math.floor(answer.statuses[0]! / 100)).toBe(4);
+  )('is not sent when the browser requests %s', async (target) => {
+    const { response, forwarded } = await api.sendAndRecord(`GET ${target}`);
+    expect(forwarded).toEqual([]);
+    expect(response.statuses).toHaveLength(1);
+    expect(Math.floor(response.statuses[0]! / 100)).toBe(4);
   });
 
-  test.each([['/api/profile'], ['/api/data']])(
-    'is nothing when a browser asks %s for its OPTIONS',
-    async (path) => {
-      const { answer, arrived } = await api.sent(`OPTIONS ${path}`);
-      expect([answer.statuses, arrived]).toEqual([[204], []]);
-      expect(answer.text).toMatch(/\r\nAllow: GET, HEAD, (POST, )?OPTIONS\r\n/);
-    },
-  );
+  test.each([['/api/profile'], ['/api/data']])('is not sent for OPTIONS %s', async (path) => {
+    const { response, forwarded } = await api.sendAndRecord(`OPTIONS ${path}`);
+    expect([response.statuses, forwarded]).toEqual([[204], []]);
+    expect(response.text).toMatch(/\r\nAllow: GET, HEAD, (POST, )?OPTIONS\r\n/);
+  });
 
   const methods = ['TRACE', 'PUT', 'DELETE', 'PATCH', 'PROPFIND', 'QUERY', 'PURGE', 'SEARCH', 'get', 'GE T'];
   test.each([
@@ -218,57 +219,60 @@ describe('what arrives at the API', () => {
     'CONNECT evil.example:80',
     'CONNECT /api/profile',
     'PRI *',
-  ])('is nothing when a browser says %s', async (requestLine) => {
-    const { answer, arrived } = await api.sent(requestLine);
-    expect(arrived).toEqual([]);
-    expect(answer.statuses.filter((status) => status < 400 || status >= 500)).toEqual([]);
+  ])('is not sent for %s', async (requestLine) => {
+    const { response, forwarded } = await api.sendAndRecord(requestLine);
+    expect(forwarded).toEqual([]);
+    expect(response.statuses.filter((status) => status < 400 || status >= 500)).toEqual([]);
   });
 
   test.each([
     ['GET', '/api/data', 200],
     ['HEAD', '/api/data', 200],
     ['POST', '/api/data', 201],
-  ])('is a %s when that was the method, whatever a header says', async (method, path, status) => {
-    const overrides = [
-      'X-HTTP-Method-Override: DELETE',
-      'X-Method-Override: DELETE',
-      'X-HTTP-Method: DELETE',
-    ];
-    const { answer, arrived } = await api.sent(`${method} ${path}`, overrides);
-    expect([arrived.map((each) => each.method), answer.statuses]).toEqual([[method], [status]]);
-    expectOurs(arrived[0]!);
-    expect(JSON.stringify(arrived[0]!.headers)).not.toContain('DELETE');
-  });
+  ])(
+    'is a %s when the browser sends that method, whatever override headers say',
+    async (method, path, status) => {
+      const overrides = [
+        'X-HTTP-Method-Override: DELETE',
+        'X-Method-Override: DELETE',
+        'X-HTTP-Method: DELETE',
+      ];
+      const { response, forwarded } = await api.sendAndRecord(`${method} ${path}`, overrides);
+      expect([forwarded.map((each) => each.method), response.statuses]).toEqual([[method], [status]]);
+      expectIntact(forwarded[0]!);
+      expect(JSON.stringify(forwarded[0]!.headers)).not.toContain('DELETE');
+    },
+  );
 
   test.each([
     ['a space before the colon', 'Authorization : Bearer evil'],
-    ['a line folded into the one before', 'X-Custom: a\r\n Authorization: Bearer evil'],
-    ['a bare line feed', 'X-Custom: a\nAuthorization: Bearer evil'],
-    ['a bare carriage return', 'X-Custom: a\rAuthorization: Bearer evil'],
-    ['a NUL in it', 'X-Custom: a\0Authorization: Bearer evil'],
-    ['no name', ': Bearer evil'],
-    ['no colon', 'Authorization Bearer evil'],
-    ['a name of other letters', 'Authorizat\xefon: Bearer evil'],
-    ['a second Host', 'Host: evil.example'],
-  ])('has no other credential and no other host after a header with %s', async (_how, line) => {
-    const { answer, arrived } = await api.sent('GET /api/profile', [line]);
-    for (const each of arrived) {
-      expectOurs(each);
+    ['a folded header line', 'X-Custom: a\r\n Authorization: Bearer evil'],
+    ['a bare line feed in a header', 'X-Custom: a\nAuthorization: Bearer evil'],
+    ['a bare carriage return in a header', 'X-Custom: a\rAuthorization: Bearer evil'],
+    ['a NUL in a header', 'X-Custom: a\0Authorization: Bearer evil'],
+    ['a header without a name', ': Bearer evil'],
+    ['a header without a colon', 'Authorization Bearer evil'],
+    ['a header name that is not ASCII', 'Authorizat\xefon: Bearer evil'],
+    ['a second Host header', 'Host: evil.example'],
+  ])('has only our token and our host, or is not sent, with %s', async (_how, line) => {
+    const { response, forwarded } = await api.sendAndRecord('GET /api/profile', [line]);
+    for (const each of forwarded) {
+      expectIntact(each);
       expect(
         each.headers.filter(([name]) => name.includes('\n') || name.startsWith('authorizat')),
       ).toHaveLength(1);
     }
-    expect(answer.statuses).toEqual(arrived.length === 1 ? [200] : [400]);
+    expect(response.statuses).toEqual(forwarded.length === 1 ? [200] : [400]);
   });
 
-  test('is nothing when nobody is signed in, and nothing without a session of ours', async () => {
-    api.recorder.arrived.length = 0;
+  test('is not sent without a valid session', async () => {
+    api.recorder.requests.length = 0;
     const callers = [[], [`Authorization: Bearer ${api.accessToken}`], ['Cookie: latchkey=s%3Ax.y']];
     for (const headers of callers) {
       const lines = ['Host: localhost', 'Connection: close', ...headers];
-      const answer = await speak(api.world.origin, [head('GET /api/profile', lines)]);
-      expect(answer.statuses).toEqual([401]);
+      const response = await sendRaw(api.world.origin, [formatHead('GET /api/profile', lines)]);
+      expect(response.statuses).toEqual([401]);
     }
-    expect(api.recorder.arrived).toEqual([]);
+    expect(api.recorder.requests).toEqual([]);
   });
 });

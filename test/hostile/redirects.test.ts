@@ -1,7 +1,7 @@
 import { safeReturnTo } from '../../src/login/return-url.ts';
 import type { Page } from '../support/browser.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { circular, dangerOf, redirectPayloads, redirectSample } from './support/redirect-payloads.ts';
+import { circular, findDanger, redirectPayloads, redirectSample } from './support/redirect-payloads.ts';
 
 const origins = [
   'http://localhost:3000',
@@ -11,12 +11,12 @@ const origins = [
   'https://xn--bcher-kva.example',
 ];
 
-describe.each(origins)('the return address on %s', (origin) => {
-  test('is on our own origin, whatever was asked for', () => {
+describe.each(origins)('the return URL on the origin %s', (origin) => {
+  test('stays on our own origin for every payload', () => {
     const payloads = redirectPayloads(origin);
     expect(payloads.length).toBeGreaterThan(1_000);
     const dangers = payloads.flatMap((payload) => {
-      const danger = dangerOf(safeReturnTo(payload, origin), origin);
+      const danger = findDanger(safeReturnTo(payload, origin), origin);
       return danger === undefined ? [] : [{ payload, danger }];
     });
     expect(dangers).toEqual([]);
@@ -35,7 +35,7 @@ describe.each(origins)('the return address on %s', (origin) => {
     [42],
     [true],
     [() => '//evil.example'],
-  ])('is the usual one when %p was asked for', (payload) => {
+  ])('is the default page for %p', (payload) => {
     expect(safeReturnTo(payload, origin)).toBe(`${origin}/profile`);
   });
 
@@ -50,12 +50,12 @@ describe.each(origins)('the return address on %s', (origin) => {
     ['/żółw', '/%C5%BC%C3%B3%C5%82w'],
     ['/authors', '/authors'],
     ['/login-help', '/login-help'],
-  ])('is %p when that was asked for, because it is ours', (wanted, expected) => {
-    expect(safeReturnTo(wanted, origin)).toBe(origin + expected);
+  ])('resolves %p to %p on our own origin', (requested, expected) => {
+    expect(safeReturnTo(requested, origin)).toBe(origin + expected);
   });
 });
 
-describe('the return address when another origin is listed', () => {
+describe('the return URL with other origins listed', () => {
   const origin = 'https://app.example.com';
   const listed = 'https://spa.example.com';
   const alsoListed = 'http://localhost:5173';
@@ -71,8 +71,8 @@ describe('the return address when another origin is listed', () => {
     [`${alsoListed}/#/orders`, `${alsoListed}/#/orders`],
     ['/data', `${origin}/data`],
     [`${origin}/data`, `${origin}/data`],
-  ])('may be there: %s', (wanted, expected) => {
-    expect(safeReturnTo(wanted, origin, [listed, alsoListed])).toBe(expected);
+  ])('resolves %s to %s', (requested, expected) => {
+    expect(safeReturnTo(requested, origin, [listed, alsoListed])).toBe(expected);
   });
 
   test.each([
@@ -100,22 +100,22 @@ describe('the return address when another origin is listed', () => {
     'https://localhost:5173/',
     'http://127.0.0.1:5173/',
     `https://spa.example.com/${'x'.repeat(2_048)}`,
-  ])('is the usual one for its look-alike %s', (wanted) => {
-    expect(safeReturnTo(wanted, origin, [listed, alsoListed])).toBe(`${origin}/profile`);
+  ])('is the default page for the look-alike %s', (requested) => {
+    expect(safeReturnTo(requested, origin, [listed, alsoListed])).toBe(`${origin}/profile`);
   });
 
-  test('is on one of the two, whatever was asked for', () => {
+  test('stays on our own or the listed origin for every payload', () => {
     const payloads = [...redirectPayloads(origin), ...redirectPayloads(listed)];
     const dangers = payloads.flatMap((payload) => {
-      const landed = safeReturnTo(payload, origin, [listed]);
-      const isListed = landed.startsWith(`${listed}/`) && new URL(landed).origin === listed;
-      return isListed || dangerOf(landed, origin) === undefined ? [] : [{ payload, landed }];
+      const resolved = safeReturnTo(payload, origin, [listed]);
+      const isListed = resolved.startsWith(`${listed}/`) && new URL(resolved).origin === listed;
+      return isListed || findDanger(resolved, origin) === undefined ? [] : [{ payload, resolved }];
     });
     expect(dangers).toEqual([]);
   });
 });
 
-describe('the return address through a sign-in', () => {
+describe('the return URL of a login', () => {
   let world: World;
   beforeAll(async () => {
     world = await createWorld();
@@ -123,11 +123,11 @@ describe('the return address through a sign-in', () => {
   afterAll(() => world.close());
 
   const query = (payload: string) => new URLSearchParams({ return_to: payload });
-  const dangerIn = ({ headers, url }: Page) => dangerOf(headers.location ?? '', world.origin, url);
+  const dangerIn = ({ headers, url }: Page) => findDanger(headers.location ?? '', world.origin, url);
 
-  test('is on our own origin in the Location of the callback, for every kind of attack', async () => {
+  test('stays on our own origin in the Location of the callback, for every kind of payload', async () => {
     const browser = world.browser();
-    await world.signIn(browser); // from here on the provider answers without asking
+    await world.signIn(browser); // from now on the provider redirects without user interaction
     const payloads = redirectSample(world.origin);
     expect(payloads.length).toBeGreaterThan(150);
     const dangers: unknown[] = [];
@@ -136,25 +136,25 @@ describe('the return address through a sign-in', () => {
         until: (url) => url.startsWith(`${world.origin}/auth/callback`),
       });
       const page = await browser.step(atCallback.url, { from: world.provider.issuer });
-      const danger = page.status === 303 ? dangerIn(page) : `answered ${page.status}`;
+      const danger = page.status === 303 ? dangerIn(page) : `status ${page.status}`;
       if (danger !== undefined) dangers.push({ payload, danger, location: page.headers.location });
     }
     expect(dangers).toEqual([]);
   });
 
-  test('is on our own origin when the sign-in page sends on someone who is signed in', async () => {
+  test('stays on our own origin when the sign-in page redirects a signed-in user', async () => {
     const browser = world.browser();
     await world.signIn(browser);
     const dangers: unknown[] = [];
     for (const payload of redirectSample(world.origin)) {
       const page = await browser.step(`/login?${query(payload)}`);
-      const danger = page.status === 303 ? dangerIn(page) : `answered ${page.status}`;
+      const danger = page.status === 303 ? dangerIn(page) : `status ${page.status}`;
       if (danger !== undefined) dangers.push({ payload, danger, location: page.headers.location });
     }
     expect(dangers).toEqual([]);
   });
 
-  test('is on our own origin in the link of the sign-in page, and cannot break out of it', async () => {
+  test('stays on our own origin in the link of the sign-in page, and cannot escape its attribute', async () => {
     const payloads = [
       ...redirectSample(world.origin),
       '/"><script>alert(1)</script>',
@@ -166,8 +166,8 @@ describe('the return address through a sign-in', () => {
       const { status, text } = await world.browser().step(`/login?${query(payload)}`);
       const links = [...text.matchAll(/href="([^"]*)"/g)].map(([, href]) => href!.replaceAll('&amp;', '&'));
       const link = links.filter((each) => each.includes('return_to'));
-      const wanted = new URL(link[0] ?? 'x:', world.origin).searchParams.get('return_to');
-      const danger = dangerOf(safeReturnTo(wanted, world.origin), world.origin);
+      const requested = new URL(link[0] ?? 'x:', world.origin).searchParams.get('return_to');
+      const danger = findDanger(safeReturnTo(requested, world.origin), world.origin);
       const isOneLink = status === 200 && link.length === 1 && link[0]!.startsWith('/auth/login?return_to=');
       if (!isOneLink || danger !== undefined || /<script>|onclick=|<b>/.test(text))
         dangers.push({ payload, status, link, danger });
@@ -188,26 +188,26 @@ describe('the return address through a sign-in', () => {
     ['return_to=//evil.example%26return_to%3D/data', '/profile'],
     ['return_to=/data%26return_to%3D//evil.example', '/data&return_to=//evil.example'],
     ['__proto__[return_to]=//evil.example', '/profile'],
-  ])('for an address that says %s is %s', async (search, expected) => {
+  ])('for the query %s is %s', async (search, expected) => {
     const browser = world.browser();
     await world.signIn(browser, 'alice', `/auth/login?${search}`);
     const callback = browser.exchanges.findLast(({ url }) => url.includes('/auth/callback'))!;
-    expect(callback.got).toContain(`"location":"${world.origin}${expected}"`);
+    expect(callback.response).toContain(`"location":"${world.origin}${expected}"`);
   });
 
   test.each(circular.slice(0, 15).map((each) => [each]))(
-    'does not lead in a circle: %s ends on a page',
+    'does not cause a redirect loop for %s',
     async (payload) => {
       const browser = world.browser();
-      const wanted = payload.replaceAll('O', world.origin);
-      const end = await world.signIn(browser, 'alice', `/auth/login?${query(wanted)}`);
-      expect(end.url).toBe(`${world.origin}/profile`);
-      expect(end.status).toBe(200);
+      const requested = payload.replaceAll('O', world.origin);
+      const page = await world.signIn(browser, 'alice', `/auth/login?${query(requested)}`);
+      expect(page.url).toBe(`${world.origin}/profile`);
+      expect(page.status).toBe(200);
     },
   );
 
-  test('is kept when it is ours', async () => {
-    const end = await world.signIn(world.browser(), 'alice', `/auth/login?${query('/profile?tab=2')}`);
-    expect(end.url).toBe(`${world.origin}/profile?tab=2`);
+  test('is used when it is on our own origin', async () => {
+    const page = await world.signIn(world.browser(), 'alice', `/auth/login?${query('/profile?tab=2')}`);
+    expect(page.url).toBe(`${world.origin}/profile?tab=2`);
   });
 });

@@ -1,6 +1,6 @@
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
 
-const table = [
+const routes = [
   { path: '/things/:id', target: '/v1/things/:id', methods: { GET: {}, DELETE: {} } },
   { path: '/things/:id/parts/:part', target: '/v1/parts/:part/of/:id', methods: { GET: {} } },
   { path: '/files/*rest', target: '/v2/files/*rest', methods: { GET: {}, PUT: {} } },
@@ -17,7 +17,7 @@ const table = [
 describe('a route with parameters', () => {
   let api: ApiWorld;
   beforeAll(async () => {
-    api = await createApiWorld(table);
+    api = await createApiWorld(routes);
   });
   afterAll(() => api.close());
 
@@ -45,12 +45,12 @@ describe('a route with parameters', () => {
     ['/search?q=1;limit=2', '/v1/search?q=1%3Blimit=2'],
     ['/search?Q=1&q[]=2&q%00=3&%zz=4&=5&', '/v1/search'],
     ['/search?q=1#/../admin', '/v1/search?q=1'],
-  ])('is asked for as %s and arrives as %s', async (path, target) => {
-    const { answer, arrived } = await api.sent(`GET /api${path}`);
-    expect([arrived.map((each) => each.target), answer.statuses]).toEqual([[target], [200]]);
+  ])('maps a request for %s to the target %s', async (path, target) => {
+    const { response, forwarded } = await api.sendAndRecord(`GET /api${path}`);
+    expect([forwarded.map((each) => each.target), response.statuses]).toEqual([[target], [200]]);
   });
 
-  const elsewhere = [
+  const invalidValues = [
     ...['.', '..', '%2e', '%2E%2e', '.%2e', '..;', '..;x=y', '%2e%2e%3b', '.;/x', '..%00', '..%2f', '%2f..'],
     ...[
       '%2f',
@@ -68,7 +68,7 @@ describe('a route with parameters', () => {
     ...['a%00', 'a%0d%0aX-Evil:%201', 'a%0a', 'a%7f', 'a%c2%85', '%', '%zz', '%c0%af', '%c0%ae%c0%ae'],
   ];
   test.each([
-    ...elsewhere.flatMap((each) => [
+    ...invalidValues.flatMap((each) => [
       `/things/${each}`,
       `/things/1/parts/${each}`,
       `/files/${each}`,
@@ -86,31 +86,34 @@ describe('a route with parameters', () => {
       '/files//a',
     ],
     ...['/files/a//b', '/files/a//', '/Things/1', '/search/', '/open/x', '/things/1/parts/', '//files/a'],
-  ])('sends nothing anywhere for %s', async (path) => {
-    const { answer, arrived } = await api.sent(`GET /api${path}`);
-    for (const { target } of arrived) expect(target).toBe('nowhere');
-    expect(answer.statuses).toHaveLength(1);
-    expect(Math.floor(answer.statuses[0]! / 100)).toBe(4);
+  ])('rejects %s without calling the API', async (path) => {
+    const { response, forwarded } = await api.sendAndRecord(`GET /api${path}`);
+    for (const { target } of forwarded) expect(target).toBe('not forwarded');
+    expect(response.statuses).toHaveLength(1);
+    expect(Math.floor(response.statuses[0]! / 100)).toBe(4);
   });
 
-  test('answers to its methods only, and says which', async () => {
-    for (const [line, allow] of [
+  test('accepts only its own methods, and lists them in Allow', async () => {
+    for (const [requestLine, allow] of [
       ['POST /api/things/1', 'GET, HEAD, DELETE, OPTIONS'],
       ['DELETE /api/files/1', 'GET, HEAD, PUT, OPTIONS'],
       ['PATCH /api/search', 'GET, HEAD, OPTIONS'],
     ]) {
-      const { answer, arrived } = await api.sent(line!);
-      expect([answer.statuses, arrived]).toEqual([[405], []]);
-      expect(answer.text).toContain(`\r\nAllow: ${allow}\r\n`);
+      const { response, forwarded } = await api.sendAndRecord(requestLine!);
+      expect([response.statuses, forwarded]).toEqual([[405], []]);
+      expect(response.text).toContain(`\r\nAllow: ${allow}\r\n`);
     }
-    const { arrived } = await api.sent('DELETE /api/things/1');
-    expect(arrived.map(({ method, target }) => `${method} ${target}`)).toEqual(['DELETE /v1/things/1']);
+    const { forwarded } = await api.sendAndRecord('DELETE /api/things/1');
+    expect(forwarded.map(({ method, target }) => `${method} ${target}`)).toEqual(['DELETE /v1/things/1']);
   });
 
-  test('adds its own headers, which nobody else can set', async () => {
-    const { arrived } = await api.sent('GET /api/keyed', ['X-Custom: theirs', 'X-Api-Key: theirs']);
+  test('sends its configured headers, which the browser cannot override', async () => {
+    const { forwarded } = await api.sendAndRecord('GET /api/keyed', [
+      'X-Custom: theirs',
+      'X-Api-Key: theirs',
+    ]);
     const of = (name: string) =>
-      arrived[0]!.headers.filter(([each]) => each === name).map(([, value]) => value);
+      forwarded[0]!.headers.filter(([each]) => each === name).map(([, value]) => value);
     expect([of('x-custom'), of('x-api-key'), of('authorization')]).toEqual([
       ['ours'],
       ['k'],
@@ -118,10 +121,10 @@ describe('a route with parameters', () => {
     ]);
   });
 
-  test('that needs no token gets none, whatever the caller sends', async () => {
-    const { answer, arrived } = await api.sent('GET /api/open', ['Authorization: Bearer evil']);
-    expect(answer.statuses).toEqual([200]);
-    const names = arrived[0]!.headers.map(([name]) => name);
+  test('sends no credentials when its token is none, whatever the browser sends', async () => {
+    const { response, forwarded } = await api.sendAndRecord('GET /api/open', ['Authorization: Bearer evil']);
+    expect(response.statuses).toEqual([200]);
+    const names = forwarded[0]!.headers.map(([name]) => name);
     expect(names).not.toContain('authorization');
     expect(names).not.toContain('cookie');
   });

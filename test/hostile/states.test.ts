@@ -8,15 +8,15 @@ import { createWorld, type World } from '../support/world.ts';
 const otherSecret = 'another-secret-that-is-long-enough-too';
 const bytesOf = (text: string) => Buffer.from(text, 'base64url');
 const textOf = (bytes: Buffer) => bytes.toString('base64url');
-const flipped = (bytes: Buffer, bit: number) => {
+const flipBit = (bytes: Buffer, bit: number) => {
   const copy = Buffer.from(bytes);
   copy[bit >> 3]! ^= 1 << (bit & 7);
   return copy;
 };
 const key = (secret: string, purpose = 'state') => deriveKey(new Secret(secret), purpose);
 
-/** A callback that stands ready in the browser: a real code and the state that goes with it. */
-interface Waiting {
+/** A login up to the callback, which has not been requested yet: a real code and its state. */
+interface PendingCallback {
   readonly browser: Browser;
   readonly code: string;
   readonly state: string;
@@ -31,28 +31,32 @@ describe('the callback', () => {
   });
   afterAll(() => world.close());
 
-  async function waiting(): Promise<Waiting> {
+  async function reachCallback(): Promise<PendingCallback> {
     const browser = world.browser();
     const until = (url: string) => url.startsWith(`${world.origin}/auth/callback`);
     const login = await browser.go('/auth/login');
-    const asked = await browser.submit(
+    const consent = await browser.submit(
       login,
       { login: 'alice', password: 'any' },
       { action: '/login', until },
     );
-    const scope = [...asked.text.matchAll(/name="scope" value="([^"]*)"/g)].map(([, each]) => each!);
-    const held = await browser.submit(asked, { decision: 'allow', scope }, { action: '/consent', until });
-    const { searchParams } = new URL(held.url);
-    const one = (name: string) => searchParams.get(name)!;
+    const scope = [...consent.text.matchAll(/name="scope" value="([^"]*)"/g)].map(([, each]) => each!);
+    const callback = await browser.submit(
+      consent,
+      { decision: 'allow', scope },
+      { action: '/consent', until },
+    );
+    const { searchParams } = new URL(callback.url);
+    const param = (name: string) => searchParams.get(name)!;
     const binding = (await browser.cookie('latchkey-login'))!;
-    return { browser, code: one('code'), state: one('state'), iss: one('iss'), binding };
+    return { browser, code: param('code'), state: param('state'), iss: param('iss'), binding };
   }
 
   const query = (values: Readonly<Record<string, string>>) => `/auth/callback?${new URLSearchParams(values)}`;
   const tokenRequests = () => world.providerFaults.count(/^\/token$/);
 
-  /** 400 or `status`, nobody asked, nobody signed in, and nothing of the query on the page. */
-  async function expectRefusal(browser: Browser, address: string, status = 400): Promise<Page> {
+  /** The response is 400 or `status`, the provider is not called, and nobody is signed in. */
+  async function expectRejection(browser: Browser, address: string, status = 400): Promise<Page> {
     const before = tokenRequests();
     const page = await browser.step(address, { from: `${world.provider.issuer}/auth` });
     expect([address.slice(0, 200), page.status]).toEqual([address.slice(0, 200), status]);
@@ -62,94 +66,109 @@ describe('the callback', () => {
     return page;
   }
 
-  test('takes the state it sealed itself, so that what is refused below is refused for what is wrong with it', async () => {
-    const { browser, code, state, iss } = await waiting();
+  test('accepts a state that Latchkey sealed (control for the rejections below)', async () => {
+    const { browser, code, state, iss } = await reachCallback();
     const before = tokenRequests();
     const page = await browser.step(query({ code, state, iss }), { from: world.provider.issuer });
     expect([page.status, page.headers.location]).toEqual([303, `${world.origin}/profile`]);
     expect(tokenRequests()).toBe(before + 1);
   });
 
-  const forgeries: readonly [how: string, state: (real: Waiting) => string][] = [
-    ['empty', () => ''],
+  const forgeries: readonly [how: string, state: (real: PendingCallback) => string][] = [
+    ['an empty text', () => ''],
     ['a word', () => 'state'],
     ['random bytes of the right length', ({ state }) => textOf(randomBytes(bytesOf(state).length))],
     ['zeros of the right length', ({ state }) => textOf(Buffer.alloc(bytesOf(state).length))],
-    ['JSON', () => JSON.stringify({ nonce: 'x', returnTo: '/', scope: '', restarts: 0, at: Date.now() })],
+    [
+      'plain JSON',
+      () => JSON.stringify({ nonce: 'x', returnTo: '/', scope: '', restarts: 0, at: Date.now() }),
+    ],
     ['JSON in base64url', () => textOf(Buffer.from(JSON.stringify({ nonce: 'x', at: Date.now() })))],
     ['__proto__', () => '__proto__'],
-    ['only a nonce', ({ state }) => textOf(bytesOf(state).subarray(0, 12))],
-    ['only a nonce and a tag', ({ state }) => textOf(bytesOf(state).subarray(0, 28))],
-    ['with its tag cut short', ({ state }) => textOf(bytesOf(state).subarray(0, 20))],
-    ['twice behind itself', ({ state }) => state + state],
-    ['with a byte added', ({ state }) => textOf(Buffer.concat([bytesOf(state), Buffer.alloc(1)]))],
-    ['reversed', ({ state }) => [...state].reverse().join('')],
-    ['in lower case', ({ state }) => state.toLowerCase()],
-    ['huge', () => 'A'.repeat(12_000)],
-    ['full of NUL', () => '\0'.repeat(200)],
-    ['beyond ASCII', () => 'żółw'.repeat(50)],
-    ['sealed with another secret', ({ binding }) => sealed(otherSecret, binding)],
-    ['sealed for another purpose', ({ binding }) => sealed(sessionSecret, binding, { purpose: 'tokens' })],
+    ['the nonce of a real state', ({ state }) => textOf(bytesOf(state).subarray(0, 12))],
+    ['the nonce and tag of a real state', ({ state }) => textOf(bytesOf(state).subarray(0, 28))],
+    ['a real state with a truncated tag', ({ state }) => textOf(bytesOf(state).subarray(0, 20))],
+    ['a real state repeated', ({ state }) => state + state],
     [
-      'sealed eleven minutes ago',
-      ({ binding }) => sealed(sessionSecret, binding, { at: Date.now() - 660_000 }),
+      'a real state with an extra byte',
+      ({ state }) => textOf(Buffer.concat([bytesOf(state), Buffer.alloc(1)])),
+    ],
+    ['a real state reversed', ({ state }) => [...state].reverse().join('')],
+    ['a real state in lower case', ({ state }) => state.toLowerCase()],
+    ['a text of 12,000 characters', () => 'A'.repeat(12_000)],
+    ['a text of NUL characters', () => '\0'.repeat(200)],
+    ['a text that is not ASCII', () => 'żółw'.repeat(50)],
+    ['a state sealed with another secret', ({ binding }) => sealState(otherSecret, binding)],
+    [
+      'a state sealed for another purpose',
+      ({ binding }) => sealState(sessionSecret, binding, { purpose: 'tokens' }),
+    ],
+    [
+      'a state sealed eleven minutes ago',
+      ({ binding }) => sealState(sessionSecret, binding, { at: Date.now() - 660_000 }),
     ],
   ];
 
-  function sealed(secret: string, binding: string, { purpose = 'state', at = Date.now() } = {}): string {
+  function sealState(secret: string, binding: string, { purpose = 'state', at = Date.now() } = {}): string {
     const nonce = textOf(randomBytes(24));
     const returnTo = `${world.origin}/profile`;
     const plaintext = JSON.stringify({ binding, nonce, returnTo, scope: 'read:profile', restarts: 0, at });
     return textOf(seal(key(secret, purpose), plaintext, 'state'));
   }
 
-  test('would take what these tests seal, were it sealed as we seal', async () => {
-    const { browser, code, iss, binding } = await waiting();
+  test('accepts a state that the test sealed with the right key (control for the rejections below)', async () => {
+    const { browser, code, iss, binding } = await reachCallback();
     const before = tokenRequests();
-    const state = sealed(sessionSecret, binding);
+    const state = sealState(sessionSecret, binding);
     await browser.step(query({ code, state, iss }), { from: world.provider.issuer });
     expect(tokenRequests()).toBe(before + 1);
     expect(unseal(key(sessionSecret), bytesOf(state), 'state')).toContain('"nonce"');
   });
 
-  test.each(forgeries)('refuses a state that is %s, and the code stays unspent', async (_how, forge) => {
-    const real = await waiting();
-    await expectRefusal(real.browser, query({ code: real.code, state: forge(real), iss: real.iss }));
-    await expectRefusal(real.browser, query({ error: 'access_denied', state: forge(real), iss: real.iss }));
-    const page = await real.browser.step(query(fine(real)), { from: world.provider.issuer });
-    expect(page.status).toBe(303); // the person it belongs to can still use it
-  });
+  test.each(forgeries)(
+    'rejects %s as the state parameter, without redeeming the code',
+    async (_how, forge) => {
+      const real = await reachCallback();
+      await expectRejection(real.browser, query({ code: real.code, state: forge(real), iss: real.iss }));
+      await expectRejection(
+        real.browser,
+        query({ error: 'access_denied', state: forge(real), iss: real.iss }),
+      );
+      const page = await real.browser.step(query(paramsOf(real)), { from: world.provider.issuer });
+      expect(page.status).toBe(303); // the real state still works
+    },
+  );
 
-  const fine = ({ code, state, iss }: Waiting) => ({ code, state, iss });
+  const paramsOf = ({ code, state, iss }: PendingCallback) => ({ code, state, iss });
 
-  test('refuses a state with any single bit of it turned over', async () => {
-    const { browser, code, state, iss } = await waiting();
+  test('rejects a state with any single bit flipped', async () => {
+    const { browser, code, state, iss } = await reachCallback();
     const bytes = bytesOf(state);
     for (let bit = 0; bit < bytes.length * 8; bit += bit < 28 * 8 ? 1 : 5)
-      await expectRefusal(browser, query({ code, state: textOf(flipped(bytes, bit)), iss }));
+      await expectRejection(browser, query({ code, state: textOf(flipBit(bytes, bit)), iss }));
   });
 
-  test('refuses a state cut at any place', async () => {
-    const { browser, code, state, iss } = await waiting();
+  test('rejects a state truncated at any length', async () => {
+    const { browser, code, state, iss } = await reachCallback();
     const bytes = bytesOf(state);
     for (let length = 0; length < bytes.length; length += 1)
-      await expectRefusal(browser, query({ code, state: textOf(bytes.subarray(0, length)), iss }));
+      await expectRejection(browser, query({ code, state: textOf(bytes.subarray(0, length)), iss }));
   });
 
   test.each([
     ['no state', () => ''],
-    ['the state twice', ({ state }: Waiting) => `state=${state}&state=${state}`],
-    ['another state before it', ({ state }: Waiting) => `state=x&state=${state}`],
-    ['another state behind it', ({ state }: Waiting) => `state=${state}&state=x`],
-    ['the state as a list', ({ state }: Waiting) => `state[]=${state}`],
-    ['the state in a fragment of the query', ({ state }: Waiting) => `%23state=${state}`],
-    ['the state in another case', ({ state }: Waiting) => `State=${state}`],
-  ])('refuses an address with %s', async (_how, search) => {
-    const real = await waiting();
-    await expectRefusal(real.browser, `${query({ code: real.code, iss: real.iss })}&${search(real)}`);
+    ['the state twice', ({ state }: PendingCallback) => `state=${state}&state=${state}`],
+    ['another state before the real one', ({ state }: PendingCallback) => `state=x&state=${state}`],
+    ['another state after the real one', ({ state }: PendingCallback) => `state=${state}&state=x`],
+    ['the state as a list', ({ state }: PendingCallback) => `state[]=${state}`],
+    ['the state in a parameter named #state', ({ state }: PendingCallback) => `%23state=${state}`],
+    ['the state in a parameter named State', ({ state }: PendingCallback) => `State=${state}`],
+  ])('rejects a callback URL with %s', async (_how, search) => {
+    const real = await reachCallback();
+    await expectRejection(real.browser, `${query({ code: real.code, iss: real.iss })}&${search(real)}`);
   });
 
-  /** The browser is sent to the provider for a login of its own, once; of the address nothing is used. */
+  /** Latchkey redirects the browser to the provider for a new login, and uses nothing of the callback URL. */
   async function expectNewLogin(browser: Browser, address: string): Promise<void> {
     const before = tokenRequests();
     const page = await browser.step(address, { from: `${world.provider.issuer}/auth` });
@@ -157,28 +176,28 @@ describe('the callback', () => {
       303,
       expect.stringContaining(`${world.provider.issuer}/auth?`),
     ]);
-    const asked = new URL(page.headers.location!).searchParams;
-    expect(address).not.toContain(asked.get('state'));
+    const authorizationRequest = new URL(page.headers.location!).searchParams;
+    expect(address).not.toContain(authorizationRequest.get('state'));
     expect(tokenRequests()).toBe(before);
     expect(await browser.cookie('latchkey')).toBeUndefined();
   }
 
-  test('uses nothing of a state in another browser than the one that began', async () => {
-    const { code, state, iss } = await waiting();
-    const stranger = world.browser();
-    await expectNewLogin(stranger, query({ code, state, iss })); // has never been here
-    const other = await waiting();
-    await expectNewLogin(other.browser, query({ code, state, iss })); // has a login of its own under way
+  test('ignores a state issued to another browser, and starts a new login', async () => {
+    const { code, state, iss } = await reachCallback();
+    const fresh = world.browser();
+    await expectNewLogin(fresh, query({ code, state, iss })); // it has no login cookie
+    const other = await reachCallback();
+    await expectNewLogin(other.browser, query({ code, state, iss })); // it has started a login of its own
     for (const binding of ['', 'x', 'A'.repeat(43), `${other.binding}=`, other.binding.slice(1)]) {
       const forger = world.browser();
       await forger.jar.setCookie(`latchkey-login=${binding}; Path=/`, world.origin);
       await expectNewLogin(forger, query({ code, state, iss }));
     }
-    await expectRefusal(stranger, query({ error: 'access_denied', state, iss })); // nobody here has said no
+    await expectRejection(fresh, query({ error: 'access_denied', state, iss })); // denied in another browser
   });
 
-  test('leaves who is signed in as they are, whatever the state of another browser says', async () => {
-    const { code, state, iss } = await waiting();
+  test('keeps the session of a signed-in user who opens the callback URL of another browser', async () => {
+    const { code, state, iss } = await reachCallback();
     const bob = world.browser();
     await world.signIn(bob, 'bob');
     const session = await bob.cookie('latchkey');
@@ -188,69 +207,79 @@ describe('the callback', () => {
     expect([tokenRequests(), await bob.cookie('latchkey')]).toEqual([before, session]);
   });
 
-  test('refuses a state after ten minutes, and takes it until then', async () => {
-    const [inTime, late] = [await waiting(), await waiting()];
+  test('accepts a state for ten minutes and rejects it afterwards', async () => {
+    const [inTime, late] = [await reachCallback(), await reachCallback()];
     world.clock.advance(590);
-    const page = await inTime.browser.step(query(fine(inTime)), { from: world.provider.issuer });
+    const page = await inTime.browser.step(query(paramsOf(inTime)), { from: world.provider.issuer });
     expect(page.status).toBe(303);
     world.clock.advance(20);
-    await expectRefusal(late.browser, query(fine(late)));
-  });
-
-  test.each([['https://evil.example'], [''], ['null'], ['ISS/'], ['ISS.evil.example'], ['ISS@evil.example']])(
-    'refuses an answer that says it is from %p',
-    async (iss) => {
-      const { browser, code, state } = await waiting();
-      const other = iss.replace('ISS', world.provider.issuer);
-      await expectRefusal(browser, query({ code, state, iss: other }));
-    },
-  );
-
-  test('refuses an answer without iss from a provider that always sends it, and one with two', async () => {
-    const [one, two] = [await waiting(), await waiting()];
-    await expectRefusal(one.browser, query({ code: one.code, state: one.state }));
-    await expectRefusal(two.browser, `${query(fine(two))}&iss=https%3A%2F%2Fevil.example`);
+    await expectRejection(late.browser, query(paramsOf(late)));
   });
 
   test.each([
-    ['the code twice', ({ code }: Waiting) => `code=${code}&code=${code}`],
-    ['no code and no error', () => ''],
-    ['an empty code', () => 'code='],
-    ['an error beside the code', ({ code }: Waiting) => `code=${code}&error=server_error`],
-    ['an ID token nobody asked for here', () => 'id_token=eyJhbGciOiJub25lIn0.e30.&token_type=bearer'],
-    ['a whole signed answer nobody asked for', () => 'response=eyJhbGciOiJub25lIn0.e30.'],
-  ])('spends nothing on an address with %s', async (_how, search) => {
-    const real = await waiting();
-    const { state, iss } = real;
-    await expectRefusal(real.browser, `${query({ state, iss })}&${search(real)}`);
+    ['https://evil.example'],
+    [''],
+    ['null'],
+    ['{issuer}/'],
+    ['{issuer}.evil.example'],
+    ['{issuer}@evil.example'],
+  ])('rejects a response with the iss %p', async (iss) => {
+    const { browser, code, state } = await reachCallback();
+    const other = iss.replace('{issuer}', world.provider.issuer);
+    await expectRejection(browser, query({ code, state, iss: other }));
   });
 
-  test('answers someone who said no with a page in our own words', async () => {
-    const { browser, state, iss } = await waiting();
-    const page = await expectRefusal(browser, query({ error: 'access_denied', state, iss }), 403);
+  test('rejects a response without iss from a provider that always sends it, and one with two', async () => {
+    const [one, two] = [await reachCallback(), await reachCallback()];
+    await expectRejection(one.browser, query({ code: one.code, state: one.state }));
+    await expectRejection(two.browser, `${query(paramsOf(two))}&iss=https%3A%2F%2Fevil.example`);
+  });
+
+  test.each([
+    ['the code twice', ({ code }: PendingCallback) => `code=${code}&code=${code}`],
+    ['no code and no error', () => ''],
+    ['an empty code', () => 'code='],
+    ['an error and a code', ({ code }: PendingCallback) => `code=${code}&error=server_error`],
+    ['an ID token that was not requested', () => 'id_token=eyJhbGciOiJub25lIn0.e30.&token_type=bearer'],
+    ['a signed response that was not requested', () => 'response=eyJhbGciOiJub25lIn0.e30.'],
+  ])('rejects a callback URL with %s, without redeeming the code', async (_how, search) => {
+    const real = await reachCallback();
+    const { state, iss } = real;
+    await expectRejection(real.browser, `${query({ state, iss })}&${search(real)}`);
+  });
+
+  test('shows our own error page when the user denies consent', async () => {
+    const { browser, state, iss } = await reachCallback();
+    const page = await expectRejection(browser, query({ error: 'access_denied', state, iss }), 403);
     expect(page.text).toContain('The sign-in was not completed');
     expect(page.text).toContain('href="/login"');
   });
 
-  const marks = [
+  const payloads = [
     '<script>alert(1)</script>',
     '"><img src=x onerror=alert(1)>',
     "javascript:alert('1')",
     '{{7*7}}',
   ];
-  const places = ['error', 'error_description', 'error_uri', 'state', 'iss', 'code', 'unknown'];
-  test.each(marks.flatMap((mark) => places.map((place) => [mark, place] as const)))(
-    'never shows %s that came in %s',
-    async (mark, place) => {
-      const call = 'Your account is locked: call 0900-EVIL';
+  const parameters = ['error', 'error_description', 'error_uri', 'state', 'iss', 'code', 'unknown'];
+  test.each(payloads.flatMap((payload) => parameters.map((parameter) => [payload, parameter] as const)))(
+    'never shows %s from the parameter %s',
+    async (payload, parameter) => {
+      const message = 'Your account is locked: call 0900-EVIL';
       for (const accept of ['text/html', 'application/json']) {
-        const { browser, state, iss } = await waiting();
-        const sent = { error: 'server_error', error_description: call, state, iss, [place]: `${mark}MARK` };
+        const { browser, state, iss } = await reachCallback();
+        const values = {
+          error: 'server_error',
+          error_description: message,
+          state,
+          iss,
+          [parameter]: `${payload}MARK`,
+        };
         const headers = { accept, 'sec-fetch-mode': accept === 'text/html' ? 'navigate' : 'cors' };
-        const page = await browser.step(query(sent), { headers });
+        const page = await browser.step(query(values), { headers });
         expect(page.headers['content-type']).toContain(accept);
         expect(page.status).toBe(400);
-        for (const word of [mark, 'MARK', 'EVIL', 'onerror', 'alert(1)', '&lt;script', 'server_error'])
+        for (const word of [payload, 'MARK', 'EVIL', 'onerror', 'alert(1)', '&lt;script', 'server_error'])
           expect([word, page.text.includes(word)]).toEqual([word, false]);
       }
     },

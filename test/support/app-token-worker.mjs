@@ -1,13 +1,13 @@
-// A process that is nothing but an app-token manager, as its environment configures it: `node worker.mjs <built app>`.
-// Each message `{ calls, scope }` is answered with what so many parallel calls got: a token, or the code of a failure.
+// A process that runs only an app-token manager, configured by its environment: `node app-token-worker.mjs <dist>`.
+// For each message `{ calls, scope }` it makes that many parallel calls and sends back their tokens or error codes.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const load = (path) => import(pathToFileURL(join(process.argv[2], path)).href);
-const { loadConfig } = await load('config.js');
+const { loadConfig } = await load('config/load.js');
 const { createDeps } = await load('deps.js');
-const { createOAuthClient } = await load('oauth/client.js');
-const { createAppTokenManager } = await load('tokens/client-credentials.js');
+const { createOAuthClient } = await load('oauth/oauth-client.js');
+const { createAppTokenManager } = await load('tokens/app-token-manager.js');
 
 const config = loadConfig(process.env);
 const deps = createDeps(config);
@@ -29,7 +29,7 @@ process.on('message', async ({ calls, scope }) => {
   process.send(await Promise.all(Array.from({ length: calls }, call)));
 });
 process.on('disconnect', async () => {
-  await tokens.settled();
+  await tokens.drain();
   await deps.close();
 });
 process.send('ready');

@@ -13,8 +13,8 @@ import { type Faults, injectFaults } from './faults.ts';
 
 export interface Instance {
   readonly tokens: AppTokenManager;
-  /** What it logged, by level. */
-  readonly logged: { readonly warn: string[]; readonly error: string[] };
+  /** Lines logged so far, by level. */
+  readonly logLines: { readonly warn: string[]; readonly error: string[] };
 }
 
 export interface InstanceOptions {
@@ -24,27 +24,27 @@ export interface InstanceOptions {
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** A real provider, a clock that can be moved, and as many instances as a test wants that share a store. */
+/** A real provider, a clock controlled by the test, and any number of app-token managers that share a store. */
 export interface AppTokenWorld {
   readonly provider: DemoProvider;
   readonly faults: Faults;
   readonly redis: Redis;
   readonly client: { readonly clientId: string; readonly clientSecret: string };
   readonly secrets: readonly Secret[];
-  /** Requests that reached the token endpoint since the last `begin`. */
-  asked(): number;
-  /** Everything as it was at first, and nothing shared with the test before. */
-  begin(): void;
+  /** Number of requests to the token endpoint since the last `reset`. */
+  tokenRequestCount(): number;
+  /** Resets clock, faults and counts; Redis stores get a new client id, so that tests share no tokens. */
+  reset(): void;
   advance(seconds: number): void;
   now(): number;
-  memoryStore(): AppTokenStore;
-  /** On the Redis of the tests, unless another is given; one `client` per test, unless another is given. */
-  redisStore(options?: {
+  createMemoryStore(): AppTokenStore;
+  /** Defaults: the test Redis, and a `client` that is unique per test. */
+  createRedisStore(options?: {
     redis?: RedisConnection;
     client?: string;
     secrets?: readonly Secret[];
   }): AppTokenStore;
-  instance(options?: InstanceOptions): Instance;
+  createInstance(options?: InstanceOptions): Instance;
   close(): Promise<void>;
 }
 
@@ -57,15 +57,15 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
     ...client,
     redirectUris: ['http://localhost/auth/callback'],
     postLogoutRedirectUris: [],
-    resourceServer: { clientId: 'the-api', clientSecret: 'only-of-this-test' },
+    resourceServer: { clientId: 'the-api', clientSecret: 'only-for-this-test' },
     accessTokenSeconds,
   });
   const faults = injectFaults(provider.server);
   const redis = new Redis(process.env.TEST_REDIS_URL!, { enableAutoPipelining: true });
-  const secrets = [new Secret('a-secret-of-these-tests-0123456789')];
-  let at = Date.now(); // it stands still, so that no test depends on how busy this machine is
-  let clientOfTest = randomUUID();
-  const now = () => at;
+  const secrets = [new Secret('a-secret-for-these-tests-0123456789')];
+  let currentTime = Date.now(); // changed by `advance` only, so that no test depends on the load of the machine
+  let clientId = randomUUID();
+  const now = () => currentTime;
 
   return {
     provider,
@@ -74,25 +74,25 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
     client,
     secrets,
     now,
-    asked: () => faults.count(/^\/token$/),
-    begin() {
-      at = Date.now();
-      clientOfTest = randomUUID();
+    tokenRequestCount: () => faults.count(/^\/token$/),
+    reset() {
+      currentTime = Date.now();
+      clientId = randomUUID();
       faults.set(undefined);
-      faults.seen.length = 0;
+      faults.requests.length = 0;
     },
     advance(seconds) {
-      at += seconds * 1000;
+      currentTime += seconds * 1000;
     },
-    memoryStore: () => createMemoryAppTokenStore(now),
-    redisStore: (options = {}) =>
-      createRedisAppTokenStore({ redis, client: clientOfTest, secrets, now, ...options }),
-    instance({ store = createMemoryAppTokenStore(now), scopes = [], ...options } = {}) {
-      const logged = { warn: [] as string[], error: [] as string[] };
+    createMemoryStore: () => createMemoryAppTokenStore(now),
+    createRedisStore: (options = {}) =>
+      createRedisAppTokenStore({ redis, client: clientId, secrets, now, ...options }),
+    createInstance({ store = createMemoryAppTokenStore(now), scopes = [], ...options } = {}) {
+      const logLines = { warn: [] as string[], error: [] as string[] };
       const log = pino(
         { level: 'warn' },
         {
-          write: (line: string) => void logged[line.includes('"level":50') ? 'error' : 'warn'].push(line),
+          write: (line: string) => void logLines[line.includes('"level":50') ? 'error' : 'warn'].push(line),
         },
       );
       const oauth = createOAuthClient(
@@ -112,7 +112,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
         'http://localhost',
         { fetch: options.fetch ?? globalThis.fetch, now, log },
       );
-      return { tokens: createAppTokenManager({ store, oauth, scopes, now, log }), logged };
+      return { tokens: createAppTokenManager({ store, oauth, scopes, now, log }), logLines };
     },
     async close() {
       redis.disconnect();

@@ -1,7 +1,7 @@
 import http from 'node:http';
 import { CookieJar } from 'tough-cookie';
 
-/** What came back, and how it was come by. */
+/** A response, and the URL it came from. */
 export interface Page {
   readonly status: number;
   readonly url: string;
@@ -9,22 +9,22 @@ export interface Page {
   readonly text: string;
 }
 
-interface Sending {
+interface RequestOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
 }
 
-/** Everything a browser sent and got, as one text each. */
+/** One request and its response, each as a single text. */
 export interface Exchange {
   readonly url: string;
-  readonly sent: string;
-  readonly got: string;
+  readonly request: string;
+  readonly response: string;
 }
 
 /**
- * A small browser: cookie jar, Fetch Metadata, redirects, forms. Several navigations of one browser are its tabs.
- * It speaks node:http, because `fetch` in Node says of itself that it is `fetch`.
+ * A small browser: cookie jar, Fetch Metadata, redirects, forms. Concurrent navigations of one browser act as its tabs.
+ * It uses node:http because `fetch` in Node sets its own Fetch Metadata headers.
  */
 export class Browser {
   readonly jar: CookieJar;
@@ -33,49 +33,49 @@ export class Browser {
   constructor(
     readonly origin: string,
     jar = new CookieJar(undefined, { rejectPublicSuffixes: false }),
-    /** A proxy that ends TLS for `origin`: where it passes requests on to, and the headers it adds. */
+    /** A proxy that terminates TLS for `origin`: where it forwards requests to, and the headers it adds. */
     private readonly proxy?: { readonly to: string; readonly headers: Readonly<Record<string, string>> },
   ) {
     this.jar = jar;
   }
 
-  /** One navigation without following redirects. `from` is the address of the page that led there. */
+  /** Navigates once, without following redirects. `from` is the URL of the page that started the navigation. */
   async step(
     address: string,
-    { from, chain = [], ...sending }: Sending & { from?: string; chain?: readonly string[] } = {},
+    { from, chain = [], ...options }: RequestOptions & { from?: string; chain?: readonly string[] } = {},
   ): Promise<Page> {
     const url = new URL(address, this.origin).href;
     return this.send(url, {
-      ...sending,
+      ...options,
       headers: {
         accept: 'text/html,application/xhtml+xml,*/*;q=0.8',
         'sec-fetch-mode': 'navigate',
         'sec-fetch-dest': 'document',
-        'sec-fetch-site': from === undefined ? 'none' : worstSite([from, ...chain], url),
-        ...(from !== undefined && sending.method === 'POST' && { origin: new URL(from).origin }),
-        ...sending.headers,
+        'sec-fetch-site': from === undefined ? 'none' : leastTrustedSite([from, ...chain], url),
+        ...(from !== undefined && options.method === 'POST' && { origin: new URL(from).origin }),
+        ...options.headers,
       },
     });
   }
 
-  /** A navigation to its end, through every redirect; `until` stops it before an address is opened. */
+  /** Navigates and follows every redirect; a URL for which `until` returns true is returned instead of requested. */
   async go(
     address: string,
-    { until, ...how }: Sending & { from?: string; until?: (url: string) => boolean } = {},
+    { until, ...options }: RequestOptions & { from?: string; until?: (url: string) => boolean } = {},
   ): Promise<Page> {
-    let page = await this.step(address, how);
-    const chain: string[] = []; // Fetch Metadata judges every address a navigation was led through
+    let page = await this.step(address, options);
+    const chain: string[] = []; // Sec-Fetch-Site depends on every URL of the redirect chain
     for (let hops = 0; page.headers.location !== undefined && page.status < 400; hops += 1) {
       if (hops > 15) throw new Error(`too many redirects, at ${page.url}`);
       const next = new URL(page.headers.location, page.url).href;
       if (until?.(next)) return { ...page, url: next };
       chain.push(page.url);
-      page = await this.step(next, { chain, ...(how.from !== undefined && { from: how.from }) });
+      page = await this.step(next, { chain, ...(options.from !== undefined && { from: options.from }) });
     }
     return page;
   }
 
-  /** Presses `button` (a name and value) in the page's form that posts to an address with `action` in it. */
+  /** Submits the page's first form whose action contains `action`, with these fields, and follows redirects. */
   async submit(
     page: Page,
     fields: Readonly<Record<string, string | readonly string[]>>,
@@ -97,38 +97,38 @@ export class Browser {
     });
   }
 
-  /** What a script of our own page does with `fetch`; redirects are not followed. */
-  async fetch(path: string, sending: Sending = {}): Promise<Page & { json(): unknown }> {
+  /** A `fetch` call as a script of our own page makes it; redirects are not followed. */
+  async fetch(path: string, options: RequestOptions = {}): Promise<Page & { json(): unknown }> {
     const page = await this.send(new URL(path, this.origin).href, {
-      ...sending,
+      ...options,
       headers: {
         accept: '*/*',
         'sec-fetch-mode': 'cors',
         'sec-fetch-dest': 'empty',
         'sec-fetch-site': 'same-origin',
-        ...sending.headers,
+        ...options.headers,
       },
     });
     return { ...page, json: () => JSON.parse(page.text) };
   }
 
-  /** The value of a cookie of our origin, as it is sent. */
+  /** The value of a cookie for our origin, as sent in the `Cookie` header. */
   async cookie(name: string): Promise<string | undefined> {
     return (await this.jar.getCookies(this.origin)).find((each) => each.key === name)?.value;
   }
 
-  async send(url: string, { method = 'GET', headers = {}, body }: Sending): Promise<Page> {
+  async send(url: string, { method = 'GET', headers = {}, body }: RequestOptions): Promise<Page> {
     const cookie = await this.jar.getCookieString(url);
     const isProxied = this.proxy !== undefined && url.startsWith(this.origin);
-    const reached = isProxied ? url.replace(this.origin, this.proxy.to) : url;
-    const sent = {
+    const target = isProxied ? url.replace(this.origin, this.proxy.to) : url;
+    const sentHeaders = {
       ...headers,
       ...(isProxied && this.proxy.headers),
       ...(cookie && { cookie }),
       ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }),
     };
     const page = await new Promise<Page>((resolve, reject) => {
-      const request = http.request(reached, { method, headers: sent, agent: false }, (response) => {
+      const request = http.request(target, { method, headers: sentHeaders, agent: false }, (response) => {
         let text = '';
         response.setEncoding('utf8');
         response.on('data', (chunk) => {
@@ -146,20 +146,20 @@ export class Browser {
       await this.jar.setCookie(each, url, { ignoreError: true });
     this.exchanges.push({
       url,
-      sent: `${method} ${url}\n${JSON.stringify(sent)}\n${body ?? ''}`,
-      got: `${page.status}\n${JSON.stringify(page.headers)}\n${page.text}`,
+      request: `${method} ${url}\n${JSON.stringify(sentHeaders)}\n${body ?? ''}`,
+      response: `${page.status}\n${JSON.stringify(page.headers)}\n${page.text}`,
     });
     return page;
   }
 }
 
-function worstSite(chain: readonly string[], to: string): string {
-  const sites = chain.map((each) => site(each, to));
+function leastTrustedSite(chain: readonly string[], to: string): string {
+  const sites = chain.map((each) => siteRelation(each, to));
   return ['cross-site', 'same-site'].find((each) => sites.includes(each)) ?? 'same-origin';
 }
 
-function site(from: string, to: string): string {
+function siteRelation(from: string, to: string): string {
   const [a, b] = [new URL(from), new URL(to)];
   if (a.origin === b.origin) return 'same-origin';
-  return a.hostname === b.hostname ? 'same-site' : 'cross-site'; // sites do not tell ports apart
+  return a.hostname === b.hostname ? 'same-site' : 'cross-site'; // a site does not include the port
 }

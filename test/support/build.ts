@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * A folder with an app built for real processes (`dist/main.js`), from where it finds its packages and pages; to be
- * removed by the caller.
+ * Builds the app and returns the folder, for tests that start real processes (`dist/main.js`). It lies inside
+ * node_modules, so that imports resolve, and links to the views and public files. The caller removes it.
  */
 export function buildApp(): string {
   const cache = join(root, 'node_modules', '.cache');

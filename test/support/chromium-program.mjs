@@ -1,15 +1,17 @@
 import { spawnSync } from 'node:child_process';
 import { findProgram } from './programs.mjs';
 
-/** The path of a Chromium: `TEST_CHROMIUM`, or one on the PATH, or one that was just installed. */
+/** The path of a Chromium: from `TEST_CHROMIUM`, found on the PATH, or installed just now. */
 export function findChromium() {
   if (process.env.TEST_CHROMIUM) return process.env.TEST_CHROMIUM;
   const name = findProgram({
     what: 'Chromium',
     names: ['chromium', 'chromium-browser', 'google-chrome'],
     debianPackage: 'chromium',
-    elsewhere: process.platform === 'darwin' ? 'brew install --cask chromium' : 'sudo dnf install chromium',
-    instead: 'TEST_CHROMIUM=/path/to/chrome uses another; node test/run.mjs test/flow needs none.',
+    otherCommand:
+      process.platform === 'darwin' ? 'brew install --cask chromium' : 'sudo dnf install chromium',
+    alternative:
+      'Or set TEST_CHROMIUM=/path/to/chrome, or run tests that need no browser: node test/run.mjs test/flow',
   });
-  return spawnSync('which', [name], { encoding: 'utf8' }).stdout.trim(); // Playwright wants a path
+  return spawnSync('which', [name], { encoding: 'utf8' }).stdout.trim(); // Playwright needs a path
 }

@@ -7,12 +7,12 @@ import {
 } from 'playwright-core';
 import type { World } from './world.ts';
 
-/** A person at a browser of their own: cookies nobody else has, in as many tabs as they open. */
+/** A user with a browser of their own: one cookie jar, any number of tabs. */
 export interface Visitor {
   readonly context: BrowserContext;
-  /** A new tab, at `address` when one is given. */
-  tab(address?: string): Promise<Page>;
-  /** Says that pages of this test will be answered with these statuses, which otherwise is a fault. */
+  /** Opens a tab, and navigates it to `address` if given. */
+  openTab(address?: string): Promise<Page>;
+  /** Declares the error statuses this test expects; any other, and any that does not occur, fails the test. */
   expectStatus(...statuses: readonly number[]): void;
 }
 
@@ -27,33 +27,33 @@ const flags = [
   '--disable-sync',
 ];
 
-import.meta.jest.setTimeout(120_000); // a walk through many pages, on a busy machine
-const stepTimeoutMs = 30_000; // so that the step that failed is named
+import.meta.jest.setTimeout(120_000); // many pages on a busy machine
+const stepTimeoutMs = 30_000; // shorter than the test's, so that the failing step is reported
 
 function launch(): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env.TEST_CHROMIUM!,
     args: flags,
-    ignoreDefaultArgs: ['--disable-back-forward-cache'], // a page must not come back from there that has ended
+    ignoreDefaultArgs: ['--disable-back-forward-cache'], // pages of an ended session must not be restored from it
   });
 }
 
 let launched: Promise<Browser> | undefined;
-const visitors: { readonly context: BrowserContext; faults(): readonly string[] }[] = [];
+const visitors: { readonly context: BrowserContext; errors(): readonly string[] }[] = [];
 
 /**
- * Someone who visits this world with the Chromium of this test file. Whatever goes wrong on their pages, seen or
- * unseen (an error on the console, a violation of the CSP, a request to another origin), fails the test.
+ * A new user of this world, in the Chromium of this test file. Any error on their pages (a message on the console, a
+ * CSP violation, a request to another origin) fails the test.
  */
 export async function visit(world: World, options: BrowserContextOptions = {}): Promise<Visitor> {
   launched ??= launch();
   const context = await (await launched).newContext({ baseURL: world.origin, ...options });
   context.setDefaultTimeout(stepTimeoutMs);
-  const watch = watchFor(context, world);
-  visitors.push({ context, faults: watch.faults });
+  const watch = watchForErrors(context, world);
+  visitors.push({ context, errors: watch.errors });
   return {
     context,
-    async tab(address) {
+    async openTab(address) {
       const page = await context.newPage();
       if (address !== undefined) await page.goto(address);
       return page;
@@ -63,41 +63,46 @@ export async function visit(world: World, options: BrowserContextOptions = {}): 
 }
 
 afterEach(async () => {
-  const faults = [];
-  for (const { context, faults: faultsOf } of visitors.splice(0)) {
+  const errors = [];
+  for (const { context, errors: errorsOf } of visitors.splice(0)) {
     await context.close();
-    faults.push(...faultsOf());
+    errors.push(...errorsOf());
   }
-  expect(faults).toEqual([]);
+  expect(errors).toEqual([]);
 });
 afterAll(async () => (await launched)?.close());
 
-const refused = /^Failed to load resource: the server responded with a status of (\d+)/;
+const failedResource = /^Failed to load resource: the server responded with a status of (\d+)/;
 
-/** Chromium itself says on the console what a CSP forbade and which answer was an error, also without JavaScript. */
-function watchFor(context: BrowserContext, world: World) {
-  const said: string[] = [];
+/** Chromium itself reports CSP violations and error responses on the console, also without JavaScript. */
+function watchForErrors(context: BrowserContext, world: World) {
+  const errors: string[] = [];
   const expected = new Set<number>();
   const seen = new Set<number>();
   context.on('console', (message) => {
-    const status = Number(refused.exec(message.text())?.[1]);
+    const status = Number(failedResource.exec(message.text())?.[1]);
     seen.add(status);
     if ((message.type() === 'error' || message.type() === 'warning') && !expected.has(status))
-      said.push(`${message.type()} on ${message.location().url}: ${message.text()}`);
+      errors.push(`${message.type()} on ${message.location().url}: ${message.text()}`);
   });
-  context.on('weberror', (error) => said.push(`thrown on ${error.page()?.url()}: ${error.error().stack}`));
+  context.on('weberror', (error) =>
+    errors.push(`exception on ${error.page()?.url()}: ${error.error().stack}`),
+  );
   context.on('request', (request) => {
     const { origin } = new URL(request.url());
-    const isProviders = origin === world.provider.issuer && request.isNavigationRequest();
-    if (origin !== world.origin && !isProviders) said.push(`a request to another origin: ${request.url()}`);
+    const isProviderPage = origin === world.provider.issuer && request.isNavigationRequest();
+    if (origin !== world.origin && !isProviderPage)
+      errors.push(`request to another origin: ${request.url()}`);
   });
   return {
     expectStatus(...statuses: readonly number[]) {
       for (const each of statuses) expected.add(each);
     },
-    faults: () => [
-      ...said,
-      ...[...expected].filter((each) => !seen.has(each)).map((each) => `no answer had the status ${each}`),
+    errors: () => [
+      ...errors,
+      ...[...expected]
+        .filter((each) => !seen.has(each))
+        .map((each) => `no response had the expected status ${each}`),
     ],
   };
 }

@@ -4,20 +4,20 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type Faults, injectFaults } from './faults.ts';
 
-export interface Answer {
+export interface FakeResponse {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** JSON, or text as it is. */
+  /** A string is sent as it is, anything else as JSON. */
   readonly body?: unknown;
 }
 
 export type GrantType = 'authorization_code' | 'refresh_token' | 'client_credentials';
 
-/** What a token response is made of; each shape says in its own way. */
+/** The data of a token response, which each `ProviderShape` formats in its own way. */
 export interface Grant {
   readonly type: GrantType;
   readonly accessToken: string;
-  /** Of a login, the new one; of a refresh, the one that would rotate in. */
+  /** A new one for each grant; a provider that does not rotate refresh tokens omits it after a refresh. */
   readonly refreshToken: string;
   readonly scope: string;
   readonly clientId: string;
@@ -29,29 +29,29 @@ export interface ApiRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage['headers'];
-  /** True for a token of the application itself. */
+  /** True for a token of the client credentials grant. */
   readonly isApp: boolean;
 }
 
-/** A provider as its documentation describes it: where, how, and in what words. */
+/** A provider as its documentation describes it: paths, client authentication, and the format of its responses. */
 export interface ProviderShape {
   readonly authorizePath: string;
   readonly tokenPath: string;
   readonly revocationPath?: string;
   readonly clientAuth: 'client_secret_basic' | 'client_secret_post';
   readonly grantTypes: readonly GrantType[];
-  readonly granted: (grant: Grant) => unknown;
-  readonly refused: Readonly<Record<'client' | 'code' | 'refresh_token' | 'grant_type', Answer>>;
-  /** To a request without a token, with one that nobody issued, or with one that has ended. */
-  readonly unauthorized: (why: 'none' | 'unknown' | 'expired') => Answer;
-  /** By path; a pattern's groups are not needed, as the request is handed over. */
-  readonly api: readonly (readonly [path: RegExp, answer: (request: ApiRequest) => Answer])[];
-  /** What anyone may read: discovery, keys. */
-  readonly open?: Readonly<Record<string, (url: string) => unknown>>;
+  readonly tokenResponse: (grant: Grant) => unknown;
+  readonly tokenErrors: Readonly<Record<'client' | 'code' | 'refresh_token' | 'grant_type', FakeResponse>>;
+  /** The API's response to a request without a token, with an unknown one, or with an expired or revoked one. */
+  readonly unauthorized: (why: 'none' | 'unknown' | 'expired') => FakeResponse;
+  /** The API's responses by path; the first pattern that matches is used. */
+  readonly api: readonly (readonly [path: RegExp, respond: (request: ApiRequest) => FakeResponse])[];
+  /** Documents that need no token: discovery, keys. */
+  readonly publicDocuments?: Readonly<Record<string, (url: string) => unknown>>;
 }
 
-/** A provider and its API on one port; people consent at once. */
-export interface StandIn {
+/** A provider and its API on one port, which grants every login without user interaction. */
+export interface FakeProvider {
   readonly url: string;
   readonly client: { readonly clientId: string; readonly clientSecret: string };
   readonly faults: Faults;
@@ -59,51 +59,47 @@ export interface StandIn {
   readonly tokenRequests: URLSearchParams[];
   readonly apiRequests: ApiRequest[];
   readonly revoked: string[];
-  /** Every access token issued so far has expired. */
-  expireAccess(): void;
-  /** And every refresh token is revoked. */
-  endAll(): void;
-  /** The next logins and grants are answered with this made of what the shape says. */
-  distort(change: ((answer: Answer) => Answer) | undefined): void;
+  /** Makes every access token issued so far expire. */
+  expireAccessTokens(): void;
+  /** Revokes every access and refresh token issued so far. */
+  revokeAllTokens(): void;
+  /** Passes every token response through `change` from now on; `undefined` stops that. */
+  alterTokenResponses(change: ((response: FakeResponse) => FakeResponse) | undefined): void;
   close(): Promise<void>;
 }
 
-interface Issued {
+interface IssuedToken {
   readonly scope: string;
   readonly isApp?: boolean;
-  ended?: boolean;
+  isInvalid?: boolean;
 }
 
-interface Code {
-  readonly asked: URLSearchParams;
-}
-
-export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
+export async function startFakeProvider(shape: ProviderShape): Promise<FakeProvider> {
   const client = { clientId: randomBytes(16).toString('hex'), clientSecret: randomBytes(16).toString('hex') };
-  const codes = new Map<string, Code>();
-  const accessTokens = new Map<string, Issued>();
-  const refreshTokens = new Map<string, Issued>();
+  const codes = new Map<string, URLSearchParams>(); // the authorization request of each code
+  const accessTokens = new Map<string, IssuedToken>();
+  const refreshTokens = new Map<string, IssuedToken>();
   const authorizations: URLSearchParams[] = [];
   const tokenRequests: URLSearchParams[] = [];
   const apiRequests: ApiRequest[] = [];
   const revoked: string[] = [];
-  let distortion: (answer: Answer) => Answer = (answer) => answer;
+  let alterTokenResponse: (response: FakeResponse) => FakeResponse = (response) => response;
 
-  function authorize(asked: URLSearchParams): Answer {
-    authorizations.push(asked);
-    const isSound =
-      asked.get('response_type') === 'code' &&
-      asked.get('client_id') === client.clientId &&
-      asked.get('code_challenge_method') === 'S256';
-    const back = new URL(asked.get('redirect_uri') ?? 'about:blank');
-    if (!isSound || back.pathname !== '/auth/callback') return { status: 400, body: 'INVALID_CLIENT' };
+  function authorize(params: URLSearchParams): FakeResponse {
+    authorizations.push(params);
+    const isValid =
+      params.get('response_type') === 'code' &&
+      params.get('client_id') === client.clientId &&
+      params.get('code_challenge_method') === 'S256';
+    const redirectUrl = new URL(params.get('redirect_uri') ?? 'about:blank');
+    if (!isValid || redirectUrl.pathname !== '/auth/callback') return { status: 400, body: 'INVALID_CLIENT' };
     const code = randomBytes(16).toString('hex');
-    codes.set(code, { asked });
-    back.search = new URLSearchParams({ code, state: asked.get('state') ?? '' }).toString();
-    return { status: 302, headers: { location: back.href } };
+    codes.set(code, params);
+    redirectUrl.search = new URLSearchParams({ code, state: params.get('state') ?? '' }).toString();
+    return { status: 302, headers: { location: redirectUrl.href } };
   }
 
-  function isOurClient(headers: IncomingMessage['headers'], form: URLSearchParams): boolean {
+  function isRegisteredClient(headers: IncomingMessage['headers'], form: URLSearchParams): boolean {
     const basic = `Basic ${Buffer.from(`${client.clientId}:${client.clientSecret}`).toString('base64')}`;
     return shape.clientAuth === 'client_secret_basic'
       ? headers.authorization === basic && !form.has('client_secret')
@@ -112,75 +108,75 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
           form.get('client_secret') === client.clientSecret;
   }
 
-  function token(headers: IncomingMessage['headers'], form: URLSearchParams): Answer {
+  function handleTokenRequest(headers: IncomingMessage['headers'], form: URLSearchParams): FakeResponse {
     tokenRequests.push(form);
-    if (!isOurClient(headers, form)) return shape.refused.client;
+    if (!isRegisteredClient(headers, form)) return shape.tokenErrors.client;
     const type = shape.grantTypes.find((each) => each === form.get('grant_type'));
     if (type === 'authorization_code') return redeem(form);
     if (type === 'refresh_token') {
-      const held = refreshTokens.get(form.get('refresh_token') ?? '');
-      return held && !held.ended ? grant(type, held.scope) : shape.refused.refresh_token;
+      const issued = refreshTokens.get(form.get('refresh_token') ?? '');
+      return issued && !issued.isInvalid ? grant(type, issued.scope) : shape.tokenErrors.refresh_token;
     }
-    return type === 'client_credentials' ? grant(type, '') : shape.refused.grant_type;
+    return type === 'client_credentials' ? grant(type, '') : shape.tokenErrors.grant_type;
   }
 
-  function revoke(headers: IncomingMessage['headers'], form: URLSearchParams): Answer {
-    if (!isOurClient(headers, form)) return shape.refused.client;
+  function revoke(headers: IncomingMessage['headers'], form: URLSearchParams): FakeResponse {
+    if (!isRegisteredClient(headers, form)) return shape.tokenErrors.client;
     const value = form.get('token') ?? '';
     revoked.push(value);
-    for (const each of [accessTokens.get(value), refreshTokens.get(value)]) if (each) each.ended = true;
+    for (const each of [accessTokens.get(value), refreshTokens.get(value)]) if (each) each.isInvalid = true;
     return { status: 200, body: { revoked: true } };
   }
 
-  function redeem(form: URLSearchParams): Answer {
+  function redeem(form: URLSearchParams): FakeResponse {
     const code = form.get('code') ?? '';
-    const asked = codes.get(code)?.asked;
+    const params = codes.get(code);
     codes.delete(code);
     const challenge = createHash('sha256')
       .update(form.get('code_verifier') ?? '')
       .digest('base64url');
-    const isSound =
-      asked?.get('code_challenge') === challenge && asked.get('redirect_uri') === form.get('redirect_uri');
-    if (!asked || !isSound) return shape.refused.code;
-    return grant('authorization_code', asked.get('scope') ?? '', asked.get('nonce') ?? undefined);
+    const isValid =
+      params?.get('code_challenge') === challenge && params.get('redirect_uri') === form.get('redirect_uri');
+    if (!params || !isValid) return shape.tokenErrors.code;
+    return grant('authorization_code', params.get('scope') ?? '', params.get('nonce') ?? undefined);
   }
 
-  function grant(type: GrantType, scope: string, nonce?: string): Answer {
+  function grant(type: GrantType, scope: string, nonce?: string): FakeResponse {
     const [accessToken, refreshToken] = [randomBytes(24).toString('hex'), randomBytes(24).toString('hex')];
     accessTokens.set(accessToken, { scope, isApp: type === 'client_credentials' });
     refreshTokens.set(refreshToken, { scope });
-    const body = shape.granted({
+    const body = shape.tokenResponse({
       ...{ type, accessToken, refreshToken, scope, nonce, url },
       clientId: client.clientId,
     });
     return { status: 200, headers: { 'cache-control': 'no-store' }, body };
   }
 
-  function api(request: Omit<ApiRequest, 'isApp'>): Answer {
+  function handleApiRequest(request: Omit<ApiRequest, 'isApp'>): FakeResponse {
     const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
     const issued = accessTokens.get(bearer ?? '');
-    const seen = { ...request, isApp: issued?.isApp ?? false };
-    apiRequests.push(seen);
+    const received = { ...request, isApp: issued?.isApp ?? false };
+    apiRequests.push(received);
     if (bearer === undefined) return shape.unauthorized('none');
-    if (!issued || issued.ended) return shape.unauthorized(issued ? 'expired' : 'unknown');
+    if (!issued || issued.isInvalid) return shape.unauthorized(issued ? 'expired' : 'unknown');
     const row = shape.api.find(([path]) => path.test(request.path));
-    return row?.[1](seen) ?? { status: 404, body: { message: 'Not Found' } };
+    return row?.[1](received) ?? { status: 404, body: { message: 'Not Found' } };
   }
 
-  async function answer(req: IncomingMessage): Promise<Answer> {
+  async function respond(req: IncomingMessage): Promise<FakeResponse> {
     const { pathname, searchParams } = new URL(req.url ?? '', url);
     if (pathname === shape.authorizePath) return authorize(searchParams);
     if (pathname === shape.tokenPath && req.method === 'POST')
-      return distortion(token(req.headers, new URLSearchParams(await text(req))));
+      return alterTokenResponse(handleTokenRequest(req.headers, new URLSearchParams(await text(req))));
     if (pathname === shape.revocationPath && req.method === 'POST')
       return revoke(req.headers, new URLSearchParams(await text(req)));
-    const open = shape.open?.[pathname];
-    if (open) return { status: 200, body: open(url) };
-    return api({ path: pathname, query: searchParams, headers: req.headers });
+    const createDocument = shape.publicDocuments?.[pathname];
+    if (createDocument) return { status: 200, body: createDocument(url) };
+    return handleApiRequest({ path: pathname, query: searchParams, headers: req.headers });
   }
 
   const server = createServer(async (req, res) => {
-    const { status, headers, body } = await answer(req);
+    const { status, headers, body } = await respond(req);
     const isJson = body !== undefined && typeof body !== 'string';
     res.writeHead(status, {
       ...(isJson && { 'content-type': 'application/json; charset=utf-8' }),
@@ -201,14 +197,14 @@ export async function startStandIn(shape: ProviderShape): Promise<StandIn> {
     tokenRequests,
     apiRequests,
     revoked,
-    expireAccess() {
-      for (const each of accessTokens.values()) each.ended = true;
+    expireAccessTokens() {
+      for (const each of accessTokens.values()) each.isInvalid = true;
     },
-    endAll() {
-      for (const each of [...accessTokens.values(), ...refreshTokens.values()]) each.ended = true;
+    revokeAllTokens() {
+      for (const each of [...accessTokens.values(), ...refreshTokens.values()]) each.isInvalid = true;
     },
-    distort(change) {
-      distortion = change ?? ((each) => each);
+    alterTokenResponses(change) {
+      alterTokenResponse = change ?? ((response) => response);
     },
     async close() {
       server.closeAllConnections();

@@ -2,54 +2,54 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Fault {
-  /** Paths it befalls; all unless told. */
+  /** Paths it applies to; default: all. */
   readonly path?: RegExp;
   readonly delayMs?: number;
-  /** Waits for this before anything else happens. */
+  /** The request is not processed before this settles. */
   readonly hold?: Promise<unknown>;
-  /** `reset` closes the connection; an object is the answer; absent, the request goes on as usual. */
-  readonly answer?:
+  /** `reset` closes the connection; an object is sent as the response; default: the server handles the request. */
+  readonly response?:
     | 'reset'
     | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
 }
 
-export interface SeenRequest {
+export interface ReceivedRequest {
   readonly method: string;
   readonly path: string;
   readonly at: number;
 }
 
 export interface Faults {
-  /** Every request that arrived, faulty or not. */
-  readonly seen: SeenRequest[];
+  /** Every request received, with or without a fault. */
+  readonly requests: ReceivedRequest[];
   count(path: RegExp): number;
   set(fault: Fault | undefined): void;
 }
 
-/** Puts a switch in front of a running server, which itself stays as it is. */
+/** Lets a test delay, replace or reset the responses of a running server. */
 export function injectFaults(server: Server): Faults {
   const listeners = server.listeners('request') as ((req: IncomingMessage, res: ServerResponse) => void)[];
   server.removeAllListeners('request');
-  const seen: SeenRequest[] = [];
+  const requests: ReceivedRequest[] = [];
   let fault: Fault | undefined;
 
   server.on('request', async (req: IncomingMessage, res: ServerResponse) => {
     const path = (req.url ?? '').split('?')[0]!;
-    seen.push({ method: req.method ?? '', path, at: Date.now() });
+    requests.push({ method: req.method ?? '', path, at: Date.now() });
     const current = fault?.path && !fault.path.test(path) ? undefined : fault;
     await current?.hold;
     if (current?.delayMs) await delay(current.delayMs);
-    if (current?.answer === 'reset') req.socket.destroy();
-    else if (current?.answer) {
-      const { status, headers, body } = current.answer;
+    if (current?.response === 'reset') req.socket.destroy();
+    else if (current?.response) {
+      const { status, headers, body } = current.response;
       req.resume();
       res.writeHead(status, headers).end(body);
     } else for (const listener of listeners) listener(req, res);
   });
 
   return {
-    seen,
-    count: (path) => seen.filter((each) => path.test(each.path)).length,
+    requests,
+    count: (path) => requests.filter((each) => path.test(each.path)).length,
     set(next) {
       fault = next;
     },

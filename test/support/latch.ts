@@ -1,10 +1,10 @@
-/** Something tests can wait at until they open it. */
-export interface Gate {
+/** A promise that a test resolves by calling `open`. */
+export interface Latch {
   readonly opened: Promise<void>;
   open(): void;
 }
 
-export function createGate(): Gate {
+export function createLatch(): Latch {
   let open = () => {};
   const opened = new Promise<void>((resolve) => {
     open = resolve;

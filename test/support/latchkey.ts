@@ -13,12 +13,12 @@ export interface LatchkeyOptions {
   readonly clientId: string;
   readonly clientSecret: string;
   readonly store?: 'memory' | 'redis';
-  /** On top of, or (with `undefined`) instead of, what a test needs to have. */
+  /** Variables that are added to the defaults, or override them; `undefined` removes one. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly deps?: Partial<Deps>;
-  /** Puts something in front of what the app would use. */
+  /** Replaces dependencies of the app, usually by wrappers of the real ones. */
   readonly wrap?: ((deps: Deps) => Partial<Deps>) | undefined;
-  /** Its server's own, when an address has to be known beforehand. */
+  /** A server that listens already, for tests that must know the origin first. */
   readonly server?: Server;
 }
 
@@ -27,15 +27,15 @@ export interface Latchkey {
   readonly deps: Deps;
   /** Every line logged so far. */
   readonly logLines: string[];
-  /** Settles when nothing is under way in the background. */
-  settled(): Promise<void>;
+  /** Settles when no background work is left, and stops the revocation outbox. */
+  drain(): Promise<void>;
   close(): Promise<void>;
 }
 
 export const sessionSecret = 'a-secret-for-tests-that-is-long-enough';
 
-/** A server that listens on a free port and answers nothing yet. */
-export async function openPort(): Promise<{ readonly server: Server; readonly origin: string }> {
+/** A server that listens on a free port and has no request handler yet. */
+export async function listenOnFreePort(): Promise<{ readonly server: Server; readonly origin: string }> {
   const server = createServer();
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
@@ -43,9 +43,9 @@ export async function openPort(): Promise<{ readonly server: Server; readonly or
   return { server, origin: `http://localhost:${(server.address() as AddressInfo).port}` };
 }
 
-/** The real app on a port of its own, logging at `trace` into memory. */
+/** Starts the real app on its own port, with an in-memory log at level `trace`. */
 export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey> {
-  const server = options.server ?? (await openPort()).server;
+  const server = options.server ?? (await listenOnFreePort()).server;
   const origin = `http://localhost:${(server.address() as AddressInfo).port}`;
   const config = loadConfig({
     OAUTH2_ISSUER: options.issuer,
@@ -78,9 +78,9 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     origin,
     deps,
     logLines,
-    settled: app.drain,
+    drain: app.drain,
     async close() {
-      app.closeStreams(); // the server does not count WebSockets among its connections
+      app.closeStreams(); // closeAllConnections() does not close WebSockets
       server.closeAllConnections();
       await new Promise((done) => server.close(done));
       await app.drain();

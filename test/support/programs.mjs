@@ -2,43 +2,43 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 
 /**
- * The first of `names` that runs here. When none does, root on Debian gets `debianPackage`; everybody else, and
- * everybody whom apt-get fails, is told what to do, and the process ends.
+ * The first of `names` that can be executed. If there is none, root on Debian gets `debianPackage` installed; for other
+ * users, and when apt-get fails, the process exits with a message that says what to do.
  */
-export function findProgram({ what, names, debianPackage, elsewhere, instead }) {
-  const known = names.find(runs);
-  if (known !== undefined) return known;
+export function findProgram({ what, names, debianPackage, otherCommand, alternative }) {
+  const found = names.find(canRun);
+  if (found !== undefined) return found;
   const isDebian = existsSync('/etc/debian_version');
   if (isDebian && process.getuid?.() === 0) {
     console.error(
-      `The tests need ${what} and there is none: installing the Debian package ${debianPackage}.`,
+      `The tests need ${what}, but none was found: installing the Debian package ${debianPackage}.`,
     );
     updatePackageLists();
-    if (aptGet('install', '-y', '--no-install-recommends', debianPackage)) return names.find(runs);
-    return giveUp(`apt-get could not install ${debianPackage}.`, instead);
+    if (aptGet('install', '-y', '--no-install-recommends', debianPackage)) return names.find(canRun);
+    return exitWithMessage(`apt-get could not install ${debianPackage}.`, alternative);
   }
-  const command = isDebian ? `sudo apt-get install ${debianPackage}` : elsewhere;
-  return giveUp(
-    `The tests need ${what}: ${names.join(' or ')} on the PATH. Install it with: ${command}`,
-    instead,
+  const command = isDebian ? `sudo apt-get install ${debianPackage}` : otherCommand;
+  return exitWithMessage(
+    `The tests need ${what}, but neither of these was found on the PATH: ${names.join(', ')}. Install it with: ${command}`,
+    alternative,
   );
 }
 
-/** Ends the process with a sentence for whoever started it, and another way to have what is needed. */
-export function giveUp(sentence, instead) {
-  console.error(`${sentence}\n(${instead})`);
+/** Prints the problem and an alternative to the suggested solution, and exits with status 1. */
+export function exitWithMessage(problem, alternative) {
+  console.error(`${problem}\n${alternative}`);
   process.exit(1);
 }
 
-function runs(name) {
+function canRun(name) {
   return spawnSync(name, ['--version']).status === 0;
 }
 
-let isUpdated = false;
+let hasUpdatedLists = false;
 
 function updatePackageLists() {
-  if (!isUpdated) aptGet('update');
-  isUpdated = true;
+  if (!hasUpdatedLists) aptGet('update');
+  hasUpdatedLists = true;
 }
 
 function aptGet(...args) {

@@ -1,8 +1,8 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import type { Answer, ApiRequest, Grant, GrantType, ProviderShape } from './fake-provider.ts';
+import type { ApiRequest, FakeResponse, Grant, GrantType, ProviderShape } from './fake-provider.ts';
 
 const userGrants: readonly GrantType[] = ['authorization_code', 'refresh_token'];
-const error = (status: number, code: string, description: string): Answer => ({
+const error = (status: number, code: string, description: string): FakeResponse => ({
   status,
   body: { error: code, error_description: description },
 });
@@ -13,31 +13,31 @@ const rfc6749 = {
   grant_type: error(400, 'unsupported_grant_type', 'This grant type is not supported'),
 };
 
-/** An OAuth server without any peculiarity, and an API. */
-export const plain: ProviderShape = {
+/** A provider that follows the standards, and its API. */
+export const standardProvider: ProviderShape = {
   authorizePath: '/authorize',
   tokenPath: '/token',
   clientAuth: 'client_secret_basic',
   grantTypes: userGrants,
-  granted: ({ accessToken, refreshToken, scope }) => ({
+  tokenResponse: ({ accessToken, refreshToken, scope }) => ({
     access_token: accessToken,
     token_type: 'Bearer',
     expires_in: 3600,
     refresh_token: refreshToken,
     scope,
   }),
-  refused: rfc6749,
+  tokenErrors: rfc6749,
   unauthorized: () => ({ status: 401, headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }),
   api: [[/^\/api\/user\/profile$/, () => ({ status: 200, body: { name: 'Ada Plain' } })]],
 };
 
-/** As plain, but its API forbids what comes with a token that has ended. */
-export const forbidding: ProviderShape = {
-  ...plain,
+/** As `standardProvider`, but its API responds 403 to expired tokens. */
+export const forbiddingApi: ProviderShape = {
+  ...standardProvider,
   unauthorized: () => ({ status: 403, body: { message: 'Forbidden' } }),
 };
 
-const spotifyError = (status: number, message: string): Answer => ({
+const spotifyError = (status: number, message: string): FakeResponse => ({
   status,
   body: { error: { status, message } },
 });
@@ -55,7 +55,7 @@ const spotifyArtist = (url: string, id: string) => ({
 });
 const knownSearchTypes = ['album', 'artist', 'playlist', 'track', 'show', 'episode', 'audiobook'];
 
-function spotifySearch({ query, headers }: ApiRequest): Answer {
+function spotifySearch({ query, headers }: ApiRequest): FakeResponse {
   const [q, types] = [query.get('q'), query.get('type')?.split(',') ?? []];
   const limit = Number(query.get('limit') ?? 20);
   if (!q) return spotifyError(400, 'No search query');
@@ -87,20 +87,20 @@ function spotifySearch({ query, headers }: ApiRequest): Answer {
   return { status: 200, body: Object.fromEntries(types.map((type) => [`${type}s`, page])) };
 }
 
-/** developer.spotify.com: Basic authentication, one hour, a refresh that mostly brings no new refresh token. */
+/** developer.spotify.com: Basic authentication, tokens valid for an hour, refreshes without a new refresh token. */
 export const spotify: ProviderShape = {
   authorizePath: '/authorize',
   tokenPath: '/api/token',
   clientAuth: 'client_secret_basic',
   grantTypes: [...userGrants, 'client_credentials'],
-  granted: ({ type, accessToken, refreshToken, scope }) => ({
+  tokenResponse: ({ type, accessToken, refreshToken, scope }) => ({
     access_token: accessToken,
     token_type: 'Bearer',
     expires_in: 3600,
     ...(type === 'authorization_code' && { refresh_token: refreshToken }),
     ...(type !== 'client_credentials' && { scope }),
   }),
-  refused: {
+  tokenErrors: {
     client: error(400, 'invalid_client', 'Invalid client'),
     code: error(400, 'invalid_grant', 'Invalid authorization code'),
     refresh_token: error(400, 'invalid_grant', 'Refresh token revoked'),
@@ -149,36 +149,36 @@ export const spotify: ProviderShape = {
   ],
 };
 
-/** What Spotify says to who asks too often: for `Faults.set`. */
+/** Spotify's rate-limit response, for `Faults.set`. */
 export const spotifyTooManyRequests = {
   status: 429,
   headers: { 'content-type': 'application/json', 'retry-after': '7' },
   body: JSON.stringify({ error: { status: 429, message: 'API rate limit exceeded' } }),
 };
 
-const inside200 = (code: string, description: string): Answer => ({
+const errorWith200 = (code: string, description: string): FakeResponse => ({
   ...error(200, code, description),
 });
 
-/** docs.github.com: errors inside HTTP 200, scopes with commas, no end; the API insists on a User-Agent. */
+/** docs.github.com: errors with HTTP 200, scopes with commas, no expiry; the API requires a User-Agent. */
 export const github: ProviderShape = {
   authorizePath: '/login/oauth/authorize',
   tokenPath: '/login/oauth/access_token',
   clientAuth: 'client_secret_post',
   grantTypes: userGrants,
-  granted: ({ accessToken, scope }) => ({
+  tokenResponse: ({ accessToken, scope }) => ({
     access_token: accessToken,
     token_type: 'bearer',
     scope: scope.split(' ').join(','),
   }),
-  refused: {
-    client: inside200(
+  tokenErrors: {
+    client: errorWith200(
       'incorrect_client_credentials',
       'The client_id and/or client_secret passed are incorrect.',
     ),
-    code: inside200('bad_verification_code', 'The code passed is incorrect or expired.'),
-    refresh_token: inside200('bad_refresh_token', 'The refresh token passed is incorrect or expired.'),
-    grant_type: inside200('unsupported_grant_type', 'The grant type is not supported.'),
+    code: errorWith200('bad_verification_code', 'The code passed is incorrect or expired.'),
+    refresh_token: errorWith200('bad_refresh_token', 'The refresh token passed is incorrect or expired.'),
+    grant_type: errorWith200('unsupported_grant_type', 'The grant type is not supported.'),
   },
   unauthorized: () => ({ status: 401, body: { message: 'Bad credentials', status: '401' } }),
   api: [
@@ -202,10 +202,10 @@ export const github: ProviderShape = {
   ],
 };
 
-/** A GitHub App with expiring user tokens: eight hours, and a refresh token that rotates. */
+/** A GitHub App with expiring user tokens: valid for eight hours, rotating refresh tokens. */
 export const githubApp: ProviderShape = {
   ...github,
-  granted: ({ accessToken, refreshToken }) => ({
+  tokenResponse: ({ accessToken, refreshToken }) => ({
     access_token: accessToken,
     expires_in: 28_800,
     refresh_token: refreshToken,
@@ -225,9 +225,9 @@ const googleProfile = {
 };
 
 function googleIdToken({ url, clientId, nonce }: Grant, profile: object): string {
-  const at = Math.floor(Date.now() / 1000);
+  const issuedAt = Math.floor(Date.now() / 1000);
   const subject = { iss: url, aud: clientId, azp: clientId, sub: '110169484474386276334' };
-  const claims = { ...subject, iat: at, exp: at + 3600, nonce, ...profile };
+  const claims = { ...subject, iat: issuedAt, exp: issuedAt + 3600, nonce, ...profile };
   const parts = [{ alg: 'RS256', kid: 'k1', typ: 'JWT' }, claims].map((part) =>
     Buffer.from(JSON.stringify(part)).toString('base64url'),
   );
@@ -246,17 +246,20 @@ const googleGrant =
     ...(grant.type === 'authorization_code' && { refresh_token: grant.refreshToken }),
   });
 
-/** developers.google.com: OpenID Connect; a refresh token only for who asks offline, and never in a refresh. */
+/** developers.google.com: OpenID Connect; a refresh token only with `access_type=offline`, and none from a refresh. */
 export const google: ProviderShape = {
   authorizePath: '/o/oauth2/v2/auth',
   tokenPath: '/token',
   clientAuth: 'client_secret_post',
   grantTypes: userGrants,
-  granted: googleGrant(googleProfile),
-  refused: { ...rfc6749, refresh_token: error(400, 'invalid_grant', 'Token has been expired or revoked.') },
+  tokenResponse: googleGrant(googleProfile),
+  tokenErrors: {
+    ...rfc6749,
+    refresh_token: error(400, 'invalid_grant', 'Token has been expired or revoked.'),
+  },
   unauthorized: () => ({ status: 401, body: { error: { code: 401, status: 'UNAUTHENTICATED' } } }),
   api: [[/^\/oauth2\/v3\/userinfo$/, () => ({ status: 200, body: { sub: '110169484474386276334' } })]],
-  open: {
+  publicDocuments: {
     '/.well-known/openid-configuration': (url) => ({
       issuer: url,
       authorization_endpoint: `${url}/o/oauth2/v2/auth`,
@@ -275,16 +278,16 @@ export const google: ProviderShape = {
   },
 };
 
-/** As Google, but with an ID token that holds no name, and user information that is not OpenID Connect's. */
-export const nameElsewhere = (id: string): ProviderShape => ({
+/** As Google, but the ID token has no name, and the userinfo endpoint does not follow OpenID Connect. */
+export const googleWithOwnUserinfo = (id: string): ProviderShape => ({
   ...google,
-  granted: googleGrant({}),
+  tokenResponse: googleGrant({}),
   api: [[/^\/v1\/userinfo$/, () => ({ status: 200, body: { id, full_name: 'Grace Elsewhere' } })]],
 });
 
-/** The OAuth2 provider of second_brain_database: client and secret in the form, tokens of an hour that rotate. */
+/** The provider of second_brain_database: client credentials in the form, one-hour tokens, rotating refresh tokens. */
 export const secondBrainDatabase: ProviderShape = {
-  ...plain,
+  ...standardProvider,
   authorizePath: '/oauth2/authorize',
   tokenPath: '/oauth2/token',
   revocationPath: '/oauth2/revoke',

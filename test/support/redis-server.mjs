@@ -1,18 +1,18 @@
 import { spawn } from 'node:child_process';
 import { connect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { findProgram, giveUp } from './programs.mjs';
+import { exitWithMessage, findProgram } from './programs.mjs';
 
-const instead = 'TEST_REDIS_URL=redis://host:port uses a server that is already there.';
+const alternative = 'Or set TEST_REDIS_URL=redis://host:port to use a running server.';
 
-/** A Redis of our own on a free port, gone with this process; nothing is kept of it. */
+/** Starts a Redis without persistence on a free port; it is killed when this process exits. */
 export async function startRedis(scratch) {
   const server = findProgram({
     what: 'a Redis server',
     names: ['redis-server', 'valkey-server'],
     debianPackage: 'redis-server',
-    elsewhere: process.platform === 'darwin' ? 'brew install redis' : 'sudo dnf install valkey',
-    instead,
+    otherCommand: process.platform === 'darwin' ? 'brew install redis' : 'sudo dnf install valkey',
+    alternative,
   });
   const port = await freePort();
   const child = spawn(
@@ -22,8 +22,9 @@ export async function startRedis(scratch) {
   );
   const stop = () => child.kill('SIGKILL');
   process.once('exit', stop);
-  for (let tries = 0; !(await accepts(port)); tries += 1) {
-    if (tries > 100 || child.exitCode !== null) giveUp(`${server} did not start on port ${port}.`, instead);
+  for (let attempts = 0; !(await canConnect(port)); attempts += 1) {
+    if (attempts > 100 || child.exitCode !== null)
+      exitWithMessage(`${server} did not start on port ${port}.`, alternative);
     await delay(50);
   }
   return { url: `redis://127.0.0.1:${port}`, stop };
@@ -38,7 +39,7 @@ function freePort() {
   });
 }
 
-function accepts(port) {
+function canConnect(port) {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     socket.once('connect', () => resolve(true)).once('error', () => resolve(false));

@@ -1,37 +1,37 @@
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A way to a server that can be closed, as when the server is away, or held, as when it hangs. */
+/** A TCP relay to a server: closed, the server seems unreachable; paused, it seems to hang. */
 export interface Relay {
   readonly port: number;
   open(): Promise<void>;
   close(): Promise<void>;
-  /** Bytes stay where they are, and connections stay open, until `release`. */
-  hold(): void;
-  release(): void;
+  /** Connections stay open, but no bytes pass until `resume`. */
+  pause(): void;
+  resume(): void;
 }
 
-/** A relay to `to`, closed at first; its port stays the same. */
-export async function createRelay(to: { readonly host: string; readonly port: number }): Promise<Relay> {
+/** A relay to `target`, closed at first. Its port stays the same when it is closed and opened again. */
+export async function createRelay(target: { readonly host: string; readonly port: number }): Promise<Relay> {
   const sockets = new Set<Socket>();
-  let isHeld = false;
+  let isPaused = false;
   let server: Server | undefined;
   let port = 0;
 
-  function pass(from: Socket): void {
-    const there = connect(to);
-    for (const [one, other] of [
-      [from, there],
-      [there, from],
+  function relayConnection(client: Socket): void {
+    const upstream = connect(target);
+    for (const [from, to] of [
+      [client, upstream],
+      [upstream, client],
     ] as const) {
-      sockets.add(one);
-      one.on('data', (chunk) => other.write(chunk));
-      one.on('error', () => undefined); // 'close' follows
-      one.on('close', () => {
-        sockets.delete(one);
-        other.destroy();
+      sockets.add(from);
+      from.on('data', (chunk) => to.write(chunk));
+      from.on('error', () => undefined); // 'close' follows
+      from.on('close', () => {
+        sockets.delete(from);
+        to.destroy();
       });
-      if (isHeld) one.pause();
+      if (isPaused) from.pause();
     }
   }
 
@@ -40,7 +40,7 @@ export async function createRelay(to: { readonly host: string; readonly port: nu
       return port;
     },
     async open() {
-      server = createServer(pass);
+      server = createServer(relayConnection);
       await new Promise<void>((resolve) => server?.listen(port, '127.0.0.1', resolve));
       port = (server.address() as AddressInfo).port;
     },
@@ -49,12 +49,12 @@ export async function createRelay(to: { readonly host: string; readonly port: nu
       for (const each of sockets) each.destroy();
       await closed;
     },
-    hold() {
-      isHeld = true;
+    pause() {
+      isPaused = true;
       for (const each of sockets) each.pause();
     },
-    release() {
-      isHeld = false;
+    resume() {
+      isPaused = false;
       for (const each of sockets) each.resume();
     },
   };

@@ -3,7 +3,7 @@ import { type DemoProvider, startDemoProvider } from '../../demo/provider.ts';
 import { type DemoResourceServer, startDemoResourceServer } from '../../demo/resource-server.ts';
 import { Browser, type Page } from './browser.ts';
 import { type Faults, injectFaults } from './faults.ts';
-import { type Latchkey, type LatchkeyOptions, openPort, startLatchkey } from './latchkey.ts';
+import { type Latchkey, type LatchkeyOptions, listenOnFreePort, startLatchkey } from './latchkey.ts';
 
 export interface WorldOptions {
   readonly store?: 'memory' | 'redis';
@@ -12,13 +12,13 @@ export interface WorldOptions {
   readonly accessTokenSeconds?: number;
   readonly refreshTokenSeconds?: number;
   readonly clientAuth?: 'client_secret_basic' | 'client_secret_post';
-  /** Where browsers reach Latchkey, when that is not where it listens. */
+  /** The origin browsers use, if Latchkey does not listen there itself. */
   readonly publicOrigin?: string;
-  /** Give the endpoints one by one instead of an issuer. */
+  /** Configures the endpoints one by one instead of an issuer. */
   readonly withoutIssuer?: boolean;
 }
 
-/** A real provider, a real API and a real Latchkey in front of them, with a clock that can be moved. */
+/** A real provider, a real API and a real Latchkey, with a clock controlled by the test. */
 export interface World {
   readonly provider: DemoProvider;
   readonly api: DemoResourceServer;
@@ -28,24 +28,24 @@ export interface World {
   readonly providerFaults: Faults;
   readonly apiFaults: Faults;
   readonly clock: { advance(seconds: number): void };
-  /** Every grant the provider gave, by type. */
+  /** The type of every grant the provider issued tokens for. */
   readonly grants: string[];
   /** Every token the provider issued, oldest first. */
   readonly issued: { readonly access: string[]; readonly refresh: string[] };
   browser(): Browser;
-  /** The whole way from the login link to the page it leads back to, as a person walks it. */
-  signIn(browser: Browser, person?: string, loginPath?: string): Promise<Page>;
-  /** Whether the provider still honours a token. */
+  /** Signs in as a user would, from the login link to the page the login returns to. */
+  signIn(browser: Browser, user?: string, loginPath?: string): Promise<Page>;
+  /** Whether the token is active, according to the provider (RFC 7662). */
   isActive(token: string): Promise<boolean>;
-  /** One more Latchkey instance behind the same public origin, on the same Redis. */
-  secondInstance(clockAheadSeconds?: number): Promise<Latchkey>;
+  /** Starts another Latchkey instance for the same public origin, with the same Redis. */
+  startAnotherInstance(clockAheadSeconds?: number): Promise<Latchkey>;
   close(): Promise<void>;
 }
 
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
-  const { server, origin: listening } = await openPort();
+  const { server, origin: listening } = await listenOnFreePort();
   const origin = options.publicOrigin ?? listening;
-  // A secret with characters that need encoding in HTTP Basic, and some that must be left alone.
+  // A secret with characters that must be encoded in HTTP Basic, and others that must not.
   const client = {
     clientId: 'latchkey-test',
     clientSecret: `s.e-c_r*e+t/${randomBytes(12).toString('hex')}`,
@@ -64,9 +64,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const grants: string[] = [];
   provider.provider.on('grant.success', (ctx) => grants.push(String(ctx.oidc.params?.grant_type)));
   const issued = { access: [] as string[], refresh: [] as string[] };
-  provider.provider.on('access_token.saved', (token) => issued.access.push(token.jti)); // opaque: its id is the token
+  provider.provider.on('access_token.saved', (token) => issued.access.push(token.jti)); // an opaque token is its own id
   provider.provider.on('refresh_token.saved', (token) => {
-    if (!issued.refresh.includes(token.jti)) issued.refresh.push(token.jti); // saved again when it is spent
+    if (!issued.refresh.includes(token.jti)) issued.refresh.push(token.jti); // saved again when it is used
   });
   const api = await startDemoResourceServer({
     port: 0,
@@ -77,7 +77,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const apiFaults = injectFaults(api.server);
 
   let offsetMs = 0;
-  const started: LatchkeyOptions = {
+  const latchkeyOptions: LatchkeyOptions = {
     issuer: options.withoutIssuer ? undefined : provider.issuer,
     apiUrl: api.url,
     ...client,
@@ -95,7 +95,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     deps: { now: () => Date.now() + offsetMs },
     wrap: options.wrap,
   };
-  const latchkey = await startLatchkey({ ...started, server });
+  const latchkey = await startLatchkey({ ...latchkeyOptions, server });
   const others: Latchkey[] = [];
 
   return {
@@ -114,9 +114,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       },
     },
     browser: () => new Browser(origin),
-    async signIn(browser, person = 'alice', loginPath = '/auth/login') {
+    async signIn(browser, user = 'alice', loginPath = '/auth/login') {
       const page = await browser.go(loginPath);
-      return finishSignIn(browser, page, person);
+      return finishSignIn(browser, page, user);
     },
     async isActive(token) {
       const response = await fetch(provider.introspectionUrl, {
@@ -129,9 +129,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       const { active } = (await response.json()) as { active: boolean };
       return active;
     },
-    async secondInstance(clockAheadSeconds = 0) {
+    async startAnotherInstance(clockAheadSeconds = 0) {
       const now = () => Date.now() + offsetMs + clockAheadSeconds * 1000;
-      const other = await startLatchkey({ ...started, deps: { now } });
+      const other = await startLatchkey({ ...latchkeyOptions, deps: { now } });
       others.push(other);
       return other;
     },
@@ -143,16 +143,16 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   };
 }
 
-/** From wherever the provider stands (sign-in or consent page) back to our own page. */
-export async function finishSignIn(browser: Browser, at: Page, person = 'alice'): Promise<Page> {
-  let page = at;
+/** Completes a login from the provider's sign-in or consent page, back to our own page. */
+export async function finishSignIn(browser: Browser, providerPage: Page, user = 'alice'): Promise<Page> {
+  let page = providerPage;
   if (page.text.includes('name="password"'))
-    page = await browser.submit(page, { login: person, password: 'any' }, { action: '/login' });
+    page = await browser.submit(page, { login: user, password: 'any' }, { action: '/login' });
   if (page.text.includes('value="allow"')) page = await allow(browser, page);
   return page;
 }
 
-/** Allows what the consent page asks, or of the optional scopes only those named. */
+/** Grants consent for all requested scopes; with `only`, for no optional scopes but these. */
 export async function allow(browser: Browser, page: Page, only?: readonly string[]): Promise<Page> {
   const optional = [...page.text.matchAll(/name="deny" value="([^"]*)"/g)].map(([, scope]) => scope!);
   const deny = only ? optional.filter((each) => !only.includes(each)) : [];

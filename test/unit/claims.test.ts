@@ -2,30 +2,30 @@ import { mapClaims } from '../../src/oauth/claims.ts';
 
 test.each([
   ['a member', { sub: ['id'] }, { id: 'u1' }, { sub: 'u1' }],
-  ['a number, which becomes its digits', { sub: ['id'] }, { id: 583_231 }, { sub: '583231' }],
-  ['zero, which is a number', { sub: ['id'] }, { id: 0 }, { sub: '0' }],
-  [
-    'a member of a member',
-    { name: ['data.user.name'] },
-    { data: { user: { name: 'Ada' } } },
-    { name: 'Ada' },
-  ],
+  ['a number, which becomes a string', { sub: ['id'] }, { id: 583_231 }, { sub: '583231' }],
+  ['zero, which counts as a value', { sub: ['id'] }, { id: 0 }, { sub: '0' }],
+  ['a nested member', { name: ['data.user.name'] }, { data: { user: { name: 'Ada' } } }, { name: 'Ada' }],
   ['an entry of a list', { picture: ['images.1.url'] }, { images: [{}, { url: 'p' }] }, { picture: 'p' }],
-  ['an empty list', { picture: ['images.0.url'] }, { images: [] }, {}],
-  ['the next place', { name: ['name', 'login'] }, { name: null, login: 'octo' }, { name: 'octo' }],
+  ['an empty list, which has no value', { picture: ['images.0.url'] }, { images: [] }, {}],
   [
-    'the next place after an empty text',
+    'the second path when the first is null',
+    { name: ['name', 'login'] },
+    { name: null, login: 'octo' },
+    { name: 'octo' },
+  ],
+  [
+    'the second path when the first is an empty string',
     { name: ['name', 'login'] },
     { name: '', login: 'o' },
     { name: 'o' },
   ],
-  ['the first place of two that hold something', { name: ['a', 'b'] }, { a: 'A', b: 'B' }, { name: 'A' }],
-  ['an object where text is wanted', { name: ['name'] }, { name: { first: 'Ada' } }, {}],
-  ['true where text is wanted', { name: ['name'] }, { name: true }, {}],
-  ['what every object has', { name: ['constructor.name', 'toString'] }, {}, {}],
-  ['the length of a text', { name: ['login.length'] }, { login: 'octo' }, {}],
-  ['a list for an answer', { sub: ['id'] }, [], {}],
-  ['no answer', { sub: ['id'] }, null, {}],
-])('claims are read from %s', (_what, map, answer, expected) => {
-  expect(mapClaims(answer, map)).toEqual(expected);
+  ['the first of two paths with values', { name: ['a', 'b'] }, { a: 'A', b: 'B' }, { name: 'A' }],
+  ['an object, which is ignored', { name: ['name'] }, { name: { first: 'Ada' } }, {}],
+  ['true, which is ignored', { name: ['name'] }, { name: true }, {}],
+  ['inherited properties, which are ignored', { name: ['constructor.name', 'toString'] }, {}, {}],
+  ['the length of a string, which is ignored', { name: ['login.length'] }, { login: 'octo' }, {}],
+  ['a response that is a list', { sub: ['id'] }, [], {}],
+  ['an empty response', { sub: ['id'] }, null, {}],
+])('mapClaims handles %s', (_what, map, response, expected) => {
+  expect(mapClaims(response, map)).toEqual(expected);
 });

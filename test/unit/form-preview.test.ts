@@ -15,7 +15,7 @@ test.each<[string, string, string, ReturnType<typeof createFormPreview>]>([
     },
   ],
   [
-    'a long value',
+    'a form with a long value',
     'application/x-www-form-urlencoded',
     `a=${'x'.repeat(500)}`,
     { fields: [{ name: 'a', value: `${'x'.repeat(200)}…` }], text: undefined },
@@ -26,7 +26,7 @@ test.each<[string, string, string, ReturnType<typeof createFormPreview>]>([
     '{"a":[1]}',
     { fields: [], text: '{\n  "a": [\n    1\n  ]\n}' },
   ],
-  ['JSON that is none', 'application/json', '{"a"', { fields: [], text: '{"a"' }],
-])('%s is shown in readable pieces', (_what, contentType, body, expected) => {
+  ['invalid JSON', 'application/json', '{"a"', { fields: [], text: '{"a"' }],
+])('createFormPreview previews %s', (_what, contentType, body, expected) => {
   expect(createFormPreview({ contentType, body: Buffer.from(body) })).toEqual(expected);
 });

@@ -13,17 +13,17 @@ const tokens: TokenSet = {
   refreshToken: 'rt',
 };
 
-const nothingSpecial = {
+const defaults = {
   authorizationParameters: [],
   tokenParameters: [],
   userinfoClaims: undefined,
   deviations: [],
 };
 
-function clientAnswering(
-  answer: () => Response | Promise<Response>,
+function createClient(
+  respond: () => Response | Promise<Response>,
   endpoints = {},
-  asked: Request[] = [],
+  requests: Request[] = [],
   secrets = ['secret'],
 ) {
   return createOAuthClient(
@@ -43,15 +43,15 @@ function clientAnswering(
       clientAuth: 'client_secret_basic',
       redirectUri: new URL('https://app.example.com/auth/callback'),
       scopes: ['a'],
-      ...nothingSpecial,
+      ...defaults,
     },
     'https://app.example.com',
     {
       now: () => 1000,
       log: pino({ level: 'silent' }),
       fetch: async (url, init) => {
-        asked.push(new Request(url, init));
-        return answer();
+        requests.push(new Request(url, init));
+        return respond();
       },
     },
   );
@@ -66,11 +66,11 @@ const json =
     });
 
 test.each<[string, () => Response | Promise<Response>, string, number | undefined]>([
-  ['invalid_grant in a 400', json(400, { error: 'invalid_grant' }), 'invalid_grant', undefined],
-  ['invalid_grant in a 401', json(401, { error: 'invalid_grant' }), 'invalid_grant', undefined],
-  ['invalid_grant in a 403', json(403, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  ['invalid_grant and status 400', json(400, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  ['invalid_grant and status 401', json(401, { error: 'invalid_grant' }), 'invalid_grant', undefined],
+  ['invalid_grant and status 403', json(403, { error: 'invalid_grant' }), 'invalid_grant', undefined],
   [
-    'invalid_grant beside WWW-Authenticate',
+    'invalid_grant and WWW-Authenticate',
     json(401, { error: 'invalid_grant' }, { 'www-authenticate': 'Bearer error="invalid_token"' }),
     'invalid_grant',
     undefined,
@@ -90,23 +90,23 @@ test.each<[string, () => Response | Promise<Response>, string, number | undefine
   ],
   ['invalid_scope', json(400, { error: 'invalid_scope' }), 'client_misconfigured', undefined],
   ['invalid_request', json(400, { error: 'invalid_request' }), 'rejected_other', undefined],
-  ['an error of its own', json(422, { error: 'token_family_gone' }), 'rejected_other', undefined],
-  ['400 with an empty body', () => new Response('', { status: 400 }), 'rejected_other', undefined],
+  ['an unregistered error code', json(422, { error: 'token_family_gone' }), 'rejected_other', undefined],
+  ['400 and an empty body', () => new Response('', { status: 400 }), 'rejected_other', undefined],
   [
-    '400 with an empty body called JSON',
+    '400 and an empty body of type JSON',
     () => new Response('', { status: 400, headers: { 'content-type': 'application/json' } }),
     'rejected_other',
     undefined,
   ],
-  ['403 with a page', () => new Response('<h1>no</h1>', { status: 403 }), 'rejected_other', undefined],
-  ['404 with a page', () => new Response('<h1>?</h1>', { status: 404 }), 'outcome_unknown', undefined],
+  ['403 and HTML', () => new Response('<h1>no</h1>', { status: 403 }), 'rejected_other', undefined],
+  ['404 and HTML', () => new Response('<h1>?</h1>', { status: 404 }), 'outcome_unknown', undefined],
   ['429', json(429, { error: 'slow_down' }, { 'retry-after': '30' }), 'unavailable', 30],
-  ['429 saying invalid_grant', json(429, { error: 'invalid_grant' }), 'unavailable', undefined],
+  ['429 and invalid_grant', json(429, { error: 'invalid_grant' }), 'unavailable', undefined],
   ['503', () => new Response('', { status: 503, headers: { 'retry-after': '5' } }), 'unavailable', 5],
-  ['500 saying invalid_grant', json(500, { error: 'invalid_grant' }), 'outcome_unknown', undefined],
+  ['500 and invalid_grant', json(500, { error: 'invalid_grant' }), 'outcome_unknown', undefined],
   ['502', () => new Response('', { status: 502 }), 'outcome_unknown', undefined],
   [
-    'a connection refused',
+    'a refused connection',
     () =>
       Promise.reject(
         new TypeError('fetch failed', { cause: Object.assign(new Error('x'), { code: 'ECONNREFUSED' }) }),
@@ -115,7 +115,7 @@ test.each<[string, () => Response | Promise<Response>, string, number | undefine
     undefined,
   ],
   [
-    'a connection reset',
+    'a reset connection',
     () =>
       Promise.reject(
         new TypeError('fetch failed', { cause: Object.assign(new Error('x'), { code: 'ECONNRESET' }) }),
@@ -124,47 +124,47 @@ test.each<[string, () => Response | Promise<Response>, string, number | undefine
     undefined,
   ],
   [
-    '200 with a page',
+    '200 and HTML',
     () => new Response('<h1>hi</h1>', { headers: { 'content-type': 'text/html' } }),
     'outcome_unknown',
     undefined,
   ],
   [
-    '200 with half an answer',
+    '200 and truncated JSON',
     () => new Response('{"access_tok', { headers: { 'content-type': 'application/json' } }),
     'outcome_unknown',
     undefined,
   ],
-  ['200 without a token', json(200, { hello: 'world' }), 'invalid_response', undefined],
-  ['no answer', () => Promise.reject(new TypeError('fetch failed')), 'outcome_unknown', undefined],
-  ['a time-out', () => Promise.reject(new DOMException('x', 'TimeoutError')), 'outcome_unknown', undefined],
-])('a refresh that ends in %s', async (_what, answer, kind, retryAfterSeconds) => {
-  const error = await clientAnswering(answer)
+  ['200 and no token', json(200, { hello: 'world' }), 'invalid_response', undefined],
+  ['a failed fetch', () => Promise.reject(new TypeError('fetch failed')), 'outcome_unknown', undefined],
+  ['a timeout', () => Promise.reject(new DOMException('x', 'TimeoutError')), 'outcome_unknown', undefined],
+])('the client classifies a refresh that fails with %s', async (_what, respond, kind, retryAfterSeconds) => {
+  const error = await createClient(respond)
     .refreshTokenGrant(tokens)
     .catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(OAuthError);
   expect(error).toMatchObject({ kind, retryAfterSeconds });
 });
 
-test('Retry-After may be a date', async () => {
-  const at = new Date(Date.now() + 90_000).toUTCString();
-  const answer = () => new Response('', { status: 503, headers: { 'retry-after': at } });
-  const error = await clientAnswering(answer).refreshTokenGrant(tokens).catch(toOAuthError);
+test('Retry-After can be an HTTP date', async () => {
+  const date = new Date(Date.now() + 90_000).toUTCString();
+  const respond = () => new Response('', { status: 503, headers: { 'retry-after': date } });
+  const error = await createClient(respond).refreshTokenGrant(tokens).catch(toOAuthError);
   expect((error as OAuthError).retryAfterSeconds).toBeGreaterThan(85);
   expect((error as OAuthError).retryAfterSeconds).toBeLessThan(95);
 });
 
-test('what the server says about an error is for the log, without anything that could be a token', async () => {
-  const answer = json(400, {
+test('an error message contains the error_description of the provider with tokens redacted', async () => {
+  const respond = json(400, {
     error: 'invalid_grant',
     error_description: `token eyJhbGciOiJIUzI1NiJ9.abc.def-123 is spent`,
   });
-  const error = await clientAnswering(answer).refreshTokenGrant(tokens).catch(toOAuthError);
+  const error = await createClient(respond).refreshTokenGrant(tokens).catch(toOAuthError);
   expect((error as OAuthError).message).toBe('invalid_grant: token [redacted] is spent');
 });
 
-test('quirks of real servers do not stand in the way of a refresh', async () => {
-  const answer = json(200, {
+test('a refresh accepts common deviations: a lifetime as a string, null members, an invalid ID token', async () => {
+  const respond = json(200, {
     access_token: 'at2',
     token_type: 'BEARER',
     expires_in: '60',
@@ -172,7 +172,7 @@ test('quirks of real servers do not stand in the way of a refresh', async () => 
     scope: null,
     id_token: 'not one',
   });
-  await expect(clientAnswering(answer).refreshTokenGrant(tokens)).resolves.toEqual({
+  await expect(createClient(respond).refreshTokenGrant(tokens)).resolves.toEqual({
     accessToken: 'at2',
     tokenType: 'bearer',
     scope: [],
@@ -182,20 +182,20 @@ test('quirks of real servers do not stand in the way of a refresh', async () => 
   });
 });
 
-test('without a revocation endpoint nothing is asked, and the operator can be told', async () => {
-  const asked: Request[] = [];
-  const client = clientAnswering(json(200, {}), {}, asked);
+test('without a revocation endpoint, revokeToken sends nothing and discover reports canRevoke: false', async () => {
+  const requests: Request[] = [];
+  const client = createClient(json(200, {}), {}, requests);
   await client.revokeToken('at', 'access_token');
-  expect(asked).toHaveLength(0);
+  expect(requests).toHaveLength(0);
   expect(await client.discover()).toEqual({ canRevoke: false });
 });
 
-test('a token is revoked as RFC 7009 has it', async () => {
-  const asked: Request[] = [];
+test('revokeToken sends the token and its type hint (RFC 7009)', async () => {
+  const requests: Request[] = [];
   const endpoints = { revocation_endpoint: 'https://login.example.com/revoke' };
-  await clientAnswering(json(200, {}), endpoints, asked).revokeToken('rt', 'refresh_token');
-  expect(asked[0]!.url).toBe('https://login.example.com/revoke');
-  expect(await asked[0]!.text()).toBe('token_type_hint=refresh_token&token=rt');
+  await createClient(json(200, {}), endpoints, requests).revokeToken('rt', 'refresh_token');
+  expect(requests[0]!.url).toBe('https://login.example.com/revoke');
+  expect(await requests[0]!.text()).toBe('token_type_hint=refresh_token&token=rt');
 });
 
 test.each([
@@ -203,7 +203,7 @@ test.each([
   ['a:b', 'c d', 'a%3Ab:c%20d'],
   ["x!y'z", '(~)+/=%', 'x%21y%27z:%28%7E%29%2B%2F%3D%25'],
   ['ü', '€', '%C3%BC:%E2%82%AC'],
-])('HTTP Basic for %s encodes only what must be', (id, secret, expected) => {
+])('HTTP Basic for the client id %s encodes only reserved characters', (id, secret, expected) => {
   const headers = new Headers();
   clientSecretBasic(id, new Secret(secret))(
     { issuer: 'x' },
@@ -216,42 +216,42 @@ test.each([
   expect(Buffer.from(credentials!, 'base64').toString()).toBe(expected);
 });
 
-test('while a client secret is replaced, the one the provider takes is found once and remembered', async () => {
-  const asked: Request[] = [];
-  let right = 'new';
-  const answer = () => {
+test('during a secret rotation, the client secret that the provider accepts is found once and remembered', async () => {
+  const requests: Request[] = [];
+  let validSecret = 'new';
+  const respond = () => {
     const credentials = Buffer.from(
-      asked.at(-1)!.headers.get('authorization')!.slice(6),
+      requests.at(-1)!.headers.get('authorization')!.slice(6),
       'base64',
     ).toString();
-    return credentials === `id:${right}`
+    return credentials === `id:${validSecret}`
       ? json(200, { access_token: 'at2', token_type: 'bearer' })()
       : json(401, { error: 'invalid_client' }, { 'www-authenticate': 'Basic' })();
   };
-  const client = clientAnswering(answer, {}, asked, ['old', 'new']);
+  const client = createClient(respond, {}, requests, ['old', 'new']);
   await expect(client.refreshTokenGrant(tokens)).resolves.toMatchObject({ accessToken: 'at2' });
-  expect(asked).toHaveLength(2);
+  expect(requests).toHaveLength(2);
   await client.refreshTokenGrant(tokens);
-  expect(asked).toHaveLength(3);
+  expect(requests).toHaveLength(3);
   await Promise.all([1, 2, 3].map(() => client.refreshTokenGrant(tokens)));
-  expect(asked).toHaveLength(6);
-  right = 'neither';
+  expect(requests).toHaveLength(6);
+  validSecret = 'neither';
   await expect(client.refreshTokenGrant(tokens)).rejects.toMatchObject({ kind: 'client_misconfigured' });
-  expect(asked).toHaveLength(8);
-  right = 'new';
+  expect(requests).toHaveLength(8);
+  validSecret = 'new';
   await client.refreshTokenGrant(tokens);
-  expect(asked).toHaveLength(9); // the one that was right before was tried first
+  expect(requests).toHaveLength(9); // the last accepted secret was tried first
 });
 
-test('an app token is asked for by scope, if any, and needs no ID token', async () => {
-  const asked: Request[] = [];
-  const answer = json(200, {
+test('clientCredentialsGrant sends the scopes, if any, and ignores an ID token', async () => {
+  const requests: Request[] = [];
+  const respond = json(200, {
     access_token: 'at',
     token_type: 'Bearer',
     expires_in: '60',
-    id_token: 'of no use',
+    id_token: 'not used',
   });
-  const client = clientAnswering(answer, {}, asked);
+  const client = createClient(respond, {}, requests);
   expect(await client.clientCredentialsGrant(['a', 'b'])).toEqual({
     accessToken: 'at',
     tokenType: 'bearer',
@@ -260,23 +260,23 @@ test('an app token is asked for by scope, if any, and needs no ID token', async 
     expiresAt: 61_000,
   });
   await client.clientCredentialsGrant([]);
-  expect(new URLSearchParams(await asked[0]!.text()).get('scope')).toBe('a b');
-  expect(await asked[1]!.text()).toBe('grant_type=client_credentials');
+  expect(new URLSearchParams(await requests[0]!.text()).get('scope')).toBe('a b');
+  expect(await requests[1]!.text()).toBe('grant_type=client_credentials');
   await expect(
-    clientAnswering(json(401, { error: 'invalid_client' })).clientCredentialsGrant([]),
+    createClient(json(401, { error: 'invalid_client' })).clientCredentialsGrant([]),
   ).rejects.toMatchObject({ kind: 'client_misconfigured', code: 'invalid_client' });
 });
 
-test('what asks for more than five minutes gets five', async () => {
-  const answer = () => new Response('', { status: 503, headers: { 'retry-after': '86400' } });
-  await expect(clientAnswering(answer).refreshTokenGrant(tokens)).rejects.toMatchObject({
+test('Retry-After is capped at five minutes', async () => {
+  const respond = () => new Response('', { status: 503, headers: { 'retry-after': '86400' } });
+  await expect(createClient(respond).refreshTokenGrant(tokens)).rejects.toMatchObject({
     retryAfterSeconds: 300,
   });
 });
 
-test('an ID token in a refresh answer that would fail a check does not cost the refresh token beside it', async () => {
+test('an invalid ID token in a refresh response does not discard the new refresh token', async () => {
   const issuer = 'https://login.example.com';
-  const answers: Record<string, unknown> = {
+  const responses: Record<string, unknown> = {
     [`${issuer}/.well-known/openid-configuration`]: {
       issuer,
       authorization_endpoint: `${issuer}/a`,
@@ -286,7 +286,7 @@ test('an ID token in a refresh answer that would fail a check does not cost the 
       access_token: 'at2',
       token_type: 'bearer',
       refresh_token: 'rt2',
-      id_token: 'of.no.use',
+      id_token: 'not.an.id-token',
     },
   };
   const client = createOAuthClient(
@@ -305,15 +305,15 @@ test('an ID token in a refresh answer that would fail a check does not cost the 
       clientAuth: 'client_secret_basic',
       redirectUri: new URL('https://app.example.com/auth/callback'),
       scopes: ['openid'],
-      ...nothingSpecial,
+      ...defaults,
     },
     'https://app.example.com',
     {
       now: () => 1000,
       log: pino({ level: 'silent' }),
-      fetch: async (url) => Response.json(answers[String(url)]),
+      fetch: async (url) => Response.json(responses[String(url)]),
     },
   );
-  const renewed = await client.refreshTokenGrant({ ...tokens, idToken: 'of the login' });
-  expect(renewed).toMatchObject({ refreshToken: 'rt2', idToken: 'of the login' });
+  const refreshed = await client.refreshTokenGrant({ ...tokens, idToken: 'from the login' });
+  expect(refreshed).toMatchObject({ refreshToken: 'rt2', idToken: 'from the login' });
 });

@@ -4,115 +4,115 @@ import { createOpenStreams, type OpenStreams } from '../../src/proxy/open-stream
 
 const log = createLogger('silent');
 
-describe('when a session is looked at', () => {
-  const ends = {
-    listen(_heard: (id: string) => void, missed: () => void) {
-      lookAgain = missed;
+describe('open streams', () => {
+  const sessionEndEvents = {
+    listen(_onEnd: (id: string) => void, onMissed: () => void) {
+      recheckAll = onMissed;
     },
   };
-  let lookAgain = () => {};
-  let looks: string[] = [];
-  let answer: () => Promise<number | undefined>;
+  let recheckAll = () => {};
+  let lookups: string[] = [];
+  let lookUp: () => Promise<number | undefined>;
   let streams: OpenStreams;
-  let ended: string[];
+  let closed: string[];
   beforeEach(() => {
     jest.useFakeTimers();
-    looks = [];
-    ended = [];
-    answer = async () => Date.now() + 3_600_000;
+    lookups = [];
+    closed = [];
+    lookUp = async () => Date.now() + 3_600_000;
     const endsAt = (id: string) => {
-      looks.push(id);
-      return answer();
+      lookups.push(id);
+      return lookUp();
     };
-    streams = createOpenStreams({ sessionEndEvents: ends, endsAt, now: Date.now, log });
+    streams = createOpenStreams({ sessionEndEvents, endsAt, now: Date.now, log });
   });
   afterEach(() => {
-    expect(jest.getTimerCount()).toBe(0); // nothing is left of a session whose streams are over
+    expect(jest.getTimerCount()).toBe(0); // closed streams leave no timers
     jest.useRealTimers();
   });
-  const passing = (seconds: number) => jest.advanceTimersByTimeAsync(seconds * 1000);
-  const open = (id: string) => streams.register(id, (why) => void ended.push(`${id} ${why}`));
+  const advance = (seconds: number) => jest.advanceTimersByTimeAsync(seconds * 1000);
+  const open = (id: string) => streams.register(id, (reason) => void closed.push(`${id} ${reason}`));
 
-  test('a lost message costs no more than 30 seconds', async () => {
+  test('close within 30 seconds of a session end whose event was lost', async () => {
     open('a');
-    await passing(20);
-    answer = async () => undefined;
-    await passing(9.9);
-    expect(ended).toEqual([]);
-    await passing(0.1);
-    expect(ended).toEqual(['a session_ended']);
+    await advance(20);
+    lookUp = async () => undefined;
+    await advance(9.9);
+    expect(closed).toEqual([]);
+    await advance(0.1);
+    expect(closed).toEqual(['a session_ended']);
   });
 
-  test('one timer and one look serve all streams of a session', async () => {
-    const forget = Array.from({ length: 1_000 }, () => open('a'));
-    expect(looks).toEqual(['a']);
-    await passing(1);
+  test('of one session share one timer and one lookup', async () => {
+    const unregister = Array.from({ length: 1_000 }, () => open('a'));
+    expect(lookups).toEqual(['a']);
+    await advance(1);
     expect(jest.getTimerCount()).toBe(1);
-    for (const each of forget) each();
+    for (const each of unregister) each();
     expect(jest.getTimerCount()).toBe(0);
-    await passing(60);
-    expect(looks).toEqual(['a']);
-    expect(ended).toEqual([]);
+    await advance(60);
+    expect(lookups).toEqual(['a']);
+    expect(closed).toEqual([]);
   });
 
-  test('a session that is used meanwhile goes on, and so do its streams', async () => {
+  test('stay open when their session is extended', async () => {
     let end = Date.now() + 10_000;
-    answer = async () => end;
+    lookUp = async () => end;
     open('a');
-    await passing(9);
+    await advance(9);
     end += 9_000;
-    await passing(9);
-    expect(ended).toEqual([]);
-    await passing(1.1);
-    expect(ended).toEqual(['a session_ended']);
+    await advance(9);
+    expect(closed).toEqual([]);
+    await advance(1.1);
+    expect(closed).toEqual(['a session_ended']);
   });
 
-  test('a store that is away ends no stream and is asked again soon', async () => {
-    answer = () => Promise.reject(new Error('Redis is away'));
+  test('stay open while the store is unavailable, which is retried soon', async () => {
+    lookUp = () => Promise.reject(new Error('Redis is unreachable'));
     open('a');
-    await passing(20);
-    expect(ended).toEqual([]);
-    expect(looks.length).toBeGreaterThan(5);
-    answer = async () => undefined;
-    await passing(2);
-    expect(ended).toEqual(['a session_ended']);
+    await advance(20);
+    expect(closed).toEqual([]);
+    expect(lookups.length).toBeGreaterThan(5);
+    lookUp = async () => undefined;
+    await advance(2);
+    expect(closed).toEqual(['a session_ended']);
   });
 
-  test('after messages were missed all sessions with streams are looked at, a few at a time', async () => {
+  test('are all rechecked, a few sessions at a time, after events were missed', async () => {
     for (let n = 0; n < 100; n += 1) open(String(n));
-    await passing(0.001);
-    looks.length = 0;
-    const waiting: (() => void)[] = [];
-    answer = () => new Promise((resolve) => waiting.push(() => resolve(undefined)));
-    lookAgain();
-    expect(looks).toHaveLength(16);
-    while (waiting.length > 0) {
-      waiting.shift()!();
-      await passing(0);
+    await advance(0.001);
+    lookups.length = 0;
+    const pending: (() => void)[] = [];
+    lookUp = () => new Promise((resolve) => pending.push(() => resolve(undefined)));
+    recheckAll();
+    expect(lookups).toHaveLength(16);
+    while (pending.length > 0) {
+      pending.shift()!();
+      await advance(0);
     }
-    expect(ended).toHaveLength(100);
+    expect(closed).toHaveLength(100);
   });
 
-  test('a stream that was over before is not ended, and one that fails to end keeps no other alive', async () => {
-    const forget = open('a');
+  test('close although another stream of the session fails to close; a closed one is not closed again', async () => {
+    const unregister = open('a');
     streams.register('a', () => {
-      throw new Error('it has no end');
+      throw new Error('it cannot be closed');
     });
     open('a');
-    forget();
-    answer = async () => undefined;
-    await passing(30);
-    expect(ended).toEqual(['a session_ended']);
+    unregister();
+    lookUp = async () => undefined;
+    await advance(30);
+    expect(closed).toEqual(['a session_ended']);
   });
 
-  test('at shutdown every stream ends, those of no session and those that come later too', async () => {
+  test('all close at shutdown, also those without a session and those opened later', async () => {
     open('a');
-    streams.register(undefined, (why) => void ended.push(`nobody ${why}`));
-    expect(looks).toEqual(['a']);
+    streams.register(undefined, (reason) => void closed.push(`no session ${reason}`));
+    expect(lookups).toEqual(['a']);
     streams.closeAll();
-    expect(ended).toEqual(['a shutdown', 'nobody shutdown']);
+    expect(closed).toEqual(['a shutdown', 'no session shutdown']);
     open('b');
-    await passing(0);
-    expect(ended).toEqual(['a shutdown', 'nobody shutdown', 'b shutdown']);
+    await advance(0);
+    expect(closed).toEqual(['a shutdown', 'no session shutdown', 'b shutdown']);
   });
 });

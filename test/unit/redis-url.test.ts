@@ -32,8 +32,8 @@ test.each([
       ],
     },
   ],
-])('%s', (url, place) => {
-  expect(parseRedisUrl(url)).toMatchObject(place);
+])('parseRedisUrl parses %s', (url, expected) => {
+  expect(parseRedisUrl(url)).toMatchObject(expected);
 });
 
 test.each([
@@ -47,6 +47,6 @@ test.each([
   'redis+sentinel://a:1,b:2',
   'redis+cluster://a:x',
   'redis+other://a',
-])('%s is of no form that is known', (url) => {
+])('parseRedisUrl rejects %s', (url) => {
   expect(parseRedisUrl(url)).toBeUndefined();
 });

@@ -2,18 +2,18 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../src/config/load.ts';
 import { readRouteTable, routeTableSchema } from '../../src/config/route-table.ts';
-import { routesFile } from '../support/routes-file.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 
 const options = {
   base: new URL('https://api.example.com/base/'),
   allowHttp: ({ hostname }: URL) => hostname === 'localhost',
   tokenRefusedStatuses: [401],
 };
-const good = { path: '/things', target: '/v1/things', methods: { GET: {} } };
+const valid = { path: '/things', target: '/v1/things', methods: { GET: {} } };
 const read = (...rows: readonly unknown[]) => readRouteTable({ routes: rows }, options);
 
-test('a row that says little means what the documentation says', () => {
-  expect(read(good)).toEqual({
+test('a row without optional members gets the documented deproblems', () => {
+  expect(read(valid)).toEqual({
     problems: [],
     routes: [
       {
@@ -36,7 +36,7 @@ test('a row that says little means what the documentation says', () => {
   });
 });
 
-test('a row may have an API of its own, and every member its own value', () => {
+test('a row can set its own API and every other member', () => {
   const row = {
     path: '/files/:owner/*rest',
     target: 'http://localhost:8080/v2/*rest/of/:owner',
@@ -64,7 +64,7 @@ test('a row may have an API of its own, and every member its own value', () => {
   });
 });
 
-describe('a fault is told with its place', () => {
+describe('problems of a route table', () => {
   const paths = [
     'things',
     '/',
@@ -83,34 +83,34 @@ describe('a fault is told with its place', () => {
     '/a%2fb',
   ];
   test.each([
-    ...paths.map((path) => [{ ...good, path }, 'routes[0].path must be a path under /api']),
-    [{ ...good, target: 'things' }, 'routes[0].target must be a path, or a URL'],
-    [{ ...good, target: 'ftp://api.example.com/' }, 'routes[0].target must be a path, or a URL'],
-    [{ ...good, target: '/things?x=y' }, 'routes[0].target must not contain a query'],
-    [{ ...good, target: 'https://api.example.com/?x=y' }, 'routes[0].target must not contain credentials'],
-    [{ ...good, target: 'https://me:pw@api.example.com/' }, 'routes[0].target must not contain credentials'],
-    [{ ...good, target: 'http://api.example.com/' }, 'routes[0].target must be https'],
+    ...paths.map((path) => [{ ...valid, path }, 'routes[0].path must be a path under /api']),
+    [{ ...valid, target: 'things' }, 'routes[0].target must be a path, or a URL'],
+    [{ ...valid, target: 'ftp://api.example.com/' }, 'routes[0].target must be a path, or a URL'],
+    [{ ...valid, target: '/things?x=y' }, 'routes[0].target must not contain a query'],
+    [{ ...valid, target: 'https://api.example.com/?x=y' }, 'routes[0].target must not contain credentials'],
+    [{ ...valid, target: 'https://me:pw@api.example.com/' }, 'routes[0].target must not contain credentials'],
+    [{ ...valid, target: 'http://api.example.com/' }, 'routes[0].target must be https'],
     [
-      { ...good, path: '/:h', target: 'https://*h.example.com/' },
+      { ...valid, path: '/:h', target: 'https://*h.example.com/' },
       'routes[0].target must not contain a parameter in the host',
     ],
-    [{ ...good, target: '/things/:id' }, 'routes[0].target uses :id, which is not in path'],
-    [{ ...good, path: '/a/:id', target: '/b/*id' }, 'routes[0].target uses *id, which is not in path'],
-    [{ ...good, methods: {} }, 'routes[0].methods must name at least one method'],
-    [{ ...good, methods: { TRACE: {} } }, 'routes[0].methods'],
-    [{ ...good, methods: { get: {} } }, 'routes[0].methods'],
-    [{ ...good, methods: { GET: { allOf: ['a b'] } } }, 'routes[0].methods.GET.allOf[0] must be one scope'],
-    [{ ...good, methods: { GET: { scope: ['a'] } } }, 'routes[0].methods.GET'],
-    [{ ...good, methods: ['GET'] }, 'routes[0].methods'],
-    [{ ...good, token: 'mine' }, 'routes[0].token'],
-    [{ ...good, token: 'app', methods: { GET: { anyOf: ['a'] } } }, 'routes[0].methods cannot use anyOf'],
-    [{ ...good, tokenRefusedStatuses: [500] }, 'routes[0].tokenRefusedStatuses[0]'],
-    [{ ...good, timeoutSeconds: 0 }, 'routes[0].timeoutSeconds'],
-    [{ ...good, timeoutSeconds: '10' }, 'routes[0].timeoutSeconds'],
-    [{ ...good, timeoutSeconds: 1e9 }, 'routes[0].timeoutSeconds'],
-    [{ ...good, bodyLimitBytes: -1 }, 'routes[0].bodyLimitBytes'],
-    [{ ...good, webSocket: true, methods: { POST: {} } }, 'routes[0].webSocket requires GET in methods'],
-    [{ ...good, headers: { 'X-A': 'a\r\nb' } }, 'must be printable ASCII'],
+    [{ ...valid, target: '/things/:id' }, 'routes[0].target uses :id, which is not in path'],
+    [{ ...valid, path: '/a/:id', target: '/b/*id' }, 'routes[0].target uses *id, which is not in path'],
+    [{ ...valid, methods: {} }, 'routes[0].methods must name at least one method'],
+    [{ ...valid, methods: { TRACE: {} } }, 'routes[0].methods'],
+    [{ ...valid, methods: { get: {} } }, 'routes[0].methods'],
+    [{ ...valid, methods: { GET: { allOf: ['a b'] } } }, 'routes[0].methods.GET.allOf[0] must be one scope'],
+    [{ ...valid, methods: { GET: { scope: ['a'] } } }, 'routes[0].methods.GET'],
+    [{ ...valid, methods: ['GET'] }, 'routes[0].methods'],
+    [{ ...valid, token: 'mine' }, 'routes[0].token'],
+    [{ ...valid, token: 'app', methods: { GET: { anyOf: ['a'] } } }, 'routes[0].methods cannot use anyOf'],
+    [{ ...valid, tokenRefusedStatuses: [500] }, 'routes[0].tokenRefusedStatuses[0]'],
+    [{ ...valid, timeoutSeconds: 0 }, 'routes[0].timeoutSeconds'],
+    [{ ...valid, timeoutSeconds: '10' }, 'routes[0].timeoutSeconds'],
+    [{ ...valid, timeoutSeconds: 1e9 }, 'routes[0].timeoutSeconds'],
+    [{ ...valid, bodyLimitBytes: -1 }, 'routes[0].bodyLimitBytes'],
+    [{ ...valid, webSocket: true, methods: { POST: {} } }, 'routes[0].webSocket requires GET in methods'],
+    [{ ...valid, headers: { 'X-A': 'a\r\nb' } }, 'must be printable ASCII'],
     ...[
       'X A',
       'Host',
@@ -119,18 +119,18 @@ describe('a fault is told with its place', () => {
       'Transfer-Encoding',
       'Connection',
       'Proxy-Authorization',
-    ].map((name) => [{ ...good, headers: { [name]: 'x' } }, 'routes[0].headers cannot set']),
-    [{ ...good, headers: { AUTHORIZATION: 'x' } }, 'routes[0].headers cannot set Authorization'],
-    [{ ...good, rateLimit: { limit: 0, windowSeconds: 1 } }, 'routes[0].rateLimit.limit'],
-    [{ ...good, ratelimit: {} }, 'routes[0]'],
+    ].map((name) => [{ ...valid, headers: { [name]: 'x' } }, 'routes[0].headers cannot set']),
+    [{ ...valid, headers: { AUTHORIZATION: 'x' } }, 'routes[0].headers cannot set Authorization'],
+    [{ ...valid, rateLimit: { limit: 0, windowSeconds: 1 } }, 'routes[0].rateLimit.limit'],
+    [{ ...valid, ratelimit: {} }, 'routes[0]'],
     ['/things', 'routes[0]'],
-  ] as readonly (readonly [unknown, string])[])('%j', (row, fault) => {
+  ] as readonly (readonly [unknown, string])[])('are reported with their position: %j', (row, fault) => {
     const { problems } = read(row);
     expect(problems.join('\n')).toContain(fault);
   });
 
-  test('all of them at once, in every row', () => {
-    const { problems } = read({ ...good, target: 'x' }, { ...good, path: '/other', target: '/:x' }, good);
+  test('are all reported at once, for every row', () => {
+    const { problems } = read({ ...valid, target: 'x' }, { ...valid, path: '/other', target: '/:x' }, valid);
     expect(problems).toEqual([
       'routes[0].target must be a path, or a URL beginning with https:// or http://',
       'routes[1].target uses :x, which is not in path',
@@ -138,23 +138,23 @@ describe('a fault is told with its place', () => {
     ]);
   });
 
-  test('when two rows take the same, whatever their parameters are called', () => {
-    const one = { ...good, path: '/things/:id', methods: { GET: {}, PUT: {} } };
-    expect(read(one, { ...one, path: '/things/:name', methods: { PUT: {} } }).problems).toEqual([
+  test('include two rows with the same path and method, whatever their parameter names', () => {
+    const first = { ...valid, path: '/things/:id', methods: { GET: {}, PUT: {} } };
+    expect(read(first, { ...first, path: '/things/:name', methods: { PUT: {} } }).problems).toEqual([
       'routes[1].path duplicates PUT of routes[0]',
     ]);
-    expect(read(one, { ...one, methods: { DELETE: {} } }).problems).toEqual([]);
+    expect(read(first, { ...first, methods: { DELETE: {} } }).problems).toEqual([]);
   });
 
-  test.each([null, [], {}, { routes: [] }, { routes: {} }, { route: [good] }, 'x', 1])(
-    'no table: %j',
+  test.each([null, [], {}, { routes: [] }, { routes: {} }, { route: [valid] }, 'x', 1])(
+    'include JSON that is not a route table: %j',
     (json) => {
       expect(readRouteTable(json, options).problems.length).toBeGreaterThan(0);
     },
   );
 
-  test('a path as target needs a base', () => {
-    const { problems } = readRouteTable({ routes: [good] }, { ...options, base: undefined });
+  test('include a path as target without OAUTH2_API_BASE_URL', () => {
+    const { problems } = readRouteTable({ routes: [valid] }, { ...options, base: undefined });
     expect(problems.join()).toContain('is a path, but OAUTH2_API_BASE_URL is not set');
   });
 });
@@ -167,7 +167,7 @@ describe('API_ROUTES_FILE', () => {
     OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
     SESSION_SECRET: 'x'.repeat(32),
   };
-  const messageOf = (API_ROUTES_FILE: string) => {
+  const load = (API_ROUTES_FILE: string) => {
     try {
       return String(loadConfig({ ...env, API_ROUTES_FILE }).routes.length);
     } catch (error) {
@@ -175,22 +175,24 @@ describe('API_ROUTES_FILE', () => {
     }
   };
 
-  test('is the whole table, and needs no base when every target is a URL', () => {
-    expect(messageOf(routesFile([{ ...good, target: 'https://api.example.com/v1' }]))).toBe('1');
+  test('replaces the default table, and needs no OAUTH2_API_BASE_URL when every target is a URL', () => {
+    expect(load(writeRoutesFile([{ ...valid, target: 'https://api.example.com/v1' }]))).toBe('1');
   });
 
-  test('that is missing, no JSON, or wrong is told as every other fault is', () => {
-    expect(messageOf('/nowhere.json')).toContain('API_ROUTES_FILE cannot be read: Error: ENOENT');
-    expect(messageOf(fileURLToPath(import.meta.url))).toContain('API_ROUTES_FILE is not valid JSON');
-    expect(messageOf(routesFile([good]))).toContain('API_ROUTES_FILE is invalid: routes[0].target is a path');
+  test('is reported like any other fault when it is missing, not JSON or invalid', () => {
+    expect(load('/nowhere.json')).toContain('API_ROUTES_FILE cannot be read: Error: ENOENT');
+    expect(load(fileURLToPath(import.meta.url))).toContain('API_ROUTES_FILE is not valid JSON');
+    expect(load(writeRoutesFile([valid]))).toContain(
+      'API_ROUTES_FILE is invalid: routes[0].target is a path',
+    );
   });
 
-  test('has a published schema', () => {
+  test('is described by the published JSON schema', () => {
     const published = readFileSync(new URL('../../docs/api-routes.schema.json', import.meta.url), 'utf8');
     expect(JSON.parse(published)).toEqual(JSON.parse(JSON.stringify(routeTableSchema())));
   });
 
-  test('is absent: the two paths of the API this app grew up with', () => {
+  test('deproblems to the routes /profile and /data when it is unset', () => {
     const { routes } = loadConfig({ ...env, OAUTH2_API_BASE_URL: 'https://api.example.com' });
     expect(routes.map(({ path, targetPath, methods }) => [path, targetPath, Object.keys(methods)])).toEqual([
       ['/profile', '/api/user/profile', ['GET']],

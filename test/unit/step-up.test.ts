@@ -14,14 +14,29 @@ const login = (requested?: TokenRecord['requested']): TokenRecord => ({
 });
 
 test.each<[string, string[], TokenRecord, boolean]>([
-  ['was not asked for', ['write'], login({ scope: ['read'] }), false],
-  ['was asked for and not given', ['write'], login({ scope: ['read', 'write'] }), true],
-  ['was asked for in part', ['write', 'admin'], login({ scope: ['read', 'write'] }), false],
-  ['is held already', ['read'], login({ scope: ['read'] }), true],
-  ['is held, in a record of an older version', ['read'], login(), true],
-  ['is not held, in a record of an older version', ['write'], login(), false],
-  ['is not named', [], login({ scope: ['read'] }), true],
-])('a permission that %s: can signing in help?', (_what, scope, record, alreadyRequested) => {
+  ['that was not requested can be requested now', ['write'], login({ scope: ['read'] }), false],
+  [
+    'that was requested and not granted is not requested again',
+    ['write'],
+    login({ scope: ['read', 'write'] }),
+    true,
+  ],
+  [
+    'that was requested only in part can be requested now',
+    ['write', 'admin'],
+    login({ scope: ['read', 'write'] }),
+    false,
+  ],
+  ['that is granted already is not requested again', ['read'], login({ scope: ['read'] }), true],
+  [
+    'that is granted already is not requested again, for a record of an older version',
+    ['read'],
+    login(),
+    true,
+  ],
+  ['that is not granted can be requested now, for a record of an older version', ['write'], login(), false],
+  ['list that is empty is not requested again', [], login({ scope: ['read'] }), true],
+])('a required scope %s', (_what, scope, record, alreadyRequested) => {
   expect(insufficientScope(scope, record)).toMatchObject({
     code: 'insufficient_scope',
     status: 403,
@@ -34,52 +49,73 @@ test.each<[string, string[], TokenRecord, boolean]>([
 const gold = { error: 'insufficient_user_authentication', scope: [], acrValues: 'gold' } as const;
 
 test.each<[string, Parameters<typeof createStepUpError>[0], TokenRecord['requested'], number, boolean]>([
-  ['nobody asked for', gold, { scope: [] }, 1, false],
-  ['the login has just asked for', gold, { scope: [], acrValues: 'gold' }, 299, true],
-  ['the login asked for some time ago', gold, { scope: [], acrValues: 'gold' }, 301, false],
-  ['differs from what was asked for', gold, { scope: [], acrValues: 'silver' }, 1, false],
-  ['asks for an age, too', { ...gold, maxAge: 60 }, { scope: [], acrValues: 'gold' }, 1, false],
+  ['that was never requested can be requested now', gold, { scope: [] }, 1, false],
   [
-    'asks for an age that was asked for',
+    'that the login requested 299 s ago is not requested again',
+    gold,
+    { scope: [], acrValues: 'gold' },
+    299,
+    true,
+  ],
+  [
+    'that the login requested 301 s ago can be requested now',
+    gold,
+    { scope: [], acrValues: 'gold' },
+    301,
+    false,
+  ],
+  [
+    'that differs from the requested value can be requested now',
+    gold,
+    { scope: [], acrValues: 'silver' },
+    1,
+    false,
+  ],
+  [
+    'with a max_age that was not requested can be requested now',
+    { ...gold, maxAge: 60 },
+    { scope: [], acrValues: 'gold' },
+    1,
+    false,
+  ],
+  [
+    'with a requested max_age is not requested again before that age',
     { ...gold, maxAge: 60 },
     { scope: [], acrValues: 'gold', maxAge: 60 },
     59,
     true,
   ],
   [
-    'asks for an age that has passed since',
+    'with a requested max_age can be requested again after that age',
     { ...gold, maxAge: 60 },
     { scope: [], acrValues: 'gold', maxAge: 60 },
     61,
     false,
   ],
   [
-    'asks for a lower age than was asked for',
+    'with a lower max_age than requested can be requested now',
     { ...gold, maxAge: 60 },
     { scope: [], acrValues: 'gold', maxAge: 90 },
     1,
     false,
   ],
   [
-    'asks for an age that nobody can have',
+    'with max_age=0 is not requested again after 29 s',
     { ...gold, maxAge: 0 },
     { scope: [], acrValues: 'gold', maxAge: 0 },
     29,
     true,
   ],
-  ['comes to a record of an older version', gold, undefined, 1, false],
-])(
-  'a way of signing in that %s: can signing in help?',
-  (_what, challenge, requested, seconds, alreadyRequested) => {
-    const error = createStepUpError(challenge, login(requested), signedInAt + seconds * 1000);
-    expect(error).toMatchObject({
-      code: 'insufficient_user_authentication',
-      status: 401,
-      acrValues: 'gold',
-      alreadyRequested,
-    });
-  },
-);
+  ['can be requested now for a record of an older version', gold, undefined, 1, false],
+])('a required acr value %s', (_what, challenge, requested, seconds, alreadyRequested) => {
+  const error = createStepUpError(challenge, login(requested), signedInAt + seconds * 1000);
+  expect(error).toMatchObject({
+    code: 'insufficient_user_authentication',
+    status: 401,
+    acrValues: 'gold',
+    alreadyRequested,
+  });
+});
 
 test.each([
   [
@@ -94,21 +130,18 @@ test.each([
   [403, undefined, undefined],
   [200, 'Bearer error="insufficient_scope"', undefined],
   [500, 'Bearer error="insufficient_scope"', undefined],
-])(
-  'an API that answers %i with %s asks for a login, or it does not',
-  async (statusCode, header, expected) => {
-    expect(await readStepUp({ statusCode, headers: { 'www-authenticate': header } })).toEqual(expected);
-  },
-);
+])('an API response %i with WWW-Authenticate %s is read as %j', async (statusCode, header, expected) => {
+  expect(await readStepUp({ statusCode, headers: { 'www-authenticate': header } })).toEqual(expected);
+});
 
-describe('the id of a session', () => {
+describe('a session id', () => {
   const [older, newer] = [
-    new Secret('an-older-secret-of-these-tests-01'),
-    new Secret('a-newer-secret-of-these-tests-012'),
+    new Secret('an-older-secret-for-these-tests-1'),
+    new Secret('a-newer-secret-for-these-tests-12'),
   ];
   const ids = createSessionIds([older]);
 
-  test('tells whose it was, and of nobody else', () => {
+  test('has an owner tag that matches only its user', () => {
     const id = ids.create('alice');
     expect(id).toMatch(/^[\w-]{65}$/);
     expect([ids.hasOwner(id), ids.isOwner(id, 'alice'), ids.isOwner(id, 'bob')]).toEqual([true, true, false]);
@@ -116,20 +149,20 @@ describe('the id of a session', () => {
     expect(ids.isOwner(`${id.slice(0, -1)}${id.endsWith('A') ? 'Q' : 'A'}`, 'alice')).toBe(false);
   });
 
-  test('of a person nobody knows tells nothing', () => {
+  test('has no owner tag when the user has no sub', () => {
     const id = ids.create(undefined);
     expect(id).toMatch(/^[\w-]{43}$/);
     expect([ids.hasOwner(id), ids.isOwner(id, 'alice'), ids.isOwner(id, '')]).toEqual([false, false, false]);
   });
 
-  test('shares nothing with another of the same person', () => {
+  test('shares no part with another session id of the same user', () => {
     const [one, two] = [ids.create('alice'), ids.create('alice')];
     expect(one.slice(0, 43)).not.toBe(two.slice(0, 43));
     expect(one.slice(43)).not.toBe(two.slice(43));
     expect(ids.isOwner(one.slice(0, 43) + two.slice(43), 'alice')).toBe(false);
   });
 
-  test('is recognised as long as its secret is known', () => {
+  test('is recognised as long as its secret is configured', () => {
     const id = ids.create('alice');
     expect(createSessionIds([newer, older]).isOwner(id, 'alice')).toBe(true);
     expect(createSessionIds([newer]).isOwner(id, 'alice')).toBe(false);
@@ -137,16 +170,36 @@ describe('the id of a session', () => {
 });
 
 test.each([
-  ['all of them', requireScope('read', 'write'), ['read', 'write', 'more'], 'goes on'],
-  ['all of them, and one is missing', requireScope('read', 'write'), ['read'], 'insufficient_scope'],
-  ['any of them, and the second is there', requireAnyScope('read', 'write'), ['write'], 'goes on'],
-  ['any of them, and none is there', requireAnyScope('read', 'write'), ['more'], 'insufficient_scope'],
-])('a route that needs %s', (_what, guard, scope, expected) => {
+  [
+    'that requires every scope lets a token with all of them pass',
+    requireScope('read', 'write'),
+    ['read', 'write', 'more'],
+    'passes',
+  ],
+  [
+    'that requires every scope rejects a token without one of them',
+    requireScope('read', 'write'),
+    ['read'],
+    'insufficient_scope',
+  ],
+  [
+    'that requires any scope lets a token with one of them pass',
+    requireAnyScope('read', 'write'),
+    ['write'],
+    'passes',
+  ],
+  [
+    'that requires any scope rejects a token with none of them',
+    requireAnyScope('read', 'write'),
+    ['more'],
+    'insufficient_scope',
+  ],
+])('a route guard %s', (_what, guard, scope, expected) => {
   const granted = { ...login(), tokens: { ...login().tokens, scope } };
   let outcome: unknown;
   try {
     guard({ login: granted } as never, {} as never, () => {
-      outcome = 'goes on';
+      outcome = 'passes';
     });
   } catch (error) {
     outcome = (error as AppError).code;

@@ -1,7 +1,7 @@
 import { normalizeTokenResponse, readTokenResponse } from '../../src/oauth/token-response.ts';
 import { hasScope, isExpired, isFresh, refreshWindowMs, type TokenSet } from '../../src/oauth/token-set.ts';
 
-const at = 1_000_000;
+const now = 1_000_000;
 const minimal = { access_token: 'at', token_type: 'Bearer' };
 const previous: TokenSet = {
   accessToken: 'old',
@@ -14,28 +14,28 @@ const previous: TokenSet = {
 };
 
 test.each([
-  ['nothing but the token', {}, { scope: ['asked'] }],
-  ['a lifetime', { expires_in: 3600 }, { expiresAt: at + 3_600_000, scope: ['asked'] }],
-  ['a lifetime of 0, which is not "not said"', { expires_in: 0 }, { expiresAt: at, scope: ['asked'] }],
+  ['only an access token', {}, { scope: ['requested'] }],
+  ['a lifetime', { expires_in: 3600 }, { expiresAt: now + 3_600_000, scope: ['requested'] }],
+  ['a lifetime of 0, which differs from none', { expires_in: 0 }, { expiresAt: now, scope: ['requested'] }],
   ['a scope', { scope: 'x  y ' }, { scope: ['x', 'y'] }],
-  ['an empty scope, which is none', { scope: '' }, { scope: [] }],
+  ['an empty scope, which grants nothing', { scope: '' }, { scope: [] }],
   [
-    'everything',
+    'every member',
     { scope: 'x', refresh_token: 'rt', id_token: 'id' },
     { scope: ['x'], refreshToken: 'rt', idToken: 'id' },
   ],
-])('a first grant with %s', (_what, response, expected) => {
-  expect(readTokenResponse({ ...minimal, ...response }, at, { requestedScope: ['asked'] })).toEqual({
+])('readTokenResponse reads a first response with %s', (_what, response, expected) => {
+  expect(readTokenResponse({ ...minimal, ...response }, now, { requestedScope: ['requested'] })).toEqual({
     accessToken: 'at',
     tokenType: 'bearer',
-    issuedAt: at,
+    issuedAt: now,
     ...expected,
   });
 });
 
 test.each([
   [
-    'nothing but the token keeps the rest (RFC 6749 6)',
+    'only an access token, which keeps the rest (RFC 6749 6)',
     {},
     { scope: ['a', 'b'], refreshToken: 'old-rt', idToken: 'old-id' },
   ],
@@ -46,11 +46,11 @@ test.each([
   ],
   ['a narrower scope', { scope: 'a' }, { scope: ['a'], refreshToken: 'old-rt', idToken: 'old-id' }],
   ['a new ID token', { id_token: 'id' }, { scope: ['a', 'b'], refreshToken: 'old-rt', idToken: 'id' }],
-])('a refresh with %s', (_what, response, expected) => {
-  expect(readTokenResponse({ ...minimal, ...response }, at, { previous })).toEqual({
+])('readTokenResponse reads a refresh response with %s', (_what, response, expected) => {
+  expect(readTokenResponse({ ...minimal, ...response }, now, { previous })).toEqual({
     accessToken: 'at',
     tokenType: 'bearer',
-    issuedAt: at, // and no expiresAt: the old token's end is not the new one's
+    issuedAt: now, // and no expiresAt: the old token's expiry does not apply to the new one
     ...expected,
   });
 });
@@ -70,19 +70,19 @@ test.each([
   ['text', 'text'],
   [[1], [1]],
   [null, null],
-])('a body with %j is read as %j', (body, expected) => {
+])('normalizeTokenResponse turns %j into %j', (body, expected) => {
   expect(normalizeTokenResponse(body, 'use')).toEqual(expected);
 });
 
-test('an ID token nobody asked for, or nobody can check, is not used', () => {
+test('normalizeTokenResponse drops an ID token that was not requested or cannot be verified, and keeps others', () => {
   expect(normalizeTokenResponse({ id_token: 'x', access_token: 'y' }, 'drop')).toEqual({ access_token: 'y' });
   expect(normalizeTokenResponse({ id_token: 'x', access_token: 'y' }, 'use')).toHaveProperty('id_token', 'x');
 });
 
-const lasting = (seconds: number): TokenSet => ({
+const tokensValidFor = (seconds: number): TokenSet => ({
   ...previous,
-  issuedAt: at,
-  expiresAt: at + seconds * 1000,
+  issuedAt: now,
+  expiresAt: now + seconds * 1000,
 });
 
 test.each([
@@ -92,23 +92,23 @@ test.each([
   [60, 12],
   [5, 1],
   [0, 0],
-])('a token that lives %i s is renewed %i s before its end', (seconds, leeway) => {
-  const tokens = lasting(seconds);
+])('a token valid for %i s is refreshed %i s before it expires', (seconds, leeway) => {
+  const tokens = tokensValidFor(seconds);
   expect(refreshWindowMs(tokens)).toBe(leeway * 1000);
-  const renewalAt = at + (seconds - leeway) * 1000;
-  if (seconds > 0) expect(isFresh(tokens, renewalAt - 1)).toBe(true);
-  expect(isFresh(tokens, renewalAt)).toBe(false);
-  expect(isExpired(tokens, at + seconds * 1000 - 1)).toBe(false);
-  expect(isExpired(tokens, at + seconds * 1000)).toBe(true);
+  const refreshAt = now + (seconds - leeway) * 1000;
+  if (seconds > 0) expect(isFresh(tokens, refreshAt - 1)).toBe(true);
+  expect(isFresh(tokens, refreshAt)).toBe(false);
+  expect(isExpired(tokens, now + seconds * 1000 - 1)).toBe(false);
+  expect(isExpired(tokens, now + seconds * 1000)).toBe(true);
 });
 
-test('a token whose end was not said is fresh until the API says otherwise', () => {
+test('a token without a known lifetime is always fresh and never expired', () => {
   const { expiresAt: _, ...tokens } = previous;
   expect(isFresh(tokens, Number.MAX_SAFE_INTEGER)).toBe(true);
   expect(isExpired(tokens, Number.MAX_SAFE_INTEGER)).toBe(false);
 });
 
-test('a scope counts only whole, and all that are asked for must be there', () => {
+test('hasScope requires every given scope, and compares whole names', () => {
   expect(hasScope(previous)).toBe(true);
   expect(hasScope(previous, 'a', 'b')).toBe(true);
   expect(hasScope(previous, 'a', 'c')).toBe(false);

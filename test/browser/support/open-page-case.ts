@@ -12,7 +12,7 @@ export function createPageCaseOpener() {
   let aliceState: StorageState;
   beforeAll(async () => {
     world = await createPagesWorld();
-    const { context, tab } = await visit(world);
+    const { context, openTab: tab } = await visit(world);
     await signIn(await tab());
     aliceState = await context.storageState();
   });
@@ -34,7 +34,7 @@ export function createPageCaseOpener() {
       ...(pageCase.user === 'alice' && { storageState: aliceState }),
     });
     if (pageCase.status >= 400) visitor.expectStatus(pageCase.status);
-    const page = await visitor.tab();
+    const page = await visitor.openTab();
     await pageCase.open(page, world);
     await page.waitForLoadState();
     return { visitor, page };

@@ -56,7 +56,7 @@ export const pageCases: readonly PageCase[] = [
     status: 200,
     user: 'alice',
     async open(page, world) {
-      world.apiFaults.set({ answer: 'reset' });
+      world.apiFaults.set({ response: 'reset' });
       await page.goto('/profile');
     },
   },
@@ -66,7 +66,7 @@ export const pageCases: readonly PageCase[] = [
     user: 'alice',
     async open(page, world) {
       await page.goto('/profile');
-      world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+      world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
       await page.evaluate("document.querySelector('[data-refresh]').submit()"); // as without JavaScript
       await page.getByRole('status').waitFor();
     },
@@ -171,7 +171,7 @@ export const pageCases: readonly PageCase[] = [
     status: 502,
     user: 'alice',
     async open(page, world) {
-      world.apiFaults.set({ answer: 'reset' });
+      world.apiFaults.set({ response: 'reset' });
       await page.goto('/api/profile');
     },
   },
@@ -181,7 +181,7 @@ export const pageCases: readonly PageCase[] = [
     user: 'none',
     async open(page, world) {
       await page.goto('/auth/login');
-      world.providerFaults.set({ path: /^\/token$/, answer: { status: 503 } });
+      world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
       await signInAtProvider(page);
       await press(page, 'Allow');
     },

@@ -1,4 +1,4 @@
-import { failing } from '../../support/fail-at-step.ts';
+import { failAtStep } from '../../support/fail-at-step.ts';
 import { createWorld, type World } from '../../support/world.ts';
 
 /** A world whose store and rate limit can be made to fail. */
@@ -19,7 +19,7 @@ export async function createPagesWorld(): Promise<PagesWorld> {
       AUTH_RATE_LIMIT: '600',
     },
     wrap: ({ tokenStore }) => ({
-      tokenStore: failing(tokenStore, step),
+      tokenStore: failAtStep(tokenStore, step),
       rateLimitStore: () => ({
         increment: () => ({
           totalHits: isRateLimited ? 601 : 1,

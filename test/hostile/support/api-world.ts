@@ -1,70 +1,70 @@
 import type { Agent } from 'undici';
-import { routesFile } from '../../support/routes-file.ts';
+import { writeRoutesFile } from '../../support/routes-file.ts';
 import { createWorld, type World } from '../../support/world.ts';
-import { recordOf, sessionOf } from './logged-in.ts';
-import { type Arrived, type Recorder, startRecorder } from './recorder.ts';
-import { head, type RawAnswer, speak } from './wire.ts';
+import { readRecord, readSession } from './logged-in.ts';
+import { type RecordedRequest, type Recorder, startRecorder } from './recorder.ts';
+import { formatHead, type RawResponse, sendRaw } from './wire.ts';
 
-/** A world whose API is a recorder, and someone signed in there. */
+/** A world whose API is a recorder, with a signed-in user. */
 export interface ApiWorld {
   readonly world: World;
   readonly recorder: Recorder;
-  /** The `Cookie` header of the person's session. */
+  /** The `Cookie` header of the user's session. */
   readonly cookie: string;
-  /** The person's access token, as the server holds it. */
+  /** The user's access token, read from the token store. */
   readonly accessToken: string;
-  /** One request of the person's on a connection of its own, which ends with it. */
-  request(
+  /** Sends a request with the user's session, on a new connection that closes after the response. */
+  send(
     requestLine: string,
     headers?: readonly string[],
     body?: readonly (string | Buffer)[],
-  ): Promise<RawAnswer>;
-  /** As `request`, and what of it arrived at the API. */
-  sent(
+  ): Promise<RawResponse>;
+  /** As `send`, and returns the requests that were forwarded to the API. */
+  sendAndRecord(
     requestLine: string,
     headers?: readonly string[],
     body?: readonly (string | Buffer)[],
-  ): Promise<{ readonly answer: RawAnswer; readonly arrived: readonly Arrived[] }>;
-  /** Requests to the API that are under way. */
-  underWay(): number;
+  ): Promise<{ readonly response: RawResponse; readonly forwarded: readonly RecordedRequest[] }>;
+  /** Number of requests to the API without a complete response. */
+  openRequestCount(): number;
   close(): Promise<void>;
 }
 
-/** @param routes rows of an API table, instead of the one that stands without */
+/** @param routes rows of a route table that replaces the default one */
 export async function createApiWorld(routes?: readonly unknown[]): Promise<ApiWorld> {
   const recorder = await startRecorder();
   const world = await createWorld({
     env: {
       OAUTH2_API_BASE_URL: recorder.url,
       OAUTH2_SCOPES: 'read:profile read:data write:data',
-      ...(routes && { API_ROUTES_FILE: routesFile(routes) }),
+      ...(routes && { API_ROUTES_FILE: writeRoutesFile(routes) }),
     },
   });
   const browser = world.browser();
   await world.signIn(browser);
-  const { id, cookie } = await sessionOf(browser);
-  const accessToken = (await recordOf(world, id))!.tokens.accessToken;
+  const { id, cookie } = await readSession(browser);
+  const accessToken = (await readRecord(world, id))!.tokens.accessToken;
 
-  const request: ApiWorld['request'] = (requestLine, headers = [], body = []) => {
-    const ours = ['Host: localhost', `Cookie: ${cookie}`];
+  const send: ApiWorld['send'] = (requestLine, headers = [], body = []) => {
+    const common = ['Host: localhost', `Cookie: ${cookie}`];
     const closing = headers.some((each) => /^connection:/i.test(each)) ? [] : ['Connection: close'];
-    return speak(world.origin, [head(requestLine, [...ours, ...closing, ...headers]), ...body]);
+    return sendRaw(world.origin, [formatHead(requestLine, [...common, ...closing, ...headers]), ...body]);
   };
   return {
     world,
     recorder,
     cookie,
     accessToken,
-    request,
-    async sent(...how) {
-      recorder.arrived.length = 0;
-      const answer = await request(...how);
-      return { answer, arrived: [...recorder.arrived] };
+    send,
+    async sendAndRecord(...request) {
+      recorder.requests.length = 0;
+      const response = await send(...request);
+      return { response, forwarded: [...recorder.requests] };
     },
-    underWay: () =>
+    openRequestCount: () =>
       Object.values((world.latchkey.deps.upstream as Agent).stats).reduce((sum, { size }) => sum + size, 0),
     async close() {
-      await recorder.close(); // first, so that a request left hanging there shows in its own test and not here
+      await recorder.close(); // first, so that closing the world does not hang on a request that a test left open
       await world.close();
     },
   };

@@ -2,21 +2,21 @@ import { Redis } from 'ioredis';
 import type { Browser } from '../../support/browser.ts';
 import { sessionSecret } from '../../support/latchkey.ts';
 import type { World } from '../../support/world.ts';
-import { sessionIdIn } from './logged-in.ts';
+import { parseSessionId } from './logged-in.ts';
 
-/** Everything of a world that must not be seen in the wrong place, as it comes to be. */
+/** Every secret value of a world, collected while it runs. */
 export interface Secrets {
-  /** Access, refresh and ID tokens; of an ID token also its claims and its signature by themselves. */
+  /** Access, refresh and ID tokens; also the claims and the signature of each ID token. */
   readonly tokens: Set<string>;
   readonly verifiers: Set<string>;
   readonly codes: Set<string>;
-  /** The client's and the sessions' secret, and how the client's travels. */
+  /** The client secret in each of its encodings, and the session secret. */
   readonly keys: Set<string>;
   /** Session and binding cookies: values and ids. */
   readonly cookies: Set<string>;
 }
 
-/** Writes down what the provider receives and gives at its token endpoint, which no browser ever sees. */
+/** Collects the secrets in requests and responses of the token endpoint, which no browser sees. */
 export function collectSecrets(world: World): Secrets {
   const { clientId, clientSecret } = world.client;
   const form = new URLSearchParams({ x: clientSecret }).toString().slice(2);
@@ -30,48 +30,48 @@ export function collectSecrets(world: World): Secrets {
     keys: new Set([clientSecret, encodeURIComponent(clientSecret), form, ...basic, sessionSecret]),
     cookies: new Set(),
   };
-  const keep = (into: Set<string>, value: unknown) => {
+  const add = (into: Set<string>, value: unknown) => {
     if (typeof value === 'string' && value !== '') into.add(value);
   };
   world.provider.provider.use(async (ctx, next) => {
     await next();
     if (ctx.path !== '/token') return;
-    const asked = ctx.oidc?.params ?? {};
-    keep(secrets.verifiers, asked.code_verifier);
-    keep(secrets.codes, asked.code);
-    keep(secrets.tokens, asked.refresh_token);
-    const given = (ctx.body ?? {}) as Record<string, unknown>;
-    for (const name of ['access_token', 'refresh_token', 'id_token']) keep(secrets.tokens, given[name]);
-    if (typeof given.id_token === 'string')
-      for (const part of given.id_token.split('.').slice(1)) keep(secrets.tokens, part);
+    const request = ctx.oidc?.params ?? {};
+    add(secrets.verifiers, request.code_verifier);
+    add(secrets.codes, request.code);
+    add(secrets.tokens, request.refresh_token);
+    const response = (ctx.body ?? {}) as Record<string, unknown>;
+    for (const name of ['access_token', 'refresh_token', 'id_token']) add(secrets.tokens, response[name]);
+    if (typeof response.id_token === 'string')
+      for (const part of response.id_token.split('.').slice(1)) add(secrets.tokens, part);
   });
   return secrets;
 }
 
-/** The cookies our origin ever set in this browser. */
+/** Adds every cookie our origin has set in this browser. */
 export function collectCookies(browser: Browser, secrets: Secrets): void {
-  for (const { got } of browser.exchanges)
-    for (const [, name, value] of got.matchAll(/(latchkey(?:-login)?)=([^;"]+)/g)) {
+  for (const { response } of browser.exchanges)
+    for (const [, name, value] of response.matchAll(/(latchkey(?:-login)?)=([^;"]+)/g)) {
       secrets.cookies.add(value!).add(decodeURIComponent(value!));
-      if (name === 'latchkey') secrets.cookies.add(sessionIdIn(value!));
+      if (name === 'latchkey') secrets.cookies.add(parseSessionId(value!));
     }
 }
 
-/** Where in `texts` one of `secrets` is to be read, as it is or as a URL, a form, JSON or base64 would spell it. */
-export function findings(texts: readonly string[], ...secrets: readonly Set<string>[]): string[] {
+/** The occurrences of `secrets` in `texts`, in plain text or encoded for a URL, a form, JSON or base64. */
+export function findLeaks(texts: readonly string[], ...secrets: readonly Set<string>[]): string[] {
   const needles = secrets.flatMap((set) => [...set]);
   return texts.flatMap((text) =>
     needles
-      .filter((needle) => spellings(needle).some((each) => text.includes(each)))
+      .filter((needle) => encodings(needle).some((each) => text.includes(each)))
       .map((needle) => `${needle.slice(0, 12)}... in ${text.slice(0, 300)}`),
   );
 }
 
-function spellings(secret: string): string[] {
-  const base64 = [0, 1, 2].map((lead) => {
-    // In base64 a text looks different at each of three offsets; the edges depend on the neighbours.
-    const encoded = Buffer.from('x'.repeat(lead) + secret).toString('base64url');
-    return encoded.slice(lead === 0 ? 0 : 4, -4);
+function encodings(secret: string): string[] {
+  const base64 = [0, 1, 2].map((offset) => {
+    // Base64 differs for each of three offsets, and the edges depend on the neighbouring bytes.
+    const encoded = Buffer.from('x'.repeat(offset) + secret).toString('base64url');
+    return encoded.slice(offset === 0 ? 0 : 4, -4);
   });
   return [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1), ...base64];
 }
@@ -93,6 +93,6 @@ async function readKey(redis: Redis, key: string): Promise<string> {
   const type = await redis.type(key);
   if (type === 'stream') return JSON.stringify(await redis.xrange(key, '-', '+'));
   if (type === 'string') return (await redis.getBuffer(key))?.toString('latin1') ?? '';
-  if (type === 'none') return ''; // it has expired since
+  if (type === 'none') return ''; // it has expired since the scan
   throw new Error(`the scan cannot read a ${type} at ${key}`);
 }

@@ -1,44 +1,44 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** One request as it arrived at the API, nothing joined, nothing left out. */
-export interface Arrived {
+/** A request as received by the API, with every header line unmerged. */
+export interface RecordedRequest {
   readonly method: string;
   readonly target: string;
-  /** Lower-case names with their values, in order, each occurrence by itself. */
+  /** Lower-case names and values in their order; a repeated header has several entries. */
   readonly headers: readonly (readonly [name: string, value: string])[];
-  /** Settles when the body is there or was cut off. */
+  /** Settles when the body is complete or the connection has closed. */
   readonly body: Promise<{ readonly bytes: number; readonly isWhole: boolean; readonly text: string }>;
 }
 
 export interface Recorder {
   readonly url: string;
   readonly host: string;
-  readonly arrived: Arrived[];
+  readonly requests: RecordedRequest[];
   /**
-   * What is answered from now on: bytes for the wire, after which the connection is closed, or a function; unless
-   * told, a small JSON body once the request is there.
+   * Sets the response to the next requests: raw bytes, after which the connection closes, or a request handler;
+   * `undefined` restores the default, a small JSON body after the request is complete.
    */
-  answerWith(answer: string | Buffer | Answering | undefined): void;
+  respondWith(response: string | Buffer | Responder | undefined): void;
   close(): Promise<void>;
 }
 
-type Answering = (req: IncomingMessage, res: ServerResponse) => void;
+type Responder = (req: IncomingMessage, res: ServerResponse) => void;
 
-/** An API that writes down what it is sent and answers, byte for byte, what it is told to. */
+/** Starts an API that records its requests and responds, byte for byte, with what the test sets. */
 export async function startRecorder(): Promise<Recorder> {
-  const arrived: Arrived[] = [];
-  let answer: string | Buffer | Answering | undefined;
+  const requests: RecordedRequest[] = [];
+  let response: string | Buffer | Responder | undefined;
 
   const server = createServer({ maxHeaderSize: 65_536 }, (req, res) => {
-    arrived.push({
+    requests.push({
       method: req.method ?? '',
       target: req.url ?? '',
-      headers: pairs(req.rawHeaders),
-      body: bodyOf(req),
+      headers: toPairs(req.rawHeaders),
+      body: readBody(req),
     });
-    if (typeof answer === 'function') answer(req, res);
-    else if (answer !== undefined) req.socket.end(answer);
+    if (typeof response === 'function') response(req, res);
+    else if (response !== undefined) req.socket.end(response);
     else
       req.on('end', () => {
         res.writeHead(req.method === 'POST' ? 201 : 200, { 'content-type': 'application/json' });
@@ -52,9 +52,9 @@ export async function startRecorder(): Promise<Recorder> {
   return {
     url: `http://${host}`,
     host,
-    arrived,
-    answerWith(next) {
-      answer = next;
+    requests,
+    respondWith(next) {
+      response = next;
     },
     async close() {
       server.closeAllConnections();
@@ -63,13 +63,13 @@ export async function startRecorder(): Promise<Recorder> {
   };
 }
 
-function pairs(raw: readonly string[]): [string, string][] {
-  return raw.flatMap((name, at) =>
-    at % 2 === 0 ? [[name.toLowerCase(), raw[at + 1]!] as [string, string]] : [],
+function toPairs(raw: readonly string[]): [string, string][] {
+  return raw.flatMap((name, index) =>
+    index % 2 === 0 ? [[name.toLowerCase(), raw[index + 1]!] as [string, string]] : [],
   );
 }
 
-function bodyOf(req: IncomingMessage): Arrived['body'] {
+function readBody(req: IncomingMessage): RecordedRequest['body'] {
   return new Promise((resolve) => {
     let bytes = 0;
     let text = '';

@@ -1,4 +1,4 @@
-/** Where an attacker wants a browser to land; several spellings of one place a browser may understand. */
+/** Hosts of an attacker, in the spellings a browser may understand. */
 const hosts = [
   'evil.example',
   'EVIL.example',
@@ -14,7 +14,7 @@ const hosts = [
   'xn--bcher-kva.example',
 ];
 
-/** `H` is a host, `O` our origin, `N` our host name; control characters are spelt out. */
+/** `H` is a host, `O` our origin, `N` our host name. */
 const withHost = [
   '//H',
   '///H',
@@ -109,7 +109,7 @@ const withHost = [
   '/profile\u560d\u560aLocation: http://H', // its low bytes are CR and LF
 ];
 
-/** Need no host of the attacker's. */
+/** Payloads that need no host of the attacker. */
 const withoutHost = [
   'javascript:alert(1)',
   'JaVaScRiPt:alert(1)',
@@ -162,7 +162,7 @@ const withoutHost = [
   `/${'../'.repeat(600)}/evil.example`,
 ];
 
-/** Lead in a circle: back to signing in, or to something else under `/auth`. */
+/** Payloads that would cause a redirect loop: the sign-in page, or paths below `/auth`. */
 export const circular = [
   '/auth/login',
   '/auth/login?return_to=/auth/login',
@@ -201,27 +201,27 @@ export const circular = [
   '/.//auth/callback',
 ];
 
-function* spellings(payload: string): Generator<string> {
+function* encodings(payload: string): Generator<string> {
   yield payload;
-  const encoded = new URLSearchParams({ x: payload }).toString().slice(2); // takes lone surrogates, too
+  const encoded = new URLSearchParams({ x: payload }).toString().slice(2); // accepts lone surrogates, too
   if (encoded !== payload && encoded.length < 200) {
     yield encoded;
     yield encodeURIComponent(encoded);
   }
 }
 
-/** Every attack against `origin`, each text once. */
+/** Every payload against `origin`, without duplicates. */
 export function redirectPayloads(origin: string): readonly string[] {
   const name = new URL(origin).host;
-  const ours = (template: string) => template.replaceAll('O', origin).replaceAll('N', name);
+  const fillIn = (template: string) => template.replaceAll('O', origin).replaceAll('N', name);
   const payloads = [
-    ...hosts.flatMap((host) => withHost.map((template) => ours(template).replaceAll('H', host))),
-    ...[...withoutHost, ...circular].map(ours),
+    ...hosts.flatMap((host) => withHost.map((template) => fillIn(template).replaceAll('H', host))),
+    ...[...withoutHost, ...circular].map(fillIn),
   ];
-  return [...new Set(payloads.flatMap((each) => [...spellings(each)]))];
+  return [...new Set(payloads.flatMap((each) => [...encodings(each)]))];
 }
 
-/** Payloads of every kind with one host, for where each costs a whole sign-in. */
+/** Payloads of every kind with a single host, for tests in which each payload needs a whole login. */
 export function redirectSample(origin: string): readonly string[] {
   const name = new URL(origin).host;
   return [...withHost, ...withoutHost, ...circular].map((template) =>
@@ -229,20 +229,20 @@ export function redirectSample(origin: string): readonly string[] {
   );
 }
 
-/** What is wrong with where `address` leads, read as a browser standing on `page` of `origin` reads it. */
-export function dangerOf(
+/** The problem with a redirect to `address`, as resolved by a browser on `page` of `origin`, or undefined. */
+export function findDanger(
   address: string,
   origin: string,
   page = `${origin}/auth/callback`,
 ): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the attack is made of
-  if (/[\u0000-\u0020\u007f-\uffff]/.test(address)) return 'has characters no header should have';
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the attacks use them
+  if (/[\u0000-\u0020\u007f-\uffff]/.test(address)) return 'has characters that no header may have';
   if (!address.startsWith(`${origin}/`)) return 'does not begin with our origin';
   const url = new URL(address); // absolute, or this throws
-  if (url.origin !== origin || new URL(address, page).origin !== origin) return 'leads elsewhere';
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') return 'is no web address';
-  if (url.username || url.password) return 'names a user';
+  if (url.origin !== origin || new URL(address, page).origin !== origin) return 'leaves our origin';
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') return 'is not http or https';
+  if (url.username || url.password) return 'has a user name';
   const path = url.pathname.toLowerCase().replace(/^\/+/, '/');
-  if (/^\/(auth|login)([/?#]|$)/.test(path)) return 'leads in a circle';
+  if (/^\/(auth|login)([/?#]|$)/.test(path)) return 'causes a redirect loop';
   return undefined;
 }

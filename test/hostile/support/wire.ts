@@ -2,7 +2,7 @@ import http from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
-export interface Answer {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
   readonly text: string;
@@ -10,13 +10,13 @@ export interface Answer {
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
 
-/** One request with exactly these headers (and `Host`), on connections kept from call to call. */
-export function ask(
+/** Sends a request with exactly these headers (and `Host`), on keep-alive connections. */
+export function sendRequest(
   origin: string,
   method: string,
   path: string,
   headers: Readonly<Record<string, string | readonly string[]>> = {},
-): Promise<Answer> {
+): Promise<HttpResponse> {
   const { hostname, port } = new URL(origin);
   return new Promise((resolve, reject) => {
     const request = http.request(
@@ -36,28 +36,28 @@ export function ask(
   });
 }
 
-/** What a raw exchange came to: everything received until the server closed the connection. */
-export interface RawAnswer {
-  /** The status of each answer on the connection, 1xx included. */
+/** Everything received on a connection until the server closed it. */
+export interface RawResponse {
+  /** The status of each response on the connection, including 1xx. */
   readonly statuses: readonly number[];
   readonly text: string;
 }
 
 /**
- * Writes `parts` as they are, byte for byte, and reads until the server closes: say `Connection: close` in the last
- * request. `hangUp` closes our side behind the last byte. A connection that is reset counts as closed.
+ * Writes `parts` byte for byte and reads until the server closes the connection, so the last request needs
+ * `Connection: close`. With `hangUp`, our side closes after the last byte. A connection reset counts as closed.
  */
-export function speak(
+export function sendRaw(
   origin: string,
   parts: readonly (string | Buffer)[],
   { hangUp = false } = {},
-): Promise<RawAnswer> {
+): Promise<RawResponse> {
   const { port } = new URL(origin);
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     const socket = connect({ port: Number(port), host: '127.0.0.1' });
     socket.on('data', (chunk) => chunks.push(chunk));
-    socket.on('error', () => undefined); // 'close' follows, and what came before it counts
+    socket.on('error', () => undefined); // 'close' follows, and the bytes received before count
     socket.on('close', () => {
       const text = Buffer.concat(chunks).toString('latin1');
       const statuses = [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
@@ -68,13 +68,13 @@ export function speak(
   });
 }
 
-/** A request's head as bytes on the wire; `headers` are whole lines. */
-export function head(requestLine: string, headers: readonly string[]): Buffer {
+/** The request line and the header lines as bytes on the wire; `headers` are complete lines. */
+export function formatHead(requestLine: string, headers: readonly string[]): Buffer {
   return Buffer.from([`${requestLine} HTTP/1.1`, ...headers, '', ''].join('\r\n'), 'latin1');
 }
 
-/** Settles when `isSo`, asked again and again; rejects after two seconds. */
-export async function eventually(isSo: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 2_000; !isSo(); await delay(5))
-    if (Date.now() > deadline) throw new Error(`not within two seconds: ${isSo}`);
+/** Polls `condition` until it is true; rejects after two seconds. */
+export async function waitUntil(condition: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 2_000; !condition(); await delay(5))
+    if (Date.now() > deadline) throw new Error(`not within two seconds: ${condition}`);
 }
