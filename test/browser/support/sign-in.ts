@@ -15,7 +15,8 @@ export async function signIn(page: Page, user = 'alice'): Promise<void> {
   await waitForProfile(page, user);
 }
 
-/** Waits until this tab shows the user's profile. */
+/** Waits until this tab shows the user's profile and its scripts have run; before that, a button submits its form. */
 export async function waitForProfile(page: Page, user = 'alice'): Promise<void> {
   await page.getByRole('heading', { name: new RegExp(user, 'i') }).waitFor();
+  await page.waitForLoadState('load');
 }
