@@ -50,7 +50,8 @@ export function envExample(groups) {
   return [
     '# Generated from src/config by `npm run docs`.',
     '# Copy this file to .env and fill in what is marked "Required". An empty value is the same as none.',
-    "# Put a value that contains $ or # between single quotes: KEY='value'",
+    "# Put a value that contains $ or # between single quotes: KEY='value' (but not for `docker run --env-file`, which keeps",
+    '# the quotes as part of the value).',
     ...sections,
   ].join('\n');
 }

@@ -19,7 +19,7 @@ describe('while the provider is unavailable', () => {
     alice.expectStatus(503);
     const page = await alice.openTab('/login');
     await page.getByRole('link', { name: /Sign in with/ }).click();
-    await page.getByRole('heading', { name: 'No response from' }).waitFor();
+    await page.getByRole('heading', { name: 'Problem with' }).waitFor();
     isUnreachable = false;
     await page.reload();
     await page.getByLabel('Password').waitFor();
@@ -32,7 +32,7 @@ describe('while the provider is unavailable', () => {
     world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
     await signInAtProvider(page);
     await page.getByRole('button', { name: 'Allow' }).click();
-    await page.getByRole('heading', { name: 'No response from' }).waitFor();
+    await page.getByRole('heading', { name: 'Problem with' }).waitFor();
     world.providerFaults.set(undefined);
     await page.reload();
     await page.waitForURL(`${world.origin}/?deep`);

@@ -302,7 +302,7 @@ describe('a repeated callback', () => {
     world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
     const unavailable = await browser.step(url);
     expect(unavailable.status).toBe(503);
-    expect(unavailable.text).toContain('No response from');
+    expect(unavailable.text).toContain('Problem with');
     world.providerFaults.set(undefined);
     expect((await browser.go(url)).url).toBe(`${world.origin}/?deep`);
   });
