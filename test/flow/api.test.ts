@@ -43,7 +43,7 @@ describe('requests to /api', () => {
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
-  test('a user who opens the URL of a failAtStep API sees an error page', async () => {
+  test('a user who opens the URL of a failing API sees an error page', async () => {
     world.apiFaults.set({ response: 'reset' });
     const page = await browser.go('/api/profile');
     expect(page.status).toBe(502);

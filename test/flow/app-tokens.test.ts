@@ -53,7 +53,7 @@ describe.each([
   /** The manager of either instance, in turn. */
   const alternate = (index: number) => (index % 2 ? one : two).tokens;
 
-  test('all parallel callers share one token request, and the token is used until it is due for refresh', async () => {
+  test('parallel callers share one token request, and the token is reused until it is due for a refresh', async () => {
     world.faults.set({ delayMs: 50 });
     const tokens = await inParallel(100, (index) => alternate(index).current(read));
     expect(countDistinct(tokens)).toBe(1);
@@ -100,7 +100,7 @@ describe.each([
     expect(world.tokenRequestCount()).toBe(2);
   });
 
-  test('instances do not all refresh at the same moment', async () => {
+  test('instances with the same token do not all refresh it at the same moment', async () => {
     const instances = Array.from({ length: 20 }, () => world.createInstance({ store }));
     for (const each of instances) await each.tokens.current(read);
     world.advance(accessTokenSeconds * 0.85); // within the refresh window, half of which is jitter
@@ -123,7 +123,7 @@ describe.each([
     expect(world.tokenRequestCount()).toBe(2);
   });
 
-  test('a failed early refresh affects no caller and is retried after its pause', async () => {
+  test('a failed early refresh affects no caller and is retried after a pause', async () => {
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
     world.advance(accessTokenSeconds * 0.91);
@@ -143,7 +143,7 @@ describe.each([
     expect(world.tokenRequestCount()).toBe(3);
   });
 
-  test('a failAtStep provider gets one request for all callers until the pause is over', async () => {
+  test('a failing provider gets one request for all callers until the pause is over', async () => {
     setTokenResponse(500);
     const rejections = await inParallel(500, (index) => rejectionOf(alternate(index).current(read)));
     for (const each of rejections)
@@ -303,7 +303,7 @@ describe.each([
   test.each<[string, () => void, number, number]>([
     ['429 with Retry-After', () => setTokenResponse(429, '', { 'retry-after': '7' }), 7, 1],
     ['503 with Retry-After', () => setTokenResponse(503, '', { 'retry-after': '7' }), 7, 1],
-    ['503 without Retry-After (retried twice at once)', () => setTokenResponse(503), 1, 3],
+    ['503 without Retry-After (retried twice immediately)', () => setTokenResponse(503), 1, 3],
     ['500', () => setTokenResponse(500, { error: 'server_error' }), 3, 1],
     ['502 with an HTML page', () => setTokenResponse(502, '<h1>?</h1>'), 3, 1],
     ['a connection reset', () => world.faults.set({ response: 'reset' }), 3, 1],
@@ -394,16 +394,16 @@ describe('app tokens while Redis is unavailable', () => {
   test('a valid token stays in use, and a missing one is requested once per process', async () => {
     const redis = new Redis(process.env.TEST_REDIS_URL!, { enableOfflineQueue: false, lazyConnect: true });
     await redis.connect();
-    const { tokens, logLines: logged } = world.createInstance({ store: world.createRedisStore({ redis }) });
+    const { tokens, logLines } = world.createInstance({ store: world.createRedisStore({ redis }) });
     const first = await tokens.current(read);
     redis.disconnect();
     expect(countDistinct([first, ...(await inParallel(20, () => tokens.current(read)))])).toBe(1);
-    expect(logged.warn).toEqual([]);
+    expect(logLines.warn).toEqual([]);
     const second = await inParallel(20, () => tokens.current(['write:data']));
     expect(countDistinct(second)).toBe(1);
     expect(world.tokenRequestCount()).toBe(2);
-    expect(logged.warn).toHaveLength(1);
-    expect(logged.warn[0]).toContain('app token store unavailable');
+    expect(logLines.warn).toHaveLength(1);
+    expect(logLines.warn[0]).toContain('app token store unavailable');
     world.advance(accessTokenSeconds * 0.95);
     await tokens.current(read);
     await tokens.drain();
@@ -440,12 +440,12 @@ describe('app tokens while Redis is unavailable', () => {
         return Reflect.get(target, property);
       },
     });
-    const { tokens, logLines: logged } = world.createInstance({
+    const { tokens, logLines } = world.createInstance({
       store: world.createRedisStore({ redis: failingWrites }),
     });
     expect(countDistinct(await inParallel(20, () => tokens.current(read)))).toBe(1);
     expect(world.tokenRequestCount()).toBe(1);
-    expect(logged.warn).toHaveLength(1);
+    expect(logLines.warn).toHaveLength(1);
   });
 });
 

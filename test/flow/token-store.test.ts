@@ -229,12 +229,12 @@ describe.each([
   test('a failed update rejects for all callers until its retry time, and the record is unchanged', async () => {
     await store.put(id, record('a'));
     let calls = 0;
-    const failAtStep = async () => {
+    const failingUpdate = async () => {
       calls += 1;
       await delay(20);
       throw new AppError('temporarily_unavailable', { retryAfterSeconds: 7 });
     };
-    const results = await Promise.allSettled([1, 2, 3].map(() => store.update(id, failAtStep)));
+    const results = await Promise.allSettled([1, 2, 3].map(() => store.update(id, failingUpdate)));
     for (const result of results)
       expect(result).toMatchObject({ reason: { code: 'temporarily_unavailable', retryAfterSeconds: 7 } });
     expect(calls).toBe(1);
