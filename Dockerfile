@@ -27,7 +27,7 @@ EXPOSE 3001 3002
 # docker-compose.yml has a stricter one, which knows the app beside it.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=15s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.DEMO_PROVIDER_PORT || 3001) + '/.well-known/openid-configuration').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "dist/demo/main-services.js"]
+CMD ["node", "dist/demo/start-services.js"]
 
 # Everything below belongs to root and runs as node, which can therefore change none of it.
 FROM base AS production

@@ -1,7 +1,7 @@
 // Progressive enhancement: without this file every page still works with plain links and forms.
 import { enhanceConsole } from './console.js';
-import { preventDoubleSubmit } from './double-submit.js';
 import { formatInstant } from './format.js';
+import { preventDoubleSubmit } from './prevent-double-submit.js';
 import { watchSession } from './session-watch.js';
 import { enhanceTokenPanel } from './token-panel.js';
 

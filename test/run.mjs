@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findChromium } from './support/chromium-program.mjs';
+import { findChromium } from './support/find-chromium.mjs';
 import { startRedis } from './support/redis-server.mjs';
 
 const args = process.argv.slice(2);

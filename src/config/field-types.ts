@@ -43,7 +43,7 @@ export const flag = z.enum(['true', 'false'], 'must be true or false').transform
 
 export const seconds = z.coerce
   .number('must be a number of seconds')
-  .int('must be whole seconds')
+  .int('must be a whole number of seconds')
   .min(1, 'must be at least 1')
   .max(
     maxCookieSeconds,
@@ -99,7 +99,7 @@ export const parameters = z
     if (reserved)
       context.addIssue({
         code: 'custom',
-        message: `must not set ${reserved[0]}: Latchkey sets it, or it must not be in a URL`,
+        message: `must not set ${reserved[0]}: the parameter is reserved (set by Latchkey, or not allowed in a URL)`,
       });
   });
 
@@ -109,7 +109,7 @@ export const claimMap = z
   .transform((value) => value.split(/ +/))
   .refine(
     (pairs) => pairs.every((pair) => claimPair.test(pair)),
-    'must be space-separated pairs of sub, name, email or picture and a path into the userinfo response, such as sub=id name=display_name',
+    'must be space-separated claim=path pairs, such as sub=id name=display_name: the claim is sub, name, email or picture, and the path leads into the userinfo response',
   )
   .transform(
     (pairs): ClaimMap =>

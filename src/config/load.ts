@@ -64,7 +64,9 @@ function readRoutes(values: Partial<Values>): {
   if (file === undefined && !base)
     return {
       routes: [],
-      problems: [{ variable: 'OAUTH2_API_BASE_URL', message: 'is missing (or set API_ROUTES_FILE)' }],
+      problems: [
+        { variable: 'OAUTH2_API_BASE_URL', message: 'is missing (set it, or set API_ROUTES_FILE instead)' },
+      ],
     };
   const reject = (...messages: readonly string[]) => ({
     routes: [],

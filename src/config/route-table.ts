@@ -184,7 +184,10 @@ export function readRouteTable(
       if (!headerName.test(name) || forbiddenHeaderNames.test(name))
         report('headers', `cannot set ${JSON.stringify(name)}`);
       if (/^authorization$/i.test(name) && each.token !== 'none')
-        report('headers', 'cannot set Authorization unless "token" is "none": it carries the access token');
+        report(
+          'headers',
+          'cannot set Authorization unless "token" is "none": that header carries the access token',
+        );
     }
     const target = parseTarget(each.target, options.base);
     if (typeof target === 'string') report('target', target);

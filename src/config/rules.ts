@@ -39,7 +39,11 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
           'OAUTH2_API_BASE_URL',
           `is required with OAUTH2_PROVIDER=${values.OAUTH2_PROVIDER}: its endpoints are relative to this URL`,
         );
-      else report('OAUTH2_ISSUER', 'is missing (or set both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL)');
+      else
+        report(
+          'OAUTH2_ISSUER',
+          'is missing (set it, or set both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL)',
+        );
     } else if (!values.OAUTH2_AUTHORIZATION_URL)
       report(
         'OAUTH2_AUTHORIZATION_URL',
@@ -64,7 +68,7 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
   for (const origin of values.CORS_ORIGINS ?? []) {
     const isHttp = origin.startsWith('http:') && !isLoopback(new URL(origin));
     if (isHttp && !values.OAUTH2_ALLOW_HTTP)
-      report('CORS_ORIGINS', 'must be https, except for this machine, unless OAUTH2_ALLOW_HTTP is true');
+      report('CORS_ORIGINS', 'must be https, unless their host is this machine or OAUTH2_ALLOW_HTTP is true');
     else if (origin === redirectUri?.origin)
       report('CORS_ORIGINS', "must not include this app's own origin, that of OAUTH2_REDIRECT_URI");
   }

@@ -77,7 +77,8 @@ function createStoreTimeout(log: Logger): (store: Store) => Store {
   return (store) => ({
     init: (options) => store.init?.(options),
     async increment(key) {
-      if (Date.now() < retryAt) throw new Error('rate-limit store failed recently; skipping');
+      if (Date.now() < retryAt)
+        throw new Error('rate-limit store failed recently; not querying it again yet');
       let timer: NodeJS.Timeout | undefined;
       const timeout = new Promise<never>((_resolve, reject) => {
         timer = setTimeout(() => reject(new Error('rate-limit store timed out')), countTimeoutMs);

@@ -116,7 +116,7 @@ export function createPageRoutes(parts: PageParts) {
       });
       const body: unknown = await response.body.json();
       if (response.statusCode !== 200 || typeof body !== 'object' || body === null)
-        throw new Error(`unexpected response of the profile API (status ${response.statusCode})`);
+        throw new Error(`unexpected response from the profile API (status ${response.statusCode})`);
       return { ...body };
     } catch (error) {
       req.log.warn({ err: error }, 'profile API call failed; rendering the profile page without it');

@@ -90,7 +90,7 @@ export function createSavedFormRoutes(
     } catch (failure) {
       req.log.warn(
         { err: failure },
-        'failed to restore a saved form after sending it failed; the form is lost',
+        'a saved form could not be sent, and could not be saved again; the form is lost',
       );
     }
   }

@@ -48,7 +48,7 @@ test('every relative link in the documentation leads to a file and a heading', (
   expect(broken).toEqual([]);
 });
 
-test('every setting that the documentation, docker-compose.yml or the demo names exists', () => {
+test('every setting mentioned in the documentation, docker-compose.yml or the demo exists', () => {
   const texts = [
     ...pages,
     ...['docker-compose.yml', 'demo/demo.env'].map((path) => ({ path, text: read(path) })),
@@ -67,7 +67,7 @@ test('every setting that the documentation, docker-compose.yml or the demo names
   expect(unknown).toEqual([]);
 });
 
-test('every npm script that the documentation names exists', () => {
+test('every npm script mentioned in the documentation exists', () => {
   const { scripts } = JSON.parse(read('package.json'));
   const named = pages.flatMap(({ text }) => [...text.matchAll(/npm run ([\w-]+)/g)].map(([, name]) => name!));
   expect(named.length).toBeGreaterThan(5);
@@ -79,12 +79,12 @@ test('docs/http-api.md lists every error code with its status, and no other', ()
   expect(Object.fromEntries(rows.map(([, status, code]) => [code, Number(status)]))).toEqual(errorStatuses);
 });
 
-test('docs/http-api.md names every path of ours', () => {
+test('docs/http-api.md lists every path that Latchkey serves', () => {
   const text = page('docs/http-api.md');
   expect(Object.values(paths).filter((path) => !text.includes(path))).toEqual([]);
 });
 
-test('every log line that docs/troubleshooting.md quotes is one that Latchkey writes', () => {
+test('every log line quoted in docs/troubleshooting.md is in the source', () => {
   const literals = list('src', '.ts').flatMap((path) =>
     [...read(path).matchAll(/'((?:[^'\\\n]|\\.)*)'|`([^`]*)`/g)].map(
       ([, plain, template]) => plain ?? template!,
@@ -106,14 +106,14 @@ test('every log line that docs/troubleshooting.md quotes is one that Latchkey wr
   expect(quoted.map(([, line]) => line!).filter((line) => !isWritten(line))).toEqual([]);
 });
 
-test('every page title that docs/troubleshooting.md quotes with its error code is that of the English texts', () => {
+test('page titles quoted with an error code in docs/troubleshooting.md match the English texts', () => {
   const texts = new Map(flatten(JSON.parse(read('views/texts/en.json'))));
   const quoted = [...page('docs/troubleshooting.md').matchAll(/"([^"]+)" \(`(\w+)`\)/g)];
   expect(quoted.length).toBeGreaterThan(0);
   for (const [, title, code] of quoted) expect(texts.get(`error.${code}.title`)).toBe(title);
 });
 
-test('every file that ARCHITECTURE.md names in a module exists, and every file of a module is named', () => {
+test('ARCHITECTURE.md lists exactly the files of each module', () => {
   const rows = [...page('ARCHITECTURE.md').matchAll(/^\| `src\/([\w-]+)\/` \|[^|]*\| (.*) \|$/gm)];
   expect(rows.length).toBeGreaterThan(8);
   for (const [, folder, files] of rows) {

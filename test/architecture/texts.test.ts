@@ -33,7 +33,7 @@ test.each(languages)(
   },
 );
 
-test('every text key that a view uses exists', () => {
+test('views use only text keys that exist', () => {
   expect(used.length).toBeGreaterThan(50);
   expect(patterns.filter((pattern) => ![...english.keys()].some((key) => pattern.test(key)))).toEqual([]);
 });

@@ -117,7 +117,7 @@ test.each([
   [404, '{"error":"not_found"}', 'There is nothing at this address'],
   [409, '{"problem":"taken"}', 'The API rejected this request'],
   [500, '<h1>Oh</h1>', 'Something went wrong on the server'],
-])('a %i response of the API is shown and explained', async (status, body, explanation) => {
+])('a %i response from the API is shown and explained', async (status, body, explanation) => {
   visitor.expectStatus(status);
   setApiResponse(status, body.startsWith('<') ? 'text/html' : 'application/json', body);
   await call('GET /data');
@@ -166,7 +166,7 @@ test('the console explains that the session has ended, and the input stays', asy
   expect(await getConsole().getByLabel('or one name=value').first().inputValue()).toBe('{"title":"Paint"}');
 });
 
-test('a long response is cut off, and of a binary one only the type is shown', async () => {
+test('a long response is cut off, and for a binary response only the type is shown', async () => {
   setApiResponse(200, 'text/plain', 'x'.repeat(300_000));
   await call('GET /data');
   await getConsole().getByText('Only the first 100000 characters').waitFor();
@@ -182,7 +182,7 @@ test('the console offers neither WebSocket routes nor HEAD', async () => {
   expect(await getConsole().getByText('/api/talk').count()).toBe(0);
 });
 
-test('without JavaScript the forms lead to the response of the API', async () => {
+test("without JavaScript, the forms show the API's response", async () => {
   const plain = await visit(world, { javaScriptEnabled: false });
   const tab = await plain.openTab();
   await signIn(tab);
@@ -195,7 +195,7 @@ test('without JavaScript the forms lead to the response of the API', async () =>
   await tab.goBack({ waitUntil: 'commit' });
 });
 
-test('without JavaScript invalid input leads to a page that shows the form with all input again', async () => {
+test('without JavaScript, invalid input leads to a page that shows the form again with all the input kept', async () => {
   visitor.expectStatus(400);
   const row = getConsole().getByRole('group').filter({ hasText: 'PUT /api/data' });
   await row.locator('summary').first().click();

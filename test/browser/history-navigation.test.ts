@@ -42,7 +42,7 @@ test('Back, Forward and Reload work on every page of the sign-in', async () => {
   await waitForProfile(page);
 });
 
-test('after signing in, Back passes expired pages of the provider and shows the home page signed in', async () => {
+test("after signing in, Back skips the provider's expired pages and shows the home page, with the user still signed in", async () => {
   const alice = await visit(world);
   const page = await alice.openTab('/');
   await signIn(page);
@@ -75,7 +75,7 @@ test('reloading the page after a refresh does not refresh again', async () => {
   expect(world.grants).toHaveLength(grants);
 });
 
-test('after signing out, Back shows no page of the user who was signed in', async () => {
+test("after signing out, Back does not show the previous user's pages", async () => {
   const alice = await visit(world);
   const page = await alice.openTab('/');
   await signIn(page);

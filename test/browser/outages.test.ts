@@ -14,7 +14,7 @@ describe('while the provider is unavailable', () => {
   });
   afterAll(() => world.close());
 
-  test('since startup, sign-in shows an error page, and a reload of it works once the provider is back', async () => {
+  test('from startup on, sign-in shows an error page, and reloading it works once the provider is back', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
     const page = await alice.openTab('/login');

@@ -59,7 +59,7 @@ test('the page notices that its session has ended when the user comes back to th
   await signedOutNotice(page).waitFor();
 });
 
-test('the next call notices that the session has ended, and the other tabs show it too', async () => {
+test('the next API call shows that the session has ended, and the other tabs show it too', async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
   await signIn(page);
@@ -99,7 +99,7 @@ test('the page shows no notice while the state of the session is unknown', async
   expect(await signedOutNotice(page).count()).toBe(0);
 });
 
-test('a tab of the previous user can only be reloaded after a different user has signed in', async () => {
+test('after a different user signs in, a tab of the previous user offers only a reload', async () => {
   const visitor = await visit(world);
   const page = await visitor.openTab();
   await signIn(page);
@@ -117,7 +117,7 @@ test('a tab of the previous user can only be reloaded after a different user has
   await waitForProfile(page, 'bob');
 });
 
-test('after signing out in another tab, Back shows no page of the user who was signed in', async () => {
+test("after signing out in another tab, Back does not show the previous user's pages", async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
   await signIn(page);
@@ -142,7 +142,7 @@ const performTwice = (page: Page, type: string, action: string) =>
     return prevented;
   })()`);
 
-test('the second click of a double click starts no second login and submits no form again', async () => {
+test('the second click of a double click does not start a second login or resubmit a form', async () => {
   const alice = await visit(world);
   const page = await alice.openTab('/login');
   const clickLink = 'document.querySelector(\'main a[href*="/auth/login"]\').click()';

@@ -28,7 +28,7 @@ test('a user who denies consent sees an explanation, is not signed in, and can t
   await waitForProfile(page, 'bob');
 });
 
-test('a user who cancels at the provider returns to an explanation, not signed in', async () => {
+test('a user who cancels at the provider comes back to an explanation and is not signed in', async () => {
   const bob = await visit(world);
   const page = await bob.openTab('/auth/login');
   bob.expectStatus(403);
@@ -75,7 +75,7 @@ test('double clicks on sign-in, consent and refresh leave the user signed in', a
   expect((await alice.context.request.get('/api/profile')).status()).toBe(200);
 });
 
-test('two tabs sign in in reverse order, and each ends at its own page', async () => {
+test('of two tabs that start to sign in, the second finishes first, and each ends at its own page', async () => {
   const alice = await visit(world);
   const first = await alice.openTab('/auth/login?return_to=/?tab=first');
   const second = await alice.openTab('/auth/login?return_to=/?tab=second');
@@ -103,7 +103,7 @@ async function stopAtCallback(page: Page): Promise<{ readonly callback: Promise<
   return { callback };
 }
 
-test('twenty tabs open their callbacks at once, in reverse order, and each ends at its own page', async () => {
+test('twenty tabs open their callbacks in quick succession, the last tab first, and each ends at its own page', async () => {
   const alice = await visit(world);
   const tabs: Page[] = [];
   const callbacks: string[] = [];

@@ -10,7 +10,7 @@ beforeAll(async () => {
 afterAll(() => world.close());
 afterEach(() => world.apiFaults.set(undefined));
 
-test('a user who declines a permission sees an explanation, no redirect loop, and can still grant it', async () => {
+test('a user who declines a permission sees an explanation instead of a redirect loop, and can still grant it', async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
   await signIn(page);

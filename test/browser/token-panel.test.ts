@@ -31,7 +31,7 @@ test('the lifetime bar counts down to zero and resets when another tab causes a 
   await getPanel(page)
     .getByText(/valid for another \d seconds?/)
     .waitFor();
-  await getPanel(page).getByText('renewed on the next call').waitFor();
+  await getPanel(page).getByText('renewed the next time').waitFor();
   expect(await getBarValue(page)).toBe(0);
   const before = refreshCount();
 
@@ -44,7 +44,7 @@ test('the lifetime bar counts down to zero and resets when another tab causes a 
   expect(await getBarValue(page)).toBeGreaterThan(0);
 });
 
-test('the countdown is right although the clock of the browser is a day slow', async () => {
+test("the countdown is right even if the browser's clock is a day slow", async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
   await page.addInitScript('{ const now = Date.now; Date.now = () => now() - 86_400_000; }');

@@ -155,7 +155,7 @@ test('the error page names the missing parameter and keeps the rest of the input
   expect(page.text).toContain('value="x=&#34;1&#34;"');
 });
 
-test('another site cannot submit the form of the console', async () => {
+test("another site cannot submit the console's form", async () => {
   for (const from of ['https://evil.example/', 'http://localhost:1/'])
     expect((await submitConsole({ row: 'POST /data' }, from)).status).toBe(403);
   expect(apiRequests()).toEqual([]);

@@ -71,7 +71,7 @@ describe.each([
     ]).toEqual([]);
   });
 
-  test('each set of scopes has its own token, in any order, and no scope means the configured scopes', async () => {
+  test('each set of scopes, in whatever order, has its own token; without scopes, the configured ones are used', async () => {
     const configured = world.createInstance({ store, scopes: ['write:data', 'read:data'] });
     const both = await one.tokens.current(['read:data', 'write:data', 'read:data']);
     const same = await two.tokens.current(['write:data', 'read:data']);
@@ -160,7 +160,7 @@ describe.each([
     expect(world.tokenRequestCount()).toBe(2);
   });
 
-  test('Retry-After of the provider applies to all callers', async () => {
+  test("the provider's Retry-After applies to all callers", async () => {
     setTokenResponse(429, '', { 'retry-after': '40' });
     await inParallel(20, (index) => rejectionOf(alternate(index).current(read)));
     world.faults.set(undefined);
@@ -465,7 +465,7 @@ describe('app tokens of a real provider', () => {
     expect(body.sub).toBeUndefined();
   });
 
-  test('invalid credentials fail permanently with an error log line, and a token lacks the scopes that were not granted', async () => {
+  test('invalid credentials fail permanently and are logged as an error; a token has only the scopes that were granted', async () => {
     const wrong = world.createInstance({ clientSecret: 'not-the-secret' });
     expect(await rejectionOf(wrong.tokens.current(read))).toMatchObject({ code: 'app_token_refused' });
     expect(wrong.logLines.error).toEqual([expect.stringContaining('OAUTH2_APP_CLIENT_ID')]);

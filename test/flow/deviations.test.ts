@@ -2,7 +2,7 @@ import { type DeviationName, deviationNames } from '../../src/config/presets.ts'
 import { Browser } from '../support/browser.ts';
 import { type FakeProvider, type FakeResponse, startFakeProvider } from '../support/fake-provider.ts';
 import { startLatchkey } from '../support/latchkey.ts';
-import { forbiddingApi, standardProvider } from '../support/provider-shapes.ts';
+import { forbiddingApi, standardProvider } from '../support/provider-variants.ts';
 
 let provider: FakeProvider;
 let browser: Browser;
@@ -141,7 +141,7 @@ test.each(rows)('$what is understood only when $deviation is declared', async (r
 test.each([
   ['is passed through', {}, 403, 1],
   ['causes a refresh when expired-is-403 is declared', { OAUTH2_DEVIATIONS: 'expired-is-403' }, 200, 2],
-])('a 403 of the API for an expired token %s', async (_what, env, status, tokenRequests) => {
+])('a 403 from the API for an expired token %s', async (_what, env, status, tokenRequests) => {
   await start(env, forbiddingApi);
   await browser.go('/auth/login');
   provider.expireAccessTokens();
@@ -311,7 +311,7 @@ test('a token without expires_in that both the API and the provider reject yield
   expect(await session()).toMatchObject({ authenticated: false });
 });
 
-test('a 403 of the API for the token of a new login is passed through and causes no login loop', async () => {
+test('a 403 from the API for the token of a new login is passed through and causes no login loop', async () => {
   await start({ OAUTH2_DEVIATIONS: 'expired-is-403' }, forbiddingApi);
   await outcome('login', withMembers({ refresh_token: undefined, access_token: 'of-another-audience' }));
   const { status, text } = await browser.fetch('/api/profile');

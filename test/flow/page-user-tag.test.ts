@@ -83,7 +83,7 @@ describe('a page opened as Alice', () => {
   });
 });
 
-test('without a sub, the page-user tag identifies the session instead of the user', async () => {
+test('without a sub, a page is tied to the session instead of the user', async () => {
   const world = await createWorld({ store: 'memory', env: { OAUTH2_SCOPES: 'read:profile read:data' } });
   const tags = [];
   for (const browser of [world.browser(), world.browser()]) {

@@ -101,7 +101,7 @@ test("pages show the operator's name and logo", async () => {
   }
 });
 
-test('the profile page formats values for readers, and no value becomes markup or a script', async () => {
+test('the profile page shows values in a readable form, and no value becomes markup or a script', async () => {
   const profile = {
     memberSince: '2019-05-04',
     newsletter: false,

@@ -95,7 +95,7 @@ test('Latchkey starts while its provider is unavailable, logs that, serves reque
   expect(run.output()).not.toContain('a-client-secret');
 });
 
-test('startup on a port in use prints one line with the port and its variable', async () => {
+test('startup on a port in use prints one line that names the port and the variable that sets it', async () => {
   const otherServer = createServer();
   await new Promise<void>((resolve) => otherServer.listen(0, '127.0.0.1', resolve));
   const { port } = otherServer.address() as { port: number };
@@ -137,7 +137,7 @@ test('npm run demo starts, lets a user sign in, and stops on Ctrl-C', async () =
   await expect(browser.fetch('/healthz')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
 }, 60_000);
 
-test('npm run demo on a port in use prints one line with the port and its variable', async () => {
+test('npm run demo on a port in use prints one line that names the port and the variable that sets it', async () => {
   const { server, origin } = await listenOnFreePort();
   const port = new URL(origin).port;
   const run = watch(

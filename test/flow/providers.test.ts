@@ -10,7 +10,7 @@ import {
   secondBrainDatabase,
   spotify,
   spotifyTooManyRequests,
-} from '../support/provider-shapes.ts';
+} from '../support/provider-variants.ts';
 import { writeRoutesFile } from '../support/routes-file.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -138,7 +138,7 @@ const artist = '0TnOYISbd1XYRBk9myaseg';
 const appGrants = () =>
   provider.tokenRequests.filter((form) => form.get('grant_type') === 'client_credentials').length;
 
-test('Spotify searches and artists need no session, and Latchkey requests one app token for them', async () => {
+test('the search and artist routes of Spotify need no session and share one app token', async () => {
   await start(spotify, spotifyEnv);
   const search = await browser.fetch('/api/search?q=x&type=track&limit=1');
   expect(search.status).toBe(200);
@@ -162,7 +162,7 @@ test('when Spotify ends an app token early, 50 parallel calls succeed after one 
   expect(appGrants()).toBe(2);
 });
 
-test('a 429 of Spotify is passed through with its Retry-After', async () => {
+test('a 429 from Spotify is passed through with its Retry-After', async () => {
   await start(spotify, spotifyEnv);
   provider.faults.set({ path: /^\/v1\/search$/, response: spotifyTooManyRequests });
   const rejected = await browser.fetch('/api/search?q=x&type=track');

@@ -10,7 +10,7 @@ const sendError: ErrorRequestHandler = (error, _req, res, _next) => {
   res.status(error.status).json({ code: error.code, retryAfterSeconds: error.retryAfterSeconds });
 };
 
-test('each limit has its own count, even for one session or one request', async () => {
+test('limits are counted separately, even when they apply to the same session or request', async () => {
   const limit = createRateLimits({
     rateLimitStore: () => new MemoryStore(),
     getSessionId: (req) => req.get('x-session'),

@@ -79,7 +79,7 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
       .expect(303);
   });
 
-  test('without a session the limit applies per IP address (IPv6: per /56), also with a forged session cookie', async () => {
+  test('without a session the limit applies per IP address (IPv6: per /56), even with a forged session cookie', async () => {
     expect(await statuses(4, () => fromIp('192.0.2.1'))).toEqual([200, 200, 200, 200]);
     expect((await fromIp('192.0.2.2')).status).toBe(200);
     for (const cookie of ['latchkey=s%3Aforged.forged', 'latchkey=x', 'latchkey=', 'other=1'])

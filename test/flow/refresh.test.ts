@@ -182,7 +182,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     expect(page.text).toContain('still signed in');
   });
 
-  test('a session in use outlives its idle time, and an unused session expires', async () => {
+  test('a session that is used does not reach its idle timeout, and an unused session expires', async () => {
     for (let hour = 0; hour < 30; hour += 1) {
       world.clock.advance(3600);
       if (store === 'redis') break; // Redis uses its own clock; the contract suite tests its expiry

@@ -6,7 +6,7 @@ import { createMemorySessionEndEvents } from '../../src/stores/memory/session-en
 import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.ts';
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
-import { waitUntil } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/raw-http.ts';
 
 const lines: string[] = [];
 const log = createLogger('trace', { write: (line: string) => void lines.push(line) });

@@ -206,7 +206,7 @@ describe('signing in', () => {
     ).toBe(200);
   });
 
-  test('declining consent shows an error page and does not sign in', async () => {
+  test('declining consent shows an error page and does not sign the user in', async () => {
     const browser = world.browser();
     let page = await browser.go('/auth/login');
     page = await browser.submit(page, { login: 'bob', password: 'x' }, { action: '/login' });

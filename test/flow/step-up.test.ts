@@ -113,7 +113,7 @@ describe('a missing scope', () => {
 describe('a stronger or more recent login (RFC 9470)', () => {
   const needsGold = 'error="insufficient_user_authentication", acr_values="urn:gold silver", max_age="0"';
 
-  test('a step-up challenge of the API becomes a JSON error whose login_url makes the user authenticate again', async () => {
+  test('a step-up challenge from the API becomes a JSON error whose login_url makes the user authenticate again', async () => {
     challenge(401, needsGold);
     const grants = world.grants.length;
     const error = await call('/api/profile');

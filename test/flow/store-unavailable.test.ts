@@ -72,7 +72,7 @@ describe('a store that fails during a login', () => {
     expect((await newBrowser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
   });
 
-  test('a user whose express-session data is lost stays signed in, and can refresh by form', async () => {
+  test('a user whose express-session data is lost stays signed in, and can refresh the tokens with the form', async () => {
     const cookie = await browser.cookie('latchkey');
     const id = decodeURIComponent(cookie!).slice(2).split('.')[0]!;
     await new Promise((done) => world.latchkey.deps.sessionStore.destroy(id, done));

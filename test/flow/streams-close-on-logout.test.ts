@@ -7,7 +7,7 @@ import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import type { Lifetime, TokenRecord, TokenStore } from '../../src/tokens/token-store.ts';
-import { waitUntil } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/raw-http.ts';
 
 const log = createLogger('silent');
 

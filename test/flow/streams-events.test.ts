@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from '../hostile/support/api-world.ts';
-import { waitUntil } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/raw-http.ts';
 
 /** A response that is read as it arrives. */
 interface StreamedResponse {
@@ -93,7 +93,7 @@ describe('server-sent events', () => {
   });
 
   test.each(['/events', '/plain'])(
-    'a sign-out on another instance ends a stream from %s with session_ended within a second, and closes it at the API',
+    'within a second of a sign-out on another instance, a stream from %s gets session_ended and its API connection is closed',
     async (path) => {
       const second = await api.world.startAnotherInstance();
       const { browser, cookie } = await signInAsBob();

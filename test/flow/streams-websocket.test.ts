@@ -19,7 +19,7 @@ import { createPageUserTags } from '../../src/session/page-user-tag.ts';
 import { requireScope } from '../../src/session/require-scope.ts';
 import { createTokenGuards } from '../../src/session/require-token.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
-import { waitUntil } from '../hostile/support/wire.ts';
+import { waitUntil } from '../hostile/support/raw-http.ts';
 
 const publicOrigin = 'https://app.example.com';
 const timeoutMs = 300;
@@ -190,7 +190,7 @@ const closeOf = async (socket: WebSocket) => {
 };
 
 describe('a WebSocket handshake', () => {
-  test('the API receives the bearer token, and no cookie, Origin or Fetch Metadata of the browser', async () => {
+  test("the API receives the bearer token, but not the browser's cookies, Origin or Fetch Metadata", async () => {
     const client = await openWebSocket(
       '/api/echo?room=1',
       { ...fromOurPage, authorization: 'Basic eDp5', 'x-color': 'red' },
@@ -259,7 +259,7 @@ describe('a WebSocket handshake', () => {
     ['for a path that is not proxied', '/api/plain', signedIn, 404, 'not_found'],
     ['for a page', '/', signedIn, 404, 'not_found'],
   ])(
-    'a handshake %s is rejected like any request, and nothing reaches the API',
+    'a handshake %s is rejected as an ordinary request would be, and nothing reaches the API',
     async (_what, path, headers, status, error) => {
       const client = connectClient(path, headers);
       const response = await responseTo(client);
@@ -292,7 +292,7 @@ describe('a WebSocket handshake', () => {
     expect(upstreamRequests).toEqual([]);
   });
 
-  test('a handshake that the API rejects returns the status, body and safe headers of the API', async () => {
+  test("when the API rejects a handshake, the browser gets the API's status, body and safe headers", async () => {
     const rawResponse =
       'HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nSet-Cookie: a=b\r\nContent-Length: 4\r\n\r\nlate';
     rejectHandshake = (_req, socket) => void socket.end(rawResponse);

@@ -147,7 +147,7 @@ describe.each([
     expect(accessOf(await store.update(id, withAccessToken('b')))).toBe('b'); // the lock was released
   });
 
-  test('updates of one session run one after another, each with the record of the one before', async () => {
+  test('updates of one session run one after another, each starting from the record that the previous one stored', async () => {
     await store.put(id, record('0'));
     let running = 0;
     await Promise.all(
@@ -226,7 +226,7 @@ describe.each([
     expect(await store.get(id)).toBeUndefined();
   });
 
-  test('a failed update rejects for all callers until its retry time, and the record is unchanged', async () => {
+  test('after an update fails, updates reject for all callers until the retry time, and the record is unchanged', async () => {
     await store.put(id, record('a'));
     let calls = 0;
     const failingUpdate = async () => {
@@ -251,7 +251,7 @@ describe.each([
     expect(await store.update(id, withAccessToken('b'))).toBeUndefined();
   });
 
-  test('endsAt returns the end of the idle time, but never later than the absolute limit', async () => {
+  test('endsAt returns when the idle timeout ends, but never later than the absolute limit', async () => {
     const put = record('a');
     await store.put(id, put);
     const idleEnd = (await store.endsAt(id))!;
@@ -263,7 +263,7 @@ describe.each([
 });
 
 describe('the token store in memory', () => {
-  test('an idle session expires; get extends it only with slide, at most once a minute', async () => {
+  test('an idle session expires; get extends it only with the option touch, at most once a minute', async () => {
     const store = createMemoryTokenStore(lifetime, now, sessionEndEvents);
     await store.put('s', record('a'));
     offsetMs = 70_000;
@@ -281,7 +281,7 @@ describe('the token store in memory', () => {
 describe('the token store in Redis', () => {
   const key = (id: string) => `{sess:${id}}:tokens`;
 
-  test('get extends both keys of a session only with slide, at most once a minute', async () => {
+  test('get extends both keys of a session only with the option touch, at most once a minute', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
@@ -427,7 +427,7 @@ describe('the token store in Redis', () => {
     expect(accessOf(changed)).toBe('c');
   });
 
-  test('after a reconnect, updates are rejected for a moment so that tokens obtained before can be written', async () => {
+  test('after a reconnect, updates are rejected for a moment, so that tokens obtained earlier can be written first', async () => {
     const own = new Redis(process.env.TEST_REDIS_URL!);
     connections.push(own);
     await own.ping();
@@ -456,7 +456,7 @@ describe('the token store in Redis', () => {
     expect(logged.join()).toContain('not confirmed by enough Redis replicas');
   });
 
-  test('a session with a short idle time is extended often enough to continue while it is used', async () => {
+  test('a session with a short idle timeout is extended often enough to continue while it is used', async () => {
     const store = redisStore({ lifetime: { idleSeconds: 2, absoluteSeconds: 1000 } });
     const id = randomUUID();
     await store.put(id, record('a'));

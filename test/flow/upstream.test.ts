@@ -114,7 +114,7 @@ describe('an access token that the API rejects', () => {
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
   });
 
-  test('when API and provider reject the tokens, the user gets 401 login_required and the session ends', async () => {
+  test('when both the API and the provider reject the tokens, the user gets 401 login_required and the session ends', async () => {
     await revoke(world, world.issued.access[0]!);
     await (await world.provider.provider.RefreshToken.find(world.issued.refresh[0]!))!.destroy();
     expect((await browser.fetch('/api/data')).json()).toMatchObject({ error: 'login_required' });

@@ -1,6 +1,6 @@
 import { createWorld, type World } from '../support/world.ts';
 import { readRecord, readSession } from './support/logged-in.ts';
-import { sendRequest } from './support/wire.ts';
+import { sendRequest } from './support/raw-http.ts';
 
 const listed = ['https://spa.example.com', 'http://localhost:5173'];
 const listedOrigin = listed[0]!;

@@ -1,7 +1,7 @@
 import request from 'supertest';
 import { createWorld, type World } from '../support/world.ts';
 import { readRecord, readSession } from './support/logged-in.ts';
-import { sendRequest } from './support/wire.ts';
+import { sendRequest } from './support/raw-http.ts';
 
 const readingMethods = ['GET', 'HEAD', 'OPTIONS'];
 const changingMethods = ['POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'QUERY', 'PROPFIND'];

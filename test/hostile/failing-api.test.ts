@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { formatHead, sendRaw, waitUntil } from './support/wire.ts';
+import { formatHead, sendRaw, waitUntil } from './support/raw-http.ts';
 
 describe('while the circuit breaker of an API is open', () => {
   let api: ApiWorld;

@@ -300,7 +300,7 @@ describe.each([
     expect(findLeaks(responses, secrets.tokens, secrets.verifiers, secrets.keys)).toEqual([]);
   });
 
-  test('no request of the browser, and no response of the provider to it, contains a token, verifier or secret', () => {
+  test('no request from the browser to the provider, and no response to one, contains a token, verifier or secret', () => {
     const texts = [
       ...exchangesWithProvider().flatMap(({ request, response }) => [request, response]),
       ...exchangesWithUs().map(({ request }) => request),

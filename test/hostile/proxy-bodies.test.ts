@@ -1,5 +1,5 @@
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { formatHead, sendRaw, waitUntil } from './support/wire.ts';
+import { formatHead, sendRaw, waitUntil } from './support/raw-http.ts';
 
 const limit = 10 * 1024 * 1024;
 const chunk = (bytes: number) =>
@@ -27,7 +27,7 @@ describe('a request body', () => {
       ['7\r\n{"a":1}\r\n0\r\nAuthorization: x\r\n\r\n'],
     ],
     ['after 100-continue', ['Content-Length: 7', 'Expect: 100-continue'], ['{"a":1}']],
-  ])('reaches the API complete and once: %s', async (_how, headers, body) => {
+  ])('reaches the API in full, exactly once: %s', async (_how, headers, body) => {
     const { response, forwarded } = await api.sendAndRecord('POST /api/data', [json, ...headers], body);
     expect(forwarded).toHaveLength(1);
     expect(await forwarded[0]!.body).toEqual({ bytes: 7, isWhole: true, text: '{"a":1}' });
@@ -83,7 +83,7 @@ describe('a request body', () => {
     ['fewer bytes than its size', '5\r\nab\r\n'],
     ['a space before its size', ' 2\r\nab\r\n'],
     ['no size', '\r\nab\r\n'],
-  ])('never reaches the API complete when a chunk has %s', async (_how, malformed) => {
+  ])('never reaches the API in full when a chunk has %s', async (_how, malformed) => {
     const headers = [json, 'Transfer-Encoding: chunked'];
     const parts = ['2\r\nok\r\n', malformed, lastChunk, smuggled];
     const { response } = await api.sendAndRecord('POST /api/data', headers, parts);
@@ -97,7 +97,7 @@ describe('a request body', () => {
     ['before the announced length', ['Content-Length: 100'], ['{"a":']],
     ['between chunks', ['Transfer-Encoding: chunked'], ['5\r\n{"a":\r\n']],
     ['within a chunk', ['Transfer-Encoding: chunked'], ['50\r\n{"a":']],
-  ])('never reaches the API complete when the browser disconnects %s', async (_how, headers, body) => {
+  ])('never reaches the API in full when the browser disconnects %s', async (_how, headers, body) => {
     api.recorder.requests.length = 0;
     const lines = ['Host: localhost', `Cookie: ${api.cookie}`, 'Connection: close', json, ...headers];
     const response = await sendRaw(api.world.origin, [formatHead('POST /api/data', lines), ...body], {
@@ -135,7 +135,7 @@ describe('a request body', () => {
     expect(response.text).toContain('"payload_too_large"');
   });
 
-  test('in chunks over 10 MiB gets 413, and never reaches the API complete', async () => {
+  test('that is chunked and exceeds 10 MiB in total gets 413, and never reaches the API in full', async () => {
     const chunks = [...Array(11)].map(() => chunk(1024 * 1024));
     const { response, forwarded } = await api.sendAndRecord(
       'POST /api/data',
@@ -155,7 +155,7 @@ describe('a request body', () => {
     ['GET', ['Content-Length: 44']],
     ['HEAD', ['Content-Length: 44']],
     ['GET', ['Transfer-Encoding: chunked']],
-  ])('of a %s request with %j is forwarded neither as a body nor as a request', async (method, framing) => {
+  ])('of a %s request with %j is dropped, and is not parsed as another request', async (method, framing) => {
     api.recorder.requests.length = 0;
     const body = framing[0]!.startsWith('Content')
       ? smuggled.padEnd(44).slice(0, 44)
@@ -174,7 +174,7 @@ describe('a request body', () => {
     expect(names.filter((name) => name.startsWith('content-') || name === 'transfer-encoding')).toEqual([]);
   });
 
-  test('leaves no request open at the API when the browser disconnects during a token refresh', async () => {
+  test('keeps no API request open when the browser disconnects during a token refresh', async () => {
     let release = () => {};
     const hold = new Promise<void>((resolve) => {
       release = resolve;

@@ -1,6 +1,6 @@
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
+import { formatHead, sendRaw } from './support/raw-http.ts';
 import type { RecordedRequest } from './support/recorder.ts';
-import { formatHead, sendRaw } from './support/wire.ts';
 
 /** Headers that are never forwarded: they concern only the browser and us, or an API might trust them as ours. */
 const dropped = [
@@ -69,7 +69,7 @@ const forwardedHeaders: readonly (readonly [name: string, value: string])[] = [
 
 const listed = ['/api/user/profile', '/api/user/data'];
 
-describe('a request forwarded to the API', () => {
+describe('a request to the API', () => {
   let api: ApiWorld;
   beforeAll(async () => {
     api = await createApiWorld();

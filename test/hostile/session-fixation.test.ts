@@ -3,7 +3,7 @@ import type { Browser } from '../support/browser.ts';
 import { sessionSecret } from '../support/latchkey.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { parseSessionId, readRecord, readSession } from './support/logged-in.ts';
-import { sendRequest } from './support/wire.ts';
+import { sendRequest } from './support/raw-http.ts';
 
 const otherSecret = 'another-secret-that-is-long-enough-too';
 const neverIssued = 'AttackerChoseThisSessionIdItself';
@@ -105,7 +105,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
   });
 
   test.each([['/auth'], ['/auth/callback'], ['/auth/login']])(
-    'does not replace the session of the user when it is a second cookie with the path %s',
+    "does not replace the user's session when it is sent as a second cookie with the path %s",
     async (path) => {
       const own = await readSession(attacker);
       const victim = world.browser();

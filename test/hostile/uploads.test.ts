@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { waitUntil } from './support/wire.ts';
+import { waitUntil } from './support/raw-http.ts';
 
 const mebibyte = 1024 * 1024;
 const chunk = (bytes: number) => `${bytes.toString(16)}\r\n${'x'.repeat(bytes)}\r\n`;

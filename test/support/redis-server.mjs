@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { connect, createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { exitWithMessage, findProgram } from './programs.mjs';
+import { exitWithMessage, findProgram } from './find-program.mjs';
 
 const alternative = 'Or set TEST_REDIS_URL=redis://host:port to use a running server.';
 

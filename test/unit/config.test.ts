@@ -58,7 +58,7 @@ test('with https, cookies are Secure and have the prefix __Host-', () => {
   });
 });
 
-test('all faults are reported at once, each with the variable, the problem and an example', () => {
+test('all problems are reported at once, each with the variable, the problem and an example', () => {
   const env = {
     OAUTH2_TOKEN_URL: 'ftp://example.com',
     OAUTH2_AUTHORIZATION_URL: 'http://login.example.com/authorize',
@@ -201,7 +201,7 @@ test.each([
     'OAUTH2_APP_CLIENT_SECRET',
   ],
   ['a password in a URL', { OAUTH2_API_BASE_URL: 'https://me:pw@api.example.com' }, 'OAUTH2_API_BASE_URL'],
-])('loadConfig reports %s as a fault of exactly one variable', (_what, env, variable) => {
+])('loadConfig reports %s as a problem with exactly one variable', (_what, env, variable) => {
   expect(faultsOf({ ...valid, ...env })).toEqual([variable]);
 });
 
@@ -333,7 +333,7 @@ test.each(['spotify', 'github', 'google'])(
   },
 );
 
-test('a preset for a provider on the host of the API requires only OAUTH2_API_BASE_URL in addition', () => {
+test('if the provider runs on the host of the API, its preset additionally needs only OAUTH2_API_BASE_URL', () => {
   const env = { ...required, OAUTH2_PROVIDER: 'second-brain-database' };
   expect(faultsOf(env)).toEqual(['OAUTH2_API_BASE_URL']);
   expect(faultsOf({ ...env, API_ROUTES_FILE: 'docs/api-routes.schema.json' })).toContain(
@@ -411,7 +411,7 @@ test.each([
   }
 });
 
-test('an API rejects tokens with 401, and with the deviation expired-is-403 also with 403', () => {
+test('Latchkey treats a 401 of the API as a rejected token, and a 403 too if expired-is-403 is declared', () => {
   expect(loadConfig(valid).routes[0]?.tokenRefusedStatuses).toEqual([401]);
   const declared = loadConfig({ ...valid, OAUTH2_DEVIATIONS: 'expired-is-403' });
   expect(declared.routes[0]?.tokenRefusedStatuses).toEqual([401, 403]);

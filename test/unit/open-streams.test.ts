@@ -67,7 +67,7 @@ describe('open streams', () => {
     expect(closed).toEqual(['a session_ended']);
   });
 
-  test('stay open while the store is unavailable, which is retried soon', async () => {
+  test('stay open while the store is unavailable, and the store is checked again soon', async () => {
     lookUp = () => Promise.reject(new Error('Redis is unreachable'));
     open('a');
     await advance(20);
@@ -93,7 +93,7 @@ describe('open streams', () => {
     expect(closed).toHaveLength(100);
   });
 
-  test('close although another stream of the session fails to close; a closed one is not closed again', async () => {
+  test('close even if another stream of the session fails to close, and are never closed twice', async () => {
     const unregister = open('a');
     streams.register('a', () => {
       throw new Error('it cannot be closed');

@@ -12,7 +12,7 @@ const options = {
 const valid = { path: '/things', target: '/v1/things', methods: { GET: {} } };
 const read = (...rows: readonly unknown[]) => readRouteTable({ routes: rows }, options);
 
-test('a row without optional members gets the documented deproblems', () => {
+test('a row without optional members gets the documented defaults', () => {
   expect(read(valid)).toEqual({
     problems: [],
     routes: [
@@ -36,7 +36,7 @@ test('a row without optional members gets the documented deproblems', () => {
   });
 });
 
-test('a row can set its own API and every other member', () => {
+test('a row can set its own API and all other members', () => {
   const row = {
     path: '/files/:owner/*rest',
     target: 'http://localhost:8080/v2/*rest/of/:owner',
@@ -192,7 +192,7 @@ describe('API_ROUTES_FILE', () => {
     expect(JSON.parse(published)).toEqual(JSON.parse(JSON.stringify(routeTableSchema())));
   });
 
-  test('deproblems to the routes /profile and /data when it is unset', () => {
+  test('defaults to the routes /profile and /data when it is unset', () => {
     const { routes } = loadConfig({ ...env, OAUTH2_API_BASE_URL: 'https://api.example.com' });
     expect(routes.map(({ path, targetPath, methods }) => [path, targetPath, Object.keys(methods)])).toEqual([
       ['/profile', '/api/user/profile', ['GET']],

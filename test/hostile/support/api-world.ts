@@ -2,8 +2,8 @@ import type { Agent } from 'undici';
 import { writeRoutesFile } from '../../support/routes-file.ts';
 import { createWorld, type World } from '../../support/world.ts';
 import { readRecord, readSession } from './logged-in.ts';
+import { formatHead, type RawResponse, sendRaw } from './raw-http.ts';
 import { type RecordedRequest, type Recorder, startRecorder } from './recorder.ts';
-import { formatHead, type RawResponse, sendRaw } from './wire.ts';
 
 /** A world whose API is a recorder, with a signed-in user. */
 export interface ApiWorld {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { findProgram } from './programs.mjs';
+import { findProgram } from './find-program.mjs';
 
 /** The path of a Chromium: from `TEST_CHROMIUM`, found on the PATH, or installed just now. */
 export function findChromium() {

@@ -18,7 +18,7 @@ await runMain(shutdown, async () => {
       host: env.DEMO_HOST || '127.0.0.1',
       providerPort: readPort(env, 'DEMO_PROVIDER_PORT', 3001),
       apiPort: readPort(env, 'DEMO_API_PORT', 3002, 0),
-      command: 'node dist/demo/main-services.js',
+      command: 'node dist/demo/start-services.js',
     },
     shutdown,
   );

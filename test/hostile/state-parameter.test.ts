@@ -229,7 +229,7 @@ describe('the callback', () => {
     await expectRejection(browser, query({ code, state, iss: other }));
   });
 
-  test('rejects a response without iss from a provider that always sends it, and one with two', async () => {
+  test('rejects a response without iss from a provider that always sends it, and a response with two iss parameters', async () => {
     const [one, two] = [await reachCallback(), await reachCallback()];
     await expectRejection(one.browser, query({ code: one.code, state: one.state }));
     await expectRejection(two.browser, `${query(paramsOf(two))}&iss=https%3A%2F%2Fevil.example`);
