@@ -17,7 +17,7 @@ export const sessionFields = {
     example: 'true',
     meaning:
       'Whether browsers send the cookies over https only. With an https OAUTH2_REDIRECT_URI, false exposes the session cookie on http.',
-    unset: 'true exactly when OAUTH2_REDIRECT_URI is https',
+    unset: 'true if OAUTH2_REDIRECT_URI is https, otherwise false',
   },
   SESSION_COOKIE_SAMESITE: {
     type: z.enum(['lax', 'strict'], 'must be lax or strict').default('lax'),
@@ -104,7 +104,7 @@ export const serverFields = {
     type: type.count.default(600),
     example: '600',
     meaning:
-      'How many requests per minute one session, or one address without a session, may make to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
+      'Requests per minute, per session or (without a session) per client address, to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
   },
   CORS_ORIGINS: {

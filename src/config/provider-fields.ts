@@ -115,14 +115,14 @@ export const providerFields = {
     type: type.parameters.default([]),
     example: 'audience=my-api',
     meaning:
-      'Additional parameters of every token request, as a query string. resource (RFC 8707) and audience often belong in both.',
+      'Additional parameters of every token request, as a query string. resource (RFC 8707) and audience often have to be set here and in OAUTH2_AUTHORIZATION_PARAMS.',
     unset: 'none',
   },
   OAUTH2_DEVIATIONS: {
     type: type.deviations.default([]),
     example: 'token-type-missing scope-with-commas',
     meaning:
-      'Where the provider deviates from the standards, by the names in docs/providers.md, separated by spaces.',
+      "The provider's deviations from the standards, by their names in docs/providers.md, separated by spaces.",
     unset: 'none',
   },
   OAUTH2_PROVIDER_NAME: {

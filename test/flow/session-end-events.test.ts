@@ -95,7 +95,7 @@ describe('session-end events of instances on one Redis', () => {
     const id = randomUUID();
     events.publish(id);
     expect(received).toEqual([id]);
-    await waitUntil(() => lines.some((line) => line.includes('failed to publish a session end')));
+    await waitUntil(() => lines.some((line) => line.includes('failed to notify other instances')));
   });
 
   test('an outage is logged once, however long it lasts', async () => {

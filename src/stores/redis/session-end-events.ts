@@ -65,7 +65,7 @@ export function createRedisSessionEndEvents(redis: RedisConnection, log: Logger)
       redis.publish(channel, id).catch((error: unknown) => {
         log.warn(
           { err: error },
-          'failed to publish a session end to other instances; their streams may stay open up to 30 s',
+          'failed to notify other instances that a session has ended; their streams may stay open up to 30 s',
         );
       });
     },
