@@ -41,7 +41,7 @@ export const sessionFields = {
     type: type.redisUrl.optional(),
     example: 'redis://127.0.0.1:6379',
     meaning:
-      'Where sessions are stored: redis://host:port, rediss://host:port, redis+sentinel://host:port,host:port/name or redis+cluster://host:port,host:port, each with user:password@ if needed. Docker compose sets it.',
+      'Where sessions are stored, one of: redis://host:port | rediss://host:port | redis+sentinel://host:port,host:port/name | redis+cluster://host:port,host:port; each with user:password@ if needed. Docker compose sets it.',
     unset: 'in memory, lost on restart; required when NODE_ENV is production',
   },
   REDIS_WAIT_REPLICAS: {

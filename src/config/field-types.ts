@@ -150,7 +150,7 @@ export const redisUrl = z
   .string()
   .refine(
     (value) => parseRedisUrl(value) !== undefined,
-    'must be redis://host:port, rediss://host:port, redis+sentinel://host:port,host:port/name or redis+cluster://host:port,host:port',
+    'must be one of: redis://host:port | rediss://host:port | redis+sentinel://host:port,host:port/name | redis+cluster://host:port,host:port',
   )
   .transform((value) => new Secret(value));
 

@@ -68,7 +68,7 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
   for (const origin of values.CORS_ORIGINS ?? []) {
     const isHttp = origin.startsWith('http:') && !isLoopback(new URL(origin));
     if (isHttp && !values.OAUTH2_ALLOW_HTTP)
-      report('CORS_ORIGINS', 'must be https, unless their host is this machine or OAUTH2_ALLOW_HTTP is true');
+      report('CORS_ORIGINS', 'must be https, unless its host is this machine or OAUTH2_ALLOW_HTTP is true');
     else if (origin === redirectUri?.origin)
       report('CORS_ORIGINS', "must not include this app's own origin, that of OAUTH2_REDIRECT_URI");
   }

@@ -201,7 +201,7 @@ function toCachedFailure(failure: OAuthError, now: number): AppTokenFailure {
 
 function toAppError(failure: AppTokenFailure | undefined, now: number): AppError {
   const { code = 'temporarily_unavailable', until = now, reason } = failure ?? {};
-  const cause = new Error(`app token unavailable (failure may come from another instance): ${reason}`);
+  const cause = new Error(`a recent app token request failed (possibly on another instance): ${reason}`);
   if (code !== 'temporarily_unavailable') return new AppError(code, { cause });
   return new AppError(code, { cause, retryAfterSeconds: Math.max(1, Math.ceil((until - now) / 1000)) });
 }

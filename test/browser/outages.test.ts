@@ -25,7 +25,7 @@ describe('while the provider is unavailable', () => {
     await page.getByLabel('Password').waitFor();
   });
 
-  test('at the last step of a login, a reload finishes the login once the provider is back', async () => {
+  test('a login that fails at its last step can be finished by a reload after the provider has recovered', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
     const page = await alice.openTab('/auth/login?return_to=/?deep');

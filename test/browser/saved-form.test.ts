@@ -37,7 +37,7 @@ test('a user whose session expired while typing signs in, sees the saved form an
   alice.expectStatus(401, 404);
 
   await submitForm(page);
-  await page.getByText("We've saved your form for 30 minutes").waitFor();
+  await page.getByText("We've saved your form").waitFor();
   await page.getByRole('link', { name: 'Sign in' }).click(); // the provider redirects at once
   await page.getByRole('heading', { name: 'Submit your form?' }).waitFor();
   await page.getByText('Paint the roses <b>red</b>', { exact: true }).waitFor();

@@ -75,7 +75,7 @@ test('double clicks on sign-in, consent and refresh leave the user signed in', a
   expect((await alice.context.request.get('/api/profile')).status()).toBe(200);
 });
 
-test('of two tabs that start to sign in, the second finishes first, and each ends at its own page', async () => {
+test('when the second of two tabs finishes signing in first, each still ends at its own page', async () => {
   const alice = await visit(world);
   const first = await alice.openTab('/auth/login?return_to=/?tab=first');
   const second = await alice.openTab('/auth/login?return_to=/?tab=second');

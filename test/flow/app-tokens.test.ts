@@ -143,7 +143,7 @@ describe.each([
     expect(world.tokenRequestCount()).toBe(3);
   });
 
-  test('a failing provider gets one request for all callers until the pause is over', async () => {
+  test('after a failed request, no caller sends another one until the pause is over', async () => {
     setTokenResponse(500);
     const rejections = await inParallel(500, (index) => rejectionOf(alternate(index).current(read)));
     for (const each of rejections)

@@ -96,7 +96,7 @@ test("api() adds only `credentials` to the caller's fetch options", async () => 
   });
 });
 
-test('createApi(origin) sends requests of a cross-origin app to that origin with credentials', async () => {
+test('in an app on another origin, createApi(origin) sends requests to the given origin, with credentials', async () => {
   responses = [{ status: 200 }];
   await createApi(origin)('/api/data');
   expect(fetchOptions[0]).toEqual({ credentials: 'include' });

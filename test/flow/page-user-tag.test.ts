@@ -33,7 +33,7 @@ describe('a page opened as Alice', () => {
     expect(JSON.stringify(world.apiFaults.requests)).not.toContain('latchkey-session');
   });
 
-  test('a page opened as Alice cannot act as Bob, who signed in in another tab', async () => {
+  test('a page opened as Alice cannot act as Bob, who has since signed in from another tab', async () => {
     await switchTo('bob');
     const before = world.apiFaults.requests.length;
     const requests = [

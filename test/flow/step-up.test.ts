@@ -92,7 +92,7 @@ describe('a missing scope', () => {
     expect((await post()).status).toBe(201);
   });
 
-  test('an API that requires a scope the token already has does not trigger a login', async () => {
+  test('no login is triggered when the token already has the scope that the API requires', async () => {
     challenge(403, 'error="insufficient_scope", scope="read:data"');
     const error = await call('/api/profile');
     expect(error).toMatchObject({ status: 403, scope: 'read:data', declined: true });

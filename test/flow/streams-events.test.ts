@@ -79,7 +79,7 @@ describe('server-sent events', () => {
     expect(response.text()).toBe('data: 1\n\ndata: 2\n\n');
   });
 
-  test('a stream is aborted when the API sends nothing for longer than idleSeconds of the route', async () => {
+  test("a stream is aborted when the API sends nothing for longer than the route's idleSeconds", async () => {
     const response = await read('/events');
     stream.write('data: 1\n\n');
     expect(await response.ended).toBe('aborted');

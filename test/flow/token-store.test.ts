@@ -251,7 +251,7 @@ describe.each([
     expect(await store.update(id, withAccessToken('b'))).toBeUndefined();
   });
 
-  test('endsAt returns when the idle timeout ends, but never later than the absolute limit', async () => {
+  test('endsAt returns the time of the idle timeout, or of the absolute limit if that is earlier', async () => {
     const put = record('a');
     await store.put(id, put);
     const idleEnd = (await store.endsAt(id))!;
@@ -263,7 +263,7 @@ describe.each([
 });
 
 describe('the token store in memory', () => {
-  test('an idle session expires; get extends it only with the option touch, at most once a minute', async () => {
+  test('an idle session expires; get() extends it only when called with touch, and at most once a minute', async () => {
     const store = createMemoryTokenStore(lifetime, now, sessionEndEvents);
     await store.put('s', record('a'));
     offsetMs = 70_000;
@@ -281,7 +281,7 @@ describe('the token store in memory', () => {
 describe('the token store in Redis', () => {
   const key = (id: string) => `{sess:${id}}:tokens`;
 
-  test('get extends both keys of a session only with the option touch, at most once a minute', async () => {
+  test('get() extends both keys of a session only when called with touch, and at most once a minute', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));

@@ -174,7 +174,7 @@ describe('a request body', () => {
     expect(names.filter((name) => name.startsWith('content-') || name === 'transfer-encoding')).toEqual([]);
   });
 
-  test('keeps no API request open when the browser disconnects during a token refresh', async () => {
+  test('never reaches the API in full, and leaves no API request open, when the browser disconnects during a token refresh', async () => {
     let release = () => {};
     const hold = new Promise<void>((resolve) => {
       release = resolve;

@@ -147,7 +147,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
     expect(active.filter(Boolean)).toHaveLength(1);
   });
 
-  test('cannot be obtained in advance: session ids are long, random and issued only at login', async () => {
+  test('cannot be that of a future session: session ids are long, random and issued only at login', async () => {
     const browser = world.browser();
     for (const path of [
       '/',

@@ -270,7 +270,7 @@ test('http is allowed for every name of the loopback host', () => {
     expect(faultsOf({ ...valid, OAUTH2_ISSUER: `http://${host}` })).toEqual([]);
 });
 
-test('no secret is ever printed, neither in a fault nor in a loaded configuration', () => {
+test('no secret is ever printed, either in a reported problem or in a loaded configuration', () => {
   const secret = 'a-secret-that-nobody-should-ever-read';
   const env = {
     ...valid,
@@ -333,7 +333,7 @@ test.each(['spotify', 'github', 'google'])(
   },
 );
 
-test('if the provider runs on the host of the API, its preset additionally needs only OAUTH2_API_BASE_URL', () => {
+test('when the provider runs on the host of the API, the only additional variable that its preset needs is OAUTH2_API_BASE_URL', () => {
   const env = { ...required, OAUTH2_PROVIDER: 'second-brain-database' };
   expect(faultsOf(env)).toEqual(['OAUTH2_API_BASE_URL']);
   expect(faultsOf({ ...env, API_ROUTES_FILE: 'docs/api-routes.schema.json' })).toContain(
@@ -403,7 +403,7 @@ test.each([
   ...['response_type', 'response_mode', 'client_id', 'redirect_uri', 'scope', 'state', 'nonce'],
   ...['code_challenge', 'code_challenge_method', 'request', 'request_uri', 'client_secret'],
   ...['grant_type', 'code', 'code_verifier', 'refresh_token', 'client_assertion', 'client_assertion_type'],
-])('extra parameters cannot set %s, and the fault names it', (name) => {
+])('extra parameters cannot set %s, and the reported problem names it', (name) => {
   for (const variable of ['OAUTH2_AUTHORIZATION_PARAMS', 'OAUTH2_TOKEN_PARAMS']) {
     const env = { ...valid, [variable]: `audience=x&${encodeURIComponent(name).replace('_', '%5F')}=y` };
     expect(faultsOf(env)).toEqual([variable]);

@@ -33,7 +33,7 @@ describe('open streams', () => {
   const advance = (seconds: number) => jest.advanceTimersByTimeAsync(seconds * 1000);
   const open = (id: string) => streams.register(id, (reason) => void closed.push(`${id} ${reason}`));
 
-  test('close within 30 seconds of a session end whose event was lost', async () => {
+  test('close within 30 seconds of the end of their session, even if its event was lost', async () => {
     open('a');
     await advance(20);
     lookUp = async () => undefined;

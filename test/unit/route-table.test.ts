@@ -179,7 +179,7 @@ describe('API_ROUTES_FILE', () => {
     expect(load(writeRoutesFile([{ ...valid, target: 'https://api.example.com/v1' }]))).toBe('1');
   });
 
-  test('is reported like any other fault when it is missing, not JSON or invalid', () => {
+  test('is reported like any other problem when it is missing, not JSON or invalid', () => {
     expect(load('/nowhere.json')).toContain('API_ROUTES_FILE cannot be read: Error: ENOENT');
     expect(load(fileURLToPath(import.meta.url))).toContain('API_ROUTES_FILE is not valid JSON');
     expect(load(writeRoutesFile([valid]))).toContain(
