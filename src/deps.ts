@@ -94,7 +94,6 @@ export function createDeps(
       lifetime: config.session,
       sessionEndEvents,
       now,
-      log,
     }),
     consumedStates: createRedisConsumedStates(redis),
     savedForms: createRedisSavedForms({ redis, secrets, now }),

@@ -63,7 +63,10 @@ async function start(): Promise<void> {
   const metricsServer = config.metricsPort === undefined ? undefined : serveMetrics(deps, config.metricsPort);
 
   async function stop(): Promise<void> {
-    const forceExit = setTimeout(() => process.exit(1), shutdownTimeoutMs);
+    const forceExit = setTimeout(() => {
+      log.error('graceful shutdown timed out; tokens that could not be stored are lost');
+      process.exit(1);
+    }, shutdownTimeoutMs);
     const idleSweep = setInterval(() => server.closeIdleConnections(), 100); // closes each after its last request
     const closed = new Promise((done) => server.close(done));
     app.closeStreams();

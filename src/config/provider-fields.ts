@@ -18,7 +18,8 @@ export const providerFields = {
     example: 'https://login.example.com',
     meaning:
       "The provider's issuer URL. Latchkey discovers the endpoints from it (OpenID Connect Discovery, RFC 8414).",
-    unset: 'required, unless OAUTH2_PROVIDER, or both OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL are set',
+    unset:
+      'required, unless OAUTH2_PROVIDER is set, or OAUTH2_AUTHORIZATION_URL and OAUTH2_TOKEN_URL are both set',
   },
   OAUTH2_AUTHORIZATION_URL: {
     type: type.url.optional(),
@@ -102,7 +103,7 @@ export const providerFields = {
     type: type.scopes.default(['read:profile', 'read:data', 'write:data']),
     example: 'openid profile read:data',
     meaning:
-      'The requested scopes, separated by spaces. With openid and an issuer, Latchkey uses an ID token.',
+      'The requested scopes, separated by spaces. If they include openid and the issuer is set, Latchkey identifies the user by an ID token.',
     unset: 'read:profile read:data write:data',
   },
   OAUTH2_AUTHORIZATION_PARAMS: {
@@ -163,8 +164,8 @@ export const appTokenFields = {
     type: type.issuer.optional(),
     example: 'https://login.example.org',
     meaning:
-      "The issuer URL of the provider of app tokens (client credentials grant), if it is not the users' provider.",
-    unset: "the users' provider",
+      'The issuer URL of the provider of app tokens (client credentials grant), if it is not the one where users sign in.',
+    unset: 'the provider where users sign in',
   },
   OAUTH2_APP_TOKEN_URL: {
     type: type.url.optional(),
@@ -177,13 +178,13 @@ export const appTokenFields = {
     example: 'latchkey-app',
     meaning:
       'The client id for app tokens. Required if any other OAUTH2_APP_ setting except the scopes is set.',
-    unset: "the users' client",
+    unset: 'OAUTH2_CLIENT_ID',
   },
   OAUTH2_APP_CLIENT_SECRET: {
     type: z.string().pipe(type.clientSecrets).optional(),
     example: 'the secret the provider gave you for that client',
     meaning: 'The secret of that client.',
-    unset: "the users' client",
+    unset: 'OAUTH2_CLIENT_SECRET',
   },
   OAUTH2_APP_CLIENT_AUTH: {
     type: type.clientAuth.optional(),

@@ -3,11 +3,17 @@ import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
-import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
 import { isExpired, isFresh, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
 import type { User } from '../oauth/userinfo.ts';
+import { createRefreshDecision } from './refresh-decision.ts';
 import type { RevocationOutbox } from './revocation-outbox.ts';
-import { type Change, LeaseLostError, type TokenRecord, type TokenStore } from './token-store.ts';
+import {
+  type Change,
+  LeaseLostError,
+  type SessionEndReason,
+  type TokenRecord,
+  type TokenStore,
+} from './token-store.ts';
 
 /** The users' tokens from login to logout. Every method rejects only with `AppError`. */
 export interface TokenManager {
@@ -43,7 +49,7 @@ export interface TokenManager {
   supersede(id: string, successor: User): Promise<void>;
   /** Rolls back an incomplete login: ends the session `id` and revokes `tokens`, if given. */
   discard(id: string, tokens: TokenSet | undefined): Promise<void>;
-  /** Settles when no background work is in progress. */
+  /** Settles when no work is in progress and all granted tokens are stored. */
   drain(): Promise<void>;
 }
 
@@ -57,18 +63,16 @@ interface TokenManagerParts {
 
 /** An access token with less lifetime left than this may expire on its way to the API. */
 const expirySafetyMarginMs = 2_000;
-/** How long refreshes of a session pause after a failure when the server sent no `Retry-After`. */
-const defaultRetryAfterSeconds: Partial<Record<OAuthErrorKind, number>> = {
-  outcome_unknown: 3,
-  client_misconfigured: 5,
-  rejected_other: 30,
-};
 const maxRestarts = 3; // of a refresh that lost its lease
+/** For an hour, tokens that have to be revoked are offered to an outbox that is unavailable. */
+const queueRetryDelayMs = 1_000;
+const maxQueueAttempts = 3_600;
 /** A sign-out waits no longer than this for the provider; the revocation itself continues. */
 const maxRevocationWaitMs = 2_000;
 
 /** A manager whose records are in `store` and whose revocations go through `outbox`. */
 export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
+  const decideRefresh = createRefreshDecision({ oauth, now, log });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
   const background = new Set<Promise<unknown>>();
 
@@ -92,11 +96,12 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     isRefused: boolean,
   ): Promise<TokenRecord | undefined> {
     const change: Change = (newest, confirmAndExtend) =>
-      decideRefresh(newest, observed, isRefused, confirmAndExtend);
+      decideRefresh(newest, { observed, isRefused, confirmAndExtend });
     for (let restarts = 0; ; restarts += 1) {
       try {
-        // If the session ends during the refresh, the new tokens must not outlive it.
-        return await store.update(id, change, ({ tokens }) => runInBackground(revoke(tokens)));
+        return await store.update(id, change, (discarded, reason) => {
+          if (isToBeRevoked(discarded, reason)) runInBackground(revoke(discarded.tokens));
+        });
       } catch (error) {
         // This process was paused; re-reading the record shows what another instance did meanwhile.
         if (!(error instanceof LeaseLostError)) throw error;
@@ -105,66 +110,32 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     }
   }
 
-  /** The refresh table in ARCHITECTURE.md: returns the record to store or none, or throws to keep the old record. */
-  async function decideRefresh(
-    newest: TokenRecord,
-    observed: TokenSet,
-    isRefused: boolean,
-    confirmAndExtend: () => Promise<void>,
-  ): Promise<TokenRecord | undefined> {
-    const isExpiredNow = () => isExpired(newest.tokens, now());
-    const wasRefreshedMeanwhile = newest.tokens.accessToken !== observed.accessToken;
-    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) return newest;
-    if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
-    try {
-      const tokens = await oauth.refreshTokenGrant(newest.tokens, confirmAndExtend);
-      return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
-    } catch (error) {
-      if (error instanceof LeaseLostError || error instanceof AppError) throw error; // nothing was sent
-      const failure = toOAuthError(error);
-      const { kind } = failure;
-      if (kind === 'invalid_grant') {
-        log.info({ err: failure }, 'session ended: the provider rejected the refresh token (invalid_grant)');
-        return undefined;
-      }
-      // A token without a stated lifetime is valid until an API rejects it.
-      const hasExpired = isExpiredNow() || (isRefused && newest.tokens.expiresAt === undefined);
-      if (kind === 'rejected_other' && hasExpired) {
-        log.warn(
-          { err: failure },
-          'session ended: the provider rejected the refresh token with a non-standard error',
-        );
-        return undefined;
-      }
-      if (kind === 'client_misconfigured')
-        log.error(
-          { err: failure },
-          'the provider rejected our client credentials: check OAUTH2_CLIENT_ID and OAUTH2_CLIENT_SECRET',
-        );
-      else log.warn({ err: failure, kind }, 'token refresh failed; keeping the session and retrying later');
-      throw toRetryLaterError(failure, newest.tokens);
-    }
-  }
-
-  /** The error that defers refreshes of this session, on every instance, by its `retryAfterSeconds`. */
-  function toRetryLaterError(failure: OAuthError, { expiresAt = 0 }: TokenSet): AppError {
-    const untilExpirySeconds = Math.max(1, (expiresAt - now()) / 1000);
-    const seconds = failure.retryAfterSeconds ?? defaultRetryAfterSeconds[failure.kind] ?? 1;
-    // After a final rejection the session ends when the token expires; the pause must not outlast that moment.
-    const isFinalRejection = failure.kind === 'rejected_other';
-    const retryAfterSeconds = Math.ceil(isFinalRejection ? Math.min(seconds, untilExpirySeconds) : seconds);
-    return new AppError('temporarily_unavailable', { cause: failure, retryAfterSeconds });
-  }
-
-  /** Revokes tokens that no caller waits for; if the outbox is unavailable, they stay valid until they expire. */
+  /** Revokes tokens that no caller waits for, and that are stored nowhere. */
   async function revoke(tokens: TokenSet): Promise<void> {
-    try {
-      await outbox.add(tokens);
-    } catch (error) {
-      log.error({ err: error }, 'failed to queue tokens for revocation; they stay valid until they expire');
-      return;
+    for (let attempts = 1; ; attempts += 1) {
+      try {
+        await outbox.add(tokens);
+        break;
+      } catch (error) {
+        if (attempts === 1) log.warn({ err: error }, 'failed to queue tokens for revocation; will retry');
+        if (attempts === maxQueueAttempts) {
+          log.error(
+            { err: error },
+            'failed to queue tokens for revocation; they stay valid until they expire',
+          );
+          return;
+        }
+        await delay(queueRetryDelayMs, undefined, { ref: false });
+      }
     }
     await processOutbox();
+  }
+
+  /** Ends a session. Its tokens are queued before the record is removed, so that no failure in between forgets them. */
+  function takeAndQueue(id: string, reason: SessionEndReason): Promise<TokenRecord | undefined> {
+    return store.take(id, reason, async (record) => {
+      if (isToBeRevoked(record, reason)) await outbox.add(record.tokens);
+    });
   }
 
   /** Sends the revocations at once, which a sign-out waits for briefly; the outbox retries those that fail. */
@@ -213,35 +184,37 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     replaceRefused: (id, refused) => refreshOnce(id, refused, true),
 
     async end(id) {
-      const record = await store.get(id);
-      // Queued before the record is removed: if the process dies in between, no valid token is forgotten.
-      if (record) await outbox.add(record.tokens);
-      const taken = await store.take(id);
-      if (taken && taken.tokens.accessToken !== record?.tokens.accessToken) await outbox.add(taken.tokens);
-      if (!record && !taken) return false;
+      if (!(await takeAndQueue(id, { kind: 'signed_out' }))) return false;
       await processOutbox();
       return true;
     },
 
     async supersede(id, successor) {
-      const record = await store.take(id);
-      // Providers revoke by grant, and a new login of the same user often shares the old one's grant (decision 3).
-      const isDifferentUser = record?.user.sub !== undefined && record.user.sub !== successor.sub;
-      if (record && isDifferentUser && successor.sub !== undefined) runInBackground(revoke(record.tokens));
+      const record = await takeAndQueue(id, { kind: 'superseded', successor: successor.sub });
+      if (record) runInBackground(processOutbox());
     },
 
     async discard(id, tokens) {
       if (tokens) runInBackground(revoke(tokens));
-      await store.take(id).catch((error: unknown) => {
+      await store.take(id, { kind: 'signed_out' }).catch((error: unknown) => {
         log.warn({ err: error }, 'failed to clean up after an incomplete login');
       });
     },
 
     async drain() {
-      while (background.size > 0 || refreshes.size > 0)
-        await Promise.allSettled([...background, ...refreshes.values()]);
+      do await Promise.allSettled([...background, ...refreshes.values(), store.drain()]);
+      while (background.size > 0 || refreshes.size > 0);
     },
   };
+}
+
+/**
+ * Whether the tokens of a session that ended must not outlive it. Providers revoke by grant, and a new login of the
+ * same user often shares the grant of the old one (decision 3). Those of an expired session expire on their own.
+ */
+function isToBeRevoked({ user }: TokenRecord, reason: SessionEndReason | undefined): boolean {
+  if (reason?.kind !== 'superseded') return reason !== undefined;
+  return user.sub !== undefined && reason.successor !== undefined && user.sub !== reason.successor;
 }
 
 /** True when the access token has expired and there is no refresh token. */

@@ -40,22 +40,38 @@ export interface TokenStore {
    * `change` is not called.
    * When the store becomes unavailable after `change`, this rejects, and what `change` returned is written as soon as
    * the store is available again: it may contain the only valid refresh token.
-   * @param onDiscarded is called with what `change` returned when the session has ended meanwhile
+   * @param onDiscarded is called with what `change` returned when the session has ended meanwhile, and with the reason,
+   * which is `undefined` when the session expired
    * @returns the record stored afterwards: not what `change` returned if the session has ended or changed meanwhile
    */
   update(
     id: string,
     change: Change,
-    onDiscarded?: (changed: TokenRecord) => void,
+    onDiscarded?: (changed: TokenRecord, reason: SessionEndReason | undefined) => void,
   ): Promise<TokenRecord | undefined>;
   /**
-   * Ends the session for good: removes and returns the record, and leaves a tombstone. Waits for an update in progress
-   * and returns its result; if that takes longer than two seconds, the result of the update is discarded instead.
+   * Ends the session for good: removes and returns the record, and leaves a tombstone with the reason. Waits for an
+   * update in progress and returns its result; if that takes longer than two seconds, the result of the update is
+   * discarded instead.
+   * @param beforeRemoval is called with the record before it is removed, again if the record changes in between; when
+   * it rejects, the session continues
    */
-  take(id: string): Promise<TokenRecord | undefined>;
+  take(
+    id: string,
+    reason: SessionEndReason,
+    beforeRemoval?: (record: TokenRecord) => Promise<void>,
+  ): Promise<TokenRecord | undefined>;
   /** When the session ends unless it is used (epoch milliseconds); `undefined` without a record. */
   endsAt(id: string): Promise<number | undefined>;
+  /** Settles when no result of an update is waiting to be written. */
+  drain(): Promise<void>;
 }
+
+/** Why a session ended before it expired: by sign-out, or because a login in the same browser replaced it. */
+export type SessionEndReason =
+  | { readonly kind: 'signed_out' }
+  /** `successor` is the subject of the new login, if it is known. */
+  | { readonly kind: 'superseded'; readonly successor: string | undefined };
 
 /** @param confirmAndExtend settles when no other caller can update this session for the next seconds; see `Lease` */
 export type Change = (
@@ -71,9 +87,9 @@ export function touchIntervalMs({ idleSeconds }: Lifetime): number {
 /** How long `take` waits for an update in progress. */
 export const maxTakeWaitMs = 2_000;
 
-/** True once the session has reached its absolute limit, even if the store still has its record. */
-export function isPastAbsoluteLimit(record: TokenRecord, lifetime: Lifetime, now: number): boolean {
-  return now >= record.signedInAt + lifetime.absoluteSeconds * 1000;
+/** When the session reaches its absolute limit (epoch milliseconds), even if the store still has its record then. */
+export function absoluteEndOf({ signedInAt }: TokenRecord, { absoluteSeconds }: Lifetime): number {
+  return signedInAt + absoluteSeconds * 1000;
 }
 
 /** This process was paused for longer than its lease, so another instance may hold the lease now. */

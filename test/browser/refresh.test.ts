@@ -21,7 +21,7 @@ test('ten tabs of one user refresh an expired access token once, and each call t
   const tabs: Page[] = [];
   for (let tab = 0; tab < 10; tab += 1) tabs.push(await alice.openTab());
   await signIn(tabs[0]!);
-  world.clock.advance(accessTokenSeconds);
+  await world.clock.advance(accessTokenSeconds);
   const before = refreshCount();
   await Promise.all(tabs.map((each) => each.goto('/auth/logout'))); // a page that needs no token
   expect(refreshCount()).toBe(before);

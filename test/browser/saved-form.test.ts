@@ -33,7 +33,7 @@ test('a user whose session expired while typing signs in, sees the saved form an
   const alice = await visit(world);
   const page = await alice.openTab();
   await signIn(page);
-  world.clock.advance(604_800);
+  await world.clock.advance(604_800);
   alice.expectStatus(401, 404);
 
   await submitForm(page);
@@ -64,7 +64,7 @@ test('a different user who signs in sees no saved form, and nothing is sent on t
   const shared = await visit(world);
   const page = await shared.openTab();
   await signIn(page);
-  world.clock.advance(604_800);
+  await world.clock.advance(604_800);
   shared.expectStatus(401, 404);
   await submitForm(page);
   const login = page.getByRole('link', { name: 'Sign in' });

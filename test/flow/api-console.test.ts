@@ -201,7 +201,7 @@ test('the console rejects a body over 256 KB', async () => {
 });
 
 test('a form submitted after the session expired is saved, and the user can submit it after signing in', async () => {
-  world.clock.advance(week);
+  await world.clock.advance(week);
   const rejected = await submitConsole({
     row: 'POST /data',
     query: 'list=2',

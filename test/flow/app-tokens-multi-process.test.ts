@@ -9,6 +9,7 @@ import { type AppTokenWorld, createAppTokenWorld } from '../support/app-tokens.t
 import { buildApp, root } from '../support/build.ts';
 import { listenOnFreePort } from '../support/latchkey.ts';
 import { writeRoutesFile } from '../support/routes-file.ts';
+import { testRedisUrl } from '../support/test-redis.ts';
 
 let buildDir: string;
 let world: AppTokenWorld;
@@ -35,7 +36,7 @@ const environment = (issuer: string) => ({
   OAUTH2_APP_CLIENT_ID: world.client.clientId,
   OAUTH2_APP_CLIENT_SECRET: world.client.clientSecret,
   SESSION_SECRET: 'x'.repeat(32),
-  REDIS_URL: process.env.TEST_REDIS_URL,
+  REDIS_URL: testRedisUrl(),
   LOG_LEVEL: 'warn',
 });
 

@@ -10,6 +10,7 @@ import {
   type Instance,
 } from '../support/app-tokens.ts';
 import { createLatch } from '../support/latch.ts';
+import { testRedisUrl } from '../support/test-redis.ts';
 
 let world: AppTokenWorld;
 beforeAll(async () => {
@@ -58,7 +59,7 @@ describe.each([
     const tokens = await inParallel(100, (index) => alternate(index).current(read));
     expect(countDistinct(tokens)).toBe(1);
     expect(tokens[0]).toMatchObject({ tokenType: 'bearer', scope: read });
-    world.advance(accessTokenSeconds * 0.79);
+    await world.advance(accessTokenSeconds * 0.79);
     expect(
       countDistinct([...tokens, ...(await inParallel(10, (index) => alternate(index).current(read)))]),
     ).toBe(1);
@@ -87,7 +88,7 @@ describe.each([
   test('a token near its expiry is refreshed once, and no caller waits for the refresh', async () => {
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
-    world.advance(accessTokenSeconds * 0.91);
+    await world.advance(accessTokenSeconds * 0.91);
     const { opened: hold, open } = createLatch();
     world.faults.set({ hold });
     const meanwhile = await inParallel(50, (index) => alternate(index).current(read));
@@ -103,7 +104,7 @@ describe.each([
   test('instances with the same token do not all refresh it at the same moment', async () => {
     const instances = Array.from({ length: 20 }, () => world.createInstance({ store }));
     for (const each of instances) await each.tokens.current(read);
-    world.advance(accessTokenSeconds * 0.85); // within the refresh window, half of which is jitter
+    await world.advance(accessTokenSeconds * 0.85); // within the refresh window, half of which is jitter
     const { opened: hold, open } = createLatch();
     world.faults.set({ hold });
     let refreshing = 0;
@@ -126,7 +127,7 @@ describe.each([
   test('a failed early refresh affects no caller and is retried after a pause', async () => {
     const old = await one.tokens.current(read);
     await two.tokens.current(read);
-    world.advance(accessTokenSeconds * 0.91);
+    await world.advance(accessTokenSeconds * 0.91);
     setTokenResponse(500);
     for (let round = 0; round < 4; round += 1) {
       expect(countDistinct([old, ...(await inParallel(50, (index) => alternate(index).current(read)))])).toBe(
@@ -136,7 +137,7 @@ describe.each([
     }
     expect(world.tokenRequestCount()).toBe(2);
     world.faults.set(undefined);
-    world.advance(3.001);
+    await world.advance(3.001);
     await one.tokens.current(read);
     await one.tokens.drain();
     expect(countDistinct([old, await one.tokens.current(read)])).toBe(2);
@@ -150,12 +151,12 @@ describe.each([
       expect(each).toMatchObject({ code: 'temporarily_unavailable', status: 503, retryAfterSeconds: 3 });
     expect(world.tokenRequestCount()).toBe(1);
     expect([...one.logLines.warn, ...two.logLines.warn]).toHaveLength(1);
-    world.advance(2.9);
+    await world.advance(2.9);
     expect(await rejectionOf(two.tokens.current(read))).toMatchObject({ retryAfterSeconds: 1 });
     world.faults.set(undefined);
     expect(await rejectionOf(one.tokens.current(read))).toMatchObject({ code: 'temporarily_unavailable' });
     expect(world.tokenRequestCount()).toBe(1);
-    world.advance(0.2);
+    await world.advance(0.2);
     expect(countDistinct(await inParallel(10, (index) => alternate(index).current(read)))).toBe(1);
     expect(world.tokenRequestCount()).toBe(2);
   });
@@ -164,12 +165,12 @@ describe.each([
     setTokenResponse(429, '', { 'retry-after': '40' });
     await inParallel(20, (index) => rejectionOf(alternate(index).current(read)));
     world.faults.set(undefined);
-    world.advance(39);
+    await world.advance(39);
     const rejections = await inParallel(20, (index) => rejectionOf(alternate(index).current(read)));
     for (const each of rejections)
       expect(each).toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 1 });
     expect(world.tokenRequestCount()).toBe(1);
-    world.advance(1.001);
+    await world.advance(1.001);
     await inParallel(20, (index) => alternate(index).current(read));
     expect(world.tokenRequestCount()).toBe(2);
   });
@@ -194,7 +195,7 @@ describe.each([
 
   test('a token that the API rejects during its early refresh is not used again', async () => {
     const old = await one.tokens.current(read);
-    world.advance(accessTokenSeconds * 0.91);
+    await world.advance(accessTokenSeconds * 0.91);
     const { opened: hold, open } = createLatch();
     world.faults.set({ hold, response: { status: 500 } });
     await one.tokens.current(read);
@@ -218,7 +219,7 @@ describe.each([
     });
     expect(world.tokenRequestCount()).toBe(2);
     world.faults.set(undefined);
-    world.advance(5.001);
+    await world.advance(5.001);
     expect(countDistinct([old, ...(await inParallel(10, (index) => alternate(index).current(read)))])).toBe(
       2,
     );
@@ -229,14 +230,14 @@ describe.each([
     expect(countDistinct([tokens, await two.tokens.current(read)])).toBe(1);
     for (let index = 0; index < 20; index += 1) tokens = await alternate(index).replaceRefused(read, tokens);
     expect(world.tokenRequestCount()).toBe(2);
-    world.advance(1.001);
+    await world.advance(1.001);
     expect(countDistinct([tokens, await one.tokens.replaceRefused(read, tokens)])).toBe(2);
   });
 
   test('a token without expires_in is used until the API rejects it', async () => {
     setTokenResponse(200, { access_token: 'endless', token_type: 'Bearer' });
     const endless = await one.tokens.current(read);
-    world.advance(20 * 86_400);
+    await world.advance(20 * 86_400);
     expect(await two.tokens.current(read)).toMatchObject({ accessToken: 'endless', scope: read });
     expect(await one.tokens.current(read)).toMatchObject({ accessToken: 'endless' });
     expect(world.tokenRequestCount()).toBe(1);
@@ -392,7 +393,7 @@ describe('app tokens while Redis is unavailable', () => {
     });
 
   test('a valid token stays in use, and a missing one is requested once per process', async () => {
-    const redis = new Redis(process.env.TEST_REDIS_URL!, { enableOfflineQueue: false, lazyConnect: true });
+    const redis = new Redis(testRedisUrl(), { enableOfflineQueue: false, lazyConnect: true });
     await redis.connect();
     const { tokens, logLines } = world.createInstance({ store: world.createRedisStore({ redis }) });
     const first = await tokens.current(read);
@@ -404,7 +405,7 @@ describe('app tokens while Redis is unavailable', () => {
     expect(world.tokenRequestCount()).toBe(2);
     expect(logLines.warn).toHaveLength(1);
     expect(logLines.warn[0]).toContain('app token store unavailable');
-    world.advance(accessTokenSeconds * 0.95);
+    await world.advance(accessTokenSeconds * 0.95);
     await tokens.current(read);
     await tokens.drain();
     expect(countDistinct([first, await tokens.current(read)])).toBe(2);
@@ -416,7 +417,7 @@ describe('app tokens while Redis is unavailable', () => {
       store: world.createRedisStore({ redis: broken('getBuffer') }),
     });
     await tokens.current(['write:data']);
-    world.advance(accessTokenSeconds * 0.91);
+    await world.advance(accessTokenSeconds * 0.91);
     setTokenResponse(400);
     for (let round = 0; round < 5; round += 1) {
       await tokens.current(['write:data']);

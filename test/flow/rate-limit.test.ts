@@ -4,9 +4,10 @@ import request from 'supertest';
 import { readSession } from '../hostile/support/logged-in.ts';
 import { type Latchkey, listenOnFreePort, startLatchkey } from '../support/latchkey.ts';
 import { createRelay } from '../support/relay.ts';
+import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, type World } from '../support/world.ts';
 
-const redisUrl = new URL(process.env.TEST_REDIS_URL!);
+const redisUrl = new URL(testRedisUrl());
 const redis = new Redis(redisUrl.href, { lazyConnect: true });
 beforeAll(() => redis.connect());
 afterAll(() => redis.disconnect());

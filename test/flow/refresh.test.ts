@@ -18,14 +18,14 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
   afterEach(() => world.close());
 
   test('20 parallel API calls with an expired access token cause one refresh, and all succeed', async () => {
-    world.clock.advance(101);
+    await world.clock.advance(101);
     const responses = await Promise.all(Array.from({ length: 20 }, () => browser.fetch('/api/profile')));
     expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(200));
     expect(refreshes(world)).toBe(1);
   });
 
   test('20 staggered API calls with an expired access token cause one refresh, and all succeed', async () => {
-    world.clock.advance(101);
+    await world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 60 });
     const requests: Promise<Page>[] = [];
     for (let call = 0; call < 20; call += 1) {
@@ -37,7 +37,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
   });
 
   test('a token close to expiry is refreshed in the background, so API calls do not wait for a slow provider', async () => {
-    world.clock.advance(85);
+    await world.clock.advance(85);
     const { opened: hold, open: release } = createLatch();
     world.providerFaults.set({ path: /^\/token$/, hold });
     for (let call = 0; call < 5; call += 1) expect((await browser.fetch('/api/profile')).status).toBe(200);
@@ -50,7 +50,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
   });
 
   test('signing out during a refresh ends the session and revokes every token, the new ones included', async () => {
-    world.clock.advance(101);
+    await world.clock.advance(101);
     const { opened: hold, open: release } = createLatch();
     world.providerFaults.set({ path: /^\/token$/, hold });
     const cookie = await browser.jar.getCookieString(world.origin);
@@ -91,10 +91,10 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     ],
   ] as const)('the session continues while the token endpoint %s', async (_what, fault) => {
     world.providerFaults.set({ path: /^\/token$/, response: fault });
-    world.clock.advance(85); // still valid: API calls succeed
+    await world.clock.advance(85); // still valid: API calls succeed
     expect((await browser.fetch('/api/profile')).status).toBe(200);
     await world.latchkey.drain();
-    world.clock.advance(20); // expired
+    await world.clock.advance(20); // expired
     const unavailable = await browser.fetch('/api/profile');
     expect(unavailable.status).toBe(503);
     expect(unavailable.json()).toMatchObject({ error: 'temporarily_unavailable' });
@@ -102,12 +102,12 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     expect(unavailable.headers['set-cookie']).toBeUndefined();
     expect(await isLoggedIn(browser)).toBe(true);
     world.providerFaults.set(undefined);
-    world.clock.advance(Number(unavailable.headers['retry-after']));
+    await world.clock.advance(Number(unavailable.headers['retry-after']));
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
   test('during a provider outage, 20 waiting API calls share three refresh attempts, and later calls add none', async () => {
-    world.clock.advance(101);
+    await world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, response: { status: 503 }, delayMs: 50 });
     const responses = await Promise.all(Array.from({ length: 20 }, () => browser.fetch('/api/profile')));
     expect(responses.map(({ status }) => status)).toEqual(Array(20).fill(503));
@@ -118,7 +118,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
   });
 
   test('a refresh that the provider may have processed is not retried immediately', async () => {
-    world.clock.advance(101);
+    await world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, response: 'reset' });
     for (let call = 0; call < 3; call += 1) expect((await browser.fetch('/api/profile')).status).toBe(503);
     expect(tokenRequests(world)).toBe(2);
@@ -128,7 +128,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     await world.provider.provider.RefreshToken.revokeByGrantId(
       (await world.provider.provider.RefreshToken.find(world.issued.refresh[0]!))!.grantId!,
     );
-    world.clock.advance(101);
+    await world.clock.advance(101);
     const response = await browser.fetch('/api/profile');
     expect(response.status).toBe(401);
     expect(response.json()).toMatchObject({ error: 'login_required' });
@@ -150,11 +150,11 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     'a permanent error other than invalid_grant (%s) ends the session only after the access token expires',
     async (_what, fault) => {
       world.providerFaults.set({ path: /^\/token$/, response: fault });
-      world.clock.advance(85);
+      await world.clock.advance(85);
       expect((await browser.fetch('/api/profile')).status).toBe(200);
       await world.latchkey.drain();
       expect(await isLoggedIn(browser)).toBe(true);
-      world.clock.advance(20);
+      await world.clock.advance(20);
       expect((await browser.fetch('/api/profile')).status).toBe(401);
       expect(await isLoggedIn(browser)).toBe(false);
     },
@@ -184,11 +184,11 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
 
   test('a session that is used does not reach its idle timeout, and an unused session expires', async () => {
     for (let hour = 0; hour < 30; hour += 1) {
-      world.clock.advance(3600);
+      await world.clock.advance(3600);
       if (store === 'redis') break; // Redis uses its own clock; the contract suite tests its expiry
       expect((await browser.fetch('/api/profile')).status).toBe(200);
     }
-    world.clock.advance(7 * 86_400);
+    await world.clock.advance(7 * 86_400);
     expect((await browser.fetch('/api/profile')).status).toBe(401);
     expect(await isLoggedIn(browser)).toBe(false);
   });
@@ -205,7 +205,7 @@ describe('two instances on one Redis', () => {
     const browser = world.browser();
     await world.signIn(browser);
     const other = await world.startAnotherInstance();
-    world.clock.advance(101);
+    await world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 100 });
     const calls = Array.from({ length: 40 }, (_, call) =>
       browser.fetch(`${call % 2 ? other.origin : world.origin}/api/profile`),
@@ -221,7 +221,7 @@ describe('two instances on one Redis', () => {
       await world.signIn(browser);
       const other = await world.startAnotherInstance(seconds);
       for (let round = 1; round <= 3; round += 1) {
-        world.clock.advance(101);
+        await world.clock.advance(101);
         const calls = Array.from({ length: 20 }, (_, call) =>
           browser.fetch(`${call % 2 ? other.origin : world.origin}/api/profile`),
         );
@@ -243,7 +243,7 @@ describe('two instances on one Redis', () => {
     const browser = world.browser();
     await world.signIn(browser);
     const other = await world.startAnotherInstance();
-    world.clock.advance(101);
+    await world.clock.advance(101);
     world.providerFaults.set({ path: /^\/token$/, delayMs: 150 });
     const cookie = await browser.jar.getCookieString(world.origin);
     const call = browser.fetch(`${other.origin}/api/profile`);

@@ -8,6 +8,7 @@ import { createRedisSavedForms } from '../../src/stores/redis/saved-forms.ts';
 import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { Browser, type Page } from '../support/browser.ts';
+import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
 const week = 604_800;
@@ -21,7 +22,7 @@ describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind)
   let forms: SavedForms;
   let id: string;
   beforeAll(() => {
-    redis = new Redis(process.env.TEST_REDIS_URL!);
+    redis = new Redis(testRedisUrl());
   });
   afterAll(() => redis.quit());
   beforeEach(() => {
@@ -80,7 +81,7 @@ describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind)
 });
 
 test('a form in Redis is sealed for its own id, and its key expires after half an hour', async () => {
-  const redis = new Redis(process.env.TEST_REDIS_URL!);
+  const redis = new Redis(testRedisUrl());
   const options = { redis, now: Date.now, secrets: [new Secret('the-first-secret-of-these-tests-0123')] };
   const forms = createRedisSavedForms(options);
   const [id, other] = [1, 2].map(() => randomBytes(32).toString('base64url'));
@@ -154,7 +155,7 @@ describe.each(['memory', 'redis'] as const)(
     };
 
     test('a form is saved, shown after sign-in, and submitted exactly once when the user confirms', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const signInPage = await send();
       expect(signInPage.status).toBe(401);
       expect(signInPage.text).toContain('saved your form and will keep it for 30 minutes');
@@ -199,7 +200,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('two simultaneous confirmations submit the form once', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const page = await signInFrom(await send());
       const responses = await Promise.all([1, 2].map(() => browser.submit(page, {}, { action: '/resume/' })));
       expect(responses.map(({ status }) => status).sort()).toEqual([201, 404]);
@@ -210,7 +211,7 @@ describe.each(['memory', 'redis'] as const)(
       const { id } = await readSession(browser);
       const { refreshToken } = (await readRecord(world, id))!.tokens;
       await (await world.provider.provider.RefreshToken.find(refreshToken!))!.destroy();
-      world.clock.advance(301);
+      await world.clock.advance(301);
       const page = await signInFrom(await send('{"title":"as JSON"}', 'application/json; charset=utf-8'));
       expect(page.text).toContain('{\n  &#34;title&#34;: &#34;as JSON&#34;\n}');
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
@@ -241,7 +242,7 @@ describe.each(['memory', 'redis'] as const)(
     );
 
     test('another user gets the same 404 as for a form that does not exist', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const signInPage = await send();
       await forgetProviderSession();
       const asBob = await signInFrom(signInPage, 'bob');
@@ -260,7 +261,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('the user can discard a saved form', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const page = await signInFrom(await send());
       const home = await browser.submit(page, {}, { action: '/discard' });
       expect(home.url).toBe(`${world.origin}/`);
@@ -269,15 +270,15 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('a saved form expires after half an hour', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const page = await signInFrom(await send());
-      world.clock.advance(1_801);
+      await world.clock.advance(1_801);
       expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(404);
       expect(recorder.requests).toHaveLength(0);
     });
 
     test('without a session, a request for a saved form redirects to the login page with return_to', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const path = resumePath(await send());
       for (const method of ['GET', 'POST']) {
         const response = await browser.step(path, { method, from: world.origin });
@@ -287,7 +288,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('a cross-site request cannot submit a saved form', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const page = await signInFrom(await send());
       const forged = await browser.step(page.url, { method: 'POST', from: 'https://evil.example/' });
       expect(forged.status).toBe(403);
@@ -296,7 +297,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('a form posted from another site is not saved', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const response = await browser.step('/api/data', {
         method: 'POST',
         from: 'https://evil.example/',
@@ -310,7 +311,7 @@ describe.each(['memory', 'redis'] as const)(
       ['a form of 256 KB is saved', 262_144 - 2, true],
       ['a form of 256 KB and one byte is not saved', 262_144 - 1, false],
     ])('%s', async (_what, length, isSaved) => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const signInPage = await send(`a=${'x'.repeat(length)}`);
       if (!isSaved) return expectNotSaved(signInPage);
       const page = await signInFrom(signInPage);
@@ -337,7 +338,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('a request by a script is not saved, because the script still has the data', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const response = await browser.fetch('/api/data', {
         method: 'POST',
         headers: { 'content-type': urlencoded },
@@ -361,7 +362,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('a saved form can be submitted again when Latchkey failed before calling the API', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const page = await signInFrom(await send());
       const { id } = await readSession(browser);
       const { tokenStore } = world.latchkey.deps;
@@ -391,7 +392,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('a saved form cannot be submitted again when the API may have received it', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const page = await signInFrom(await send());
       recorder.respondWith((req) => req.socket.destroy());
       const failed = await browser.submit(page, {}, { action: '/resume/' });
@@ -413,7 +414,7 @@ describe.each(['memory', 'redis'] as const)(
     });
 
     test('a form is not saved while the saved-form store is unavailable', async () => {
-      world.clock.advance(week);
+      await world.clock.advance(week);
       const { savedForms } = world.latchkey.deps;
       const { put } = savedForms;
       Object.assign(savedForms, {
@@ -429,7 +430,7 @@ test('a form is not saved when the provider gave no sub, because its owner could
   const world = await createWorld({ store: 'memory', env: { OAUTH2_SCOPES: 'read:data write:data' } });
   const browser = world.browser();
   await world.signIn(browser);
-  world.clock.advance(week);
+  await world.clock.advance(week);
   const headers = { 'content-type': urlencoded };
   const signInPage = await browser.step('/api/data', {
     method: 'POST',
@@ -451,7 +452,7 @@ test('a form saved by one instance can be shown and submitted by another', async
   const browser = world.browser();
   await world.signIn(browser);
   const { id } = await readSession(browser);
-  await world.latchkey.deps.tokenStore.take(id);
+  await world.latchkey.deps.tokenStore.take(id, { kind: 'signed_out' });
   const signInPage = await browser.step('/api/data', {
     method: 'POST',
     from: world.origin,

@@ -7,6 +7,7 @@ import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
 import { waitUntil } from '../hostile/support/raw-http.ts';
+import { testRedisUrl } from '../support/test-redis.ts';
 
 const lines: string[] = [];
 const log = createLogger('trace', { write: (line: string) => void lines.push(line) });
@@ -32,9 +33,7 @@ function subscribe(events: SessionEndEvents): Instance {
   return instance;
 }
 
-async function createRedisInstance(
-  url = process.env.TEST_REDIS_URL!,
-): Promise<Instance & { readonly redis: Redis }> {
+async function createRedisInstance(url = testRedisUrl()): Promise<Instance & { readonly redis: Redis }> {
   const redis = connectRedis(new Secret(url), log) as Redis;
   cleanups.push(() => redis.status !== 'end' && redis.disconnect());
   await waitUntilReady(redis);

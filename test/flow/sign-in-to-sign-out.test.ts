@@ -284,7 +284,7 @@ describe('a repeated callback', () => {
     const { browser, url } = await toCallback();
     const otherBrowser = await world.browser().step(url);
     expect(otherBrowser.headers.location).toMatch(/\/auth\?/); // starts a new login
-    world.clock.advance(601);
+    await world.clock.advance(601);
     const late = await browser.step(url);
     expect(late.status).toBe(400);
     expect(late.text).toContain('This sign-in is no longer valid');

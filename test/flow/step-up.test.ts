@@ -139,7 +139,7 @@ describe('a stronger or more recent login (RFC 9470)', () => {
       declined: true,
     });
     expect(repeated).not.toHaveProperty('login_url');
-    world.clock.advance(31);
+    await world.clock.advance(31);
     expect(await call('/api/profile')).toHaveProperty('login_url');
     world.apiFaults.set(undefined);
   });
@@ -229,7 +229,7 @@ describe('other data in the session', () => {
 
   test('session data is discarded when the user signs in after their session has ended', async () => {
     const { id } = await readSession(browser);
-    await world.latchkey.deps.tokenStore.take(id);
+    await world.latchkey.deps.tokenStore.take(id, { kind: 'signed_out' });
     await world.signIn(browser, 'alice', '/auth/login?scope=write:data');
     expect(await sessionData()).not.toHaveProperty('draft');
   });

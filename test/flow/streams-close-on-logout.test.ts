@@ -8,6 +8,7 @@ import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import type { Lifetime, TokenRecord, TokenStore } from '../../src/tokens/token-store.ts';
 import { waitUntil } from '../hostile/support/raw-http.ts';
+import { testRedisUrl } from '../support/test-redis.ts';
 
 const log = createLogger('silent');
 
@@ -27,7 +28,7 @@ describe('open streams across instances on one Redis', () => {
     idleSeconds = 100,
     absoluteSeconds = 1000,
   }: Partial<Lifetime> = {}): Promise<Instance> {
-    const redis = connectRedis(new Secret(process.env.TEST_REDIS_URL!), log) as Redis;
+    const redis = connectRedis(new Secret(testRedisUrl()), log) as Redis;
     await waitUntilReady(redis);
     const sessionEndEvents = createRedisSessionEndEvents(redis, log);
     const lifetime = { idleSeconds, absoluteSeconds };
@@ -39,7 +40,6 @@ describe('open streams across instances on one Redis', () => {
       lifetime,
       sessionEndEvents,
       now: Date.now,
-      log,
     });
     let onSubscribed = () => {};
     const subscribed = new Promise<void>((resolve) => {
@@ -98,7 +98,7 @@ describe('open streams across instances on one Redis', () => {
     await remote.store.put(otherId, record());
     const unaffected = openStream(local, otherId);
     const startedAt = Date.now();
-    await inBatches([...ids, shared], (id) => remote.store.take(id));
+    await inBatches([...ids, shared], (id) => remote.store.take(id, { kind: 'signed_out' }));
     const takenAt = Date.now();
     await waitUntil(() => streams.every(({ reasons }) => reasons.length > 0));
     expect(streams.every(({ reasons }) => reasons.join() === 'session_ended')).toBe(true);
@@ -140,7 +140,7 @@ describe('open streams across instances on one Redis', () => {
     const [local, remote] = [await createInstance(), await createInstance()];
     const id = randomUUID();
     await remote.store.put(id, record());
-    await remote.store.take(id); // the event arrives before the stream opens
+    await remote.store.take(id, { kind: 'signed_out' }); // the event arrives before the stream opens
     const stream = openStream(local, id);
     await waitUntil(() => stream.reasons.length === 1);
   });

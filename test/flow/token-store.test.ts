@@ -16,6 +16,7 @@ import {
   type TokenStore,
 } from '../../src/tokens/token-store.ts';
 import { createLatch } from '../support/latch.ts';
+import { testRedisUrl } from '../support/test-redis.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
 const endedSessions: string[] = [];
@@ -28,7 +29,7 @@ const logged: string[] = [];
 const log = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
 
 beforeAll(() => {
-  redis = new Redis(process.env.TEST_REDIS_URL!, { enableAutoPipelining: true });
+  redis = new Redis(testRedisUrl(), { enableAutoPipelining: true });
 });
 afterAll(() => redis.quit());
 /** Connections of single tests, closed after each test even if it fails. */
@@ -60,6 +61,7 @@ const withAccessToken = (accessToken: string) => async (newest: TokenRecord) => 
   ...newest,
   tokens: tokens(accessToken),
 });
+const signedOut = { kind: 'signed_out' } as const;
 const accessOf = (found: TokenRecord | undefined) => found?.tokens.accessToken;
 
 const redisStore = (options: { secrets?: Secret[]; redis?: Redis; lifetime?: Lifetime } = {}) =>
@@ -70,7 +72,6 @@ const redisStore = (options: { secrets?: Secret[]; redis?: Redis; lifetime?: Lif
     lifetime,
     sessionEndEvents,
     now,
-    log,
     ...options,
   });
 
@@ -113,7 +114,7 @@ describe.each([
     expect(await store.update(id, change)).toBeUndefined();
     expect(calls).toBe(0);
     await store.put(id, record('a'));
-    await store.take(id);
+    await store.take(id, signedOut);
     expect(await store.update(id, withAccessToken('b'))).toBeUndefined();
     expect(await store.get(id)).toBeUndefined();
   });
@@ -135,7 +136,7 @@ describe.each([
     expect(endedSessions).toEqual([id]);
     const another = randomUUID();
     await store.put(another, record('a'));
-    await store.take(another);
+    await store.take(another, signedOut);
     expect(endedSessions).toEqual([id, another]);
   });
 
@@ -180,8 +181,8 @@ describe.each([
 
   test('take removes the record, and a second take finds none', async () => {
     await store.put(id, record('a'));
-    expect(accessOf(await store.take(id))).toBe('a');
-    expect(await store.take(id)).toBeUndefined();
+    expect(accessOf(await store.take(id, signedOut))).toBe('a');
+    expect(await store.take(id, signedOut)).toBeUndefined();
     expect(await store.get(id)).toBeUndefined();
   });
 
@@ -195,7 +196,7 @@ describe.each([
       return { ...newest, tokens: tokens('b') };
     });
     await started;
-    const take = store.take(id);
+    const take = store.take(id, signedOut);
     release();
     expect(accessOf(await take)).toBe('b');
     await update;
@@ -204,7 +205,7 @@ describe.each([
 
   test('an ended session can never be restored', async () => {
     await store.put(id, record('a'));
-    await store.take(id);
+    await store.take(id, signedOut);
     await expect(store.put(id, record('b'))).rejects.toMatchObject({ code: 'login_required' });
     expect(await store.update(id, withAccessToken('b'))).toBeUndefined();
     expect(await store.get(id)).toBeUndefined();
@@ -220,9 +221,49 @@ describe.each([
       return { ...newest, tokens: tokens('too late') };
     });
     await started;
-    expect(accessOf(await store.take(id))).toBe('a');
+    expect(accessOf(await store.take(id, signedOut))).toBe('a');
     release();
     expect(await update).toBeUndefined();
+    expect(await store.get(id)).toBeUndefined();
+  });
+
+  test('the result of an update is discarded with the first reason for which its session ended', async () => {
+    const superseded = { kind: 'superseded', successor: 'alice' } as const;
+    const endDuringUpdate = async (end: (session: string) => Promise<unknown>) => {
+      const session = randomUUID();
+      const reasons: unknown[] = [];
+      await store.put(session, record('a'));
+      const change = async (newest: TokenRecord) => {
+        await end(session);
+        return { ...newest, tokens: tokens('too late') };
+      };
+      await store.update(session, change, (discarded, reason) => reasons.push([accessOf(discarded), reason]));
+      return reasons;
+    };
+    expect(await endDuringUpdate((session) => store.take(session, signedOut))).toEqual([
+      ['too late', signedOut],
+    ]);
+    const both = async (session: string) => {
+      await store.take(session, superseded);
+      await store.take(session, signedOut);
+    };
+    expect(await endDuringUpdate(both)).toEqual([['too late', superseded]]);
+  }, 20_000);
+
+  test('take removes only a record that was passed to beforeRemoval, and none when that rejects', async () => {
+    await store.put(id, record('a'));
+    const failure = new AppError('temporarily_unavailable');
+    await expect(store.take(id, signedOut, () => Promise.reject(failure))).rejects.toMatchObject({
+      code: 'temporarily_unavailable',
+    });
+    expect(accessOf(await store.get(id))).toBe('a');
+    const seen: unknown[] = [];
+    const taken = await store.take(id, signedOut, async (found) => {
+      seen.push(accessOf(found));
+      if (seen.length === 1) await store.update(id, withAccessToken('b'));
+    });
+    expect(seen).toEqual(['a', 'b']);
+    expect(accessOf(taken)).toBe('b');
     expect(await store.get(id)).toBeUndefined();
   });
 
@@ -232,14 +273,14 @@ describe.each([
     const failingUpdate = async () => {
       calls += 1;
       await delay(20);
-      throw new AppError('temporarily_unavailable', { retryAfterSeconds: 7 });
+      throw new AppError('temporarily_unavailable', { retryAfterSeconds: 1 });
     };
     const results = await Promise.allSettled([1, 2, 3].map(() => store.update(id, failingUpdate)));
     for (const result of results)
-      expect(result).toMatchObject({ reason: { code: 'temporarily_unavailable', retryAfterSeconds: 7 } });
+      expect(result).toMatchObject({ reason: { code: 'temporarily_unavailable', retryAfterSeconds: 1 } });
     expect(calls).toBe(1);
     expect(accessOf(await store.get(id))).toBe('a');
-    offsetMs = 7_001;
+    await delay(1_100); // Redis measures this time itself
     expect(accessOf(await store.update(id, withAccessToken('b')))).toBe('b');
   });
 
@@ -318,10 +359,62 @@ describe('the token store in Redis', () => {
     expect(raw.includes('very-secret-token')).toBe(false);
     expect(raw.includes('alice')).toBe(false);
     await redis.set(key(other), raw);
-    expect(await store.get(other)).toBeUndefined();
+    const unavailable = { code: 'temporarily_unavailable', status: 503 };
+    await expect(store.get(other)).rejects.toMatchObject(unavailable);
     await redis.set(key(other), 'garbage');
-    expect(await store.get(other)).toBeUndefined();
-    expect(logged.join()).toContain('cannot decrypt a token record');
+    await expect(store.get(other)).rejects.toMatchObject(unavailable);
+  });
+
+  test('a record that no configured secret can unseal is never taken for "no record", and not extended', async () => {
+    const newer = new Secret('another-secret-of-these-tests-456789');
+    const id = randomUUID();
+    await redisStore({ secrets: [newer] }).put(id, record('a'));
+    await redis.pexpire(key(id), 5_000);
+    const older = redisStore();
+    const calls = [
+      () => older.get(id, { touch: true }),
+      () => older.update(id, withAccessToken('b')),
+      () => older.take(id, signedOut),
+      () => older.endsAt(id),
+    ];
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: 'temporarily_unavailable' });
+    expect(await redis.pttl(key(id))).toBeLessThanOrEqual(5_000);
+    expect(accessOf(await redisStore({ secrets: [newer] }).get(id))).toBe('a');
+  });
+
+  test('a process that has sent its refresh token takes a free lease back, but none that another one holds', async () => {
+    const store = redisStore();
+    const id = randomUUID();
+    const lease = `{sess:${id}}:lease`;
+    await store.put(id, record('a'));
+    await store.update(id, async (newest, confirmAndExtend) => {
+      const owner = (await redis.get(lease))!;
+      await redis.del(lease);
+      await delay(700);
+      expect(await redis.exists(lease)).toBe(0); // nothing was sent yet
+      await redis.set(lease, owner, 'PX', 2_000);
+      await confirmAndExtend();
+      await redis.del(lease); // as an outage or a failover does
+      while ((await redis.get(lease)) !== owner) await delay(20);
+      expect(await redis.pttl(lease)).toBeGreaterThan(5_000);
+      await redis.set(lease, 'another process');
+      await delay(700);
+      expect(await redis.get(lease)).toBe('another process');
+      return newest;
+    });
+    await redis.del(lease);
+  });
+
+  test('Redis measures the pause after a failure, so that it is the same for a process whose clock is ahead', async () => {
+    const id = randomUUID();
+    await redisStore().put(id, record('a'));
+    const failure = new AppError('temporarily_unavailable', { retryAfterSeconds: 3 });
+    await redisStore()
+      .update(id, () => Promise.reject(failure))
+      .catch(() => undefined);
+    offsetMs = 5_000;
+    const late = redisStore().update(id, withAccessToken('b'));
+    await expect(late).rejects.toMatchObject({ code: 'temporarily_unavailable', retryAfterSeconds: 3 });
   });
 
   test('records are sealed with the first secret and unsealed with any configured one', async () => {
@@ -332,11 +425,10 @@ describe('the token store in Redis', () => {
     expect(accessOf(await rotated.get(id))).toBe('a');
     await rotated.update(id, withAccessToken('b'));
     expect(accessOf(await redisStore({ secrets: [newer] }).get(id))).toBe('b');
-    expect(await redisStore().get(id)).toBeUndefined();
   });
 
   test('updates on two instances run one after another, and a long update extends its lease', async () => {
-    const second = new Redis(process.env.TEST_REDIS_URL!);
+    const second = new Redis(testRedisUrl());
     connections.push(second);
     const [one, two] = [redisStore(), redisStore({ redis: second })];
     const id = randomUUID();
@@ -388,7 +480,7 @@ describe('the token store in Redis', () => {
     expect(accessOf(await one.get(id))).toBe('newer');
     const removed = await one.update(id, async (newest) => {
       await redis.del(`{sess:${id}}:lease`);
-      await two.take(id);
+      await two.take(id, signedOut);
       return { ...newest, tokens: tokens('restored') };
     });
     expect(removed).toBeUndefined();
@@ -401,7 +493,8 @@ describe('the token store in Redis', () => {
       get(target, name) {
         const value = Reflect.get(target, name);
         if (typeof value !== 'function') return value;
-        if (name === 'eval' && isFull) return () => Promise.reject(new Error('OOM command not allowed'));
+        if ((name === 'eval' || name === 'evalBuffer') && isFull)
+          return () => Promise.reject(new Error('OOM command not allowed'));
         return value.bind(target);
       },
     });
@@ -420,15 +513,22 @@ describe('the token store in Redis', () => {
     });
     await expect(next).rejects.toMatchObject({ code: 'temporarily_unavailable' }); // immediately
     expect(calls).toBe(0);
+    let isDrained = false;
+    const drained = store.drain().then(() => {
+      isDrained = true;
+    });
+    await delay(300);
+    expect(isDrained).toBe(false);
     isFull = false;
-    while (accessOf(await store.get(id)) !== 'b') await delay(20);
+    await drained;
+    expect(accessOf(await store.get(id))).toBe('b');
     let changed: TokenRecord | undefined; // rejected until the store learns that its retried write succeeded
     while (!changed) changed = await store.update(id, withAccessToken('c')).catch(() => undefined);
     expect(accessOf(changed)).toBe('c');
   });
 
   test('after a reconnect, updates are rejected for a moment, so that tokens obtained earlier can be written first', async () => {
-    const own = new Redis(process.env.TEST_REDIS_URL!);
+    const own = new Redis(testRedisUrl());
     connections.push(own);
     await own.ping();
     const store = redisStore({ redis: own });
@@ -445,7 +545,7 @@ describe('the token store in Redis', () => {
     await expect(store.update(id, change)).rejects.toMatchObject({ code: 'temporarily_unavailable' });
     expect(calls).toBe(0);
     expect(accessOf(await store.get(id))).toBe('a'); // reading the record works meanwhile
-    await delay(1_600);
+    await delay(2_600);
     expect(accessOf(await store.update(id, withAccessToken('b')))).toBe('b');
   });
 
@@ -489,7 +589,7 @@ describe('the token store in Redis', () => {
       store.get('x'),
       store.put('x', record('a')),
       store.update('x', withAccessToken('b')),
-      store.take('x'),
+      store.take('x', signedOut),
       store.endsAt('x'),
     ];
     for (const call of calls) {

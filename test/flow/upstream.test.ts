@@ -29,7 +29,7 @@ describe('an access token that the API rejects', () => {
     expect(world.apiFaults.count(/data/)).toBe(2);
     expect((await browser.fetch('/api/data')).status).toBe(200);
     expect(refreshes(world)).toBe(1);
-    world.clock.advance(30); // a token refreshed more recently would not be replaced again
+    await world.clock.advance(30); // a token refreshed more recently would not be replaced again
     await revoke(world, world.issued.access[1]!);
     expect((await browser.go('/profile')).text).toContain('Alice Liddell');
     expect(refreshes(world)).toBe(2);

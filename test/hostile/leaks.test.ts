@@ -80,7 +80,7 @@ describe.each([
     await recordRedisValues();
 
     await runFailingRefreshes(browser);
-    world.clock.advance(101); // expired: the next call refreshes first
+    await world.clock.advance(101); // expired: the next call refreshes first
     expect(await statusOf(browser.fetch('/api/data'))).toBe(200);
 
     expect(await statusOf(browser.fetch('/api/data', { method: 'POST', body: '{}' }))).toBe(403); // no write:data
@@ -103,7 +103,7 @@ describe.each([
 
   async function runFailingRefreshes(browser: Browser): Promise<void> {
     for (const { status, error, description } of failures) {
-      world.clock.advance(60); // longer than the previous failure is remembered
+      await world.clock.advance(60); // longer than the previous failure is remembered
       await world.latchkey.drain();
       const { id } = await readSession(browser);
       const { refreshToken } = (await readRecord(world, id))!.tokens;
@@ -133,7 +133,7 @@ describe.each([
       if (!(await readRecord(world, id))) await world.signIn(browser);
     }
     for (const response of ['reset', { status: 200, body: `{"access_token":"${'x'.repeat(43)}"` }] as const) {
-      world.clock.advance(60);
+      await world.clock.advance(60);
       world.providerFaults.set({ path: /^\/token$/, response });
       await refresh(browser);
       await browser.fetch('/api/profile');
@@ -146,7 +146,7 @@ describe.each([
   async function waitForRecovery(browser: Browser): Promise<void> {
     for (let attempts = 0; (await statusOf(refresh(browser))) !== 200; attempts += 1) {
       if (attempts > 100) throw new Error('the provider is available, but no refresh succeeds');
-      world.clock.advance(5);
+      await world.clock.advance(5);
       await delay(50);
     }
   }
@@ -238,10 +238,10 @@ describe.each([
       path: /^\/token$/,
       response: { status: 401, body: '{"error":"invalid_client"}' },
     });
-    world.clock.advance(3600); // the app token has expired, too
+    await world.clock.advance(3600); // the app token has expired, too
     expect(await statusOf(browser.fetch('/api/app'))).toBe(502);
     world.providerFaults.set(undefined);
-    world.clock.advance(60);
+    await world.clock.advance(60);
     expect(await statusOf(browser.fetch('/api/app'))).toBeGreaterThanOrEqual(200);
     await recordRedisValues();
   }

@@ -180,7 +180,7 @@ describe('a request body', () => {
       release = resolve;
     });
     api.recorder.requests.length = 0;
-    api.world.clock.advance(301);
+    await api.world.clock.advance(301);
     api.world.providerFaults.set({ path: /^\/token$/, hold });
     const before = api.world.providerFaults.count(/^\/token$/);
     const lines = ['Host: localhost', `Cookie: ${api.cookie}`, json, 'Transfer-Encoding: chunked'];

@@ -209,10 +209,10 @@ describe('the callback', () => {
 
   test('accepts a state for ten minutes and rejects it afterwards', async () => {
     const [inTime, late] = [await reachCallback(), await reachCallback()];
-    world.clock.advance(590);
+    await world.clock.advance(590);
     const page = await inTime.browser.step(query(paramsOf(inTime)), { from: world.provider.issuer });
     expect(page.status).toBe(303);
-    world.clock.advance(20);
+    await world.clock.advance(20);
     await expectRejection(late.browser, query(paramsOf(late)));
   });
 

@@ -10,6 +10,7 @@ import type { RedisConnection } from '../../src/stores/redis/connection.ts';
 import { type AppTokenManager, createAppTokenManager } from '../../src/tokens/app-token-manager.ts';
 import type { AppTokenStore } from '../../src/tokens/app-token-store.ts';
 import { type Faults, injectFaults } from './faults.ts';
+import { advanceFailurePauses, testRedisUrl } from './test-redis.ts';
 
 export interface Instance {
   readonly tokens: AppTokenManager;
@@ -35,7 +36,7 @@ export interface AppTokenWorld {
   tokenRequestCount(): number;
   /** Resets clock, faults and counts; Redis stores get a new client id, so that tests share no tokens. */
   reset(): void;
-  advance(seconds: number): void;
+  advance(seconds: number): Promise<void>;
   now(): number;
   createMemoryStore(): AppTokenStore;
   /** Defaults: the test Redis, and a `client` that is unique per test. */
@@ -61,7 +62,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
     accessTokenSeconds,
   });
   const faults = injectFaults(provider.server);
-  const redis = new Redis(process.env.TEST_REDIS_URL!, { enableAutoPipelining: true });
+  const redis = new Redis(testRedisUrl(), { enableAutoPipelining: true });
   const secrets = [new Secret('a-secret-for-these-tests-0123456789')];
   let currentTime = Date.now(); // changed by `advance` only, so that no test depends on the load of the machine
   let clientId = randomUUID();
@@ -81,8 +82,9 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
       faults.set(undefined);
       faults.requests.length = 0;
     },
-    advance(seconds) {
+    async advance(seconds) {
       currentTime += seconds * 1000;
+      await advanceFailurePauses(seconds);
     },
     createMemoryStore: () => createMemoryAppTokenStore(now),
     createRedisStore: (options = {}) =>

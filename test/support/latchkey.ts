@@ -6,6 +6,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
+import { testRedisUrl } from './test-redis.ts';
 
 export interface LatchkeyOptions {
   readonly issuer?: string | undefined;
@@ -57,7 +58,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     NODE_ENV: 'test',
     LOG_LEVEL: 'trace',
     AUTH_RATE_LIMIT: '0',
-    ...(options.store === 'redis' && { REDIS_URL: process.env.TEST_REDIS_URL }),
+    ...(options.store === 'redis' && { REDIS_URL: testRedisUrl() }),
     ...options.env,
   });
   const logLines: string[] = [];

@@ -4,6 +4,7 @@ import { type DemoResourceServer, startDemoResourceServer } from '../../demo/res
 import { Browser, type Page } from './browser.ts';
 import { type Faults, injectFaults } from './faults.ts';
 import { type Latchkey, type LatchkeyOptions, listenOnFreePort, startLatchkey } from './latchkey.ts';
+import { advanceFailurePauses } from './test-redis.ts';
 
 export interface WorldOptions {
   readonly store?: 'memory' | 'redis';
@@ -27,7 +28,7 @@ export interface World {
   readonly client: { readonly clientId: string; readonly clientSecret: string };
   readonly providerFaults: Faults;
   readonly apiFaults: Faults;
-  readonly clock: { advance(seconds: number): void };
+  readonly clock: { advance(seconds: number): Promise<void> };
   /** The type of every grant the provider issued tokens for. */
   readonly grants: string[];
   /** Every token the provider issued, oldest first. */
@@ -109,8 +110,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     grants,
     issued,
     clock: {
-      advance(seconds) {
+      async advance(seconds) {
         offsetMs += seconds * 1000;
+        if (latchkeyOptions.store === 'redis') await advanceFailurePauses(seconds);
       },
     },
     browser: () => new Browser(origin),

@@ -1,8 +1,10 @@
 import { AppError } from '../../errors.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
+  absoluteEndOf,
   type Lifetime,
   maxTakeWaitMs,
+  type SessionEndReason,
   type TokenRecord,
   type TokenStore,
   touchIntervalMs,
@@ -15,6 +17,11 @@ interface Entry {
   failure?: { readonly error: AppError; readonly until: number };
 }
 
+interface Tombstone {
+  readonly reason: SessionEndReason;
+  readonly endedAt: number;
+}
+
 /** A token store in the memory of this process. It publishes each session that it ends before the session expires. */
 export function createMemoryTokenStore(
   lifetime: Lifetime,
@@ -22,14 +29,11 @@ export function createMemoryTokenStore(
   sessionEndEvents: Pick<SessionEndEvents, 'publish'>,
 ): TokenStore {
   const entries = new Map<string, Entry>();
-  const tombstones = new Map<string, number>(); // when sessions ended, oldest first, until nothing can restore them
+  const tombstones = new Map<string, Tombstone>(); // oldest first, until nothing can restore the session
   const runExclusive = createKeyedMutex();
 
   function expiresAtOf({ record, usedAt }: Entry): number {
-    return Math.min(
-      usedAt + lifetime.idleSeconds * 1000,
-      record.signedInAt + lifetime.absoluteSeconds * 1000,
-    );
+    return Math.min(usedAt + lifetime.idleSeconds * 1000, absoluteEndOf(record, lifetime));
   }
 
   function getUnexpired(id: string): Entry | undefined {
@@ -43,8 +47,8 @@ export function createMemoryTokenStore(
 
   function pruneExpired(): void {
     for (const id of entries.keys()) getUnexpired(id); // nothing else removes abandoned sessions
-    for (const [id, at] of tombstones) {
-      if (now() < at + lifetime.absoluteSeconds * 1000) break;
+    for (const [id, { endedAt }] of tombstones) {
+      if (now() < endedAt + lifetime.absoluteSeconds * 1000) break;
       tombstones.delete(id);
     }
   }
@@ -74,7 +78,7 @@ export function createMemoryTokenStore(
           throw error;
         });
         if (entries.get(id) !== entry) {
-          if (changed) onDiscarded(changed);
+          if (changed) onDiscarded(changed, tombstones.get(id)?.reason);
           return undefined; // ended meanwhile
         }
         if (changed) entry.record = changed;
@@ -85,18 +89,24 @@ export function createMemoryTokenStore(
         return changed;
       }),
 
-    async take(id) {
+    async take(id, reason, beforeRemoval = async () => {}) {
       await waitForPending(runExclusive, id, maxTakeWaitMs);
-      const entry = getUnexpired(id);
+      let record: TokenRecord | undefined;
+      do {
+        record = getUnexpired(id)?.record;
+        if (record) await beforeRemoval(record);
+      } while (record !== getUnexpired(id)?.record); // an update finished meanwhile
       entries.delete(id);
-      tombstones.set(id, now());
+      if (!tombstones.has(id)) tombstones.set(id, { reason, endedAt: now() });
       sessionEndEvents.publish(id);
-      return entry?.record;
+      return record;
     },
 
     async endsAt(id) {
       const entry = getUnexpired(id);
       return entry && expiresAtOf(entry);
     },
+
+    drain: async () => {}, // every update is written at once
   };
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { deriveKey, seal, unseal } from '../../crypto/sealing.ts';
+import { createSealer } from '../../crypto/sealing.ts';
 import type { Secret } from '../../crypto/secret.ts';
-import { type AppTokenRecord, type AppTokenStore, expiresAtOf } from '../../tokens/app-token-store.ts';
+import type { AppTokenFailure, AppTokenRecord, AppTokenStore } from '../../tokens/app-token-store.ts';
 import type { RedisConnection } from './connection.ts';
 import { createLeases } from './lease.ts';
 
@@ -24,7 +24,7 @@ interface RedisAppTokenStoreOptions {
  */
 export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): AppTokenStore {
   const { client, redis, now } = options;
-  const keys = options.secrets.map((secret) => deriveKey(secret, 'app-tokens'));
+  const sealer = createSealer(options.secrets, 'app-tokens');
   const withLease = createLeases(redis, (key) => `${key}:lease`);
 
   function keyOf(scope: readonly string[]): string {
@@ -32,20 +32,40 @@ export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): Ap
     return `latchkey:app-token:${createHash('sha256').update(name).digest('base64url')}`;
   }
 
-  async function read(key: string): Promise<AppTokenRecord> {
+  async function readPart<T>(key: string): Promise<T | undefined> {
     const sealed = await redis.getBuffer(key);
-    for (const sealingKey of sealed ? keys : []) {
-      const text = sealed && unseal(sealingKey, sealed, key);
-      if (typeof text === 'string') return JSON.parse(text) as AppTokenRecord; // only an instance can have sealed it
-    }
-    return {}; // sealed with a secret unknown here: requesting another token does no harm
+    const text = sealed && sealer.unseal(sealed, key);
+    // Sealed with a secret unknown here: requesting another token does no harm.
+    return typeof text === 'string' ? (JSON.parse(text) as T) : undefined; // only an instance can have sealed it
   }
 
-  async function write(key: string, record: AppTokenRecord): Promise<void> {
-    const end = expiresAtOf(record);
-    const leftMs = Math.min(end === undefined ? maxAgeMs : Math.ceil(end - now()), maxAgeMs);
-    if (leftMs > 0) await redis.set(key, seal(keys[0]!, JSON.stringify(record), key), 'PX', leftMs);
-    else await redis.del(key);
+  async function read(key: string): Promise<AppTokenRecord> {
+    const [stored, failure, failureMs] = await Promise.all([
+      readPart<AppTokenRecord>(key),
+      readPart<AppTokenFailure>(failureKeyOf(key)),
+      redis.pttl(failureKeyOf(key)),
+    ]);
+    // Only Redis measures the time of a failure: the clocks of instances differ.
+    return failure && failureMs > 0
+      ? { ...stored, failure: { ...failure, until: now() + failureMs } }
+      : { ...stored };
+  }
+
+  async function write(key: string, { failure, ...record }: AppTokenRecord): Promise<void> {
+    const end = record.tokens?.expiresAt;
+    const writePart = (partKey: string, part: object, ms: number) =>
+      ms > 0
+        ? redis.set(
+            partKey,
+            sealer.seal(JSON.stringify(part), partKey),
+            'PX',
+            Math.min(Math.ceil(ms), maxAgeMs),
+          )
+        : redis.del(partKey);
+    await Promise.all([
+      writePart(key, record, record.tokens ? (end ?? Number.POSITIVE_INFINITY) - now() : 0),
+      writePart(failureKeyOf(key), { ...failure }, (failure?.until ?? 0) - now()),
+    ]);
   }
 
   return {
@@ -61,3 +81,5 @@ export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): Ap
     },
   };
 }
+
+const failureKeyOf = (key: string) => `${key}:failure`;

@@ -1,15 +1,41 @@
 import { once } from 'node:events';
-import { Cluster, Redis } from 'ioredis';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Cluster, Redis, type Result } from 'ioredis';
 import { parseRedisUrl } from '../../config/redis-url.ts';
 import type { Secret } from '../../crypto/secret.ts';
 import type { Logger } from '../../logger.ts';
 
 export type RedisConnection = Redis | Cluster;
 
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    /** `eval` with bulk strings as Buffers, which the types of ioredis lack. */
+    evalBuffer(script: string, keys: number, ...args: (string | Buffer)[]): Result<unknown, Context>;
+  }
+}
+
 const replicaWaitTimeoutMs = 500;
 const readyTimeoutMs = 2_000;
-const reconnectGraceMs = 1_500;
-const reconnectDelayMs = (attempt: number) => Math.min(50 * attempt, 500);
+
+/** The longest times of a reconnect, from which the reconnect grace is computed. */
+const connectTimeoutMs = 1_000;
+/** A command may first wait for the pipeline before it, and both must fail within two seconds. */
+const commandTimeoutMs = 800;
+const maxReconnectDelayMs = 500;
+/** How often the nodes of a cluster are read, and how long the first one that is asked may hang. */
+const clusterRefreshIntervalMs = 1_000;
+const clusterRefreshTimeoutMs = 1_000;
+/** The longest pause between two attempts to write tokens that were granted before Redis became unavailable. */
+const maxWriteRetryDelayMs = 200;
+
+const reconnectDelayMs = (attempt: number) => Math.min(50 * attempt, maxReconnectDelayMs);
+
+/** Options of ioredis: how soon a command fails, and how soon an instance reconnects. */
+export const connectionTiming = {
+  connectTimeout: connectTimeoutMs,
+  commandTimeout: commandTimeoutMs,
+  retryStrategy: reconnectDelayMs,
+} as const;
 
 /**
  * A connection that fails fast while Redis is unavailable, so that requests get their 503 within two seconds, and that
@@ -20,11 +46,9 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
   if (!parsed) throw new Error('REDIS_URL has an unsupported format');
   const { kind, nodes, name, tls, database, username, password } = parsed;
   const commonOptions = {
-    connectTimeout: 1_000,
-    commandTimeout: 800, // a command may first wait for the pipeline before it, and both must fail within two seconds
+    ...connectionTiming,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
-    retryStrategy: reconnectDelayMs,
     // A demoted master responds with READONLY; reconnecting leads to the current master.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
     ...(username !== undefined && { username }),
@@ -35,7 +59,9 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
   function connect(): RedisConnection {
     if (kind === 'cluster')
       return new Cluster([...nodes], {
-        redisOptions: commonOptions,
+        redisOptions: { ...commonOptions, lazyConnect: false }, // a lazy connection would not notice a failover
+        slotsRefreshInterval: clusterRefreshIntervalMs,
+        slotsRefreshTimeout: clusterRefreshTimeoutMs,
         enableAutoPipelining: true,
         enableOfflineQueue: false,
         clusterRetryStrategy: reconnectDelayMs,
@@ -79,22 +105,85 @@ export function createReplicaWait(
 }
 
 /**
- * Returns a function that is true during the reconnect grace, the first 1.5 seconds after Redis has reconnected.
- * Instances with pending writes write first: a failover can lose leases, and an instance that refreshed before it must
- * not be overtaken by one that reads the older record.
+ * Returns a function that is true during the reconnect grace: for as long after Redis has come back as another instance
+ * may need to reconnect and to write its pending tokens. An outage or a failover can lose leases, and an instance that
+ * refreshed before it must not be overtaken by one that reads the older record. Redis has also come back when a shard of
+ * a cluster has another master, and when the first attempts to connect have failed.
  */
 export function createReconnectGrace(redis: RedisConnection): () => boolean {
-  let hasBeenReady = redis.status === 'ready';
+  const graceMs = maxReconnectMs(redis);
   let reconnectedAt = Number.NEGATIVE_INFINITY;
-  redis.on('ready', () => {
-    if (hasBeenReady) reconnectedAt = Date.now();
-    hasBeenReady = true;
+  let hasFailed = false;
+  const startGrace = () => {
+    reconnectedAt = Date.now();
+  };
+  redis.on('reconnecting', () => {
+    hasFailed = true;
   });
-  return () => Date.now() - reconnectedAt < reconnectGraceMs;
+  redis.on('ready', () => {
+    if (hasFailed) startGrace();
+    hasFailed = false;
+  });
+  const checkMasters = redis instanceof Cluster ? watchMasters(redis, startGrace) : () => {};
+  return () => {
+    checkMasters();
+    return Date.now() - reconnectedAt < graceMs;
+  };
 }
 
-/** Settles when Redis accepts commands, or after two seconds. */
+/** Calls `onChange` when a shard has a new master or its master has reconnected; the function returned checks at once. */
+function watchMasters(cluster: Cluster, onChange: () => void): () => void {
+  let known: ReadonlySet<Redis> | undefined;
+
+  function check(): void {
+    if (cluster.status !== 'ready') return; // before that, these are the nodes in REDIS_URL
+    const masters = cluster.nodes('master');
+    const before = known;
+    known = new Set(masters);
+    if (before && masters.some((node) => !before.has(node))) onChange();
+  }
+
+  cluster.on('ready', check);
+  cluster.on('refresh', check);
+  cluster.on('+node', (node: Redis) => {
+    const isNew = known !== undefined; // its master may have been gone for a while, unlike those found at the start
+    node.once('ready', () => {
+      if (isNew && !node.options.readOnly) onChange();
+    });
+  });
+  return check;
+}
+
+/** The longest time from when the first instance has reconnected until the last one has written its pending tokens. */
+function maxReconnectMs(redis: RedisConnection): number {
+  const isCluster = redis instanceof Cluster;
+  const hosts = 1 + (isCluster ? 0 : (redis.options.sentinels?.length ?? 0)); // that may hang in one attempt
+  const discoveryMs = isCluster ? clusterRefreshIntervalMs + clusterRefreshTimeoutMs : 0;
+  return (
+    discoveryMs + hosts * connectTimeoutMs + maxReconnectDelayMs + maxWriteRetryDelayMs + commandTimeoutMs
+  );
+}
+
+/**
+ * Settles when Redis has accepted commands for the length of the reconnect grace, because it may have come back only
+ * now; or after two seconds, when it is unavailable.
+ */
 export async function waitUntilReady(redis: RedisConnection): Promise<void> {
-  if (redis.status === 'ready') return;
-  await once(redis, 'ready', { signal: AbortSignal.timeout(readyTimeoutMs) }).catch(() => undefined); // it was logged
+  if (redis.status !== 'ready') {
+    const isReady = once(redis, 'ready', { signal: AbortSignal.timeout(readyTimeoutMs) });
+    if (!(await isReady.catch(() => undefined))) return; // it was logged
+  }
+  await delay(maxReconnectMs(redis));
+}
+
+/** The result of `write` once Redis is available again; rejects only when it fails after `isPastEnd`. */
+export async function retryUntilWritten<T>(write: () => Promise<T>, isPastEnd: () => boolean): Promise<T> {
+  for (;;) {
+    await delay(maxWriteRetryDelayMs * (0.5 + Math.random() / 2), undefined, { ref: false });
+    try {
+      return await write();
+    } catch (error) {
+      if (isPastEnd()) throw error;
+    }
+  }
 }

@@ -12,6 +12,9 @@ const maxWaitMs = 30_000;
 const maxPauseMs = 250;
 
 const extendIfOwner = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end`;
+const extendIfOwnerOrFree = `
+local owner = redis.call('GET', KEYS[1])
+if not owner or owner == ARGV[1] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end`;
 const releaseIfOwner = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end`;
 
 /** The lease that `work` runs under. */
@@ -49,17 +52,22 @@ export function createLeases(redis: RedisConnection, keyOf: (id: string) => stri
       const key = keyOf(id);
       const owner = randomUUID();
       await acquire(key, owner);
-      let lengthMs = leaseMs;
-      const extend = () => redis.eval(extendIfOwner, 1, key, owner, lengthMs);
+      let isConfirmed = false;
       const extension = setInterval(() => {
-        extend().catch(() => undefined); // the next interval tries again
+        // After an outage of Redis longer than the lease, whoever has sent something takes the lease back first: the
+        // others wait out the reconnect grace.
+        const extended = isConfirmed
+          ? redis.eval(extendIfOwnerOrFree, 1, key, owner, leaseBeforeSendMs)
+          : redis.eval(extendIfOwner, 1, key, owner, leaseMs);
+        extended.catch(() => undefined); // the next interval tries again
       }, leaseMs / 4);
       async function confirmAndExtend(): Promise<void> {
-        lengthMs = leaseBeforeSendMs;
-        const isOwner = await extend().catch((error: unknown) => {
+        const extended = redis.eval(extendIfOwner, 1, key, owner, leaseBeforeSendMs);
+        const isOwner = await extended.catch((error: unknown) => {
           throw storeUnavailable(error);
         });
         if (!isOwner) throw new LeaseLostError('lease lost');
+        isConfirmed = true;
       }
       try {
         return await work({ confirmAndExtend });

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { deriveKey, seal, unseal } from '../../crypto/sealing.ts';
+import { createSealer } from '../../crypto/sealing.ts';
 import type { Secret } from '../../crypto/secret.ts';
 import { storeUnavailable } from '../../errors.ts';
 import {
@@ -13,9 +13,11 @@ import {
 import type { RedisConnection } from './connection.ts';
 
 const group = 'instances';
-const batch = 32;
-/** An attempt of another instance may take this long; after that, the instance counts as dead. */
-const claimAfterIdleMs = 15_000;
+const maxPendingPerRun = 32;
+/** An instance that has an attempt in progress shows it this often. */
+const heartbeatMs = 5_000;
+/** An instance that has not shown for this long that its attempt is in progress counts as dead. */
+const claimAfterIdleMs = 3 * heartbeatMs;
 
 interface RedisRevocationOutboxOptions {
   /** Identifies this client and its provider; other clients on the same Redis could not revoke its tokens. */
@@ -34,7 +36,7 @@ interface RedisRevocationOutboxOptions {
 export function createRedisRevocationOutbox(options: RedisRevocationOutboxOptions): RevocationOutbox {
   const { redis, attempt, now } = options;
   const stream = `latchkey:revocations:${createHash('sha256').update(options.client).digest('base64url')}`;
-  const keys = options.secrets.map((secret) => deriveKey(secret, 'revocations'));
+  const sealer = createSealer(options.secrets, 'revocations');
   const consumer = randomUUID();
   const closed = new AbortController();
   /** Entries that this instance has attempted and deferred, so it knows that no attempt is in progress. */
@@ -50,46 +52,60 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
   }
 
   function unsealRevocation(sealed: string): Revocation | undefined {
-    for (const key of keys) {
-      const text = unseal(key, Buffer.from(sealed, 'base64'), stream);
-      if (text !== undefined) return JSON.parse(text) as Revocation; // only an instance can have sealed it
-    }
-    return undefined;
+    const text = sealer.unseal(Buffer.from(sealed, 'base64'), stream);
+    return text === undefined ? undefined : (JSON.parse(text) as Revocation); // only an instance can have sealed it
   }
 
-  /** Makes one attempt for each entry `[id, [field, value]]` that Redis has delivered to this instance. */
-  async function deliver(entries: readonly Entry[]): Promise<void> {
-    for (const [id, fields] of entries) {
-      const revocation = fields?.[1] === undefined ? undefined : unsealRevocation(fields[1]);
+  /** Makes one attempt for an entry `[id, [field, value]]` that Redis has delivered to this instance. */
+  async function deliver([id, fields]: Entry): Promise<void> {
+    const revocation = fields?.[1] === undefined ? undefined : unsealRevocation(fields[1]);
+    deferredIds.delete(id); // no other run may claim it now
+    const heartbeat = setInterval(() => {
+      claim(id, 0, 'JUSTID').catch(() => undefined); // resets the idle time
+    }, heartbeatMs);
+    try {
       // An entry that cannot be unsealed here may be sealed with a secret that only newer instances have yet.
       const isDone = revocation ? await attempt(revocation) : now() - Number.parseInt(id, 10) > maxRetryMs;
-      deferredIds.delete(id);
-      if (!isDone) {
-        deferredIds.add(id);
-        continue;
-      }
-      await redis.multi().xack(stream, group, id).xdel(stream, id).exec();
+      if (isDone) await redis.multi().xack(stream, group, id).xdel(stream, id).exec();
+      else deferredIds.add(id);
+    } finally {
+      clearInterval(heartbeat);
     }
   }
 
   async function processDue(): Promise<void> {
     if ((await redis.xlen(stream)) === 0) return deferredIds.clear();
     await ensureGroup();
-    for (let entries = await readNew(); entries.length > 0; entries = await readNew()) await deliver(entries);
-    const pending = await redis.xpending(stream, group, 'IDLE', retryDelayMs(1), '-', '+', batch);
+    try {
+      await deliverDue();
+    } catch (error) {
+      // Redis has lost its data, and the group with it; what is added afterwards needs a new one.
+      if (error instanceof Error && error.message.includes('NOGROUP')) hasGroup = false;
+      throw error;
+    }
+  }
+
+  async function deliverDue(): Promise<void> {
+    for (let entry = await readNew(); entry; entry = await readNew()) await deliver(entry);
+    const pending = await redis.xpending(stream, group, 'IDLE', retryDelayMs(1), '-', '+', maxPendingPerRun);
     for (const [id, , idleMs, deliveries] of pending as Pending[]) {
       const minIdleMs = deferredIds.has(id)
         ? retryDelayMs(deliveries)
         : Math.max(retryDelayMs(deliveries), claimAfterIdleMs);
+      if (idleMs < minIdleMs) continue;
       // XCLAIM checks the idle time again, so of two instances that claim at the same time only one gets the entry.
-      if (idleMs >= minIdleMs)
-        await deliver((await redis.call('XCLAIM', stream, group, consumer, minIdleMs, id)) as Entry[]);
+      const [claimed] = (await claim(id, minIdleMs)) as Entry[];
+      if (claimed) await deliver(claimed);
     }
   }
 
-  async function readNew(): Promise<readonly Entry[]> {
-    const read = await redis.xreadgroup('GROUP', group, consumer, 'COUNT', batch, 'STREAMS', stream, '>');
-    return (read as [string, Entry[]][] | null)?.[0]?.[1] ?? [];
+  const claim = (id: string, minIdleMs: number, ...options: readonly 'JUSTID'[]) =>
+    redis.call('XCLAIM', stream, group, consumer, minIdleMs, id, ...options);
+
+  /** The next new entry. One at a time: the idle time of an entry counts from its delivery. */
+  async function readNew(): Promise<Entry | undefined> {
+    const read = await redis.xreadgroup('GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>');
+    return (read as [string, Entry[]][] | null)?.[0]?.[1][0];
   }
 
   runEverySecond(processDue, closed.signal);
@@ -103,7 +119,7 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
             stream,
             '*',
             'sealed',
-            seal(keys[0]!, JSON.stringify(each), stream).toString('base64'),
+            sealer.seal(JSON.stringify(each), stream).toString('base64'),
           );
         await transaction.exec();
       } catch (error) {

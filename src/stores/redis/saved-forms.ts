@@ -1,4 +1,4 @@
-import { deriveKey, seal, unseal } from '../../crypto/sealing.ts';
+import { createSealer } from '../../crypto/sealing.ts';
 import type { Secret } from '../../crypto/secret.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
 import {
@@ -19,18 +19,14 @@ interface RedisSavedFormsOptions {
 
 /** Saved forms, sealed, that all instances on the same Redis share. */
 export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOptions): SavedForms {
-  const sealingKeys = secrets.map((secret) => deriveKey(secret, 'kept_forms'));
+  const sealer = createSealer(secrets, 'kept_forms');
 
   function unsealForm(key: string, sealed: Buffer | null): SavedForm | undefined {
-    if (!sealed) return undefined;
-    for (const sealingKey of sealingKeys) {
-      const text = unseal(sealingKey, sealed, key);
-      if (text === undefined) continue;
-      const { body, ...rest } = JSON.parse(text) as Omit<SavedForm, 'body'> & { body: string }; // only we can have sealed it
-      const form = { ...rest, body: Buffer.from(body, 'base64') };
-      return getRemainingMs(form, now()) > 0 ? form : undefined;
-    }
-    return undefined;
+    const text = sealed && sealer.unseal(sealed, key);
+    if (typeof text !== 'string') return undefined;
+    const { body, ...rest } = JSON.parse(text) as Omit<SavedForm, 'body'> & { body: string }; // only we can have sealed it
+    const form = { ...rest, body: Buffer.from(body, 'base64') };
+    return getRemainingMs(form, now()) > 0 ? form : undefined;
   }
 
   return {
@@ -44,7 +40,7 @@ export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOp
         await redis.pexpire(counter, savedFormTtlMs);
         if (count > maxFormsPerSession) throw new AppError('too_many_requests');
         const text = JSON.stringify({ ...form, body: form.body.toString('base64') });
-        await redis.set(key, seal(sealingKeys[0]!, text, key), 'PX', ttlMs);
+        await redis.set(key, sealer.seal(text, key), 'PX', ttlMs);
       }),
     peek: (id) => withStoreErrors(async () => unsealForm(keyOf(id), await redis.getBuffer(keyOf(id)))),
     take: (id) => withStoreErrors(async () => unsealForm(keyOf(id), await redis.getdelBuffer(keyOf(id)))),

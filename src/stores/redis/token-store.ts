@@ -1,42 +1,26 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { deriveKey, seal, sealNonce, unseal } from '../../crypto/sealing.ts';
+import { createSealer, sealNonce } from '../../crypto/sealing.ts';
 import type { Secret } from '../../crypto/secret.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
-import type { Logger } from '../../logger.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
-  isPastAbsoluteLimit,
+  absoluteEndOf,
   type Lifetime,
   maxTakeWaitMs,
+  type SessionEndReason,
   type TokenRecord,
   type TokenStore,
   touchIntervalMs,
 } from '../../tokens/token-store.ts';
 import { waitForPending } from '../keyed-mutex.ts';
-import { createReconnectGrace, type RedisConnection } from './connection.ts';
+import { createReconnectGrace, type RedisConnection, retryUntilWritten } from './connection.ts';
 import { createLeases } from './lease.ts';
+import { endIfUnchanged, putUnlessEnded, writeIfUnchanged } from './token-scripts.ts';
 
 /** Prefix of the keys of express-session's store; the token keys below are in the same Redis Cluster slot. */
 export const sessionKeyPrefix = 'sess:';
 
-const putUnlessEnded = `
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1`;
-// Both write only over the sealed record that was read, identified by its nonce, and return whether they did.
-// A write that is repeated because its response was lost finds its own nonce, and counts as written.
-const replaceIfUnchanged = `
-local nonce = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
-if nonce == string.sub(ARGV[2], 1, #ARGV[1]) then return 1 end
-if nonce ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
-return 1`;
-const deleteIfUnchanged = `
-if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])`;
-
 const maxRememberedTouches = 50_000;
-const maxWriteRetryMs = 60_000;
+const maxTakeAttempts = 10;
 const maxTombstoneMs = 30 * 86_400_000;
 
 interface RedisTokenStoreOptions {
@@ -49,50 +33,56 @@ interface RedisTokenStoreOptions {
   /** Publishes each session that this store ends; sessions that expire are not published. */
   readonly sessionEndEvents: Pick<SessionEndEvents, 'publish'>;
   readonly now: () => number;
-  readonly log: Logger;
 }
 
 /** A token store that all instances share: sealed records under `{sess:<id>}:tokens` that expire with their session. */
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
-  const { redis, waitForReplicas, lifetime, sessionEndEvents, now, log } = options;
-  const keys = options.secrets.map((secret) => deriveKey(secret, 'tokens'));
+  const { redis, waitForReplicas, lifetime, sessionEndEvents, now } = options;
+  const sealer = createSealer(options.secrets, 'tokens');
   const idleMs = lifetime.idleSeconds * 1000;
   const tombstoneMs = Math.min(lifetime.absoluteSeconds * 1000, maxTombstoneMs);
   const withLease = createLeases(redis, leaseKey);
   const isInReconnectGrace = createReconnectGrace(redis);
   const lastTouchedAt = new Map<string, number>();
-  /** Sessions whose newest tokens this process could not write yet. */
-  const sessionsWithPendingWrite = new Set<string>();
+  /** By session id: what this process could not write yet. */
+  const pendingWrites = new Map<string, Promise<unknown>>();
 
   function unsealRecord(key: string, sealed: Buffer | null): TokenRecord | undefined {
     if (!sealed) return undefined;
-    for (const sealingKey of keys) {
-      const plaintext = unseal(sealingKey, sealed, key);
-      if (plaintext === undefined) continue;
-      const record = JSON.parse(plaintext) as TokenRecord; // only this store can have sealed it
-      return isPastAbsoluteLimit(record, lifetime, now()) ? undefined : record;
-    }
-    log.error(
-      'cannot decrypt a token record: SESSION_SECRET no longer contains the secret it was encrypted with',
-    );
-    return undefined;
+    const plaintext = sealer.unseal(sealed, key);
+    // Not "absent": another instance may have sealed it with a secret that this one does not have yet.
+    if (plaintext === undefined) throw new Error('no secret in SESSION_SECRET can decrypt a token record');
+    const record = JSON.parse(plaintext) as TokenRecord; // only this store can have sealed it
+    return now() < absoluteEndOf(record, lifetime) ? record : undefined;
   }
 
-  const sealed = (key: string, record: TokenRecord) => seal(keys[0]!, JSON.stringify(record), key);
+  const sealRecord = (key: string, record: TokenRecord) => sealer.seal(JSON.stringify(record), key);
 
-  /** Stores until when all callers get a failure, by the clock of the instance where it occurred. */
+  function unsealReason(key: string, sealed: Buffer | null): SessionEndReason | undefined {
+    if (!sealed) return undefined;
+    const plaintext = sealer.unseal(sealed, key);
+    // Revoking tokens could end another session (decision 3), so it needs certainty.
+    if (plaintext === undefined) return { kind: 'superseded', successor: undefined };
+    return JSON.parse(plaintext) as SessionEndReason; // only this store can have sealed it
+  }
+
+  /** Makes all callers get a failure for the time in `error`, which only Redis measures: clocks of instances differ. */
   async function rememberFailure(id: string, error: unknown): Promise<void> {
     if (!(error instanceof AppError) || error.retryAfterSeconds === undefined) return;
     const waitMs = error.retryAfterSeconds * 1000;
-    if (waitMs > 0) await redis.set(failureKey(id), now() + waitMs, 'PX', waitMs);
+    if (waitMs > 0) await redis.set(failureKey(id), '', 'PX', waitMs);
   }
 
-  function throwWhileFailing(until: string | null): void {
-    const waitMs = Number(until ?? 0) - now();
-    if (waitMs <= 0) return;
+  function throwWhileFailing(waitMs: number): void {
+    if (waitMs <= 0) return; // there is no key
     const retryAfterSeconds = Math.ceil(waitMs / 1000);
     const cause = new Error('a recent token refresh failed (possibly on another instance); backing off');
     throw new PassThrough(new AppError('temporarily_unavailable', { cause, retryAfterSeconds }));
+  }
+
+  function throwInReconnectGrace(): void {
+    if (isInReconnectGrace())
+      throw new Error('Redis reconnected recently; refresh deferred until pending token writes complete');
   }
 
   /** True when this process has not touched the session recently; a time forgotten early only means an early touch. */
@@ -108,12 +98,10 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
     get: (id, { touch = false } = {}) =>
       withStoreErrors(async () => {
         const key = tokenKey(id);
-        if (!touch || !isTimeToTouch(id)) return unsealRecord(key, await redis.getBuffer(key));
-        const expire = (ms: number) => [redis.pexpire(key, ms), redis.pexpire(sessionKeyPrefix + id, ms)];
-        const [sealedRecord] = await Promise.all([redis.getBuffer(key), ...expire(idleMs)]);
-        const record = unsealRecord(key, sealedRecord);
-        const leftMs = record && record.signedInAt + lifetime.absoluteSeconds * 1000 - now();
-        if (leftMs !== undefined && leftMs < idleMs) await Promise.all(expire(leftMs)); // not past the absolute limit
+        const record = unsealRecord(key, await redis.getBuffer(key));
+        if (!record || !touch || !isTimeToTouch(id)) return record;
+        const ttlMs = Math.min(idleMs, absoluteEndOf(record, lifetime) - now());
+        await Promise.all([redis.pexpire(key, ttlMs), redis.pexpire(sessionKeyPrefix + id, ttlMs)]);
         return record;
       }),
 
@@ -126,7 +114,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
             2,
             key,
             tombstoneKey(id),
-            sealed(key, record),
+            sealRecord(key, record),
             idleMs,
           );
           if (!isWritten) throw new PassThrough(new AppError('login_required'));
@@ -136,16 +124,15 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
 
     update: (id, change, onDiscarded = () => {}) =>
       withStoreErrors(async () => {
-        if (isInReconnectGrace())
-          throw new Error('Redis reconnected recently; refresh deferred until pending token writes complete');
-        if (sessionsWithPendingWrite.has(id))
-          throw new Error('tokens for this session are still waiting to be written');
-        throwWhileFailing(await redis.get(failureKey(id)));
+        throwInReconnectGrace();
+        if (pendingWrites.has(id)) throw new Error('tokens for this session are still waiting to be written');
+        throwWhileFailing(await redis.pttl(failureKey(id)));
         return new Promise((resolve, reject) => {
           const updated = withLease(id, async (lease) => {
             const key = tokenKey(id);
-            const [before, failure] = await Promise.all([redis.getBuffer(key), redis.get(failureKey(id))]);
-            throwWhileFailing(failure);
+            const [before, failureMs] = await Promise.all([redis.getBuffer(key), redis.pttl(failureKey(id))]);
+            throwInReconnectGrace(); // Redis may have reconnected while this waited for the lease
+            throwWhileFailing(failureMs);
             const record = unsealRecord(key, before);
             if (!before || !record) return undefined;
             const changed = await change(record, lease.confirmAndExtend).catch(async (error: unknown) => {
@@ -154,46 +141,53 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
             });
             if (changed === record) return record;
             const nonce = sealNonce(before);
-            const after = changed && sealed(key, changed);
+            const after = changed ? sealRecord(key, changed) : '';
             const write = async () => {
-              const isWritten = after
-                ? await redis.eval(replaceIfUnchanged, 1, key, nonce, after)
-                : await redis.eval(deleteIfUnchanged, 1, key, nonce);
-              if (isWritten && after) await waitForReplicas();
-              else if (isWritten) sessionEndEvents.publish(id);
-              return isWritten;
+              const stored = await redis.evalBuffer(writeIfUnchanged, 2, key, tombstoneKey(id), nonce, after);
+              if (changed && !Array.isArray(stored)) await waitForReplicas();
+              return stored;
             };
             // The caller learns at once that the store is unavailable; the write is retried under lease and mutex.
-            const isWritten = await write().catch((error: unknown) => {
+            const stored = await write().catch((error: unknown) => {
               reject(error);
-              sessionsWithPendingWrite.add(id);
-              return retryUntilWritten(write).finally(() => sessionsWithPendingWrite.delete(id));
+              const isPastEnd = () => now() >= absoluteEndOf(record, lifetime);
+              const written = retryUntilWritten(write, isPastEnd).finally(() => pendingWrites.delete(id));
+              pendingWrites.set(id, written);
+              return written;
             });
-            if (isWritten) return changed;
-            // The session ended meanwhile, or the lease was lost and another instance wrote: the stored record counts.
-            const current = unsealRecord(key, await redis.getBuffer(key));
-            if (!current && changed) onDiscarded(changed);
-            return current;
+            if (Array.isArray(stored)) {
+              // The session has ended, or the lease was lost and another instance wrote: the stored record counts.
+              const [current, tombstone] = stored as [Buffer | null, Buffer | null];
+              const newest = unsealRecord(key, current);
+              if (newest) return newest;
+              if (changed) onDiscarded(changed, unsealReason(tombstoneKey(id), tombstone));
+            }
+            if (!changed) sessionEndEvents.publish(id);
+            return Array.isArray(stored) ? undefined : changed;
           });
           updated.then(resolve, reject);
         });
       }),
 
-    take: (id) =>
+    take: (id, reason, beforeRemoval = async () => {}) =>
       withStoreErrors(async () => {
         await waitForPending(withLease, id, maxTakeWaitMs);
         lastTouchedAt.delete(id);
         const key = tokenKey(id);
-        const results = await redis
-          .multi()
-          .set(tombstoneKey(id), '', 'PX', tombstoneMs)
-          .getdelBuffer(key)
-          .exec();
-        const [failure, taken] = results?.[1] ?? [new Error('Redis aborted the transaction')];
-        if (failure) throw failure;
-        sessionEndEvents.publish(id);
-        await waitForReplicas();
-        return unsealRecord(key, Buffer.isBuffer(taken) ? taken : null);
+        const sealedReason = sealer.seal(JSON.stringify(reason), tombstoneKey(id));
+        for (let attempts = 0; attempts < maxTakeAttempts; attempts += 1) {
+          const sealed = await redis.getBuffer(key);
+          const record = unsealRecord(key, sealed);
+          if (record) await beforeRemoval(record);
+          const nonce = sealed ? sealNonce(sealed) : '';
+          const keysOfSession = [key, tombstoneKey(id)] as const;
+          if (!(await redis.eval(endIfUnchanged, 2, ...keysOfSession, nonce, sealedReason, tombstoneMs)))
+            continue;
+          sessionEndEvents.publish(id);
+          await waitForReplicas();
+          return record;
+        }
+        throw new Error('the token record kept changing while its session was being ended');
       }),
 
     endsAt: (id) =>
@@ -201,8 +195,12 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         const key = tokenKey(id);
         const [sealedRecord, idleLeftMs] = await Promise.all([redis.getBuffer(key), redis.pttl(key)]);
         const record = unsealRecord(key, sealedRecord);
-        return record && Math.min(now() + idleLeftMs, record.signedInAt + lifetime.absoluteSeconds * 1000);
+        return record && Math.min(now() + idleLeftMs, absoluteEndOf(record, lifetime));
       }),
+
+    async drain() {
+      while (pendingWrites.size > 0) await Promise.allSettled(pendingWrites.values());
+    },
   };
 }
 
@@ -221,18 +219,5 @@ async function withStoreErrors<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (failure) {
     throw failure instanceof PassThrough ? failure.error : storeUnavailable(failure);
-  }
-}
-
-/** The result of `write` once the store is available again; gives up after a minute. */
-async function retryUntilWritten<T>(write: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + maxWriteRetryMs;
-  for (;;) {
-    await delay(100 + Math.random() * 100, undefined, { ref: false });
-    try {
-      return await write();
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-    }
   }
 }

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import type { Browser } from '../../support/browser.ts';
 import { sessionSecret } from '../../support/latchkey.ts';
+import { testRedisUrl } from '../../support/test-redis.ts';
 import type { World } from '../../support/world.ts';
 import { parseSessionId } from './logged-in.ts';
 
@@ -78,7 +79,7 @@ function encodings(secret: string): string[] {
 
 /** Every value in Redis, as text. */
 export async function valuesInRedis(): Promise<string[]> {
-  const redis = new Redis(process.env.TEST_REDIS_URL!);
+  const redis = new Redis(testRedisUrl());
   try {
     const values: string[] = [];
     for await (const keys of redis.scanStream({ count: 500 }))

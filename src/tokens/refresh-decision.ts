@@ -1,0 +1,81 @@
+import { AppError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
+import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
+import { isExpired, isFresh, type TokenSet } from '../oauth/token-set.ts';
+import { LeaseLostError, type TokenRecord } from './token-store.ts';
+
+interface RefreshDecisionParts {
+  readonly oauth: Pick<OAuthClient, 'refreshTokenGrant'>;
+  readonly now: () => number;
+  readonly log: Logger;
+}
+
+interface RefreshRequest {
+  /** The tokens that the caller found too old, or that an API has rejected (`isRefused`). */
+  readonly observed: TokenSet;
+  readonly isRefused: boolean;
+  readonly confirmAndExtend: () => Promise<void>;
+}
+
+/** How long refreshes of a session pause after a failure when the server sent no `Retry-After`. */
+const defaultRetryAfterSeconds: Partial<Record<OAuthErrorKind, number>> = {
+  outcome_unknown: 3,
+  client_misconfigured: 5,
+  rejected_other: 30,
+};
+
+/**
+ * Returns the refresh table in ARCHITECTURE.md as a function: with the newest record, it refreshes if that is necessary
+ * and returns the record to store, or `undefined` when the session has ended, or throws to keep the old record.
+ */
+export function createRefreshDecision({
+  oauth,
+  now,
+  log,
+}: RefreshDecisionParts): (newest: TokenRecord, request: RefreshRequest) => Promise<TokenRecord | undefined> {
+  /** The error that defers refreshes of this session, on every instance, by its `retryAfterSeconds`. */
+  function toRetryLaterError(failure: OAuthError, { expiresAt = 0 }: TokenSet): AppError {
+    const untilExpirySeconds = Math.max(1, (expiresAt - now()) / 1000);
+    const seconds = failure.retryAfterSeconds ?? defaultRetryAfterSeconds[failure.kind] ?? 1;
+    // After a final rejection the session ends when the token expires; the pause must not outlast that moment.
+    const isFinalRejection = failure.kind === 'rejected_other';
+    const retryAfterSeconds = Math.ceil(isFinalRejection ? Math.min(seconds, untilExpirySeconds) : seconds);
+    return new AppError('temporarily_unavailable', { cause: failure, retryAfterSeconds });
+  }
+
+  return async function decideRefresh(newest, { observed, isRefused, confirmAndExtend }) {
+    const isExpiredNow = () => isExpired(newest.tokens, now());
+    const wasRefreshedMeanwhile = newest.tokens.accessToken !== observed.accessToken;
+    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) return newest;
+    if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
+    try {
+      const tokens = await oauth.refreshTokenGrant(newest.tokens, confirmAndExtend);
+      return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
+    } catch (error) {
+      if (error instanceof LeaseLostError || error instanceof AppError) throw error; // nothing was sent
+      const failure = toOAuthError(error);
+      const { kind } = failure;
+      if (kind === 'invalid_grant') {
+        log.info({ err: failure }, 'session ended: the provider rejected the refresh token (invalid_grant)');
+        return undefined;
+      }
+      // A token without a stated lifetime is valid until an API rejects it.
+      const hasExpired = isExpiredNow() || (isRefused && newest.tokens.expiresAt === undefined);
+      if (kind === 'rejected_other' && hasExpired) {
+        log.warn(
+          { err: failure },
+          'session ended: the provider rejected the refresh token with a non-standard error',
+        );
+        return undefined;
+      }
+      if (kind === 'client_misconfigured')
+        log.error(
+          { err: failure },
+          'the provider rejected our client credentials: check OAUTH2_CLIENT_ID and OAUTH2_CLIENT_SECRET',
+        );
+      else log.warn({ err: failure, kind }, 'token refresh failed; keeping the session and retrying later');
+      throw toRetryLaterError(failure, newest.tokens);
+    }
+  };
+}
