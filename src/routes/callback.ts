@@ -78,8 +78,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       await sessions.save(req);
     } catch (error) {
       sessions.detach(req);
-      // Revoking these tokens could also end the session that still exists (decision 3).
-      await tokens.discard(id, oldId === undefined ? granted : undefined);
+      await tokens.discard(id);
       throw error;
     }
   }

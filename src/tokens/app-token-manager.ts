@@ -119,7 +119,13 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
   }
 
   function storeRecord(entry: Entry, record: AppTokenRecord): void {
-    const tokens = record.tokens ?? entry.record.tokens; // another instance's failure does not invalidate this token
+    const own = entry.record.tokens;
+    // Neither another instance's failure nor a token that expires earlier replaces a token that still works.
+    const keepsOwn =
+      own &&
+      own.accessToken !== entry.refusedToken &&
+      expiryOf(own) > Math.max(now(), expiryOf(record.tokens));
+    const tokens = keepsOwn ? own : (record.tokens ?? own);
     entry.record = { ...record, tokens };
     entry.refreshAt =
       tokens?.expiresAt === undefined
@@ -192,6 +198,9 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
     },
   };
 }
+
+/** A token without a stated lifetime counts as expired, so that it never stays in place of another one. */
+const expiryOf = (tokens: TokenSet | undefined) => tokens?.expiresAt ?? 0;
 
 function toCachedFailure(failure: OAuthError, now: number): AppTokenFailure {
   const seconds = Math.max(1, failure.retryAfterSeconds ?? defaultRetryAfterSeconds[failure.kind]);

@@ -6,7 +6,7 @@ import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { isExpired, isFresh, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
 import type { User } from '../oauth/userinfo.ts';
 import { createRefreshDecision } from './refresh-decision.ts';
-import type { RevocationOutbox } from './revocation-outbox.ts';
+import { type RevocationOutbox, retryDelayMs } from './revocation-outbox.ts';
 import {
   type Change,
   LeaseLostError,
@@ -47,8 +47,11 @@ export interface TokenManager {
   end(id: string): Promise<boolean>;
   /** Ends the session that a login of `successor` in the same browser replaced; revokes only another user's tokens. */
   supersede(id: string, successor: User): Promise<void>;
-  /** Rolls back an incomplete login: ends the session `id` and revokes `tokens`, if given. */
-  discard(id: string, tokens: TokenSet | undefined): Promise<void>;
+  /**
+   * Rolls back an incomplete login: ends the session `id`. Its tokens are dropped without being revoked: the user will
+   * sign in again, and a revocation could end the tokens of that login too (decision 3).
+   */
+  discard(id: string): Promise<void>;
   /** Settles when no work is in progress and all granted tokens are stored. */
   drain(): Promise<void>;
 }
@@ -64,9 +67,8 @@ interface TokenManagerParts {
 /** An access token with less lifetime left than this may expire on its way to the API. */
 const expirySafetyMarginMs = 2_000;
 const maxRestarts = 3; // of a refresh that lost its lease
-/** For an hour, tokens that have to be revoked are offered to an outbox that is unavailable. */
-const queueRetryDelayMs = 1_000;
-const maxQueueAttempts = 3_600;
+/** For about an hour, tokens that have to be revoked are offered to an outbox that is unavailable. */
+const maxQueueAttempts = 65;
 /** A sign-out waits no longer than this for the provider; the revocation itself continues. */
 const maxRevocationWaitMs = 2_000;
 
@@ -74,6 +76,7 @@ const maxRevocationWaitMs = 2_000;
 export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
   const decideRefresh = createRefreshDecision({ oauth, now, log });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
+  const signOuts = new Map<string, Promise<TokenRecord | undefined>>();
   const background = new Set<Promise<unknown>>();
 
   function runInBackground(work: Promise<unknown>): void {
@@ -125,7 +128,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
           );
           return;
         }
-        await delay(queueRetryDelayMs, undefined, { ref: false });
+        await delay(retryDelayMs(attempts), undefined, { ref: false });
       }
     }
     await processOutbox();
@@ -184,9 +187,11 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     replaceRefused: (id, refused) => refreshOnce(id, refused, true),
 
     async end(id) {
-      if (!(await takeAndQueue(id, { kind: 'signed_out' }))) return false;
-      await processOutbox();
-      return true;
+      const pending = signOuts.get(id) ?? takeAndQueue(id, { kind: 'signed_out' }); // a second click joins the first
+      signOuts.set(id, pending);
+      const record = await pending.finally(() => signOuts.delete(id));
+      if (record) await processOutbox();
+      return record !== undefined;
     },
 
     async supersede(id, successor) {
@@ -194,8 +199,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       if (record) runInBackground(processOutbox());
     },
 
-    async discard(id, tokens) {
-      if (tokens) runInBackground(revoke(tokens));
+    async discard(id) {
       await store.take(id, { kind: 'signed_out' }).catch((error: unknown) => {
         log.warn({ err: error }, 'failed to clean up after an incomplete login');
       });

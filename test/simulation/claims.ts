@@ -1,0 +1,180 @@
+import type { History, Session } from './history.ts';
+import type { Instance } from './instance.ts';
+import type { Provider, RefreshToken, SecondUse, Use } from './provider.ts';
+
+/** A process that is away for longer than this counts as dead for the others (decision 7: six seconds, less its beats). */
+const maxAbsenceMs = 5_000;
+
+/** The claims, in the words of docs/reliability.md. */
+export const claims = {
+  once: 'a refresh token is sent once',
+  pause: 'after a failure nobody sends the refresh token again before the pause is over',
+  final: 'a session that has ended leaves no record and no valid token',
+  newest: 'an older record never overwrites a newer one',
+  signedIn: 'nobody is signed out without a reason',
+  kept: 'tokens that were granted are stored',
+  revoked: 'revocations are carried out, and once if nothing fails',
+  appTokens: 'app tokens are requested once, and a failure affects no caller that has a token',
+  singleUse: 'login states and saved forms are used once',
+  heard: 'every process hears of the end of a session, or that it may have missed it',
+} as const;
+
+interface ClaimParts {
+  readonly history: History;
+  readonly provider: Provider;
+  readonly nowMs: () => number;
+}
+
+/** The excuses and checks that concern refresh tokens. */
+export class Claims {
+  readonly #history: History;
+  readonly #provider: Provider;
+  readonly #nowMs: () => number;
+  #secondUsesSeen = 0;
+  #brokenPausesSeen = 0;
+
+  constructor({ history, provider, nowMs }: ClaimParts) {
+    this.#history = history;
+    this.#provider = provider;
+    this.#nowMs = nowMs;
+  }
+
+  /** Judges what the provider has seen since the last call. */
+  judgeProvider(): void {
+    const { secondUses, brokenPauses } = this.#provider;
+    for (; this.#secondUsesSeen < secondUses.length; this.#secondUsesSeen += 1) {
+      const second = secondUses[this.#secondUsesSeen]!;
+      const excuse = this.excuseOf(second);
+      const text = `${second.token.value}: first by ${second.first.by.name}, then by ${second.by.name}`;
+      if (excuse) this.#history.accept(`sent twice: ${excuse}`);
+      else this.#history.violate(claims.once, text);
+    }
+    for (; this.#brokenPausesSeen < brokenPauses.length; this.#brokenPausesSeen += 1) {
+      const { token, at, by } = brokenPauses[this.#brokenPausesSeen]!;
+      const hadTrouble =
+        this.#history.covered([...this.#history.redisOutages, ...this.#history.slowTimes], at - 6_000, at) >
+          0 ||
+        [...this.#history.linkOutages.values()].some(
+          (each) => this.#history.covered(each, at - 6_000, at) > 0,
+        ) ||
+        [...this.#history.pauses.values()].some((each) => this.#history.covered(each, at - 6_000, at) > 0) ||
+        this.#history.hasDataLossSince(at - 6_000);
+      if (hadTrouble) this.#history.accept('sent within the pause: the failure could not be stored');
+      else this.#history.violate(claims.pause, `${token} by ${by.name}`);
+    }
+  }
+
+  /** Why a token may be sent again; `undefined`: there is no reason. */
+  excuseOf({ first, at }: SecondUse): string | undefined {
+    const by = first.by as Instance;
+    const wasStoredAt = this.#storedAt(first.next);
+    if (wasStoredAt !== undefined && wasStoredAt <= at)
+      return this.#history.hasDataLossSince(first.sentAt - 1) ? 'Redis lost writes' : undefined;
+    if (this.#history.dataLosses.some((lost) => lost >= first.sentAt - 7_000 && lost <= at))
+      return 'Redis lost writes';
+    if (by.diedAt !== undefined && by.diedAt <= at) return 'its process was killed';
+    if (first.failedAt !== undefined && first.failedAt <= at) return 'the response was lost';
+    return this.#absence(by, first.sentAt, at);
+  }
+
+  #absence(by: Instance, from: number, to: number): string | undefined {
+    const history = this.#history;
+    const paused = history.covered(history.intervalsOf(history.pauses, by), from - 1_000, to);
+    const cutOff = history.covered(history.intervalsOf(history.linkOutages, by), from - 1_000, to);
+    const away = history.covered(history.redisOutages, from - 1_000, to);
+    if (paused > maxAbsenceMs) return 'its process was held up';
+    if (cutOff > maxAbsenceMs) return 'its process was cut off from Redis';
+    if (paused > 0 && paused + cutOff + away > maxAbsenceMs)
+      return 'its process was held up while Redis was away';
+    if (cutOff > 0 && cutOff + away > maxAbsenceMs) return 'its process was cut off from Redis';
+    return undefined;
+  }
+
+  #storedAt(token: RefreshToken): number | undefined {
+    for (const session of this.#history.sessions.values()) {
+      const write = this.#history.recordWrites
+        .get(session.id)
+        ?.find((each) => each.refreshToken === token.value);
+      if (write) return write.at;
+    }
+    return undefined;
+  }
+
+  /** Judges that a session which nobody has ended is gone. */
+  judgeSignedOut(session: Session, where: string): void {
+    this.judgeProvider();
+    const excuse = this.#excuseOfEnd(session);
+    if (excuse) this.#history.accept(`signed out: ${excuse}`);
+    else this.#history.violate(claims.signedIn, `${session.id} (${session.user}) at ${where}`);
+  }
+
+  #excuseOfEnd({ grant, startedAt }: Session): string | undefined {
+    if (this.#history.hasDataLossSince(startedAt)) return 'Redis lost writes';
+    // While this login was in progress, its user signed out in another tab.
+    for (const other of this.#history.sessions.values())
+      if (other.grant === grant && (other.signOutRequestedAt ?? Number.NEGATIVE_INFINITY) > startedAt - 2_000)
+        return 'its user signed out in another tab meanwhile';
+    // Two tabs signed in as different users at the same moment, and one of them revoked the tokens that both replaced.
+    const replaced = [...this.#history.sessions.values()].filter((each) => each.grant === grant);
+    for (const other of this.#history.sessions.values())
+      if (
+        other.grant !== grant &&
+        replaced.some(({ id }) => other.replaces === id) &&
+        other.startedAt > startedAt - 5_000
+      )
+        return 'two users signed in in two tabs at the same moment';
+    const reasons = this.#provider.secondUses
+      .filter(({ token }) => token.grant === grant)
+      .map((second) => this.excuseOf(second));
+    if (grant.revokedBy === 'reuse' && reasons.every((each) => each !== undefined)) return reasons[0];
+    return undefined;
+  }
+
+  /** At the end: the record of a live session has tokens that still work. */
+  judgeStored(session: Session, stored: string | undefined): void {
+    if (session.grant.isRevoked) return;
+    const token = stored === undefined ? undefined : this.#provider.refreshTokens.get(stored);
+    if (token && !token.used && !token.isRevoked) return;
+    const lost = token?.used ?? this.#newestUseOf(session);
+    const excuse = lost && this.#excuseOfLoss(lost);
+    if (excuse) this.#history.accept(`not stored: ${excuse}`);
+    else this.#history.violate(claims.kept, `${session.id} has ${stored ?? 'no record'}`);
+  }
+
+  /** At the end: nothing of an ended session is valid. */
+  judgeEnded(session: Session, hasRecord: boolean): void {
+    const ended = session.signedOutAt!;
+    if (hasRecord) {
+      if (this.#history.hasDataLossSince(ended - 1_000))
+        this.#history.accept('record after the end: Redis lost writes');
+      else this.#history.violate(claims.final, `${session.id} has a record after its end`);
+    }
+    for (const token of this.#provider.refreshTokens.values()) {
+      if (token.login !== session.login || token.used || !this.#provider.isActive(token)) continue;
+      const use = this.#useThatIssued(token);
+      const excuse = use && this.#excuseOfLoss(use);
+      if (this.#history.hasDataLossSince(session.startedAt))
+        this.#history.accept('valid after the end: Redis lost writes');
+      else if (excuse) this.#history.accept(`valid after the end: ${excuse}`);
+      else this.#history.violate(claims.final, `${token.value} of ${session.id} is valid after the end`);
+    }
+  }
+
+  #newestUseOf({ login }: Session): Use | undefined {
+    return this.#provider.uses.filter(({ next }) => next.login === login).at(-1);
+  }
+
+  #useThatIssued(token: RefreshToken): Use | undefined {
+    return this.#provider.uses.find(({ next }) => next === token);
+  }
+
+  /** Why tokens that were granted may be lost. */
+  #excuseOfLoss(use: Use): string | undefined {
+    const by = use.by as Instance;
+    if (use.deliveredAt === undefined)
+      return by.diedAt === undefined ? 'the response was lost' : 'its process was killed';
+    if (by.wasKilled) return 'its process was killed';
+    if (this.#history.hasDataLossSince(use.sentAt - 7_000)) return 'Redis lost writes';
+    return this.#absence(by, use.sentAt, this.#nowMs());
+  }
+}

@@ -1,0 +1,220 @@
+import type { Logger } from '../../src/logger.ts';
+import type { OAuthClient } from '../../src/oauth/oauth-client.ts';
+import type { RedisConnection } from '../../src/stores/redis/connection.ts';
+import type { AppTokenManager } from '../../src/tokens/app-token-manager.ts';
+import type { RevocationOutbox } from '../../src/tokens/revocation-outbox.ts';
+import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
+import type { TokenManager } from '../../src/tokens/token-manager.ts';
+import type { Modules } from './modules.ts';
+import type { Provider } from './provider.ts';
+import { SimulatedRedis } from './redis-client.ts';
+import type { RedisNetwork } from './redis-network.ts';
+import type { Owner, VirtualTime } from './virtual-time.ts';
+
+/** As `shutdownTimeoutMs` in main.ts. */
+const shutdownTimeoutMs = 10_000;
+const origin = 'https://latchkey.example';
+
+export interface InstanceParts {
+  readonly modules: Modules;
+  readonly time: VirtualTime;
+  readonly network: RedisNetwork;
+  readonly provider: Provider;
+  readonly name: string;
+  readonly skewMs: number;
+  readonly secrets: string;
+  readonly idleSeconds: number;
+  readonly waitReplicas: number;
+  /** Whether a replica confirms the next WAIT. */
+  readonly confirmWait: () => boolean;
+  readonly onLog: (text: string) => void;
+}
+
+/** One process of Latchkey: its real modules, wired as in deps.ts and app.ts. */
+export class Instance implements Owner {
+  readonly name: string;
+  readonly skewMs: number;
+  isDead = false;
+  pausedUntil = 0;
+  /** False before it serves requests, and from SIGTERM on. */
+  isServing = false;
+  /** When it was killed or has ended. */
+  diedAt: number | undefined;
+  wasKilled = false;
+  readonly startedAt: number;
+  readonly #parts: InstanceParts;
+  readonly #requests = new Set<Promise<unknown>>();
+  tokens!: TokenManager;
+  appTokens!: AppTokenManager;
+  outbox!: RevocationOutbox;
+  sessionEndEvents!: SessionEndEvents;
+  consumedStates!: ReturnType<Modules['consumedStates']['createRedisConsumedStates']>;
+  savedForms!: ReturnType<Modules['savedForms']['createRedisSavedForms']>;
+  redis!: SimulatedRedis;
+  /** When this process heard of each end of a session, and when it may have missed some. */
+  readonly heardEnds = new Map<string, number>();
+  gaps: number[] = [];
+
+  constructor(parts: InstanceParts) {
+    this.#parts = parts;
+    this.name = parts.name;
+    this.skewMs = parts.skewMs;
+    this.startedAt = parts.time.nowMs;
+    parts.time.as(this, () => this.#start());
+  }
+
+  #start(): void {
+    const { modules, time, network, provider, secrets: secretList, waitReplicas } = this.#parts;
+    const now = () => Date.now();
+    const log = this.#createLog();
+    const config = loadConfig(modules, secretList, this.#parts.idleSeconds);
+    const { secrets } = config.session;
+    const timing = modules.connection.connectionTiming;
+    const client = new SimulatedRedis(network, this, timing, () =>
+      this.#parts.confirmWait() ? waitReplicas : 0,
+    );
+    this.redis = client;
+    const redis = client as unknown as RedisConnection;
+    const fetch = provider.fetchFor(this);
+    const oauth: OAuthClient = modules.oauthClient.createOAuthClient(
+      config.provider,
+      `${origin}/signed-out`,
+      {
+        fetch,
+        now,
+        log,
+      },
+    );
+    this.sessionEndEvents = modules.sessionEndEvents.createRedisSessionEndEvents(redis, log);
+    this.sessionEndEvents.listen(
+      (id) => this.heardEnds.set(id, time.nowMs),
+      () => this.gaps.push(time.nowMs),
+    );
+    const store = modules.tokenStore.createRedisTokenStore({
+      redis,
+      waitForReplicas: modules.connection.createReplicaWait(redis, waitReplicas, log),
+      secrets,
+      lifetime: config.session,
+      sessionEndEvents: this.sessionEndEvents,
+      now,
+    });
+    const shared = { redis, client: 'client', secrets, now };
+    this.outbox = modules.outbox.createRedisRevocationOutbox({
+      ...shared,
+      attempt: modules.revoker.createRevoker(oauth, now, log),
+    });
+    this.tokens = modules.tokenManager.createTokenManager({ store, oauth, outbox: this.outbox, now, log });
+    this.appTokens = modules.appTokenManager.createAppTokenManager({
+      store: modules.appTokenStore.createRedisAppTokenStore(shared),
+      oauth,
+      scopes: [],
+      now,
+      log,
+    });
+    this.consumedStates = modules.consumedStates.createRedisConsumedStates(redis);
+    this.savedForms = modules.savedForms.createRedisSavedForms(shared);
+    modules.connection.waitUntilReady(redis).then(() => {
+      this.isServing = true;
+    });
+  }
+
+  /** Runs a request in this process; nothing follows from it once the process is dead. */
+  request(run: (instance: this) => Promise<unknown>): void {
+    this.#parts.time.as(this, () => {
+      const request = run(this);
+      this.#requests.add(request);
+      request.catch(() => undefined).finally(() => this.#requests.delete(request));
+    });
+  }
+
+  kill(): void {
+    this.wasKilled = true;
+    this.#die();
+  }
+
+  /** SIGTERM: as `stop` in main.ts. */
+  stop(onEnd: () => void): void {
+    const { time } = this.#parts;
+    this.isServing = false;
+    time.as(this, () => {
+      const forceExit = time.schedule(
+        shutdownTimeoutMs,
+        () => {
+          this.wasKilled = true;
+          this.#die();
+          onEnd();
+        },
+        this,
+        true,
+      );
+      const finish = async () => {
+        while (this.#requests.size > 0) await Promise.allSettled([...this.#requests]);
+        await Promise.all([this.tokens.drain(), this.appTokens.drain()]);
+        this.outbox.close();
+        this.sessionEndEvents.close();
+        this.redis.disconnect();
+        forceExit();
+        this.#die();
+        onEnd();
+      };
+      void finish();
+    });
+  }
+
+  #die(): void {
+    this.isDead = true;
+    this.isServing = false;
+    this.diedAt = this.#parts.time.nowMs;
+    this.#parts.network.abandon(this);
+  }
+
+  #createLog(): Logger {
+    const { onLog, name } = this.#parts;
+    const write = (level: string) => (details: unknown, text?: string) => {
+      const { err } = (typeof details === 'object' ? details : {}) as { err?: Error };
+      onLog(`${name} ${level}: ${text ?? String(details)}${err ? ` (${describe(err)})` : ''}`);
+    };
+    const ignore = () => undefined;
+    return {
+      trace: ignore,
+      debug: ignore,
+      info: write('info'),
+      warn: write('warn'),
+      error: write('error'),
+    } as unknown as Logger;
+  }
+}
+
+const configurations = new Map<string, ReturnType<Modules['config']['loadConfig']>>();
+
+function loadConfig(
+  modules: Modules,
+  secrets: string,
+  idleSeconds: number,
+): ReturnType<Modules['config']['loadConfig']> {
+  const key = `${secrets} ${idleSeconds}`;
+  const cached = configurations.get(key);
+  if (cached) return cached;
+  const config = modules.config.loadConfig({
+    OAUTH2_AUTHORIZATION_URL: 'https://provider.example/auth',
+    OAUTH2_TOKEN_URL: 'https://provider.example/token',
+    OAUTH2_REVOCATION_URL: 'https://provider.example/revoke',
+    OAUTH2_CLIENT_ID: 'client',
+    OAUTH2_CLIENT_SECRET: 'a-client-secret',
+    OAUTH2_REDIRECT_URI: `${origin}/auth/callback`,
+    OAUTH2_API_BASE_URL: 'https://api.example',
+    SESSION_SECRET: secrets,
+    SESSION_IDLE_SECONDS: String(idleSeconds),
+    SESSION_ABSOLUTE_SECONDS: '100000',
+    TRUST_PROXY: '1',
+    REDIS_URL: 'redis://redis.example:6379',
+  });
+  configurations.set(key, config);
+  return config;
+}
+
+/** An error with its causes. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message}: ${describe(error.cause)}`;
+}

@@ -1,0 +1,224 @@
+import { claims } from './claims.ts';
+import type { Session } from './history.ts';
+import type { Instance } from './instance.ts';
+import type { Action } from './schedule.ts';
+import type { Browser, World } from './world.ts';
+
+const requirements = { scope: ['read:data'] } as const;
+
+/** What users do, as the routes of Latchkey do it, and what they may expect of it. */
+export function createUserActions(world: World): (action: Action) => void {
+  const { history, provider, time, schedule } = world;
+  let sessionCount = 0;
+  let nonceCount = 0;
+  const consumed = new Set<string>();
+  const takenForms = new Set<string>();
+  const appTokens = new Map<Instance, Map<string, number>>();
+
+  const isLive = (session: Session) =>
+    session.endRequestedAt === undefined && session.replacedBy === undefined && !world.isExpired(session);
+
+  /** Runs a request of a browser in a process. `run` gets the session that the browser has now. */
+  function request(
+    { browser, instance }: { readonly browser: number; readonly instance: number },
+    kind: string,
+    run: (process: Instance, from: Browser, session: Session) => Promise<void>,
+  ): void {
+    const process = world.pick(instance);
+    const from = world.browsers[browser % world.browsers.length]!;
+    const session = from.session;
+    if (!process || !session) return;
+    world.requests += 1;
+    process.request(() =>
+      run(process, from, session).catch((error: unknown) => {
+        history.note(`${process.name} ${kind} ${session.id}: ${world.describe(error)}`);
+      }),
+    );
+  }
+
+  function expectRecord(session: Session, record: unknown, process: Instance, startedAt: number): void {
+    if (record !== undefined) session.usedAt = Math.max(session.usedAt, startedAt);
+    else if (isLive(session)) world.claims.judgeSignedOut(session, process.name);
+    if (record === undefined) session.endRequestedAt ??= time.nowMs; // judged once
+  }
+
+  /** As `GET /auth/callback` (routes/callback.ts). */
+  async function login(process: Instance, browser: Browser, user: string): Promise<void> {
+    const { tokens, consumedStates } = process;
+    const old = browser.session;
+    nonceCount += 1;
+    const nonce = `nonce-${nonceCount}`;
+    if (old) await tokens.peek(old.id);
+    if (!(await consumedStates.consume(nonce))) return;
+    await new Promise<void>((resolve) => time.schedule(world.random.between(20, 400), resolve, process));
+    // Another user at the provider: it ends the session that was there.
+    for (const other of browser.grants.keys()) if (other !== user) browser.grants.delete(other);
+    let grant = browser.grants.get(user);
+    if (!grant || grant.isRevoked) {
+      grant = provider.createGrant(user);
+      browser.grants.set(user, grant);
+    }
+    const granted = provider.login(grant);
+    sessionCount += 1;
+    const id = `s${sessionCount}`;
+    const issuedAt = Date.now();
+    const tokenSet = {
+      accessToken: granted.accessToken,
+      refreshToken: granted.value,
+      tokenType: 'bearer',
+      scope: ['read:data'],
+      issuedAt,
+      expiresAt: issuedAt + schedule.provider.accessTokenSeconds * 1000,
+    };
+    try {
+      await tokens.establish(id, tokenSet, { sub: user }, requirements);
+    } catch (error) {
+      await tokens.discard(id);
+      throw error;
+    }
+    const session: Session = {
+      ...{ id, user, grant, login: granted.login, startedAt: time.nowMs, usedAt: time.nowMs },
+      ...{
+        endRequestedAt: undefined,
+        signOutCount: 0,
+        signOutRequestedAt: undefined,
+        signedOutAt: undefined,
+        replacedBy: undefined,
+        replaces: old?.id,
+      },
+    };
+    history.sessions.set(id, session);
+    history.note(
+      `${process.name} login of ${user} in ${browser.name}: ${id}${old ? ` replaces ${old.id}` : ''}`,
+    );
+    if (old) {
+      old.endRequestedAt ??= time.nowMs;
+      old.replacedBy = id;
+      await tokens.supersede(old.id, { sub: user }).catch(() => undefined);
+    }
+    // The browser gets the cookie with the response, the last one of two logins at the same moment.
+    if (browser.session && browser.session !== old) browser.session.endRequestedAt ??= time.nowMs;
+    browser.session = session;
+  }
+
+  async function signOut(process: Instance, browser: Browser, session: Session): Promise<void> {
+    session.endRequestedAt ??= time.nowMs;
+    session.signOutRequestedAt ??= time.nowMs;
+    session.signOutCount += 1;
+    // The browser goes on to the provider, which ends the user's session there: the next login makes another grant.
+    if (browser.grants.get(session.user) === session.grant) browser.grants.delete(session.user);
+    history.note(`${process.name} sign-out of ${session.id} begins`);
+    const wasSignedIn = await process.tokens.end(session.id);
+    history.note(`${process.name} sign-out of ${session.id}: ${wasSignedIn}`);
+    if (session.replacedBy === undefined) session.signedOutAt = time.nowMs;
+    if (browser.session === session) browser.session = undefined;
+  }
+
+  async function callApp(process: Instance, scope: string): Promise<void> {
+    const ofProcess = appTokens.get(process) ?? new Map<string, number>();
+    appTokens.set(process, ofProcess);
+    const validUntil = ofProcess.get(scope) ?? 0;
+    try {
+      const { expiresAt = 0 } = await process.appTokens.current([scope]);
+      ofProcess.set(scope, expiresAt);
+    } catch (error) {
+      if (Date.now() < validUntil - 100)
+        history.violate(
+          claims.appTokens,
+          `${process.name} has a valid token for ${scope}: ${world.describe(error)}`,
+        );
+    }
+  }
+
+  async function consume(process: Instance, nonce: string): Promise<void> {
+    if (!(await process.consumedStates.consume(nonce))) return;
+    if (consumed.has(nonce) && !history.hasDataLossSince(0))
+      history.violate(claims.singleUse, `state ${nonce}`);
+    consumed.add(nonce);
+  }
+
+  async function saveAndTake(processes: readonly Instance[], name: string): Promise<void> {
+    const [first, ...others] = processes;
+    if (!first) return;
+    const form = {
+      ...{ sessionId: name, method: 'POST', url: '/api/things', contentType: 'text/plain' },
+      ...{ body: Buffer.from(name), keptAt: Date.now() },
+    };
+    await first.savedForms.put(name, form);
+    const savedAt = time.nowMs;
+    let failures = 0;
+    const take = async (process: Instance) => {
+      const taken = await process.savedForms.take(name).catch(() => {
+        failures += 1;
+        return undefined;
+      });
+      if (!taken) return;
+      if (takenForms.has(name) && !history.hasDataLossSince(savedAt))
+        history.violate(claims.singleUse, `form ${name}`);
+      takenForms.add(name);
+    };
+    await Promise.all(
+      processes.map((each) => new Promise<void>((done) => each.request(() => take(each).finally(done)))),
+    );
+    const isLost = !takenForms.has(name) && failures === 0 && others.every((each) => !each.isDead);
+    if (isLost && !first.isDead && !history.hasDataLossSince(savedAt))
+      history.violate(claims.singleUse, `form ${name} is lost`);
+  }
+
+  return function act(action) {
+    switch (action.kind) {
+      case 'login': {
+        const process = world.pick(action.instance);
+        const browser = world.browsers[action.browser % world.browsers.length]!;
+        if (!process) return;
+        world.requests += 1;
+        process.request(() =>
+          login(process, browser, action.user).catch((error: unknown) => {
+            history.note(`${process.name} login in ${browser.name} failed: ${world.describe(error)}`);
+          }),
+        );
+        return;
+      }
+      case 'call':
+        return request(action, 'call', async (process, _browser, session) => {
+          const startedAt = time.nowMs;
+          expectRecord(session, await process.tokens.current(session.id), process, startedAt);
+        });
+      case 'refresh':
+        return request(action, 'refresh', async (process, _browser, session) => {
+          const startedAt = time.nowMs;
+          expectRecord(session, await process.tokens.refresh(session.id), process, startedAt);
+        });
+      case 'rejected':
+        return request(action, 'rejected', async (process, _browser, session) => {
+          const startedAt = time.nowMs;
+          const record = await process.tokens.current(session.id);
+          expectRecord(session, record, process, startedAt);
+          if (!record) return;
+          expectRecord(
+            session,
+            await process.tokens.replaceRefused(session.id, record.tokens),
+            process,
+            startedAt,
+          );
+        });
+      case 'sign_out':
+        return request(action, 'sign-out', signOut);
+      case 'app_call': {
+        const process = world.pick(action.instance);
+        process?.request(() => callApp(process, action.scope));
+        return;
+      }
+      case 'state':
+        for (const index of action.instances) {
+          const process = world.pick(index);
+          process?.request(() => consume(process, action.nonce).catch(() => undefined));
+        }
+        return;
+      case 'form': {
+        const processes = action.instances.flatMap((index) => world.pick(index) ?? []);
+        processes[0]?.request(() => saveAndTake(processes, action.form).catch(() => undefined));
+      }
+    }
+  };
+}
