@@ -12,7 +12,8 @@ import {
 const processes = 3;
 /** A process sends ten requests to the provider at a time, so that all refreshes are in progress at once. */
 const usersFor = (short) => (short ? 6 : 24);
-const maxServedSeconds = 6;
+/** A process that is stopped may leave a lease behind, which expires after six seconds. */
+const maxServedSeconds = 8;
 
 /** Runs `round(deployment, outage)` for each kind of outage in parallel, and checks the sessions of all. */
 async function runOutages({ name, deploy, check, round }) {
@@ -28,7 +29,7 @@ const formatSeconds = (list, separator) => list.map((ms) => ms / 1000).join(sepa
 
 const responseMs = 1500;
 const stopOutageMs = 4000;
-const maxExitMs = 3000;
+const maxExitMs = 5000;
 
 /** Processes are stopped while Redis is unavailable and they hold tokens that they cannot write. */
 export const stopInOutage = {
