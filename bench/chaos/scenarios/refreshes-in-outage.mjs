@@ -1,6 +1,7 @@
 import { randomItem } from '../harness/random.mjs';
 import { countByStatus, formatCounts, max, sum } from '../harness/stats.mjs';
 import { delay, mapConcurrently, waitFor } from '../harness/wait-for.mjs';
+import { explainLogout } from './logout-causes.mjs';
 
 /** The ways in which Redis becomes unavailable: its connections break, or hang. It keeps its data. */
 export const outages = [
@@ -10,6 +11,7 @@ export const outages = [
 
 /** Longer than processes defer refreshes after Redis is back: 4.5 s on a cluster. */
 const graceMs = 5000;
+const maxListed = 3;
 
 /** The promises about sessions whose refresh was in progress when Redis became unavailable. */
 export const sessionPromises = (maxServedSeconds) => ({
@@ -37,7 +39,10 @@ export async function startRefreshes({ provider }, users, owners, responseMs) {
   const countGrants = async () => (await provider.counters()).grants.refresh_token;
   const wanted = (await countGrants()) + users.length;
   await provider.setFaults({ path: 'token', delayAfterMs: responseMs });
-  const calls = users.map((user, index) => user.callApi(owners[index % owners.length]));
+  const calls = users.map((user, index) => {
+    user.owner = owners[index % owners.length];
+    return user.callApi(user.owner);
+  });
   if (!(await waitFor(async () => (await countGrants()) >= wanted, 5000, 20)))
     throw new Error('the refreshes did not reach the provider');
   await provider.setFaults();
@@ -45,15 +50,15 @@ export async function startRefreshes({ provider }, users, owners, responseMs) {
 }
 
 /**
- * Sends a call for every user to a random process, and the next one `pauseMs` after its response, until the user is
- * served or signed out, or for `maxMs`.
+ * Sends a call for every user to a process that is not refreshing the session, and the next one `pauseMs` after its
+ * response, until the user is served or signed out, or for `maxMs`.
  */
 export async function callUntilServed(users, instances, { pauseMs = 200, maxMs = 60_000 } = {}) {
   const deadline = Date.now() + maxMs;
   const responses = [];
   async function keepCalling(user) {
     while (Date.now() < deadline) {
-      const response = await user.callApi(randomItem(instances));
+      const response = await user.callApi(randomItem(instances.filter((each) => each !== user.owner)));
       responses.push(response);
       if (response.status === 401) return;
       if (response.status === 200) {
@@ -78,25 +83,29 @@ export async function measureSessions(deployment, { label, users, responses, bac
   const usedTokens = new Set(tokens.flatMap(({ value, usedAt }) => (usedAt ? [value] : [])));
   await delay(graceMs);
   const refreshes = await mapConcurrently(users, 4, (user) => user.refresh(randomItem(refreshOn)));
-  const { reuseDetections } = await provider.counters();
+  const reuses = (await provider.attempts()).filter(({ account, isReuse }) => names.has(account) && isReuse);
   const own = incidents.filter(({ browser }) => names.has(browser));
+  const signedOut = [...new Set(own.filter(({ kind }) => kind !== 'cookie').map(({ browser }) => browser))];
   return {
     label,
     sessions: users.length,
     grants: grants.length,
     written: new Set(grants.filter(({ access }) => usedTokens.has(access)).map(({ account }) => account))
       .size,
-    reuseDetections,
+    reuses: reuses.length,
     refreshedAgain: refreshes.filter(({ status }) => status === 200).length,
-    signedOut: new Set(own.filter(({ kind }) => kind !== 'cookie').map(({ browser }) => browser)).size,
+    signedOut: signedOut.length,
+    explanations: signedOut.map(
+      (name) => explainLogout(name, attempts, tokens, deployment.instances).explanation,
+    ),
     cookies: own.filter(({ kind }) => kind === 'cookie').length,
     responses,
     servedMs: users.flatMap(({ servedAt }) => (servedAt ? [Math.max(0, servedAt - backAt)] : [])),
   };
 }
 
-/** Checks the `sessionPromises` for all of these measurements together. */
-export function checkSessions(measured, maxServedSeconds, check) {
+/** Checks the `sessionPromises` for all of these measurements together, and notes why sessions were lost. */
+export function checkSessions(measured, maxServedSeconds, { check, note }) {
   const total = (key) => sum(measured.map((each) => each[key]));
   const sessions = total('sessions');
   check(
@@ -109,11 +118,10 @@ export function checkSessions(measured, maxServedSeconds, check) {
     total('grants') === sessions && total('written') === sessions,
     `${total('grants')} grants for ${sessions} sessions, tokens of ${total('written')} sessions used`,
   );
-  const reuses = max(measured.map(({ reuseDetections }) => reuseDetections));
   check(
     'reuse',
-    reuses === 0 && total('refreshedAgain') === sessions,
-    `${reuses} reuse detections, ${total('refreshedAgain')} of ${sessions} refreshed once more`,
+    total('reuses') === 0 && total('refreshedAgain') === sessions,
+    `${total('reuses')} reuse detections, ${total('refreshedAgain')} of ${sessions} refreshed once more`,
   );
   const responses = measured.flatMap((each) => each.responses);
   const isExpected = ({ status, headers }) =>
@@ -126,4 +134,6 @@ export function checkSessions(measured, maxServedSeconds, check) {
     unexpected === 0 && served === sessions && max(lastSeconds) <= maxServedSeconds,
     `calls ${formatCounts(countByStatus(responses))}, ${unexpected} unexpected; ${served} of ${sessions} sessions served, the last after ${measured.map(({ label }, index) => `${lastSeconds[index].toFixed(1)} s (${label})`).join(', ')}`,
   );
+  for (const { label, explanations } of measured)
+    for (const each of explanations.slice(0, maxListed)) note(`${label}: ${each}`);
 }
