@@ -4,6 +4,8 @@ import { crashes, crashesGrace } from './scenarios/crashes.mjs';
 import { logout } from './scenarios/logout.mjs';
 import { outage } from './scenarios/outage.mjs';
 import { peer } from './scenarios/peer.mjs';
+import { clusterFailover, storeLost } from './scenarios/redis-loss.mjs';
+import { longLease, longOutage, startInOutage, stopInOutage } from './scenarios/redis-outage.mjs';
 import { revocation } from './scenarios/revocation.mjs';
 import { sentinel } from './scenarios/sentinel.mjs';
 import { slow } from './scenarios/slow.mjs';
@@ -17,6 +19,8 @@ export const groups = [
   [crashesGrace],
   [outage],
   [store],
+  [longOutage, longLease, storeLost],
+  [stopInOutage, startInOutage, clusterFailover],
   [logout],
   [answers, sentinel, cluster],
   [peer],
@@ -25,8 +29,13 @@ export const groups = [
 /** With --short, this many scenarios run at a time, the slowest first. */
 export const shortConcurrency = 4;
 export const shortOrder = [
+  longOutage,
   peer,
   store,
+  clusterFailover,
+  startInOutage,
+  longLease,
+  stopInOutage,
   revocation,
   outage,
   answers,
@@ -36,5 +45,6 @@ export const shortOrder = [
   slow,
   sentinel,
   cluster,
+  storeLost,
   logout,
 ];

@@ -51,7 +51,7 @@ function createInstance({ name, deployment, env }) {
     get pid() {
       return child.pid;
     },
-    /** Starts, kills, pauses and resumes as `{ at, act }`; `at` in epoch milliseconds. */
+    /** Starts, kills, SIGTERMs, pauses and resumes as `{ at, act }`; `at` in epoch milliseconds. */
     history: [],
     async start() {
       const [port, metricsPort] =
@@ -97,6 +97,13 @@ function createInstance({ name, deployment, env }) {
       child.kill('SIGCONT');
       record('resume');
     },
+    /** Sends SIGTERM, and returns the exit code once the process has exited. */
+    async terminate() {
+      instance.isUp = false;
+      record('terminate');
+      await stopProcess(child, 'SIGTERM');
+      return child.exitCode;
+    },
     async stop() {
       if (child) await stopProcess(child);
     },
@@ -136,4 +143,6 @@ export const latchkey = {
   pendingRevocationsMetric: 'latchkey_revocations_pending',
   /** Matches the Redis keys of token records. */
   tokenKeyPattern: '*:tokens',
+  /** Matches the Redis key of the stream of pending revocations. */
+  revocationStreamPattern: 'latchkey:revocations:*',
 };

@@ -48,7 +48,7 @@ export function printSummary(results) {
   const rows = results.flatMap(({ scenario, rows: all }) => all.map((row) => [scenario, row]));
   const width = Math.max(...rows.map(([, { promise }]) => promise.length));
   const printRow = (scenario, promise, result, measured) =>
-    console.log(`${scenario.padEnd(13)} ${promise.padEnd(width)}  ${result.padEnd(8)} ${measured ?? '-'}`);
+    console.log(`${scenario.padEnd(17)} ${promise.padEnd(width)}  ${result.padEnd(8)} ${measured ?? '-'}`);
   console.log('');
   printRow('scenario', 'promise', 'result', 'measured');
   for (const [scenario, { promise, result, measured }] of rows) printRow(scenario, promise, result, measured);
