@@ -109,6 +109,7 @@ export function createDeps(
     connected: () => waitUntilReady(redis),
     async close() {
       sessionEndEvents.close();
+      await redis.ping().catch(() => undefined); // the commands before it, such as the release of a lease, are sent
       redis.disconnect();
       await upstream.close();
     },

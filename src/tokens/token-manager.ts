@@ -76,7 +76,7 @@ const maxRevocationWaitMs = 2_000;
 export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
   const decideRefresh = createRefreshDecision({ oauth, now, log });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
-  const signOuts = new Map<string, Promise<TokenRecord | undefined>>();
+  const takes = new Map<string, Promise<TokenRecord | undefined>>();
   const background = new Set<Promise<unknown>>();
 
   function runInBackground(work: Promise<unknown>): void {
@@ -134,11 +134,20 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     await processOutbox();
   }
 
-  /** Ends a session. Its tokens are queued before the record is removed, so that no failure in between forgets them. */
+  /**
+   * Ends a session. Its tokens are queued before the record is removed, so that no failure in between forgets them, and
+   * queued once when two requests end it for the same reason (a double click).
+   */
   function takeAndQueue(id: string, reason: SessionEndReason): Promise<TokenRecord | undefined> {
-    return store.take(id, reason, async (record) => {
+    const key = JSON.stringify([id, reason]);
+    const pending = takes.get(key);
+    if (pending) return pending;
+    const queue = async (record: TokenRecord) => {
       if (isToBeRevoked(record, reason)) await outbox.add(record.tokens);
-    });
+    };
+    const started = store.take(id, reason, queue).finally(() => takes.delete(key));
+    takes.set(key, started);
+    return started;
   }
 
   /** Sends the revocations at once, which a sign-out waits for briefly; the outbox retries those that fail. */
@@ -187,11 +196,9 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     replaceRefused: (id, refused) => refreshOnce(id, refused, true),
 
     async end(id) {
-      const pending = signOuts.get(id) ?? takeAndQueue(id, { kind: 'signed_out' }); // a second click joins the first
-      signOuts.set(id, pending);
-      const record = await pending.finally(() => signOuts.delete(id));
-      if (record) await processOutbox();
-      return record !== undefined;
+      if (!(await takeAndQueue(id, { kind: 'signed_out' }))) return false;
+      await processOutbox();
+      return true;
     },
 
     async supersede(id, successor) {

@@ -60,7 +60,7 @@ export class Instance implements Owner {
     this.name = parts.name;
     this.skewMs = parts.skewMs;
     this.startedAt = parts.time.nowMs;
-    parts.time.as(this, () => this.#start());
+    parts.time.schedule(0, () => this.#start(), this);
   }
 
   #start(): void {
@@ -120,11 +120,15 @@ export class Instance implements Owner {
 
   /** Runs a request in this process; nothing follows from it once the process is dead. */
   request(run: (instance: this) => Promise<unknown>): void {
-    this.#parts.time.as(this, () => {
-      const request = run(this);
-      this.#requests.add(request);
-      request.catch(() => undefined).finally(() => this.#requests.delete(request));
-    });
+    this.#parts.time.schedule(
+      0,
+      () => {
+        const request = run(this);
+        this.#requests.add(request);
+        request.catch(() => undefined).finally(() => this.#requests.delete(request));
+      },
+      this,
+    );
   }
 
   kill(): void {
@@ -136,29 +140,33 @@ export class Instance implements Owner {
   stop(onEnd: () => void): void {
     const { time } = this.#parts;
     this.isServing = false;
-    time.as(this, () => {
-      const forceExit = time.schedule(
-        shutdownTimeoutMs,
-        () => {
-          this.wasKilled = true;
+    time.schedule(
+      0,
+      () => {
+        const forceExit = time.schedule(
+          shutdownTimeoutMs,
+          () => {
+            this.wasKilled = true;
+            this.#die();
+            onEnd();
+          },
+          this,
+          true,
+        );
+        const finish = async () => {
+          while (this.#requests.size > 0) await Promise.allSettled([...this.#requests]);
+          await Promise.all([this.tokens.drain(), this.appTokens.drain()]);
+          this.outbox.close();
+          this.sessionEndEvents.close();
+          this.redis.disconnect();
+          forceExit();
           this.#die();
           onEnd();
-        },
-        this,
-        true,
-      );
-      const finish = async () => {
-        while (this.#requests.size > 0) await Promise.allSettled([...this.#requests]);
-        await Promise.all([this.tokens.drain(), this.appTokens.drain()]);
-        this.outbox.close();
-        this.sessionEndEvents.close();
-        this.redis.disconnect();
-        forceExit();
-        this.#die();
-        onEnd();
-      };
-      void finish();
-    });
+        };
+        void finish();
+      },
+      this,
+    );
   }
 
   #die(): void {

@@ -11,11 +11,23 @@ const leaseBeforeSendMs = 6_000;
 const maxWaitMs = 30_000;
 const maxPauseMs = 250;
 
+// The value of the key is its owner, followed by ':sent' once the owner has confirmed the lease in order to send something.
 const extendIfOwner = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end`;
-const extendIfOwnerOrFree = `
-local owner = redis.call('GET', KEYS[1])
-if not owner or owner == ARGV[1] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end`;
-const releaseIfOwner = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end`;
+const confirmIfOwner = `
+local holder = redis.call('GET', KEYS[1])
+if holder ~= ARGV[1] and holder ~= ARGV[1] .. ':sent' then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ':sent', 'PX', ARGV[2])
+return 1`;
+// Whoever has sent something takes the lease back from everyone who has not, such as a process that was waiting for the
+// lease when Redis stopped responding, and gave up: Redis still executes its command.
+const keepAfterSending = `
+local holder = redis.call('GET', KEYS[1])
+if holder and string.sub(holder, -5) == ':sent' and holder ~= ARGV[1] .. ':sent' then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ':sent', 'PX', ARGV[2])
+return 1`;
+const releaseIfOwner = `
+local holder = redis.call('GET', KEYS[1])
+if holder == ARGV[1] or holder == ARGV[1] .. ':sent' then return redis.call('DEL', KEYS[1]) end`;
 
 /** The lease that `work` runs under. */
 export interface Lease {
@@ -51,19 +63,23 @@ export function createLeases(redis: RedisConnection, keyOf: (id: string) => stri
     return runExclusive(id, async () => {
       const key = keyOf(id);
       const owner = randomUUID();
-      await acquire(key, owner);
+      const release = () => {
+        redis.eval(releaseIfOwner, 1, key, owner).catch(() => undefined); // otherwise it expires
+      };
+      await acquire(key, owner).catch((error: unknown) => {
+        release(); // Redis may have executed the command after its time-out
+        throw error;
+      });
       let isConfirmed = false;
       const extension = setInterval(() => {
-        // After an outage of Redis longer than the lease, whoever has sent something takes the lease back first: the
-        // others wait out the reconnect grace.
         const extended = isConfirmed
-          ? redis.eval(extendIfOwnerOrFree, 1, key, owner, leaseBeforeSendMs)
+          ? redis.eval(keepAfterSending, 1, key, owner, leaseBeforeSendMs)
           : redis.eval(extendIfOwner, 1, key, owner, leaseMs);
         extended.catch(() => undefined); // the next interval tries again
       }, leaseMs / 4);
       async function confirmAndExtend(): Promise<void> {
-        const extended = redis.eval(extendIfOwner, 1, key, owner, leaseBeforeSendMs);
-        const isOwner = await extended.catch((error: unknown) => {
+        const confirmed = redis.eval(confirmIfOwner, 1, key, owner, leaseBeforeSendMs);
+        const isOwner = await confirmed.catch((error: unknown) => {
           throw storeUnavailable(error);
         });
         if (!isOwner) throw new LeaseLostError('lease lost');
@@ -73,7 +89,7 @@ export function createLeases(redis: RedisConnection, keyOf: (id: string) => stri
         return await work({ confirmAndExtend });
       } finally {
         clearInterval(extension);
-        redis.eval(releaseIfOwner, 1, key, owner).catch(() => undefined); // otherwise it expires
+        release();
       }
     });
   };
