@@ -21,17 +21,27 @@ export function createKeyedMutex(): RunExclusive {
   };
 }
 
-/** Settles when all work queued for `id` so far has finished, or after `timeoutMs`. */
-export async function waitForPending(
+/**
+ * Runs `work` after all work queued for `id` so far, exclusively; or after `timeoutMs` beside it, if that takes longer.
+ * Rejects also when `runExclusive` fails before `work` has begun.
+ */
+export function runAfterPending<T>(
   runExclusive: RunExclusive,
   id: string,
   timeoutMs: number,
-): Promise<void> {
-  const waiting = new AbortController();
-  const result = runExclusive(id, async () => {});
-  try {
-    await Promise.race([result, delay(timeoutMs, undefined, { signal: waiting.signal })]);
-  } finally {
-    waiting.abort();
-  }
+  work: () => Promise<T>,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const waiting = new AbortController();
+    async function begin(): Promise<void> {
+      if (waiting.signal.aborted) return;
+      waiting.abort();
+      await work().then(resolve, reject);
+    }
+    runExclusive(id, begin).catch((error: unknown) => {
+      waiting.abort();
+      reject(error); // without effect once `work` has begun
+    });
+    delay(timeoutMs, undefined, { signal: waiting.signal }).then(begin, () => undefined);
+  });
 }

@@ -213,8 +213,10 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     },
 
     async drain() {
-      do await Promise.allSettled([...background, ...refreshes.values(), store.drain()]);
-      while (background.size > 0 || refreshes.size > 0);
+      do {
+        await Promise.allSettled([...background, ...refreshes.values()]);
+        await store.drain(); // what a refresh could not write yet
+      } while (background.size > 0 || refreshes.size > 0);
     },
   };
 }

@@ -257,10 +257,16 @@ describe.each([
       code: 'temporarily_unavailable',
     });
     expect(accessOf(await store.get(id))).toBe('a');
+    const { opened: hold, open: release } = createLatch();
+    const update = store.update(id, async (newest) => {
+      await hold; // longer than take waits
+      return { ...newest, tokens: tokens('b') };
+    });
     const seen: unknown[] = [];
     const taken = await store.take(id, signedOut, async (found) => {
       seen.push(accessOf(found));
-      if (seen.length === 1) await store.update(id, withAccessToken('b'));
+      release();
+      await update;
     });
     expect(seen).toEqual(['a', 'b']);
     expect(accessOf(taken)).toBe('b');

@@ -72,7 +72,7 @@ export class Claims {
       return this.#history.hasDataLossSince(first.sentAt - 1) ? 'Redis lost writes' : undefined;
     if (this.#history.dataLosses.some((lost) => lost >= first.sentAt - 7_000 && lost <= at))
       return 'Redis lost writes';
-    if (by.diedAt !== undefined && by.diedAt <= at) return 'its process was killed';
+    if (by.wasKilled && by.diedAt !== undefined && by.diedAt <= at) return 'its process was killed';
     if (first.failedAt !== undefined && first.failedAt <= at) return 'the response was lost';
     return this.#absence(by, first.sentAt, at);
   }
@@ -82,11 +82,19 @@ export class Claims {
     const paused = history.covered(history.intervalsOf(history.pauses, by), from - 1_000, to);
     const cutOff = history.covered(history.intervalsOf(history.linkOutages, by), from - 1_000, to);
     const away = history.covered(history.redisOutages, from - 1_000, to);
+    const cutOffAlone = history
+      .intervalsOf(history.linkOutages, by)
+      .map((each) => ({ from: Math.max(each.from, from - 1_000), to: Math.min(each.to, to) }))
+      .reduce(
+        (sum, each) =>
+          sum + Math.max(0, each.to - each.from - history.covered(history.redisOutages, each.from, each.to)),
+        0,
+      );
     if (paused > maxAbsenceMs) return 'its process was held up';
     if (cutOff > maxAbsenceMs) return 'its process was cut off from Redis';
-    if (paused > 0 && paused + cutOff + away > maxAbsenceMs)
+    if (paused > 1_000 && paused + cutOff + away > maxAbsenceMs)
       return 'its process was held up while Redis was away';
-    if (cutOff > 0 && cutOff + away > maxAbsenceMs) return 'its process was cut off from Redis';
+    if (cutOffAlone > 2_000 && cutOff + away > maxAbsenceMs) return 'its process was cut off from Redis';
     return undefined;
   }
 
@@ -141,14 +149,19 @@ export class Claims {
     else this.#history.violate(claims.kept, `${session.id} has ${stored ?? 'no record'}`);
   }
 
-  /** At the end: nothing of an ended session is valid. */
-  judgeEnded(session: Session, hasRecord: boolean): void {
-    const ended = session.signedOutAt!;
+  /** At the end: a session that was replaced has no record. */
+  judgeRemoved(session: Session, hasRecord: boolean): void {
+    const ended = (session.signedOutAt ?? session.removedAt)!;
     if (hasRecord) {
       if (this.#history.hasDataLossSince(ended - 1_000))
         this.#history.accept('record after the end: Redis lost writes');
       else this.#history.violate(claims.final, `${session.id} has a record after its end`);
     }
+  }
+
+  /** At the end: nothing of a session that its user has ended is valid. */
+  judgeEnded(session: Session, hasRecord: boolean): void {
+    this.judgeRemoved(session, hasRecord);
     for (const token of this.#provider.refreshTokens.values()) {
       if (token.login !== session.login || token.used || !this.#provider.isActive(token)) continue;
       const use = this.#useThatIssued(token);
@@ -172,7 +185,7 @@ export class Claims {
   #excuseOfLoss(use: Use): string | undefined {
     const by = use.by as Instance;
     if (use.deliveredAt === undefined)
-      return by.diedAt === undefined ? 'the response was lost' : 'its process was killed';
+      return by.wasKilled ? 'its process was killed' : 'the response was lost';
     if (by.wasKilled) return 'its process was killed';
     if (this.#history.hasDataLossSince(use.sentAt - 7_000)) return 'Redis lost writes';
     return this.#absence(by, use.sentAt, this.#nowMs());

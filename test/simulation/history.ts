@@ -19,6 +19,8 @@ export interface Session {
   signedOutAt: number | undefined;
   replacedBy: string | undefined;
   readonly replaces: string | undefined;
+  /** When its record was removed because of a new login. */
+  removedAt: number | undefined;
   /** When it was last used successfully. */
   usedAt: number;
 }

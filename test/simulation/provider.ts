@@ -13,6 +13,8 @@ export interface ProviderOptions {
 export interface ProviderCondition {
   readonly minMs: number;
   readonly maxMs: number;
+  /** When the provider processes a request, as a share of its duration; otherwise at a random moment. */
+  readonly processedAt?: number;
   /** The share of requests with this fault. */
   readonly faultShare: number;
   readonly fault: 'refused' | 'busy' | 'error' | 'answer_lost' | 'hangs';
@@ -148,7 +150,7 @@ export class Provider {
         return later(durationMs, () => resolve(new Response('error', { status: 500 })));
       }
       // The provider processes the request at some moment of the duration, whoever still waits for the response.
-      const processedAfterMs = durationMs * random.between(0.1, 1);
+      const processedAfterMs = durationMs * (condition.processedAt ?? random.between(0.1, 1));
       time.schedule(
         processedAfterMs,
         () => {

@@ -161,15 +161,19 @@ export class SimulatedRedis extends EventEmitter {
 
   multi(): unknown {
     const commands: Argument[][] = [];
-    const transaction = {
+    const areBuffers: boolean[] = [];
+    const transaction: Record<string, unknown> = {
       exec: async () => {
-        const replies = (await this.#send(commands, false, true)) as unknown[];
-        return replies.map((reply) => (reply instanceof Error ? [reply, undefined] : [null, reply]));
+        const replies = (await this.#send(commands, true, true)) as Reply[];
+        return replies.map((reply, index) =>
+          reply instanceof Error ? [reply, undefined] : [null, areBuffers[index] ? reply : toStrings(reply)],
+        );
       },
-    } as Record<string, unknown>;
-    for (const name of ['xadd', 'xack', 'xdel', 'set', 'del'])
+    };
+    for (const name of ['xadd', 'xack', 'xdel', 'set', 'del', 'getdelBuffer'])
       transaction[name] = (...args: Argument[]) => {
-        commands.push([name.toUpperCase(), ...args]);
+        commands.push([name.replace('Buffer', '').toUpperCase(), ...args]);
+        areBuffers.push(name.endsWith('Buffer'));
         return transaction;
       };
     return transaction;

@@ -90,8 +90,12 @@ export class RedisNetwork {
     return this.#server;
   }
 
+  linkReachability(owner: Owner): Reachability {
+    return this.#links.get(owner) ?? 'up';
+  }
+
   reachability(owner: Owner): Reachability {
-    return this.#server === 'up' ? (this.#links.get(owner) ?? 'up') : this.#server;
+    return this.#server === 'up' ? this.linkReachability(owner) : this.#server;
   }
 
   /** @param owner only for this process; otherwise for all */

@@ -76,14 +76,14 @@ export class RedisServer {
     this.#undoLog = [];
   }
 
-  /** Loses the last `writes` that have not reached a replica; returns how many it has lost. */
-  failOver(writes: number): number {
-    const lost = this.#undoLog.splice(-writes, writes).reverse();
+  /** Loses the last `writes` that have not reached a replica; returns the keys whose writes it has lost. */
+  failOver(writes: number): readonly string[] {
+    const lost = (writes > 0 ? this.#undoLog.splice(-writes, writes) : []).reverse();
     for (const { key, before } of lost.flatMap((changes) => changes.toReversed()))
       if (before) this.#entries.set(key, before);
       else this.#entries.delete(key);
-    this.#undoLog = [];
-    return lost.length;
+    if (writes > 0) this.#undoLog = [];
+    return lost.flatMap((changes) => changes.map(({ key }) => key));
   }
 
   flush(): void {
@@ -286,6 +286,7 @@ export class RedisServer {
         return this.#changeStream(key, (stream) => (group(stream, groupName!).pending.delete(id!) ? 1 : 0));
       }
       case 'XDEL':
+        if (!this.#stream(key)) return 0;
         return this.#changeStream(key, ({ entries }) => {
           const index = entries.findIndex(({ id }) => id === text[1]);
           if (index >= 0) entries.splice(index, 1);

@@ -85,6 +85,7 @@ export function createUserActions(world: World): (action: Action) => void {
         signedOutAt: undefined,
         replacedBy: undefined,
         replaces: old?.id,
+        removedAt: undefined,
       },
     };
     history.sessions.set(id, session);
@@ -94,7 +95,12 @@ export function createUserActions(world: World): (action: Action) => void {
     if (old) {
       old.endRequestedAt ??= time.nowMs;
       old.replacedBy = id;
-      await tokens.supersede(old.id, { sub: user }).catch(() => undefined);
+      await tokens.supersede(old.id, { sub: user }).then(
+        () => {
+          old.removedAt = time.nowMs;
+        },
+        () => undefined,
+      );
     }
     // The browser gets the cookie with the response, the last one of two logins at the same moment.
     if (browser.session && browser.session !== old) browser.session.endRequestedAt ??= time.nowMs;

@@ -198,13 +198,14 @@ export class World {
         if (network.serverReachability !== 'up') return;
         network.set(fault.reachability);
         history.begin(history.redisOutages);
-        if (fault.lostWrites !== undefined && this.server.failOver(fault.lostWrites) > 0)
+        // A lease is no data: its holder takes it back.
+        if (this.server.failOver(fault.lostWrites ?? 0).some((key) => !key.endsWith(':lease')))
           history.dataLosses.push(time.nowMs);
         after(fault.ms, () => this.#endRedisOutage(fault.reachability));
         return;
       case 'link': {
         const instance = this.#slots[fault.instance % this.#slots.length];
-        if (!instance || network.reachability(instance) !== 'up') return;
+        if (!instance || network.linkReachability(instance) !== 'up') return;
         network.set(fault.reachability, instance);
         history.begin(history.intervalsOf(history.linkOutages, instance));
         after(fault.ms, () => this.#endLinkOutage(instance, fault.reachability));
@@ -294,7 +295,8 @@ export class World {
     if (old && next.generation < old.generation)
       history.violate(claims.newest, `${id}: ${next.value} over ${old.value}`);
     const session = history.sessions.get(id);
-    if (session?.signedOutAt !== undefined && !history.hasDataLossSince(session.signedOutAt - 1_000))
+    const endedAt = session?.signedOutAt ?? session?.removedAt;
+    if (endedAt !== undefined && !history.hasDataLossSince(endedAt - 1_000))
       history.violate(claims.final, `${id} has a record again`);
   }
 
@@ -304,6 +306,7 @@ export class World {
     for (const session of history.sessions.values()) {
       const stored = this.refreshTokenOf(session.id);
       if (session.signedOutAt !== undefined) judge.judgeEnded(session, stored !== undefined);
+      else if (session.removedAt !== undefined) judge.judgeRemoved(session, stored !== undefined);
       else if (session.endRequestedAt === undefined && !this.isExpired(session)) {
         if (stored === undefined) judge.judgeSignedOut(session, 'the end of the run');
         else judge.judgeStored(session, stored);

@@ -9,7 +9,7 @@ import {
   type TokenStore,
   touchIntervalMs,
 } from '../../tokens/token-store.ts';
-import { createKeyedMutex, waitForPending } from '../keyed-mutex.ts';
+import { createKeyedMutex, runAfterPending } from '../keyed-mutex.ts';
 
 interface Entry {
   record: TokenRecord;
@@ -89,18 +89,18 @@ export function createMemoryTokenStore(
         return changed;
       }),
 
-    async take(id, reason, beforeRemoval = async () => {}) {
-      await waitForPending(runExclusive, id, maxTakeWaitMs);
-      let record: TokenRecord | undefined;
-      do {
-        record = getUnexpired(id)?.record;
-        if (record) await beforeRemoval(record);
-      } while (record !== getUnexpired(id)?.record); // an update finished meanwhile
-      entries.delete(id);
-      if (!tombstones.has(id)) tombstones.set(id, { reason, endedAt: now() });
-      sessionEndEvents.publish(id);
-      return record;
-    },
+    take: (id, reason, beforeRemoval = async () => {}) =>
+      runAfterPending(runExclusive, id, maxTakeWaitMs, async () => {
+        let record: TokenRecord | undefined;
+        do {
+          record = getUnexpired(id)?.record;
+          if (record) await beforeRemoval(record);
+        } while (record !== getUnexpired(id)?.record); // an update finished meanwhile
+        entries.delete(id);
+        if (!tombstones.has(id)) tombstones.set(id, { reason, endedAt: now() });
+        sessionEndEvents.publish(id);
+        return record;
+      }),
 
     async endsAt(id) {
       const entry = getUnexpired(id);

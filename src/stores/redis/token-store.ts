@@ -11,7 +11,7 @@ import {
   type TokenStore,
   touchIntervalMs,
 } from '../../tokens/token-store.ts';
-import { waitForPending } from '../keyed-mutex.ts';
+import { runAfterPending } from '../keyed-mutex.ts';
 import { createReconnectGrace, type RedisConnection, retryUntilWritten } from './connection.ts';
 import { createLeases } from './lease.ts';
 import { endIfUnchanged, putUnlessEnded, writeIfUnchanged } from './token-scripts.ts';
@@ -170,25 +170,26 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
       }),
 
     take: (id, reason, beforeRemoval = async () => {}) =>
-      withStoreErrors(async () => {
-        await waitForPending(withLease, id, maxTakeWaitMs);
-        lastTouchedAt.delete(id);
-        const key = tokenKey(id);
-        const sealedReason = sealer.seal(JSON.stringify(reason), tombstoneKey(id));
-        for (let attempts = 0; attempts < maxTakeAttempts; attempts += 1) {
-          const sealed = await redis.getBuffer(key);
-          const record = unsealRecord(key, sealed);
-          if (record) await beforeRemoval(record);
-          const nonce = sealed ? sealNonce(sealed) : '';
-          const keysOfSession = [key, tombstoneKey(id)] as const;
-          if (!(await redis.eval(endIfUnchanged, 2, ...keysOfSession, nonce, sealedReason, tombstoneMs)))
-            continue;
-          sessionEndEvents.publish(id);
-          await waitForReplicas();
-          return record;
-        }
-        throw new Error('the token record kept changing while its session was being ended');
-      }),
+      withStoreErrors(() =>
+        runAfterPending(withLease, id, maxTakeWaitMs, async () => {
+          lastTouchedAt.delete(id);
+          const key = tokenKey(id);
+          const sealedReason = sealer.seal(JSON.stringify(reason), tombstoneKey(id));
+          for (let attempts = 0; attempts < maxTakeAttempts; attempts += 1) {
+            const sealed = await redis.getBuffer(key);
+            const record = unsealRecord(key, sealed);
+            if (record) await beforeRemoval(record);
+            const nonce = sealed ? sealNonce(sealed) : '';
+            const keysOfSession = [key, tombstoneKey(id)] as const;
+            if (!(await redis.eval(endIfUnchanged, 2, ...keysOfSession, nonce, sealedReason, tombstoneMs)))
+              continue;
+            sessionEndEvents.publish(id);
+            await waitForReplicas();
+            return record;
+          }
+          throw new Error('the token record kept changing while its session was being ended');
+        }),
+      ),
 
     endsAt: (id) =>
       withStoreErrors(async () => {

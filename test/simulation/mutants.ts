@@ -1,0 +1,153 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A change of the build that removes one of its safeguards. */
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  /** The profiles whose seeds have to find it, and the directed schedules that have to. */
+  readonly profiles: readonly string[];
+  readonly directed: readonly string[];
+}
+
+const project = fileURLToPath(new URL('../..', import.meta.url));
+const tokenStore = 'stores/redis/token-store.js';
+const lease = 'stores/redis/lease.js';
+const outbox = 'stores/redis/revocation-outbox.js';
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'no compare-and-set',
+    file: 'stores/redis/token-scripts.js',
+    from: "if nonce ~= ARGV[1] then return { redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]) } end",
+    to: '',
+    profiles: ['aimed', 'leaving'],
+    directed: ['sign-out-during-refresh'],
+  },
+  {
+    name: 'no lease',
+    file: lease,
+    from: "(await redis.set(key, owner, 'PX', leaseMs, 'NX')) === null",
+    to: "(await redis.set(key, owner, 'PX', leaseMs)) === null",
+    profiles: ['calm', 'storm'],
+    directed: [],
+  },
+  {
+    name: 'no tombstone',
+    file: 'stores/redis/token-scripts.js',
+    from: "redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3])",
+    to: '',
+    profiles: ['calm', 'aimed'],
+    directed: ['sign-out-during-refresh'],
+  },
+  {
+    name: 'no memory of failures',
+    file: tokenStore,
+    from: 'await rememberFailure(id, error);',
+    to: '',
+    profiles: ['standard', 'aimed'],
+    directed: ['clock-ahead'],
+  },
+  {
+    name: 'no reconnect grace',
+    file: 'stores/redis/connection.js',
+    from: 'return Date.now() - reconnectedAt < graceMs;',
+    to: 'return false;',
+    profiles: ['long', 'aimed-long'],
+    directed: ['start-in-outage', 'slow-reconnect'],
+  },
+  {
+    name: 'tokens of refused writes are not revoked',
+    file: 'tokens/token-manager.js',
+    from: 'runInBackground(revoke(discarded.tokens));',
+    to: ';',
+    profiles: ['calm', 'aimed'],
+    directed: ['sign-out-during-refresh'],
+  },
+  {
+    name: 'tokens of refused writes are always revoked',
+    file: 'tokens/token-manager.js',
+    from: 'if (isToBeRevoked(discarded, reason))',
+    to: 'if (discarded)',
+    profiles: ['calm-slow', 'calm'],
+    directed: ['sign-in-during-refresh'],
+  },
+  {
+    name: 'the lost consumer group is not created again',
+    file: outbox,
+    from: 'hasGroup = false;\n            throw',
+    to: 'throw',
+    profiles: ['data-loss'],
+    directed: ['group-lost'],
+  },
+  {
+    name: 'shutdown does not wait for pending writes',
+    file: 'tokens/token-manager.js',
+    from: 'await store.drain();',
+    to: '',
+    profiles: ['leaving'],
+    directed: ['stop-with-pending-write'],
+  },
+  {
+    name: 'a lapsed lease is not taken back',
+    file: lease,
+    from: 'redis.eval(keepAfterSending,',
+    to: 'redis.eval(extendIfOwner,',
+    profiles: ['long', 'aimed-long'],
+    directed: ['lease-lapsed-broken', 'lease-lapsed-silent'],
+  },
+  {
+    name: 'pending writes are given up after a minute',
+    file: 'stores/redis/connection.js',
+    from: 'if (isPastEnd())',
+    to: 'if (isPastEnd() || Date.now() > startedAt + 60_000)',
+    profiles: [],
+    directed: ['long-outage'],
+  },
+  {
+    name: 'the first connection never counts as a reconnect',
+    file: 'stores/redis/connection.js',
+    from: 'if (hasFailed)\n            startGrace();',
+    to: 'if (hasFailed && redis.wasReady) startGrace(); redis.wasReady = true;',
+    profiles: [],
+    directed: ['start-in-outage'],
+  },
+  {
+    name: 'a record that cannot be decrypted counts as absent',
+    file: tokenStore,
+    from: "throw new Error('no secret in SESSION_SECRET can decrypt a token record');",
+    to: 'return undefined;',
+    profiles: [],
+    directed: ['rotated-secret'],
+  },
+];
+
+/** Runs `use` with a copy of the build in which this mutant is. @throws Error when its text is not in the build once */
+export async function withMutant<T>(
+  build: string,
+  mutant: Mutant,
+  use: (build: string) => Promise<T>,
+): Promise<T> {
+  const root = mkdtempSync(join(tmpdir(), 'latchkey-mutant-'));
+  try {
+    const copy = join(root, 'dist');
+    cpSync(build, copy, { recursive: true });
+    cpSync(join(project, 'package.json'), join(root, 'package.json'));
+    symlinkSync(join(project, 'node_modules'), join(root, 'node_modules'));
+    const path = join(copy, mutant.file);
+    const text = readFileSync(path, 'utf8');
+    if (text.split(mutant.from).length !== 2)
+      throw new Error(`mutant "${mutant.name}": not found once: ${mutant.from}`);
+    writeFileSync(
+      path,
+      text.replace(mutant.from, () => mutant.to),
+    );
+    return await use(copy);
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+}
