@@ -151,7 +151,7 @@ export class Claims {
 
   /** At the end: a session that was replaced has no record. */
   judgeRemoved(session: Session, hasRecord: boolean): void {
-    const ended = (session.signedOutAt ?? session.removedAt)!;
+    const ended = (session.signOutRequestedAt ?? session.removedAt)!;
     if (hasRecord) {
       if (this.#history.hasDataLossSince(ended - 1_000))
         this.#history.accept('record after the end: Redis lost writes');

@@ -58,6 +58,7 @@ export interface SecondUse {
   readonly token: RefreshToken;
   readonly first: Use;
   readonly by: Owner;
+  /** When it was sent. */
   readonly at: number;
 }
 
@@ -219,7 +220,7 @@ export class Provider {
       return { response: json(400, { error: 'invalid_grant' }) };
     }
     if (token.used) {
-      this.secondUses.push({ token, first: token.used, by, at: now });
+      this.secondUses.push({ token, first: token.used, by, at: sentAt });
       if (now - token.used.grantedAt > this.options.graceMs) {
         this.onEvent(`provider: ${value} from ${by.name}: used a second time, grant revoked`);
         token.grant.isRevoked = true;

@@ -108,6 +108,7 @@ export function createUserActions(world: World): (action: Action) => void {
   }
 
   async function signOut(process: Instance, browser: Browser, session: Session): Promise<void> {
+    const wasExpired = world.isExpired(session);
     session.endRequestedAt ??= time.nowMs;
     session.signOutRequestedAt ??= time.nowMs;
     session.signOutCount += 1;
@@ -116,7 +117,7 @@ export function createUserActions(world: World): (action: Action) => void {
     history.note(`${process.name} sign-out of ${session.id} begins`);
     const wasSignedIn = await process.tokens.end(session.id);
     history.note(`${process.name} sign-out of ${session.id}: ${wasSignedIn}`);
-    if (session.replacedBy === undefined) session.signedOutAt = time.nowMs;
+    if (session.replacedBy === undefined && (wasSignedIn || !wasExpired)) session.signedOutAt = time.nowMs;
     if (browser.session === session) browser.session = undefined;
   }
 

@@ -296,7 +296,7 @@ export class World {
       history.violate(claims.newest, `${id}: ${next.value} over ${old.value}`);
     const session = history.sessions.get(id);
     const endedAt = session?.signedOutAt ?? session?.removedAt;
-    if (endedAt !== undefined && !history.hasDataLossSince(endedAt - 1_000))
+    if (endedAt !== undefined && !history.hasDataLossSince((session?.signOutRequestedAt ?? endedAt) - 3_000))
       history.violate(claims.final, `${id} has a record again`);
   }
 

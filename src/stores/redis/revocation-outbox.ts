@@ -62,7 +62,7 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
     deferredIds.delete(id); // no other run may claim it now
     const heartbeat = setInterval(() => {
       claim(id, 0, 'JUSTID').catch(() => undefined); // resets the idle time
-    }, heartbeatMs);
+    }, heartbeatMs).unref();
     try {
       // An entry that cannot be unsealed here may be sealed with a secret that only newer instances have yet.
       const isDone = revocation ? await attempt(revocation) : now() - Number.parseInt(id, 10) > maxRetryMs;
