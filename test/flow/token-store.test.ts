@@ -258,10 +258,13 @@ describe.each([
     });
     expect(accessOf(await store.get(id))).toBe('a');
     const { opened: hold, open: release } = createLatch();
+    const { opened: started, open: begun } = createLatch();
     const update = store.update(id, async (newest) => {
+      begun();
       await hold; // longer than take waits
       return { ...newest, tokens: tokens('b') };
     });
+    await started;
     const seen: unknown[] = [];
     const taken = await store.take(id, signedOut, async (found) => {
       seen.push(accessOf(found));
