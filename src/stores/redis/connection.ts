@@ -49,8 +49,8 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
     ...connectionTiming,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
-    // A demoted master responds with READONLY; reconnecting leads to the current master.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+    // A demoted master responds with READONLY, within the error of a script; reconnecting leads to the current master.
+    reconnectOnError: (error: Error) => error.message.includes('READONLY'),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(tls && { tls: {} }),
