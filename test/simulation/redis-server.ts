@@ -230,7 +230,8 @@ export class RedisServer {
         return this.#changeStream(key, (stream) => {
           const atMs = Math.floor(this.nowMs());
           const [lastMs, lastSequence] = stream.lastId.split('-').map(Number) as [number, number];
-          const id = atMs > lastMs ? `${atMs}-0` : `${lastMs}-${lastSequence + 1}`;
+          const nextId = atMs > lastMs ? `${atMs}-0` : `${lastMs}-${lastSequence + 1}`;
+          const id = text[1] === '*' ? nextId : text[1]!;
           stream.entries.push({ id, fields: args.slice(2) });
           stream.lastId = id;
           return Buffer.from(id);
