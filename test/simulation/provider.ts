@@ -73,7 +73,12 @@ export class Provider {
   /** How often each token was revoked successfully. */
   readonly revocations = new Map<string, number>();
   /** When refreshes failed with an unknown outcome, or with a time to wait: the pause that has to follow. */
-  readonly pauses: { readonly token: string; readonly from: number; readonly until: number }[] = [];
+  readonly pauses: {
+    readonly by: Owner;
+    readonly token: string;
+    readonly from: number;
+    readonly until: number;
+  }[] = [];
   readonly brokenPauses: { readonly token: string; readonly at: number; readonly by: Owner }[] = [];
   readonly appTokenRequests: { readonly at: number; readonly by: Owner; readonly endAt: number }[] = [];
   appTokensNotBefore = 0;
@@ -140,14 +145,14 @@ export class Provider {
       });
       if (fault === 'refused') return later(1, () => fail('ECONNREFUSED'));
       if (fault === 'busy') {
-        this.#pause(body, sentAt, durationMs, 2_000);
+        this.#pause(owner, body, sentAt, durationMs, 2_000);
         if (body.get('grant_type') === 'client_credentials')
           this.appTokensNotBefore = sentAt + durationMs + 2_000;
         const headers = { 'retry-after': '2' };
         return later(durationMs, () => resolve(new Response('busy', { status: 503, headers })));
       }
       if (fault === 'error' && random.chance(0.5)) {
-        this.#pause(body, sentAt, durationMs, 3_000);
+        this.#pause(owner, body, sentAt, durationMs, 3_000);
         return later(durationMs, () => resolve(new Response('error', { status: 500 })));
       }
       // The provider processes the request at some moment of the duration, whoever still waits for the response.
@@ -162,7 +167,7 @@ export class Provider {
           if (fault === 'hangs') return;
           later(leftMs, () => {
             if (fault === 'answer_lost' || fault === 'error') {
-              this.#pause(body, sentAt, durationMs, 3_000);
+              this.#pause(owner, body, sentAt, durationMs, 3_000);
               markFailed();
               return fail('ECONNRESET');
             }
@@ -180,10 +185,10 @@ export class Provider {
     for (const { count, run } of this.onRefresh) if (count === this.refreshCount) run();
   }
 
-  #pause(body: URLSearchParams, sentAt: number, durationMs: number, pauseMs: number): void {
+  #pause(by: Owner, body: URLSearchParams, sentAt: number, durationMs: number, pauseMs: number): void {
     const token = body.get('refresh_token');
     const from = sentAt + durationMs;
-    if (token !== null) this.pauses.push({ token, from, until: from + pauseMs });
+    if (token !== null) this.pauses.push({ by, token, from, until: from + pauseMs });
   }
 
   #process(
@@ -211,7 +216,8 @@ export class Provider {
     const now = this.time.nowMs;
     if (
       this.pauses.some(
-        (each) => each.token === value && each.from + 100 < sentAt && sentAt < each.until - 100,
+        (each) =>
+          !each.by.isDead && each.token === value && each.from + 100 < sentAt && sentAt < each.until - 100,
       )
     )
       this.brokenPauses.push({ token: value, at: sentAt, by });
