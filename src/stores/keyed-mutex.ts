@@ -39,8 +39,9 @@ export function runAfterPending<T>(
       await work().then(resolve, reject);
     }
     runExclusive(id, begin).catch((error: unknown) => {
+      if (waiting.signal.aborted) return; // `work` has begun, and its outcome counts
       waiting.abort();
-      reject(error); // without effect once `work` has begun
+      reject(error);
     });
     delay(timeoutMs, undefined, { signal: waiting.signal }).then(begin, () => undefined);
   });

@@ -2,7 +2,7 @@ import type { History, Session } from './history.ts';
 import type { Instance } from './instance.ts';
 import type { Provider, RefreshToken, SecondUse, Use } from './provider.ts';
 
-/** A process that is away for longer than this counts as dead for the others (decision 7: six seconds, less its beats). */
+/** After this time without contact, the others treat a process as dead: the six seconds of a lease (decision 7), less the time since it was last extended. */
 const maxAbsenceMs = 5_000;
 
 /** The claims, in the words of docs/reliability.md. */
@@ -93,7 +93,7 @@ export class Claims {
     if (paused > maxAbsenceMs) return 'its process was held up';
     if (cutOff > maxAbsenceMs) return 'its process was cut off from Redis';
     if (paused > 1_000 && paused + cutOff + away > maxAbsenceMs)
-      return 'its process was held up while Redis was away';
+      return 'its process was held up while Redis was unavailable';
     if (cutOffAlone > 2_000 && cutOff + away > maxAbsenceMs) return 'its process was cut off from Redis';
     return undefined;
   }

@@ -79,7 +79,7 @@ export const directedSchedules: Readonly<Record<string, Directed>> = {
   ),
   'group-lost': directed('Redis loses the consumer group of the outbox; then a user signs out', [
     login(3_000),
-    // The provider is away meanwhile, so that both processes know the group.
+    // The provider is unavailable meanwhile, so that both processes know the group.
     { atMs: 4_500, kind: 'provider', condition: { ...quick, faultShare: 1, fault: 'refused' }, ms: 3_000 },
     { atMs: 5_000, kind: 'sign_out', browser: 0, instance: 0 },
     { atMs: 10_000, kind: 'flush' },
@@ -94,7 +94,7 @@ export const directedSchedules: Readonly<Record<string, Directed>> = {
     { atMs: 17_500, kind: 'stop', instance: 0, restartAfterMs: 20_000 },
     ...calls(20_500, 30_000, 200, 1),
   ]),
-  'stop-before-response': directed('SIGTERM before the provider responds, while Redis is away', [
+  'stop-before-response': directed('SIGTERM before the provider responds, while Redis is unavailable', [
     login(3_000),
     provider(15_500, 1_000, 1_000),
     call(15_600, 0),
@@ -103,7 +103,7 @@ export const directedSchedules: Readonly<Record<string, Directed>> = {
     ...calls(20_500, 30_000, 200, 1),
   ]),
   'lease-lapsed-broken': directed(
-    'Redis is away for longer than the lease, the provider for longer than that',
+    'Redis is unavailable for longer than the lease, the provider for longer than that',
     [
       login(3_000),
       provider(15_500, 9_000, 1_000),

@@ -57,14 +57,14 @@ export const profiles: Readonly<Record<string, Profile>> = {
     faults: { kill: 4, redis: 1, provider: 1 },
   },
   leaving: {
-    describe: 'processes get SIGTERM at refreshes, Redis is away up to 8 s',
+    describe: 'processes get SIGTERM at refreshes, Redis is unavailable up to 8 s',
     providerMs: [200, 5_000],
     maxOutageMs: 8_000,
     isAimed: true,
     faults: { stop: 4, redis: 2, provider: 1 },
   },
   long: {
-    describe: 'Redis is away up to 20 s',
+    describe: 'Redis is unavailable up to 20 s',
     providerMs: [20, 9_000],
     maxOutageMs: 20_000,
     faults: { redis: 3, link: 1, provider: 1, kill: 1 },
