@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createApp } from '../../src/app.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
@@ -72,7 +73,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   const real = { ...createDeps(config, { log, ...options.deps }), ...options.deps };
   const deps = { ...real, ...options.wrap?.(real) };
   const app = createApp(config, deps);
-  await Promise.all([app.discover().catch(() => undefined), deps.connected()]);
+  await Promise.all([app.discover().catch(() => undefined), waitForStore(real)]);
   server.on('request', app.handler);
   listenForUpgrades(server, app.handler);
   return {
@@ -88,4 +89,15 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
       await deps.close();
     },
   };
+}
+
+/** Settles when the token store responds, or after two seconds. Unlike main.ts, it does not wait out the reconnect grace. */
+async function waitForStore({ tokenStore }: Deps): Promise<void> {
+  const deadline = Date.now() + 2_000;
+  const isAvailable = () =>
+    tokenStore.get('no such session').then(
+      () => true,
+      () => false,
+    );
+  while (!(await isAvailable()) && Date.now() < deadline) await delay(10);
 }
