@@ -332,18 +332,19 @@ export class World {
   #judgeEvents(): void {
     const { history } = this;
     for (const session of history.sessions.values()) {
-      const at = session.signedOutAt;
-      if (at === undefined) continue;
+      // The event is published between the two.
+      const [from, at] = [session.signOutRequestedAt, session.signedOutAt];
+      if (from === undefined || at === undefined) continue;
       const hadTrouble =
-        history.covered([...history.redisOutages, ...history.slowTimes], at - 3_000, at + 3_000) > 0 ||
-        history.dataLosses.some((lost) => Math.abs(lost - at) < 3_000);
+        history.covered([...history.redisOutages, ...history.slowTimes], from - 3_000, at + 3_000) > 0 ||
+        history.dataLosses.some((lost) => lost > from - 3_000 && lost < at + 3_000);
       for (const instance of this.#everyInstance) {
-        if (hadTrouble || instance.isDead || instance.startedAt > at - 3_000) continue;
+        if (hadTrouble || instance.isDead || instance.startedAt > from - 3_000) continue;
         const links = history.intervalsOf(history.linkOutages, instance);
         const pauses = history.intervalsOf(history.pauses, instance);
-        if (history.covered([...links, ...pauses], at - 3_000, at + 3_000) > 0) continue;
+        if (history.covered([...links, ...pauses], from - 3_000, at + 3_000) > 0) continue;
         const heardAt = instance.heardEnds.get(session.id);
-        if (heardAt === undefined && !instance.gaps.some((gap) => gap >= at))
+        if (heardAt === undefined && !instance.gaps.some((gap) => gap >= from))
           history.violate(claims.heard, `${instance.name} of ${session.id}`);
       }
     }
