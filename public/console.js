@@ -68,8 +68,7 @@ export function enhanceConsole(section) {
       texts[kind] ?? (status === 429 ? texts.too_many_requests : texts[status < 500 ? 'refused' : 'failed']);
     put('explanation', fill(text, { scope: error.scope, seconds: error.retryAfterSeconds ?? 1 }));
     const link = part('sign-in');
-    const params = new URLSearchParams({ scope: error.scope ?? '', return_to: location.pathname });
-    const url = error.loginUrl ?? (kind === 'declined' ? `/auth/login?${params}` : undefined);
+    const url = error.loginUrl ?? error.body?.request_again_url;
     link.hidden = !url;
     if (!url) return;
     link.href = url;

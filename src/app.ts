@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import compression from 'compression';
-import express, { type Express, Router } from 'express';
+import express, { type Express, type Request, Router } from 'express';
 import type { Config } from './config/load.ts';
 import type { Deps } from './deps.ts';
+import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
 import { registerRevocationGauge } from './metrics.ts';
 import { createCors } from './middleware/cors.ts';
@@ -43,7 +44,7 @@ const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.ur
 export interface App {
   readonly handler: Express;
   /** Fetches the provider's metadata. Rejects when it is unavailable; the next login or refresh tries again. */
-  discover(): Promise<{ readonly canRevoke: boolean }>;
+  discover(): Promise<{ readonly canRevoke: boolean; readonly canVerify: boolean }>;
   /** Ends all open streams, and from then on each new one immediately, so that every response ends. */
   closeStreams(): void;
   /** Waits for the background work, then stops the revocation outbox. */
@@ -79,13 +80,18 @@ export function createApp(config: Config, deps: Deps): App {
   const forwardTo = createForwarder({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, getSessionId });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
-  const pageHeaders = createPageHeaders(session.cookie.secure, () => oauth.getEndSessionUrl()?.origin);
+  const pageHeaders = createPageHeaders(session.cookie.secure);
   const { texts, english } = createI18n(resolvePath('../views/texts'), {
     app: config.brand.name,
     provider: config.provider.name,
   });
+  const loginParameters = createLoginParameters(config);
+  const getUserTag = (req: Request) => {
+    const id = getSessionId(req);
+    return id === undefined || !req.login ? undefined : pageUserTags.tagFor(id, req.login);
+  };
   const shared = {
-    ...{ config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
+    ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
     ...tokenGuards,
     ...deps,
   };
@@ -148,7 +154,9 @@ export function createApp(config: Config, deps: Deps): App {
   // 16. 404. After every route.
   handler.use(notFound);
   // 17. Turns errors into responses. Last, so that it handles the errors of all the others.
-  handler.use(createErrorResponse({ publicOrigin, corsOrigins, english, preparePage }));
+  handler.use(
+    createErrorResponse({ publicOrigin, corsOrigins, loginParameters, getUserTag, english, preparePage }),
+  );
 
   async function drain(): Promise<void> {
     await Promise.all([tokens.drain(), appTokens.drain()]);

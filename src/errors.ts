@@ -40,6 +40,10 @@ export interface AppErrorOptions {
   readonly maxAge?: number;
   /** True when the last login requested what is missing and did not get it, so that another login would not help. */
   readonly alreadyRequested?: boolean;
+  /** Where the login that failed would have led, as an absolute URL; a new login leads there. */
+  readonly returnTo?: string;
+  /** True if the user is still signed in, although this login failed. */
+  readonly isSignedIn?: boolean;
   /** The allowed methods, for a `method_not_allowed`. */
   readonly allow?: readonly string[];
 }
@@ -54,6 +58,8 @@ export class AppError extends Error {
   readonly maxAge: number | undefined;
   readonly alreadyRequested: boolean;
   readonly allow: readonly string[] | undefined;
+  readonly returnTo: string | undefined;
+  readonly isSignedIn: boolean;
 
   constructor(
     readonly code: ErrorCode,
@@ -67,6 +73,8 @@ export class AppError extends Error {
     this.maxAge = options.maxAge;
     this.alreadyRequested = options.alreadyRequested ?? false;
     this.allow = options.allow;
+    this.returnTo = options.returnTo;
+    this.isSignedIn = options.isSignedIn ?? false;
   }
 }
 

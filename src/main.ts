@@ -32,7 +32,11 @@ async function start(): Promise<void> {
 
   const app = createApp(config, deps);
   app.discover().then(
-    ({ canRevoke }) => {
+    ({ canRevoke, canVerify }) => {
+      if (!canVerify)
+        log.error(
+          'the provider publishes no keys, so nobody can sign in: set OAUTH2_JWKS_URL, which verifies ID tokens',
+        );
       if (!canRevoke)
         log.warn(
           'no revocation endpoint: sign-out will not revoke tokens at the provider (set OAUTH2_REVOCATION_URL)',

@@ -107,6 +107,13 @@ export const serverFields = {
       'Requests per minute, per session or (without a session) per client address, to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
   },
+  LOGIN_CONFIRM: {
+    type: z.enum(['cross-site', 'never'], 'must be cross-site or never').default('cross-site'),
+    example: 'never',
+    meaning:
+      'When a link on another site leads to /auth/login: cross-site shows the sign-in page first, so that no other site can start a sign-in; never goes to the provider at once, for portals and for sign-ins that the provider starts.',
+    unset: 'cross-site',
+  },
   CORS_ORIGINS: {
     type: type.origins.default([]),
     example: 'https://spa.example.com',

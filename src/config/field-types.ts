@@ -50,6 +50,12 @@ export const seconds = z.coerce
     `must be at most ${maxCookieSeconds} (400 days, the longest that browsers keep a cookie)`,
   );
 
+export const clockTolerance = z.coerce
+  .number('must be a number of seconds')
+  .int('must be a whole number of seconds')
+  .min(0, 'must be 0 or greater')
+  .max(600, 'must be at most 600: set the clock instead');
+
 export const count = z.coerce
   .number('must be a number')
   .int('must be a whole number')

@@ -116,6 +116,8 @@ function buildAppProvider(values: Values) {
     tokenParameters: isSeparateProvider ? [] : values.OAUTH2_TOKEN_PARAMS,
     userinfoClaims: undefined,
     deviations: isSeparateProvider ? [] : (values.OAUTH2_DEVIATIONS as readonly DeviationName[]),
+    clockToleranceSeconds: values.OAUTH2_CLOCK_TOLERANCE_SECONDS,
+    isForAppTokens: true,
   };
 }
 
@@ -158,7 +160,12 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
       /** Where the claims are in a userinfo response that is not OpenID Connect. */
       userinfoClaims: values.OAUTH2_USERINFO_CLAIMS,
       deviations: values.OAUTH2_DEVIATIONS as readonly DeviationName[],
+      clockToleranceSeconds: values.OAUTH2_CLOCK_TOLERANCE_SECONDS,
+      /** What the redirect to the end-session endpoint says about the user. */
+      logoutHint: values.OAUTH2_LOGOUT_HINT,
     },
+    /** When a sign-in needs a click on our own page first. */
+    loginConfirm: values.LOGIN_CONFIRM,
     /** The routes under `/api`; the first that matches a request is used. */
     routes,
     app: {

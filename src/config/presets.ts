@@ -119,6 +119,7 @@ export const deviationNames = [
   'error-in-200',
   'own-error-codes',
   'expired-is-403',
+  'nonce-missing',
 ] as const;
 
 export type DeviationName = (typeof deviationNames)[number];

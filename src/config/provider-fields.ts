@@ -126,6 +126,22 @@ export const providerFields = {
       "The provider's deviations from the standards, by their names in docs/providers.md, separated by spaces.",
     unset: 'none',
   },
+  OAUTH2_CLOCK_TOLERANCE_SECONDS: {
+    type: type.clockTolerance.default(30),
+    example: '60',
+    meaning:
+      "How far the times in an ID token may be beyond their limits, in seconds, because the provider's servers do not have exactly the same time.",
+    unset: '30',
+  },
+  OAUTH2_LOGOUT_HINT: {
+    type: z
+      .enum(['none', 'logout_hint', 'id_token'], 'must be none, logout_hint or id_token')
+      .default('none'),
+    example: 'logout_hint',
+    meaning:
+      "What the sign-out at the provider says about the user, for providers that otherwise ask the user to confirm it: none, logout_hint (the ID token's login_hint claim, else the user's sub), or id_token (id_token_hint: the ID token becomes visible in the browser, the only token that ever does; see decision 5).",
+    unset: 'none',
+  },
   OAUTH2_PROVIDER_NAME: {
     type: z.string().optional(),
     example: 'Example ID',

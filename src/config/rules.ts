@@ -24,6 +24,9 @@ const separateAppClientVariables = [
   'OAUTH2_APP_CLIENT_AUTH',
 ] as const;
 
+/** Parameters whose effect is checked. */
+const requirementNames = new Set(['acr_values', 'max_age']);
+
 /** The problems of values that are valid on their own but not together. Any value may be missing. */
 export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
@@ -65,6 +68,13 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
     if (value?.protocol === 'http:' && !isLoopback(value) && !values.OAUTH2_ALLOW_HTTP)
       report(variable, 'must be https, unless its host is this machine or OAUTH2_ALLOW_HTTP is true');
   }
+  const isOpenid = values.OAUTH2_ISSUER !== undefined && values.OAUTH2_SCOPES?.includes('openid');
+  const unverifiable = values.OAUTH2_AUTHORIZATION_PARAMS?.find(([name]) => requirementNames.has(name));
+  if (unverifiable && !isOpenid)
+    report(
+      'OAUTH2_AUTHORIZATION_PARAMS',
+      `sets ${unverifiable[0]}, which only an ID token can confirm: set OAUTH2_ISSUER, and add openid to OAUTH2_SCOPES`,
+    );
   for (const origin of values.CORS_ORIGINS ?? []) {
     const isHttp = origin.startsWith('http:') && !isLoopback(new URL(origin));
     if (isHttp && !values.OAUTH2_ALLOW_HTTP)

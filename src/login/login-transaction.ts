@@ -3,7 +3,7 @@ import type { Request, Response } from 'express';
 import type { Config } from '../config/load.ts';
 import { deriveKey, seal, unseal } from '../crypto/sealing.ts';
 import { AppError } from '../errors.ts';
-import type { AuthorizationRequest } from '../oauth/oauth-client.ts';
+import type { AuthorizationRequest } from '../oauth/login-requirements.ts';
 import { readCookie } from '../session/read-cookie.ts';
 
 const stateTtlMs = 600_000;
@@ -16,24 +16,30 @@ export interface LoginTransaction extends AuthorizationRequest {
   readonly returnTo: string;
   /** How often Latchkey has restarted this login. */
   readonly restarts: number;
+  /** The session in which the login began; if that is signed out meanwhile, the login comes to nothing. */
+  readonly sessionId?: string;
 }
 
 /** The parameters of a login: a transaction without the values that `create` generates. */
-export type LoginRequest = Omit<LoginTransaction, 'state' | 'codeVerifier' | 'nonce'>;
+export type LoginRequest = Omit<LoginTransaction, 'state' | 'codeVerifier' | 'nonce' | 'requestedAt'>;
+
+/**
+ * A login that returned to the callback. Without a `transaction`, the code must not be redeemed, and `loginRequest` may
+ * only start a new login: the state is older than ten minutes, or is bound to another cookie than the browser has now,
+ * for example because several tabs started a login before there was a cookie.
+ */
+export interface ReturnedLogin {
+  readonly loginRequest: LoginRequest;
+  readonly transaction?: LoginTransaction;
+}
 
 export interface LoginTransactions {
   /** A new transaction, bound to the browser by a cookie that all its tabs share. Sets that cookie. */
   create(req: Request, res: Response, loginRequest: LoginRequest): LoginTransaction;
-  /**
-   * The login of a callback. `transaction` is absent when `state` is bound to another cookie than the browser has now, for
-   * example because several tabs started a login before there was a cookie. Then the code must not be redeemed, and
-   * `loginRequest` may only start a new login.
-   * @throws AppError `invalid_state`: missing, repeated, forged, or older than ten minutes
-   */
-  verify(
-    req: Request,
-    state: unknown,
-  ): { readonly loginRequest: LoginRequest; readonly transaction?: LoginTransaction };
+  /** Removes that cookie, so that no login which has begun can be completed; see `ReturnedLogin`. */
+  forget(res: Response): void;
+  /** @throws AppError `invalid_state`: missing, repeated or forged */
+  verify(req: Request, state: unknown): ReturnedLogin;
 }
 
 interface StatePayload extends Omit<LoginRequest, 'scope'> {
@@ -49,6 +55,12 @@ export function createLoginTransactions(
   now: () => number,
 ): LoginTransactions {
   const cookieName = `${cookie.prefix}-login`;
+  const attributes = {
+    httpOnly: true,
+    path: '/',
+    secure: cookie.secure,
+    sameSite: 'lax', // `strict` would withhold it from the callback, which comes from the provider's site
+  } as const;
   const keys = secrets.map((secret) => ({
     state: deriveKey(secret, 'state'),
     verifier: deriveKey(secret, 'code_verifier'),
@@ -65,31 +77,31 @@ export function createLoginTransactions(
   }
 
   return {
-    create(req, res, { returnTo, scope, acrValues, maxAge, restarts }) {
+    create(req, res, loginRequest) {
       const binding = readBindingCookie(req) ?? randomBytes(32).toString('base64url');
-      res.cookie(cookieName, binding, {
-        httpOnly: true,
-        path: '/',
-        secure: cookie.secure,
-        sameSite: 'lax', // `strict` would withhold it from the callback, which comes from the provider's site
-        maxAge: stateTtlMs,
-      });
+      res.cookie(cookieName, binding, { ...attributes, maxAge: stateTtlMs });
       const nonce = randomBytes(24).toString('base64url');
       const [key] = keys;
-      const loginRequest = {
-        returnTo,
-        restarts,
-        ...(acrValues !== undefined && { acrValues }),
-        ...(maxAge !== undefined && { maxAge }),
+      const requestedAt = now();
+      const { scope } = loginRequest;
+      const payload: StatePayload = {
+        ...loginRequest,
+        binding,
+        nonce,
+        scope: scope.join(' '),
+        at: requestedAt,
       };
-      const payload: StatePayload = { ...loginRequest, binding, nonce, scope: scope.join(' '), at: now() };
       return {
+        ...loginRequest,
         state: seal(key!.state, JSON.stringify(payload), aad).toString('base64url'),
         codeVerifier: deriveCodeVerifier(key!.verifier, binding, nonce),
         nonce,
-        scope,
-        ...loginRequest,
+        requestedAt,
       };
+    },
+
+    forget(res) {
+      res.clearCookie(cookieName, attributes);
     },
 
     verify(req, state) {
@@ -99,18 +111,12 @@ export function createLoginTransactions(
         const text = unseal(key.state, Buffer.from(state, 'base64url'), aad);
         if (text === undefined) continue;
         const { binding, nonce, scope, at, ...rest } = JSON.parse(text) as StatePayload; // sealed, so only we can have written it
-        if (now() - at > stateTtlMs)
-          throw new AppError('invalid_state', { cause: new Error('state expired') });
         const loginRequest = { ...rest, scope: scope.split(' ') };
-        if (binding !== readBindingCookie(req)) return { loginRequest };
+        if (now() - at > stateTtlMs || binding !== readBindingCookie(req)) return { loginRequest };
+        const codeVerifier = deriveCodeVerifier(key.verifier, binding, nonce);
         return {
           loginRequest,
-          transaction: {
-            ...loginRequest,
-            state,
-            codeVerifier: deriveCodeVerifier(key.verifier, binding, nonce),
-            nonce,
-          },
+          transaction: { ...loginRequest, state, codeVerifier, nonce, requestedAt: at },
         };
       }
       throw new AppError('invalid_state', {

@@ -1,5 +1,5 @@
 import type { Request, Response } from 'express';
-import { AppError } from '../errors.ts';
+import { AppError, type AppErrorOptions } from '../errors.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { LoginRequest, LoginTransactions } from './login-transaction.ts';
@@ -21,7 +21,7 @@ export function createRedirectToProvider({
   return async function redirectToProvider(req, res, request) {
     const transaction = transactions.create(req, res, request);
     const url = await oauth.createAuthorizationUrl(transaction).catch((error) => {
-      throw toLoginError(toOAuthError(error));
+      throw toLoginError(toOAuthError(error), { returnTo: request.returnTo });
     });
     res.redirect(303, url.href);
   };
@@ -32,14 +32,22 @@ export function isTransient({ kind }: OAuthError): boolean {
   return kind === 'unavailable' || kind === 'outcome_unknown';
 }
 
+/** Errors of an authorization response after which the provider may accept the same request later (RFC 6749 4.1.2.1). */
+const outageCodes = new Set(['temporarily_unavailable', 'server_error']);
+
 /**
  * The error of a login that failed at the provider: `access_denied`, `temporarily_unavailable` (the provider is
  * unreachable, or rejects our client), else `login_failed`.
  */
-export function toLoginError(failure: OAuthError): AppError {
-  if (failure.kind === 'denied') return new AppError('access_denied', { cause: failure });
-  const isOutage = isTransient(failure) || failure.kind === 'client_misconfigured';
-  return new AppError(isOutage ? 'temporarily_unavailable' : 'login_failed', {
+export function toLoginError(failure: OAuthError, options: Omit<AppErrorOptions, 'cause'> = {}): AppError {
+  const isOutage =
+    isTransient(failure) ||
+    failure.kind === 'client_misconfigured' ||
+    (failure.kind === 'authorization' && outageCodes.has(failure.code ?? ''));
+  const code =
+    failure.kind === 'denied' ? 'access_denied' : isOutage ? 'temporarily_unavailable' : 'login_failed';
+  return new AppError(code, {
+    ...options,
     cause: failure,
     ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
   });

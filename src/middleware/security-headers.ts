@@ -3,11 +3,11 @@ import type { RequestHandler } from 'express';
 import helmet from 'helmet';
 
 /**
- * Headers of pages: only our own files, and images over https; no inline code; no framing. `formTarget` is the
- * provider's origin once it is known: browsers also check redirects against `form-action`, and sign-out redirects to
- * the provider.
+ * Headers of pages: only our own files, and images over https; no inline code; no framing; forms only to ourselves. Browsers
+ * also check every redirect after a form against `form-action`, so no form may be answered with a redirect to another
+ * origin.
  */
-export function createPageHeaders(secure: boolean, formTarget: () => string | undefined): RequestHandler {
+export function createPageHeaders(secure: boolean): RequestHandler {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
@@ -21,7 +21,7 @@ export function createPageHeaders(secure: boolean, formTarget: () => string | un
         manifestSrc: ["'self'"],
         baseUri: ["'none'"],
         frameAncestors: ["'none'"],
-        formAction: ["'self'", () => formTarget() ?? ''],
+        formAction: ["'self'"],
         ...(secure && { upgradeInsecureRequests: [] }),
       },
     },

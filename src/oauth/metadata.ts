@@ -8,14 +8,24 @@ import {
   type ServerMetadata,
 } from 'openid-client';
 import type { Config } from '../config/load.ts';
+import type { Logger } from '../logger.ts';
 import type { ClientAuthentication } from './client-authentication.ts';
+import { OAuthError, toOAuthError } from './oauth-error.ts';
+import { createHttpRule, createProviderFetch } from './provider-fetch.ts';
+import { createProviderKeys, type ProviderKeys } from './provider-keys.ts';
 import { normalizeResponse } from './token-response.ts';
 
 const timeoutSeconds = 10;
+/** The least time between two attempts to fetch the metadata again. */
+const refetchIntervalMs = 60_000;
+/** Statuses of an endpoint that has moved. */
+const movedStatuses = new Set([404, 405, 410]);
 
 /** A provider's settings. Missing endpoints are discovered; a feature whose endpoint is not found is off. */
-export type Provider = Omit<Config['provider'], 'name' | 'endpoints'> & {
+export type Provider = Omit<Config['provider'], 'name' | 'endpoints' | 'logoutHint'> & {
   readonly endpoints: Partial<Config['provider']['endpoints']>;
+  /** True if Latchkey gets only app tokens there, so that it needs no authorization endpoint. */
+  readonly isForAppTokens?: boolean;
 };
 
 interface MetadataParts {
@@ -23,86 +33,184 @@ interface MetadataParts {
   readonly fetch: typeof globalThis.fetch;
   /** The issuer to assume for a provider that has neither an issuer nor an authorization endpoint. */
   readonly fallbackIssuer: string;
+  readonly now: () => number;
+  readonly log: Logger;
+}
+
+/** The server's metadata and our client, as the protocol library needs them, and the keys of ID tokens. */
+export interface Server {
+  readonly configuration: Configuration;
+  readonly metadata: ServerMetadata;
+  /** Absent if the metadata names no keys. */
+  readonly keys: ProviderKeys | undefined;
 }
 
 /**
- * `loadMetadata()`: the server's metadata (OpenID Connect Discovery 4, RFC 8414) and our client, as the protocol
- * library needs them. Discovered once; after a failure, the next call tries again. Configured endpoints override
- * discovered ones.
+ * `loadMetadata()`: the server's metadata (OpenID Connect Discovery 4, RFC 8414). Configured endpoints override discovered
+ * ones, and if all the necessary ones are configured, a failed discovery does not matter. The metadata is fetched again,
+ * at most once a minute, after a failed discovery, and after an endpoint has returned 404, 405 or 410.
+ * @throws OAuthError the metadata cannot be fetched, and is necessary; the next call tries again
  */
 export function createMetadataLoader(
   provider: Provider,
-  { authentication, fetch, fallbackIssuer }: MetadataParts,
-): () => Promise<Configuration> {
+  { authentication, fetch, fallbackIssuer, now, log }: MetadataParts,
+): () => Promise<Server> {
   const { issuer, clientId } = provider;
   const endpoints = Object.fromEntries(
     Object.entries(provider.endpoints).filter(([, value]) => value !== undefined),
   );
-  // Only an endpoint that the operator configured may be http; metadata of an https issuer may not introduce one.
+  const isHttpAllowed = createHttpRule(issuer, Object.values(endpoints));
   const allowsHttp = [issuer?.href, ...Object.values(endpoints)].some((each) => each?.startsWith('http:'));
-  const idToken = usesIdToken(provider) ? 'use' : 'drop';
-  let cached: Configuration | undefined;
-  let pending: Promise<Configuration> | undefined;
+  const providerFetch = createProviderFetch(fetch, isHttpAllowed);
+  const needsDiscovery =
+    endpoints.token_endpoint === undefined ||
+    (endpoints.authorization_endpoint === undefined && !provider.isForAppTokens);
+  let cached: Server | undefined;
+  let keys: { readonly url: string; readonly keys: ProviderKeys } | undefined;
+  let pending: Promise<Server> | undefined;
+  let isOutdated = false;
+  let lastAttemptAt = Number.NEGATIVE_INFINITY;
 
-  const plainFetch: CustomFetch = (url, { body, signal, ...options }) =>
-    fetch(url, { ...options, body: body ?? null, signal: signal ?? null });
-
+  /** The library's own object: some of what it knows about a provider is not in the metadata. */
   async function discover(from: URL): Promise<Configuration> {
-    const options = {
-      [customFetch]: plainFetch,
-      timeout: timeoutSeconds,
-      execute: allowsHttp ? [allowInsecureRequests] : [],
+    const attempts: string[] = [];
+    const discoveryFetch: CustomFetch = async (url, options) => {
+      const response = await providerFetch(url, options);
+      const location = response.headers.get('location');
+      attempts.push(
+        `${url} returned HTTP ${response.status}${location ? ` to ${location.slice(0, 200)}` : ''}`,
+      );
+      return response.status === 200 ? overrideEndpoints(response) : response;
     };
     const attempt = (algorithm: 'oidc' | 'oauth2') =>
-      discovery(from, clientId, undefined, authentication.authenticate, { ...options, algorithm });
-    const found = await attempt('oidc').catch((error: unknown) =>
-      // A server without OpenID Connect metadata may publish OAuth's own (RFC 8414).
-      isMetadataNotFound(error) ? attempt('oauth2') : Promise.reject(error),
+      discovery(from, clientId, undefined, authentication.authenticate, {
+        [customFetch]: discoveryFetch,
+        timeout: timeoutSeconds,
+        execute: allowsHttp ? [allowInsecureRequests] : [],
+        algorithm,
+      });
+    try {
+      return await attempt('oidc').catch((error: unknown) =>
+        // A server without OpenID Connect metadata may publish OAuth's own (RFC 8414).
+        isMetadataNotFound(error) ? attempt('oauth2') : Promise.reject(error),
+      );
+    } catch (error) {
+      const { kind, message, retryAfterSeconds } = toOAuthError(error);
+      // Whatever is wrong with the metadata, it is not the user's login.
+      const discoveryKind =
+        kind === 'invalid_response'
+          ? 'client_misconfigured'
+          : kind === 'unavailable'
+            ? kind
+            : 'outcome_unknown';
+      const details = [...attempts, message].join('; ');
+      throw new OAuthError(discoveryKind, `discovery failed: ${details}`, {
+        cause: error,
+        retryAfterSeconds,
+      });
+    }
+  }
+
+  /** The metadata document with the configured endpoints, and without http endpoints that nobody configured. */
+  async function overrideEndpoints(response: Response): Promise<Response> {
+    const document: unknown = await response
+      .clone()
+      .json()
+      .catch(() => undefined);
+    if (typeof document !== 'object' || document === null || Array.isArray(document)) return response;
+    const metadata: Record<string, unknown> = { ...document, ...endpoints };
+    for (const [name, value] of Object.entries(metadata)) {
+      const isUrl = (name.endsWith('_endpoint') || name === 'jwks_uri') && typeof value === 'string';
+      if (!isUrl || (URL.canParse(value) && isHttpAllowed(new URL(value)))) continue;
+      log.error(
+        { member: name, issuer: issuer?.href },
+        'ignoring an endpoint in the metadata: its URL is not https',
+      );
+      delete metadata[name];
+    }
+    return Response.json(metadata, { headers: response.headers });
+  }
+
+  /** The configured endpoints alone. Every algorithm with a public key is accepted, as the keys decide. */
+  function configureWithoutDiscovery(): Configuration {
+    const fallback = new URL(endpoints.authorization_endpoint ?? fallbackIssuer).origin;
+    // The issuer of a host is written without a slash by most providers, but URLs have one.
+    const name = issuer?.pathname === '/' ? issuer.origin : issuer?.href;
+    return new Configuration(
+      { issuer: name ?? fallback, ...endpoints },
+      clientId,
+      {},
+      authentication.authenticate,
     );
-    return configure(found.serverMetadata());
   }
 
-  function configure(discovered: ServerMetadata | undefined): Configuration {
-    const metadata = {
-      issuer: new URL(provider.endpoints.authorization_endpoint ?? fallbackIssuer).origin,
-      ...discovered,
-      ...endpoints,
-    };
-    const configured = new Configuration(metadata, clientId, {}, authentication.authenticate);
-    if (allowsHttp) allowInsecureRequests(configured);
-    configured.timeout = timeoutSeconds;
-    configured[customFetch] = async (url, options) => {
-      if (url !== metadata.token_endpoint) return plainFetch(url, options);
-      if (options.body instanceof URLSearchParams)
+  function toServer(configuration: Configuration): Server {
+    const metadata = configuration.serverMetadata();
+    const required = provider.isForAppTokens ? [] : (['authorization_endpoint'] as const);
+    for (const name of ['token_endpoint', ...required] as const)
+      if (metadata[name] === undefined)
+        throw new OAuthError('client_misconfigured', `the metadata has no ${name} that may be used`);
+    if (allowsHttp) allowInsecureRequests(configuration);
+    configuration.timeout = timeoutSeconds;
+    configuration[customFetch] = createRequestFetch(metadata);
+    const { jwks_uri: keysUrl } = metadata;
+    if (keysUrl !== undefined && keysUrl !== keys?.url)
+      keys = { url: keysUrl, keys: createProviderKeys(new URL(keysUrl), endpointFetch, now) };
+    return { configuration, metadata, keys: keysUrl === undefined ? undefined : keys?.keys };
+  }
+
+  const endpointFetch: CustomFetch = async (url, options) => {
+    const response = await providerFetch(url, options);
+    if (movedStatuses.has(response.status) && issuer) {
+      isOutdated = true;
+      refetchIfDue();
+    }
+    return response;
+  };
+
+  function createRequestFetch({ token_endpoint: tokenEndpoint }: ServerMetadata): CustomFetch {
+    const tokenUrl = tokenEndpoint === undefined ? undefined : new URL(tokenEndpoint).href;
+    return async (url, options) => {
+      const isTokenRequest = new URL(url).href === tokenUrl;
+      if (isTokenRequest && options.body instanceof URLSearchParams)
         for (const [name, value] of provider.tokenParameters) options.body.append(name, value);
-      const response = await plainFetch(url, options);
-      return normalizeResponse(response, provider.deviations, isCodeGrant(options.body) ? idToken : 'drop');
+      const response = await endpointFetch(url, options);
+      return isTokenRequest ? normalizeResponse(response, provider.deviations) : response;
     };
-    return configured;
   }
 
-  return function loadMetadata() {
-    if (cached) return Promise.resolve(cached);
-    pending ??= (issuer ? discover(issuer) : Promise.resolve(configure(undefined)))
+  function fetchMetadata(): Promise<Server> {
+    lastAttemptAt = now();
+    pending ??= (issuer ? discover(issuer) : Promise.resolve(configureWithoutDiscovery()))
       .then((found) => {
-        cached = found;
-        return found;
+        isOutdated = false;
+        cached = toServer(found);
+        return cached;
+      })
+      .catch((error: unknown) => {
+        if (!cached && needsDiscovery) throw error;
+        isOutdated = true;
+        const consequence = cached ? 'using the previous metadata' : 'using only the configured endpoints';
+        log.warn({ err: error }, `provider metadata is not available: ${consequence}`);
+        cached ??= toServer(configureWithoutDiscovery());
+        return cached;
       })
       .finally(() => {
         pending = undefined;
       });
     return pending;
+  }
+
+  /** In the background: what is cached may still be right. */
+  function refetchIfDue(): void {
+    if (now() - lastAttemptAt >= refetchIntervalMs) fetchMetadata().catch(() => undefined);
+  }
+
+  return async function loadMetadata() {
+    if (!cached) return fetchMetadata();
+    if (isOutdated) refetchIfDue();
+    return cached;
   };
-}
-
-/** False without an issuer, because an ID token could not be checked, and without `openid`, which requests one. */
-export function usesIdToken({ issuer, scopes }: Pick<Provider, 'issuer' | 'scopes'>): boolean {
-  return issuer !== undefined && scopes.includes('openid');
-}
-
-/** ID tokens of other grants are dropped: they are not used, and a failed check would discard the other tokens. */
-function isCodeGrant(body: unknown): boolean {
-  return body instanceof URLSearchParams && body.get('grant_type') === 'authorization_code';
 }
 
 function isMetadataNotFound(error: unknown): boolean {

@@ -1,8 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   authorizationCodeGrant,
   buildAuthorizationUrl,
   buildEndSessionUrl,
-  type Configuration,
   calculatePKCECodeChallenge,
   clientCredentialsGrant,
   refreshTokenGrant,
@@ -10,49 +10,64 @@ import {
 } from 'openid-client';
 import type { Logger } from '../logger.ts';
 import { createClientAuthentication } from './client-authentication.ts';
-import type { LoginRequirements } from './login-requirements.ts';
-import { createMetadataLoader, type Provider, usesIdToken } from './metadata.ts';
+import type { Identity } from './id-token.ts';
+import { createIdTokenChecks } from './id-token-checks.ts';
+import { type AuthorizationRequest, toRequestParameters } from './login-requirements.ts';
+import { createMetadataLoader, type Provider, type Server } from './metadata.ts';
 import { OAuthError, toOAuthError } from './oauth-error.ts';
 import { createRequestPolicy } from './request-policy.ts';
-import { readTokenResponse } from './token-response.ts';
-import type { TokenSet } from './token-set.ts';
-import { type Claims, fetchClaims, needsUserinfo, readUser, type User } from './userinfo.ts';
+import { readTokenResponse, requireBearer } from './token-response.ts';
+import { isExpired, type TokenSet } from './token-set.ts';
+import {
+  type Claims,
+  fetchClaims,
+  needsUserinfo,
+  readUser,
+  UnusableIdentifierError,
+  type User,
+} from './userinfo.ts';
 
-export interface AuthorizationRequest extends LoginRequirements {
-  readonly state: string;
-  readonly codeVerifier: string;
-  readonly nonce: string;
+export interface LoginGrant {
+  readonly tokens: TokenSet;
+  readonly user: User;
+  readonly identity: Identity | undefined;
 }
 
 /** The authorization server, in the terms of RFC 6749. Every promise rejects with `OAuthError`. */
 export interface OAuthClient {
-  /** Whether tokens can be revoked; fetches the server's metadata unless it is cached or configured. */
-  discover(): Promise<{ readonly canRevoke: boolean }>;
+  /**
+   * Whether tokens can be revoked and ID tokens, if they are used, can be verified; fetches the server's metadata unless it
+   * is cached.
+   */
+  discover(): Promise<{ readonly canRevoke: boolean; readonly canVerify: boolean }>;
   /** The authorization endpoint's URL, with code, PKCE S256 and state, and a nonce with the scope `openid`. */
   createAuthorizationUrl(request: AuthorizationRequest): Promise<URL>;
   /**
-   * The tokens and the user. The callback's state, `iss` (RFC 9207) and error are checked before the code is redeemed,
-   * and an ID token is checked against the requested `maxAge`.
+   * The tokens and the user. The callback's state, `iss` (RFC 9207) and error are checked, and the provider's keys are
+   * fetched, before the code is redeemed. With the scope `openid` there is an identity: that of the verified ID token.
    */
-  authorizationCodeGrant(
-    callbackQuery: URLSearchParams,
-    request: AuthorizationRequest,
-  ): Promise<{ readonly tokens: TokenSet; readonly user: User }>;
+  authorizationCodeGrant(callbackQuery: URLSearchParams, request: AuthorizationRequest): Promise<LoginGrant>;
   /**
    * The tokens for the refresh token of `tokens` (RFC 6749 6), through the request policy, because an outage of the
    * provider affects every session at once. `beforeSending` runs right before each attempt; its errors pass unchanged.
+   * An ID token in the response must be that of `identity` (OIDC Core 12.2); if the provider's keys cannot be fetched, it
+   * is ignored.
+   * @throws OAuthError with `untrustedTokens`: a check of the response failed
    */
-  refreshTokenGrant(tokens: TokenSet, beforeSending?: () => Promise<void>): Promise<TokenSet>;
+  refreshTokenGrant(
+    tokens: TokenSet,
+    identity?: Identity,
+    beforeSending?: () => Promise<void>,
+  ): Promise<TokenSet>;
   /** An app token (RFC 6749 4.4), through the same request policy. */
   clientCredentialsGrant(scope: readonly string[]): Promise<TokenSet>;
   /** Revokes a token (RFC 7009); does nothing when the server has no revocation endpoint. */
   revokeToken(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
   /**
-   * The URL at which the browser ends its session at the provider (OIDC RP-Initiated Logout 1.0); `undefined` until the
-   * metadata is loaded, or when the provider has no such endpoint. Without `id_token_hint`, which would expose a token
-   * to the browser.
+   * The URL at which the browser ends its session at the provider (OIDC RP-Initiated Logout 1.0), with the parameters in
+   * `hint`; `undefined` when the provider has no such endpoint, or its metadata cannot be fetched in two seconds.
    */
-  getEndSessionUrl(): URL | undefined;
+  getEndSessionUrl(hint?: Readonly<Record<string, string>>): Promise<URL | undefined>;
 }
 
 interface OAuthClientParts {
@@ -60,6 +75,9 @@ interface OAuthClientParts {
   readonly now: () => number;
   readonly log: Logger;
 }
+
+/** How long a sign-out waits for the provider's metadata. */
+const maxEndSessionWaitMs = 2_000;
 
 /**
  * The client for one provider; requests go through `fetch`.
@@ -76,23 +94,17 @@ export function createOAuthClient(
     authentication,
     fetch,
     fallbackIssuer: postLogoutRedirectUri,
+    now,
+    log,
   });
   const withRequestPolicy = createRequestPolicy(now);
-  const checksIdToken = usesIdToken(provider);
-  let endSession: URL | undefined;
-
-  async function loadServer(): Promise<Configuration> {
-    const found = await loadMetadata();
-    if (found.serverMetadata().end_session_endpoint !== undefined)
-      endSession ??= buildEndSessionUrl(found, { post_logout_redirect_uri: postLogoutRedirectUri });
-    return found;
-  }
+  const idTokens = createIdTokenChecks(provider, log);
 
   /** Runs `request`, and again with the other client secret when the server rejects the active one. */
-  async function withServer<T>(request: (server: Configuration) => Promise<T>): Promise<T> {
+  async function withServer<T>(request: (server: Server) => Promise<T>): Promise<T> {
     const used = authentication.getActiveIndex();
     try {
-      return await request(await loadServer());
+      return await request(await loadMetadata());
     } catch (error) {
       const failure = toOAuthError(error);
       if (failure.code !== 'invalid_client' || !authentication.hasSecondSecret) throw failure;
@@ -103,11 +115,11 @@ export function createOAuthClient(
   }
 
   async function retryWithOtherSecret<T>(
-    request: (server: Configuration) => Promise<T>,
+    request: (server: Server) => Promise<T>,
     rejected: number,
   ): Promise<T> {
     try {
-      const result = await request(await loadServer());
+      const result = await request(await loadMetadata());
       log.warn(
         { clientId },
         `the provider rejected client secret ${rejected + 1} of 2 and accepted the other; remove the rejected one`,
@@ -121,63 +133,79 @@ export function createOAuthClient(
   }
 
   /** The user, from the ID token and if necessary the userinfo endpoint. Missing claims never fail a login. */
-  async function fetchUser(server: Configuration, tokens: TokenSet, idTokenClaims: Claims): Promise<User> {
-    if (!needsUserinfo(server, provider, tokens, idTokenClaims)) return readUser(idTokenClaims);
+  async function fetchUser({ configuration }: Server, tokens: TokenSet, claims: Claims): Promise<User> {
+    if (!needsUserinfo(configuration, provider, tokens, claims)) return readUser(claims);
     try {
-      return readUser({ ...idTokenClaims, ...(await fetchClaims(server, provider, tokens, idTokenClaims)) });
+      return readUser({ ...claims, ...(await fetchClaims(configuration, provider, tokens, claims)) });
     } catch (error) {
-      log.debug(
-        { err: toOAuthError(error) },
-        'userinfo request failed; continuing the login without profile claims',
-      );
-      return readUser(idTokenClaims);
+      const failure = toOAuthError(error);
+      if (failure instanceof UnusableIdentifierError) throw failure;
+      log.warn({ err: failure }, 'userinfo request failed; continuing the login without profile claims');
+      return readUser(claims);
     }
   }
 
   return {
     discover: () =>
-      withServer(async (server) => ({
-        canRevoke: server.serverMetadata().revocation_endpoint !== undefined,
-      })),
+      withServer(async (server) => {
+        const { revocation_endpoint: revocation } = server.metadata;
+        return { canRevoke: revocation !== undefined, canVerify: idTokens.canVerify(server) };
+      }),
 
-    createAuthorizationUrl: ({ state, codeVerifier, nonce, scope, acrValues, maxAge }) =>
-      withServer(async (server) =>
-        buildAuthorizationUrl(
-          server,
-          withParameters(provider.authorizationParameters, {
-            redirect_uri: redirectUri.href,
-            scope: scope.join(' '),
-            state,
-            code_challenge: await calculatePKCECodeChallenge(codeVerifier),
-            code_challenge_method: 'S256',
-            ...(checksIdToken && { nonce }),
-            ...(acrValues !== undefined && { acr_values: acrValues }),
-            ...(maxAge !== undefined && { max_age: String(maxAge) }),
-          }),
-        ),
-      ),
+    createAuthorizationUrl: (request) =>
+      withServer(async (server) => {
+        idTokens.requireKeys(server); // otherwise the login would fail after the user has signed in
+        const { state, codeVerifier, nonce, scope } = request;
+        const parameters = toRequestParameters(provider.authorizationParameters, request);
+        const own = {
+          redirect_uri: redirectUri.href,
+          scope: scope.join(' '),
+          state,
+          code_challenge: await calculatePKCECodeChallenge(codeVerifier),
+          code_challenge_method: 'S256',
+          ...(idTokens.areUsed && { nonce }),
+        };
+        for (const [name, value] of Object.entries(own)) parameters.set(name, value);
+        return buildAuthorizationUrl(server.configuration, parameters);
+      }),
 
-    authorizationCodeGrant: (callbackQuery, { state, codeVerifier, nonce, scope, maxAge }) =>
+    authorizationCodeGrant: (callbackQuery, request) =>
       withServer(async (server) => {
         const callbackUrl = new URL(redirectUri);
         callbackUrl.search = callbackQuery.toString();
         if (!issuer) callbackUrl.searchParams.delete('iss'); // there is no issuer to compare it with
-        const response = await authorizationCodeGrant(server, callbackUrl, {
-          expectedState: state,
-          pkceCodeVerifier: codeVerifier,
-          ...(checksIdToken && { expectedNonce: nonce, ...(maxAge !== undefined && { maxAge }) }),
+        if (callbackQuery.has('code')) await idTokens.requireKeys(server)?.load();
+        const response = await authorizationCodeGrant(server.configuration, callbackUrl, {
+          expectedState: request.state,
+          pkceCodeVerifier: request.codeVerifier,
         });
-        const tokens = readTokenResponse(response, now(), { requestedScope: scope });
-        return { tokens, user: await fetchUser(server, tokens, response.claims() ?? {}) };
+        requireBearer(response);
+        const granted = readTokenResponse(response, now(), { requestedScope: request.scope });
+        const { idToken, identity, claims } = await idTokens.verifyLogin(server, response, granted, request);
+        const tokens = idToken === undefined ? granted : { ...granted, idToken };
+        if (tokens.refreshToken === undefined && isExpired(tokens, now()))
+          throw new OAuthError(
+            'invalid_response',
+            'the access token has already expired (expires_in 0), and there is no refresh token',
+          );
+        return { tokens, user: await fetchUser(server, tokens, claims), identity };
       }),
 
-    refreshTokenGrant: (tokens, beforeSending = async () => {}) =>
+    refreshTokenGrant: (tokens, identity, beforeSending = async () => {}) =>
       withRequestPolicy(async () => {
         await beforeSending();
         return withServer(async (server) => {
           if (tokens.refreshToken === undefined) throw new OAuthError('rejected_other', 'no refresh token');
-          const response = await refreshTokenGrant(server, tokens.refreshToken);
-          return readTokenResponse(response, now(), { previous: tokens });
+          const response = await refreshTokenGrant(server.configuration, tokens.refreshToken);
+          const granted = readTokenResponse(response, now(), { previous: tokens });
+          try {
+            requireBearer(response);
+            const idToken = await idTokens.verifyRefreshed(server, response, granted, identity);
+            return idToken === undefined ? granted : { ...granted, idToken };
+          } catch (error) {
+            const { message } = toOAuthError(error);
+            throw new OAuthError('invalid_response', message, { cause: error, untrustedTokens: granted });
+          }
         });
       }),
 
@@ -185,27 +213,28 @@ export function createOAuthClient(
       withRequestPolicy(() =>
         withServer(async (server) => {
           const parameters: Record<string, string> = scope.length > 0 ? { scope: scope.join(' ') } : {};
-          const response = await clientCredentialsGrant(server, parameters);
+          const response = await clientCredentialsGrant(server.configuration, parameters);
+          requireBearer(response);
           return readTokenResponse(response, now(), { requestedScope: scope });
         }),
       ),
 
     revokeToken: (token, hint) =>
       withServer(async (server) => {
-        if (server.serverMetadata().revocation_endpoint === undefined) return;
-        await tokenRevocation(server, token, { token_type_hint: hint });
+        if (server.metadata.revocation_endpoint === undefined) return;
+        await tokenRevocation(server.configuration, token, { token_type_hint: hint });
       }),
 
-    getEndSessionUrl: () => endSession,
+    async getEndSessionUrl(hint = {}) {
+      const loaded = await Promise.race([
+        loadMetadata(),
+        delay(maxEndSessionWaitMs, undefined, { ref: false }),
+      ]).catch(
+        () => undefined, // signing out here does not depend on the provider
+      );
+      if (loaded?.metadata.end_session_endpoint === undefined) return undefined;
+      const parameters = { post_logout_redirect_uri: postLogoutRedirectUri, ...hint };
+      return buildEndSessionUrl(loaded.configuration, parameters);
+    },
   };
-}
-
-/** The `configured` parameters, overridden by those of the request. */
-function withParameters(
-  configured: Provider['authorizationParameters'],
-  own: Readonly<Record<string, string>>,
-): URLSearchParams {
-  const parameters = new URLSearchParams(configured);
-  for (const [name, value] of Object.entries(own)) parameters.set(name, value);
-  return parameters;
 }

@@ -1,20 +1,29 @@
 import type { DeviationName } from '../config/presets.ts';
 import { applyDeviations } from './deviations.ts';
+import { describeMismatch, OAuthError } from './oauth-error.ts';
 import type { TokenSet } from './token-set.ts';
 
-/** The members of a token response that Latchkey uses, as the protocol library returns them. */
+/** The members of a token response, as the protocol library returns them after `normalizeResponse`. */
 export interface TokenResponse {
   readonly access_token: string;
-  readonly token_type: string;
   readonly expires_in?: number | undefined;
   readonly scope?: string | undefined;
   readonly refresh_token?: string | undefined;
-  readonly id_token?: string | undefined;
+  /** The `token_type` that the server sent, if it is not Bearer. */
+  readonly received_token_type?: unknown;
+  /** The ID token, which has not been checked yet. */
+  readonly received_id_token?: unknown;
+  /** The response's `Date`, epoch milliseconds. */
+  readonly received_date?: unknown;
 }
 
+/** A longer lifetime is no statement about the token: servers send the largest number that they can for "never". */
+const maxLifetimeSeconds = 100 * 365 * 86_400;
+
 /**
- * A token response as a TokenSet. A refresh token, ID token or scope that a refresh response omits is that of
- * `previous` (RFC 6749 6); a scope that the response to another grant omits is the `requestedScope` (RFC 6749 5.1).
+ * A token response as a TokenSet, without its ID token. A refresh token, ID token or scope that a refresh response omits
+ * is that of `previous` (RFC 6749 6); a scope that the response to another grant omits is the `requestedScope`
+ * (RFC 6749 5.1).
  * @param arrivedAt epoch milliseconds, from which `expires_in` counts
  */
 export function readTokenResponse(
@@ -26,10 +35,10 @@ export function readTokenResponse(
   }: { readonly requestedScope?: readonly string[]; readonly previous?: TokenSet },
 ): TokenSet {
   const refreshToken = response.refresh_token ?? previous?.refreshToken;
-  const idToken = response.id_token ?? previous?.idToken;
+  const idToken = previous?.idToken;
   return {
     accessToken: response.access_token,
-    tokenType: response.token_type.toLowerCase(),
+    tokenType: 'bearer',
     scope: response.scope?.split(' ').filter(Boolean) ?? previous?.scope ?? requestedScope,
     issuedAt: arrivedAt,
     ...(response.expires_in !== undefined && { expiresAt: arrivedAt + response.expires_in * 1000 }),
@@ -39,45 +48,81 @@ export function readTokenResponse(
 }
 
 /**
+ * Latchkey proves possession of no key, so it can use only Bearer tokens (RFC 6749 7.1: a client must not use a token of a
+ * type that it does not understand).
+ * @throws OAuthError `invalid_response`
+ */
+export function requireBearer({ received_token_type: received }: TokenResponse): void {
+  if (received !== undefined)
+    throw new OAuthError('invalid_response', describeMismatch('member token_type', 'Bearer', received));
+}
+
+/**
  * The HTTP response of the token endpoint in a form that the protocol library accepts: declared deviations corrected,
  * body normalized. `WWW-Authenticate` is removed: with it, the library would ignore the body with the error code,
  * although RFC 6749 5.2 requires servers to send both.
- * @param idToken `drop` removes an ID token from the body
+ * @throws OAuthError `outcome_unknown`: an error status with a body that is neither JSON nor empty, as from a firewall
  */
 export async function normalizeResponse(
   response: Response,
   deviations: readonly DeviationName[],
-  idToken: 'use' | 'drop',
 ): Promise<Response> {
   const text = await response.text();
   const headers = new Headers(response.headers);
   for (const name of ['www-authenticate', 'content-encoding', 'content-length']) headers.delete(name);
+  let json: unknown;
   try {
-    const { status, body } = applyDeviations(deviations, response.status, JSON.parse(text));
-    return new Response(JSON.stringify(normalizeTokenResponse(body, idToken)), { status, headers });
+    json = JSON.parse(text);
   } catch {
+    const type = headers.get('content-type') ?? 'no content type';
+    if (text.trim() !== '' && [400, 401, 403].includes(response.status))
+      throw new OAuthError(
+        'outcome_unknown',
+        `HTTP ${response.status} with ${type}, which is not an OAuth response`,
+      );
     headers.delete('content-type'); // the body is not JSON, whatever the header says
-    return new Response(text, { status: response.status, headers });
+    return new Response(text === '' ? null : text, { status: response.status, headers });
   }
+  const { status, body } = applyDeviations(deviations, response.status, json);
+  const date = Date.parse(headers.get('date') ?? '');
+  return Response.json(normalizeTokenResponse(body, Number.isNaN(date) ? undefined : date), {
+    status,
+    headers,
+  });
 }
 
+/** The members that Latchkey and the library read; all others are ignored (RFC 6749 5.1). */
+const knownMembers = new Set([
+  ...['access_token', 'token_type', 'expires_in', 'refresh_token', 'scope', 'id_token'],
+  ...['error', 'error_description'],
+]);
+
 /**
- * The body of a token response without harmless defects of real servers, because the protocol library would reject the
- * whole response: members that are `null` or empty, an `expires_in` that is not a number of seconds, a scope sent as an
- * array, and (with `drop`) an ID token that was not requested or cannot be checked.
+ * The known members of a token response without harmless defects of real servers, because the protocol library would
+ * reject the whole response: members that are `null` or empty, an `expires_in` that states no lifetime, and a scope sent
+ * as an array. The ID token and an unusual token type get other names, so that Latchkey checks them when the tokens
+ * are safe: a refresh has spent the old refresh token.
+ * @param date the response's `Date`, epoch milliseconds
  */
-export function normalizeTokenResponse(body: unknown, idToken: 'use' | 'drop'): unknown {
+export function normalizeTokenResponse(body: unknown, date?: number): unknown {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
-  const normalized: Record<string, unknown> = {};
+  const normalized: Record<string, unknown> = date === undefined ? {} : { received_date: date };
   for (const [name, value] of Object.entries(body)) {
-    if (value === null) continue;
-    if (value === '' && name !== 'scope') continue;
-    if (name === 'id_token' && idToken === 'drop') continue;
-    if (name === 'expires_in') {
+    if (!knownMembers.has(name) || value === null) continue;
+    if (typeof value === 'string' && value.trim() === '' && name !== 'scope') continue;
+    if (name === 'id_token') normalized.received_id_token = value;
+    else if (name === 'token_type' && !isBearer(value)) {
+      normalized.received_token_type = value;
+      normalized[name] = 'Bearer';
+    } else if (name === 'expires_in') {
       const seconds = typeof value === 'string' ? Number(value) : value;
-      if (typeof seconds !== 'number' || !Number.isFinite(seconds)) continue;
-      normalized[name] = Math.max(0, seconds);
+      if (typeof seconds === 'number' && seconds >= 0 && seconds <= maxLifetimeSeconds)
+        normalized[name] = seconds;
     } else normalized[name] = name === 'scope' && Array.isArray(value) ? value.join(' ') : value;
   }
   return normalized;
+}
+
+function isBearer(value: unknown): boolean {
+  return typeof value === 'string' && value.toLowerCase() === 'bearer';
 }

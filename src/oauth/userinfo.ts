@@ -1,5 +1,5 @@
 import { type Configuration, fetchProtectedResource, fetchUserInfo, skipSubjectCheck } from 'openid-client';
-import { mapClaims } from './claims.ts';
+import type { ClaimMap } from '../config/field-types.ts';
 import type { Provider } from './metadata.ts';
 import { OAuthError } from './oauth-error.ts';
 import { hasScope, type TokenSet } from './token-set.ts';
@@ -14,11 +14,17 @@ export interface User {
 
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** The `User` in `claims`; values that are not strings are left out. */
+/** The longest values that are stored, in characters: OIDC Core 2 for `sub`, RFC 5321 4.5.3.1 for an address. */
+const maxLengths = { sub: 255, name: 255, email: 320, picture: 2_048 } as const;
+
+/** The `User` in `claims`; values that are not strings, empty or too long are left out. */
 export function readUser(claims: Claims): User {
-  const members = ['sub', 'name', 'email', 'picture'] as const;
   return Object.fromEntries(
-    members.flatMap((member) => (typeof claims[member] === 'string' ? [[member, claims[member]]] : [])),
+    Object.entries(maxLengths).flatMap(([member, maxLength]) => {
+      const value = claims[member];
+      const isUsable = typeof value === 'string' && value !== '' && value.length <= maxLength;
+      return isUsable ? [[member, value]] : [];
+    }),
   );
 }
 
@@ -68,4 +74,48 @@ async function fetchMappedClaims(
   if (subject !== skipSubjectCheck && claims.sub !== undefined && claims.sub !== subject)
     throw new OAuthError('invalid_response', 'userinfo sub does not match the ID token sub');
   return claims;
+}
+
+/**
+ * The claims that `map` finds in a response, under their OpenID Connect names (Core 5.1). Whole numbers are converted to
+ * strings, because an `id` often is one; all other values except non-empty strings are left out.
+ * @throws UnusableIdentifierError
+ */
+export function mapClaims(response: unknown, map: ClaimMap): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(map).flatMap(([claim, paths]) => {
+      const found = paths
+        .map((path) => toText(claim, path, valueAtPath(response, path)))
+        .find((text) => text !== undefined);
+      return found === undefined ? [] : [[claim, found]];
+    }),
+  );
+}
+
+/** @param path members and array indices, such as `images.0.url` */
+function valueAtPath(response: unknown, path: string): unknown {
+  let value = response;
+  for (const member of path.split('.')) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, member)) return undefined;
+    value = Reflect.get(value, member);
+  }
+  return value;
+}
+
+function toText(claim: string, path: string, value: unknown): string | undefined {
+  if (typeof value === 'string') return value === '' ? undefined : value;
+  if (Number.isSafeInteger(value)) return String(value);
+  // JSON.parse has rounded the number, so another user may have the same one.
+  if (claim === 'sub' && typeof value === 'number') throw new UnusableIdentifierError(path);
+  return undefined;
+}
+
+/** Two users could have this identifier, so nobody can sign in with it. */
+export class UnusableIdentifierError extends OAuthError {
+  constructor(path: string) {
+    super(
+      'invalid_response',
+      `the userinfo member ${path} is a number that JavaScript cannot represent exactly: use a string member in OAUTH2_USERINFO_CLAIMS`,
+    );
+  }
 }

@@ -1,5 +1,7 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { AppError, type ErrorCode } from '../errors.ts';
+import { describeError } from '../logger.ts';
+import type { LoginParameters } from '../login/login-parameters.ts';
 import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { isFormSubmission, isNavigation } from '../middleware/fetch-metadata.ts';
 import { OAuthError } from '../oauth/oauth-error.ts';
@@ -14,6 +16,9 @@ export const notFound: RequestHandler = function notFound() {
 interface ErrorResponseParts {
   readonly publicOrigin: string;
   readonly corsOrigins?: readonly string[];
+  readonly loginParameters: Pick<LoginParameters, 'createQuery'>;
+  /** The tag of the user whose token the request has; see `PageUserTags`. */
+  readonly getUserTag: (req: Request) => string | undefined;
   /** The texts for JSON. */
   readonly english: Translate;
   /** Sets the headers and texts of a page. A response under /api has had only the headers of data until then. */
@@ -24,24 +29,50 @@ interface ErrorResponseParts {
  * Turns every failure into a response: a page for a navigation, else JSON `{ error, message, request_id }`. Both take the
  * message from the texts `error.<code>`. When signing in would help, the JSON has `login_url` and what the login must
  * provide (`scope`, `acr_values`, `max_age`). When the last login requested that already and did not get it, the JSON has
- * `declined: true` instead, so that no script loops.
+ * `declined: true` and
+ * `request_again_url` instead, which is for a click of the user, so that no script loops.
  */
 export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHandler {
-  const { publicOrigin, corsOrigins = [], english, preparePage } = parts;
+  const { publicOrigin, corsOrigins = [], loginParameters, getUserTag, english, preparePage } = parts;
+
+  function loginUrlFor(error: AppError, req: Request): string | undefined {
+    if (!retryableBySignIn.has(error.code)) return undefined;
+    // After the login, the browser returns to the page whose script called (Referer), or to the URL of the navigation. Not
+    // to a URL under /api: it would arrive there from the provider's site, which is rejected as cross-site.
+    const isPage = !isUnderApi(req);
+    const returnTo = req.resumePath ?? (isNavigation(req) && isPage ? req.originalUrl : req.headers.referer);
+    const safeUrl = safeReturnTo(returnTo, publicOrigin, corsOrigins);
+    const { scope = [], acrValues, maxAge } = error;
+    const query = loginParameters.createQuery(
+      { scope, ...(acrValues !== undefined && { acrValues }), ...(maxAge !== undefined && { maxAge }) },
+      getUserTag(req),
+    );
+    const url = new URL(paths.login, publicOrigin);
+    url.search = String(
+      new URLSearchParams([['return_to', toReturnToParameter(safeUrl, publicOrigin)], ...query]),
+    );
+    return url.href;
+  }
+
+  /** Where "sign in again" leads after a failed login: to the sign-in page, and from there to where this login led. */
+  function signInUrlFor({ returnTo }: AppError): string {
+    if (returnTo === undefined) return paths.signIn;
+    const return_to = toReturnToParameter(returnTo, publicOrigin);
+    return `${paths.signIn}?${new URLSearchParams({ return_to })}`;
+  }
 
   return function errorResponse(thrown: unknown, req, res, _next) {
     const error = thrown instanceof AppError ? thrown : fromExpress(thrown);
     if (error.status >= 500) req.log.error({ err: error, code: error.code }, 'request failed');
-    else if (error.cause !== undefined) req.log.warn({ err: error, code: error.code }, 'request rejected');
+    else if (error.cause !== undefined)
+      req.log.warn({ code: error.code, reason: describeReason(error.cause) }, 'request rejected');
     if (res.headersSent) {
       res.destroy(); // a truncated response must not look complete
       return;
     }
 
-    const loginUrl = loginUrlFor(error, req, publicOrigin, corsOrigins);
-    // A provider outage has its own text.
-    const isProviderOutage = error.status === 503 && error.cause instanceof OAuthError;
-    const textKey = isProviderOutage ? 'provider_unavailable' : error.code;
+    const loginUrl = loginUrlFor(error, req);
+    const textKey = textKeyFor(error);
     res.status(error.status).set('Cache-Control', 'no-store').vary('Cookie');
     if (error.retryAfterSeconds !== undefined) res.set('Retry-After', String(error.retryAfterSeconds));
     if (error.allow) res.set('Allow', error.allow.join(', '));
@@ -54,6 +85,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         textKey,
         alreadyRequested: error.alreadyRequested,
         loginUrl,
+        signInUrl: signInUrlFor(error),
         retryAfterSeconds: error.retryAfterSeconds,
         canRetry: req.method === 'GET',
         isForm: isFormSubmission(req) && isUnderApi(req),
@@ -71,10 +103,25 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         ...(error.acrValues !== undefined && { acr_values: error.acrValues }),
         ...(error.maxAge !== undefined && { max_age: error.maxAge }),
         ...(error.code === 'token_renewed' && { retryable: true }),
-        ...(error.alreadyRequested ? { declined: true } : loginUrl && { login_url: loginUrl }),
+        ...(error.alreadyRequested
+          ? { declined: true, ...(loginUrl && { request_again_url: loginUrl }) }
+          : loginUrl && { login_url: loginUrl }),
       });
     }
   };
+}
+
+/** A provider outage, a rejected client and a declined step-up have their own texts. */
+function textKeyFor({ code, status, cause, isSignedIn }: AppError): string {
+  if (status === 503 && cause instanceof OAuthError)
+    return cause.kind === 'client_misconfigured' ? 'provider_rejects_app' : 'provider_unavailable';
+  return code === 'access_denied' && isSignedIn ? 'step_up_denied' : code;
+}
+
+/** The messages of an error and its causes, without stack traces: the fault is the caller's, and strangers cause it. */
+function describeReason(cause: unknown): string {
+  const { message, cause: next } = describeError(cause);
+  return next ? `${message}: ${next.message}` : message;
 }
 
 function isUnderApi({ originalUrl }: Request): boolean {
@@ -95,23 +142,3 @@ const retryableBySignIn: ReadonlySet<ErrorCode> = new Set([
   'insufficient_scope',
   'insufficient_user_authentication',
 ]);
-
-function loginUrlFor(
-  error: AppError,
-  req: Request,
-  publicOrigin: string,
-  corsOrigins: readonly string[],
-): string | undefined {
-  if (!retryableBySignIn.has(error.code)) return undefined;
-  const url = new URL(paths.login, publicOrigin);
-  // After the login, the browser returns to the page whose script called (Referer), or to the URL of the navigation. Not to
-  // a URL under /api: it would arrive there from the provider's site, which is rejected as cross-site.
-  const isPage = !isUnderApi(req);
-  const returnTo = req.resumePath ?? (isNavigation(req) && isPage ? req.originalUrl : req.headers.referer);
-  const safeUrl = safeReturnTo(returnTo, publicOrigin, corsOrigins);
-  url.searchParams.set('return_to', toReturnToParameter(safeUrl, publicOrigin));
-  if (error.scope) url.searchParams.set('scope', error.scope.join(' '));
-  if (error.acrValues !== undefined) url.searchParams.set('acr_values', error.acrValues);
-  if (error.maxAge !== undefined) url.searchParams.set('max_age', String(error.maxAge));
-  return url.href;
-}

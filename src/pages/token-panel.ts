@@ -1,5 +1,5 @@
 import type { Config } from '../config/load.ts';
-import type { ResourceServer } from '../config/route-table.ts';
+import { listUserScopes } from '../login/login-parameters.ts';
 import { paths } from '../paths.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
@@ -45,12 +45,6 @@ export function describeTokens(
       },
     }),
   };
-}
-
-/** The scopes that the user must have granted for a route; users do not grant the scopes of an app token. */
-function listUserScopes({ token, methods }: ResourceServer): readonly string[] {
-  if (token === 'app' || token === 'none') return [];
-  return Object.values(methods).flatMap(({ allOf, anyOf }) => [...allOf, ...anyOf]);
 }
 
 function createGrantUrl(scope: string): string {

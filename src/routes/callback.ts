@@ -2,11 +2,16 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
-import type { LoginRequest, LoginTransaction, LoginTransactions } from '../login/login-transaction.ts';
-import { createRedirectToProvider, isTransient, toLoginError } from '../login/redirect-to-provider.ts';
+import type {
+  LoginRequest,
+  LoginTransaction,
+  LoginTransactions,
+  ReturnedLogin,
+} from '../login/login-transaction.ts';
+import { createRedirectToProvider, toLoginError } from '../login/redirect-to-provider.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
-import type { OAuthClient } from '../oauth/oauth-client.ts';
-import { toOAuthError } from '../oauth/oauth-error.ts';
+import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
+import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import { paths } from '../paths.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
@@ -15,13 +20,22 @@ import type { TokenRecord } from '../tokens/token-store.ts';
 interface CallbackParts {
   readonly config: Pick<Config, 'publicOrigin' | 'session'>;
   readonly oauth: OAuthClient;
-  readonly tokens: Pick<TokenManager, 'peek' | 'establish' | 'supersede' | 'discard'>;
+  readonly tokens: Pick<
+    TokenManager,
+    'peek' | 'establish' | 'supersede' | 'end' | 'wasSignedOut' | 'discard'
+  >;
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
   readonly consumedStates: ConsumedStates;
 }
 
-type Grant = Awaited<ReturnType<OAuthClient['authorizationCodeGrant']>>;
+/** What a provider returns for `prompt=none` if it would have to show a page (OIDC Core 3.1.2.6). */
+const interactionCodes = new Set([
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+]);
 
 /** `GET /auth/callback`: redeems the code, starts the session and returns the browser to where the login started. */
 export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
@@ -30,27 +44,82 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const redirectToProvider = createRedirectToProvider(parts);
 
   async function callback(req: Request, res: Response): Promise<void> {
-    const { loginRequest, transaction } = transactions.verify(req, req.query.state);
-    if (!transaction) return handleCookieMismatch(req, res, loginRequest);
-    const oldId = sessions.getSessionId(req);
+    const { loginRequest, transaction } = readLogin(req);
+    const { sessionId } = loginRequest;
+    // From the provider's site, browsers send no Strict cookie; the state names the session in which the login began.
+    const oldId = sessions.getSessionId(req) ?? sessionId;
     const old = oldId === undefined ? undefined : await tokens.peek(oldId); // fails before anything is consumed
-    const isFirst = req.query.code === undefined || (await consumedStates.consume(transaction.nonce));
-    if (!isFirst) return handleReplayedCallback(req, res, loginRequest);
+    if (sessionId !== undefined && (await tokens.wasSignedOut(sessionId)))
+      return res.redirect(303, publicOrigin + paths.signedOut);
+    const { code, error } = req.query;
+    if (error === undefined && typeof code !== 'string')
+      throw new AppError('login_failed', {
+        returnTo: loginRequest.returnTo,
+        cause: new Error('the authorization response has neither a code nor an error, or several'),
+      });
+    const mayRedeem =
+      transaction && (error !== undefined || (await consumedStates.consume(transaction.nonce)));
+    if (!mayRedeem) return handleUnusableLogin(req, res, loginRequest, old);
 
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
-    const grant = await oauth.authorizationCodeGrant(query, transaction).catch(async (error) => {
-      const failure = toOAuthError(error);
-      if (isTransient(failure)) await consumedStates.release(transaction.nonce); // so that a reload can try again
-      throw toLoginError(failure);
+    let grant: LoginGrant;
+    try {
+      grant = await oauth.authorizationCodeGrant(query, transaction);
+    } catch (failure) {
+      if (old && oldId !== undefined && (await tokens.wasSignedOut(oldId)))
+        return res.redirect(303, publicOrigin + paths.signedOut); // which also revoked what this login was granted
+      return handleFailure(req, res, toOAuthError(failure), transaction, old);
+    }
+    const newId = await startSession(req, grant, transaction, oldId, old).catch((failure) => {
+      throw failure instanceof AppError ? withReturnTo(failure, transaction) : failure;
     });
-
-    await startSession(req, grant, transaction, old);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
-    if (oldId !== undefined)
-      await tokens.supersede(oldId, grant.user).catch((error) => {
-        req.log.warn({ err: error }, 'failed to remove the previous session; it will expire on its own');
+    if (oldId !== undefined) {
+      const isReplaced = await tokens.supersede(oldId, newId, grant.user).catch((failure) => {
+        req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
+        return true;
       });
+      if (!isReplaced && old) {
+        // The user has signed out in another tab since this request began; that is final.
+        await tokens.end(newId);
+        await sessions.end(req, res);
+        return res.redirect(303, publicOrigin + paths.signedOut);
+      }
+    }
     returnTo(res, transaction.returnTo);
+  }
+
+  /** @throws AppError also for an error response without a state, which belongs to no login */
+  function readLogin(req: Request): ReturnedLogin {
+    const { state, error, error_description: description } = req.query;
+    if (state !== undefined || typeof error !== 'string') return transactions.verify(req, state);
+    const text = typeof description === 'string' ? description : undefined;
+    const { kind, message } = fromAuthorizationResponse(error, text);
+    throw new AppError(kind === 'denied' ? 'access_denied' : 'login_failed', {
+      cause: new Error(`authorization response without a state: ${message}`),
+    });
+  }
+
+  async function handleFailure(
+    req: Request,
+    res: Response,
+    failure: OAuthError,
+    transaction: LoginTransaction,
+    old: TokenRecord | undefined,
+  ): Promise<void> {
+    const { code, kind } = failure;
+    if (transaction.prompt === 'none' && interactionCodes.has(code ?? ''))
+      return returnTo(res, transaction.returnTo);
+    if (code === 'authentication_expired' && transaction.restarts === 0)
+      return restart(req, res, transaction);
+    if (kind === 'client_misconfigured' && code !== undefined)
+      req.log.error(
+        { err: failure },
+        'the provider rejected our client credentials: check OAUTH2_CLIENT_ID and OAUTH2_CLIENT_SECRET',
+      );
+    // The code was not used, so that a reload can try again. After any other failure, a reload starts a new login.
+    if (kind === 'unavailable') await consumedStates.release(transaction.nonce);
+    throw toLoginError(failure, { returnTo: transaction.returnTo, isSignedIn: old !== undefined });
   }
 
   /**
@@ -59,23 +128,25 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
    */
   async function startSession(
     req: Request,
-    { tokens: granted, user }: Grant,
+    grant: LoginGrant,
     { scope, acrValues, maxAge }: LoginTransaction,
+    oldId: string | undefined,
     old: TokenRecord | undefined,
-  ): Promise<void> {
-    const oldId = sessions.getSessionId(req);
+  ): Promise<string> {
+    const { user } = grant;
     const isSameUser = user.sub !== undefined && user.sub === old?.user.sub;
     const id = await sessions.start(req, {
       sub: user.sub,
       preserveData: isSameUser && req.sessionID === oldId, // express-session may have lost the data of that id
     });
     try {
-      await tokens.establish(id, granted, user, {
+      await tokens.establish(id, grant, {
         scope,
         ...(acrValues !== undefined && { acrValues }),
         ...(maxAge !== undefined && { maxAge }),
       });
       await sessions.save(req);
+      return id;
     } catch (error) {
       sessions.detach(req);
       await tokens.discard(id);
@@ -83,32 +154,38 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     }
   }
 
-  /** The back button, a reload or a callback sent twice: its code is redeemed already, so it is not sent again. */
-  async function handleReplayedCallback(
+  /**
+   * A code that must not be redeemed: its state was used before (the back button, a reload), is too old (a second factor
+   * that took long, a bookmark), or belongs to another login cookie; then the code may even belong to another user. A new
+   * login in this browser is harmless.
+   */
+  async function handleUnusableLogin(
     req: Request,
     res: Response,
     loginRequest: LoginRequest,
+    current: TokenRecord | undefined,
   ): Promise<void> {
-    const id = sessions.getSessionId(req);
-    if (id !== undefined && (await tokens.peek(id))) return returnTo(res, loginRequest.returnTo);
+    const { error, error_description: description } = req.query;
+    if (current) return returnTo(res, loginRequest.returnTo);
+    if (typeof error === 'string') {
+      const failure = fromAuthorizationResponse(
+        error,
+        typeof description === 'string' ? description : undefined,
+      );
+      if (failure.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
+    }
     if (loginRequest.restarts > 0)
       throw new AppError('login_failed', {
-        cause: new Error('callback received twice without a session: is the browser blocking our cookies?'),
+        returnTo: loginRequest.returnTo,
+        cause: new Error(
+          'the login could not be completed twice in a row: does the browser store our cookies, and are all clocks right?',
+        ),
       });
-    await redirectToProvider(req, res, { ...loginRequest, restarts: loginRequest.restarts + 1 });
+    await restart(req, res, loginRequest);
   }
 
-  /** The code may belong to another user, so it is not redeemed; restarting the login in this browser is harmless. */
-  async function handleCookieMismatch(
-    req: Request,
-    res: Response,
-    loginRequest: LoginRequest,
-  ): Promise<void> {
-    if (typeof req.query.code !== 'string')
-      throw new AppError('invalid_state', {
-        cause: new Error('state was issued to a different browser (login cookie mismatch)'),
-      });
-    await handleReplayedCallback(req, res, loginRequest);
+  function restart(req: Request, res: Response, loginRequest: LoginRequest): Promise<void> {
+    return redirectToProvider(req, res, { ...loginRequest, restarts: loginRequest.restarts + 1 });
   }
 
   function returnTo(res: Response, url: string): void {
@@ -121,4 +198,13 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const router = Router({ caseSensitive: true });
   router.route(paths.callback).head(getOnly).get(sessions.load, callback).all(getOnly);
   return router;
+}
+
+/** The same error, from whose page a new login leads to where this one would have led. */
+function withReturnTo(error: AppError, { returnTo }: LoginTransaction): AppError {
+  return new AppError(error.code, {
+    returnTo,
+    cause: error.cause,
+    ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
+  });
 }

@@ -1,5 +1,6 @@
 import { type Request, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
+import { copyLoginUrl, isStepUp } from '../login/login-parameters.ts';
 import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { listConsoleRows } from '../pages/console-rows.ts';
@@ -51,9 +52,10 @@ export function createPageRoutes(parts: PageParts) {
 
   async function renderSignIn(req: Request, res: Response): Promise<void> {
     const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
-    if (await loadCurrentUser(req)) return res.redirect(303, returnTo);
-    const return_to = toReturnToParameter(returnTo, publicOrigin);
-    res.render('login', { loginUrl: `${paths.login}?${new URLSearchParams({ return_to })}` });
+    if (!isStepUp(req.query) && (await loadCurrentUser(req))) return res.redirect(303, returnTo);
+    res.render('login', {
+      loginUrl: copyLoginUrl(req.query, toReturnToParameter(returnTo, publicOrigin)),
+    });
   }
 
   async function renderSignedOut(req: Request, res: Response): Promise<void> {

@@ -1,6 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
+import type { LoginTransactions } from '../login/login-transaction.ts';
 import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
@@ -9,10 +10,12 @@ import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts
 import type { Sessions } from '../session/session.ts';
 import { describeSession } from '../session/session-info.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
+import type { TokenRecord } from '../tokens/token-store.ts';
 
 interface SessionParts {
-  readonly config: Pick<Config, 'publicOrigin'>;
+  readonly config: Pick<Config, 'publicOrigin' | 'provider'>;
   readonly oauth: Pick<OAuthClient, 'getEndSessionUrl'>;
+  readonly transactions: Pick<LoginTransactions, 'forget'>;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
@@ -21,8 +24,9 @@ interface SessionParts {
 
 /** `/auth/session`, `/auth/refresh` and `/auth/logout`: describe, refresh and end the session. */
 export function createSessionRoutes(parts: SessionParts): RequestHandler {
-  const { config, oauth, tokens, sessions, pageUserTags } = parts;
+  const { config, oauth, tokens, sessions, pageUserTags, transactions } = parts;
   const { publicOrigin } = config;
+  const { logoutHint } = config.provider;
 
   /** Rejects a page rendered for one user from acting on the session of another, who signed in later. */
   const requireSameUser: RequestHandler = async function requireSameUser(req, _res, next) {
@@ -60,14 +64,28 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
     const id = sessions.getSessionId(req);
     const ended = id === undefined ? undefined : await tokens.end(id);
     await sessions.end(req, res);
+    transactions.forget(res); // a login that began before the sign-out starts again when it returns
     // `fetch` would follow a redirect to the provider's site and fail there; a user is meant to arrive there.
     const isScript = req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req);
     if (isScript && prefersJson(req)) {
       res.status(204).end(); // a script of another origin could not read our pages
       return;
     }
-    const endSession = ended && !isScript ? oauth.getEndSessionUrl() : undefined;
-    res.redirect(303, endSession?.href ?? publicOrigin + paths.signedOut);
+    // The provider's session may be alive even if ours had expired before.
+    const endSession = isScript ? undefined : await oauth.getEndSessionUrl(createHint(ended));
+    if (!endSession) return res.redirect(303, publicOrigin + paths.signedOut);
+    // Browsers apply the form's policy (`form-action`) to every redirect after it, and the provider may redirect to any
+    // origin, so a page of ours continues with a link.
+    res.render('signing-out', { redirectTo: endSession.href });
+  }
+
+  /** The parameters that identify the user at the end-session endpoint (OIDC RP-Initiated Logout 1.0 2). */
+  function createHint(ended: TokenRecord | undefined): Readonly<Record<string, string>> {
+    const { identity, tokens: endedTokens } = ended ?? {};
+    if (logoutHint === 'id_token' && endedTokens?.idToken !== undefined)
+      return { id_token_hint: endedTokens.idToken };
+    const hint = identity?.loginHint ?? identity?.subject;
+    return logoutHint === 'logout_hint' && hint !== undefined ? { logout_hint: hint } : {};
   }
 
   async function confirmLogout(req: Request, res: Response): Promise<void> {

@@ -1,3 +1,4 @@
+import { isExpired } from '../oauth/token-set.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { PageUserTags } from './page-user-tag.ts';
 
@@ -24,6 +25,9 @@ export async function describeSession({ tokens, pageUserTags, now }: SessionInfo
     token_type: tokenType,
     access_token_issued_at: new Date(issuedAt).toISOString(),
     access_token_expires_at: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
+    /** Seconds; `null` without a stated lifetime. */
+    expires_in: expiresAt === undefined ? null : Math.max(0, Math.floor((expiresAt - now()) / 1000)),
+    is_expired: isExpired(record.tokens, now()),
     session_expires_at: new Date(endsAt).toISOString(),
     server_time: new Date(now()).toISOString(),
   } as const;

@@ -9,6 +9,8 @@ interface RefreshDecisionParts {
   readonly oauth: Pick<OAuthClient, 'refreshTokenGrant'>;
   readonly now: () => number;
   readonly log: Logger;
+  /** Revokes tokens that are stored nowhere; nobody waits for it. */
+  readonly revoke: (tokens: TokenSet) => void;
 }
 
 interface RefreshRequest {
@@ -33,6 +35,7 @@ export function createRefreshDecision({
   oauth,
   now,
   log,
+  revoke,
 }: RefreshDecisionParts): (newest: TokenRecord, request: RefreshRequest) => Promise<TokenRecord | undefined> {
   /** The error that defers refreshes of this session, on every instance, by its `retryAfterSeconds`. */
   function toRetryLaterError(failure: OAuthError, { expiresAt = 0 }: TokenSet): AppError {
@@ -50,12 +53,22 @@ export function createRefreshDecision({
     if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) return newest;
     if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
     try {
-      const tokens = await oauth.refreshTokenGrant(newest.tokens, confirmAndExtend);
+      const tokens = await oauth.refreshTokenGrant(newest.tokens, newest.identity, confirmAndExtend);
       return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
     } catch (error) {
       if (error instanceof LeaseLostError || error instanceof AppError) throw error; // nothing was sent
       const failure = toOAuthError(error);
       const { kind } = failure;
+      const { untrustedTokens } = failure.options;
+      if (untrustedTokens) {
+        log.error(
+          { err: failure, audit: true, sub: newest.user.sub },
+          'the response to a token refresh failed a check; its tokens are revoked, and the session ends when its access token expires',
+        );
+        revoke(untrustedTokens);
+        const { refreshToken: _spent, ...tokens } = newest.tokens;
+        return isExpiredNow() ? undefined : { ...newest, tokens };
+      }
       if (kind === 'invalid_grant') {
         log.info({ err: failure }, 'session ended: the provider rejected the refresh token (invalid_grant)');
         return undefined;
@@ -69,7 +82,7 @@ export function createRefreshDecision({
         );
         return undefined;
       }
-      if (kind === 'client_misconfigured')
+      if (kind === 'client_misconfigured' && failure.code !== undefined)
         log.error(
           { err: failure },
           'the provider rejected our client credentials: check OAUTH2_CLIENT_ID and OAUTH2_CLIENT_SECRET',

@@ -64,12 +64,24 @@ export function createRevoker(
     } catch (error) {
       const failure = toOAuthError(error);
       if (failure.retryAfterSeconds !== undefined) notBefore = now() + failure.retryAfterSeconds * 1000;
+      if (isOrdinary(failure, hint)) {
+        log.debug({ err: failure, hint }, 'the provider has nothing to revoke for a token');
+        return true;
+      }
       const isDone = isFinal(failure) || now() - since > maxRetryMs;
       if (isDone) log.error({ err: failure, hint }, 'giving up on revoking a token');
       else log.warn({ err: failure, hint }, 'token revocation failed; will retry');
       return isDone;
     }
   };
+}
+
+/**
+ * True for what many providers return at every sign-out: the token is invalid already, for example because its refresh token
+ * was revoked before, or the server does not revoke access tokens (RFC 7009 2.2.1).
+ */
+function isOrdinary({ code }: OAuthError, hint: Revocation['hint']): boolean {
+  return code === 'invalid_token' || (code === 'unsupported_token_type' && hint === 'access_token');
 }
 
 /** False for a wrong client registration, because the operator will correct it. */

@@ -1,24 +1,17 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
-import type { OAuthClient } from '../oauth/oauth-client.ts';
+import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { isExpired, isFresh, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
-import type { User } from '../oauth/userinfo.ts';
 import { createRefreshDecision } from './refresh-decision.ts';
-import { type RevocationOutbox, retryDelayMs } from './revocation-outbox.ts';
-import {
-  type Change,
-  LeaseLostError,
-  type SessionEndReason,
-  type TokenRecord,
-  type TokenStore,
-} from './token-store.ts';
+import type { RevocationOutbox } from './revocation-outbox.ts';
+import { createSessionEnding, isToBeRevoked, type SessionEnding } from './session-ending.ts';
+import { type Change, LeaseLostError, type TokenRecord, type TokenStore } from './token-store.ts';
 
 /** The users' tokens from login to logout. Every method rejects only with `AppError`. */
-export interface TokenManager {
-  /** The session `id` is signed in with the tokens that a login received; `requested` is what that login requested. */
-  establish(id: string, tokens: TokenSet, user: User, requested: LoginRequirements): Promise<void>;
+export interface TokenManager extends Omit<SessionEnding, 'revoke'> {
+  /** The session `id` is signed in with what a login was granted; `requested` is what that login requested. */
+  establish(id: string, grant: LoginGrant, requested: LoginRequirements): Promise<void>;
   /** Reads the record without refreshing it or extending the session. */
   peek(id: string): Promise<TokenRecord | undefined>;
   /** When the session ends unless it is used, epoch milliseconds. */
@@ -40,18 +33,6 @@ export interface TokenManager {
    * @throws AppError `temporarily_unavailable`
    */
   replaceRefused(id: string, refused: TokenSet): Promise<TokenRecord | undefined>;
-  /**
-   * Ends the session `id` for good and revokes its tokens, including those of a refresh in progress, at the provider:
-   * now if possible, otherwise as soon as the provider can. False when no user was signed in.
-   */
-  end(id: string): Promise<boolean>;
-  /** Ends the session that a login of `successor` in the same browser replaced; revokes only another user's tokens. */
-  supersede(id: string, successor: User): Promise<void>;
-  /**
-   * Rolls back an incomplete login: ends the session `id`. Its tokens are dropped without being revoked: the user will
-   * sign in again, and a revocation could end the tokens of that login too (decision 3).
-   */
-  discard(id: string): Promise<void>;
   /** Settles when no work is in progress and all granted tokens are stored. */
   drain(): Promise<void>;
 }
@@ -67,16 +48,15 @@ interface TokenManagerParts {
 /** An access token with less lifetime left than this may expire on its way to the API. */
 const expirySafetyMarginMs = 2_000;
 const maxRestarts = 3; // of a refresh that lost its lease
-/** For about an hour, tokens that have to be revoked are offered to an outbox that is unavailable. */
-const maxQueueAttempts = 65;
-/** A sign-out waits no longer than this for the provider; the revocation itself continues. */
-const maxRevocationWaitMs = 2_000;
 
 /** A manager whose records are in `store` and whose revocations go through `outbox`. */
 export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
-  const decideRefresh = createRefreshDecision({ oauth, now, log });
+  const decideRefresh = createRefreshDecision({
+    ...{ oauth, now, log },
+    revoke: (tokens) => runInBackground(ending.revoke(tokens)),
+  });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
-  const takes = new Map<string, Promise<TokenRecord | undefined>>();
+  const ending = createSessionEnding({ store, outbox, now, log, runInBackground });
   const background = new Set<Promise<unknown>>();
 
   function runInBackground(work: Promise<unknown>): void {
@@ -103,7 +83,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     for (let restarts = 0; ; restarts += 1) {
       try {
         return await store.update(id, change, (discarded, reason) => {
-          if (isToBeRevoked(discarded, reason)) runInBackground(revoke(discarded.tokens));
+          if (isToBeRevoked(discarded, reason)) runInBackground(ending.revoke(discarded.tokens));
         });
       } catch (error) {
         // This process was paused; re-reading the record shows what another instance did meanwhile.
@@ -113,54 +93,9 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     }
   }
 
-  /** Revokes tokens that no caller waits for, and that are stored nowhere. */
-  async function revoke(tokens: TokenSet): Promise<void> {
-    for (let attempts = 1; ; attempts += 1) {
-      try {
-        await outbox.add(tokens);
-        break;
-      } catch (error) {
-        if (attempts === 1) log.warn({ err: error }, 'failed to queue tokens for revocation; will retry');
-        if (attempts === maxQueueAttempts) {
-          log.error(
-            { err: error },
-            'failed to queue tokens for revocation; they stay valid until they expire',
-          );
-          return;
-        }
-        await delay(retryDelayMs(attempts), undefined, { ref: false });
-      }
-    }
-    await processOutbox();
-  }
-
-  /**
-   * Ends a session. Its tokens are queued before the record is removed, so that no failure in between forgets them, and
-   * queued once when two requests end it for the same reason (a double click).
-   */
-  function takeAndQueue(id: string, reason: SessionEndReason): Promise<TokenRecord | undefined> {
-    const key = JSON.stringify([id, reason]);
-    const pending = takes.get(key);
-    if (pending) return pending;
-    const queue = async (record: TokenRecord) => {
-      if (isToBeRevoked(record, reason)) await outbox.add(record.tokens);
-    };
-    const started = store.take(id, reason, queue).finally(() => takes.delete(key));
-    takes.set(key, started);
-    return started;
-  }
-
-  /** Sends the revocations at once, which a sign-out waits for briefly; the outbox retries those that fail. */
-  async function processOutbox(): Promise<void> {
-    const work = outbox.processDue().catch((error: unknown) => {
-      log.warn({ err: error }, 'processing the revocation outbox failed; entries remain queued');
-    });
-    runInBackground(work);
-    await Promise.race([work, delay(maxRevocationWaitMs, undefined, { ref: false })]);
-  }
-
   return {
-    establish: (id, tokens, user, requested) => store.put(id, { tokens, user, signedInAt: now(), requested }),
+    establish: (id, { tokens, user, identity }, requested) =>
+      store.put(id, { tokens, user, ...(identity && { identity }), signedInAt: now(), requested }),
 
     async peek(id) {
       const record = await store.get(id);
@@ -195,22 +130,10 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
 
     replaceRefused: (id, refused) => refreshOnce(id, refused, true),
 
-    async end(id) {
-      if (!(await takeAndQueue(id, { kind: 'signed_out' }))) return false;
-      await processOutbox();
-      return true;
-    },
-
-    async supersede(id, successor) {
-      const record = await takeAndQueue(id, { kind: 'superseded', successor: successor.sub });
-      if (record) runInBackground(processOutbox());
-    },
-
-    async discard(id) {
-      await store.take(id, { kind: 'signed_out' }).catch((error: unknown) => {
-        log.warn({ err: error }, 'failed to clean up after an incomplete login');
-      });
-    },
+    end: ending.end,
+    supersede: ending.supersede,
+    wasSignedOut: ending.wasSignedOut,
+    discard: ending.discard,
 
     async drain() {
       do {
@@ -219,15 +142,6 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       } while (background.size > 0 || refreshes.size > 0);
     },
   };
-}
-
-/**
- * Whether the tokens of a session that ended must not outlive it. Providers revoke by grant, and a new login of the
- * same user often shares the grant of the old one (decision 3). Those of an expired session expire on their own.
- */
-function isToBeRevoked({ user }: TokenRecord, reason: SessionEndReason | undefined): boolean {
-  if (reason?.kind !== 'superseded') return reason !== undefined;
-  return user.sub !== undefined && reason.successor !== undefined && user.sub !== reason.successor;
 }
 
 /** True when the access token has expired and there is no refresh token. */

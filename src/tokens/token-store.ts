@@ -1,3 +1,4 @@
+import type { Identity } from '../oauth/id-token.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 import type { User } from '../oauth/userinfo.ts';
@@ -6,6 +7,8 @@ import type { User } from '../oauth/userinfo.ts';
 export interface TokenRecord {
   readonly tokens: TokenSet;
   readonly user: User;
+  /** The verified identity; absent if the provider issues no ID token. */
+  readonly identity?: Identity;
   /** Epoch milliseconds of the login; the session's absolute limit counts from here. */
   readonly signedInAt: number;
   /** What the login requested, which may be more than `tokens` were granted; absent in records of older versions. */
@@ -61,6 +64,8 @@ export interface TokenStore {
     reason: SessionEndReason,
     beforeRemoval?: (record: TokenRecord) => Promise<void>,
   ): Promise<TokenRecord | undefined>;
+  /** Why the session ended; `undefined` while it lives, after it expired, and when the reason is no longer stored. */
+  endReason(id: string): Promise<SessionEndReason | undefined>;
   /** When the session ends unless it is used (epoch milliseconds); `undefined` without a record. */
   endsAt(id: string): Promise<number | undefined>;
   /** Settles when no result of an update is waiting to be written. */
@@ -70,8 +75,15 @@ export interface TokenStore {
 /** Why a session ended before it expired: by sign-out, or because a login in the same browser replaced it. */
 export type SessionEndReason =
   | { readonly kind: 'signed_out' }
-  /** `successor` is the subject of the new login, if it is known. */
-  | { readonly kind: 'superseded'; readonly successor: string | undefined };
+  | {
+      readonly kind: 'superseded';
+      /** The subject of the new login, if it is known. */
+      readonly successor: string | undefined;
+      /** The id of the new session. */
+      readonly successorId?: string;
+      /** Epoch milliseconds. */
+      readonly at?: number;
+    };
 
 /** @param confirmAndExtend settles when no other caller can update this session for the next seconds; see `Lease` */
 export type Change = (

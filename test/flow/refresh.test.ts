@@ -140,8 +140,29 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
   });
 
   test.each([
+    [403, 'text/html', '<h1>Checking your browser</h1>'],
+    [401, 'text/html', '<h1>Unauthorized</h1>'],
+    [400, 'text/plain', 'Bad Request'],
+  ])(
+    'a firewall that answers the refresh with HTTP %i and %s signs nobody out',
+    async (status, type, body) => {
+      const headers = { 'content-type': type };
+      world.providerFaults.set({ path: /^\/token$/, response: { status, headers, body } });
+      await world.clock.advance(101);
+      const response = await browser.fetch('/api/profile');
+      expect([response.status, response.headers['retry-after']]).toEqual([503, '3']);
+      expect(world.latchkey.logLines.join('')).toContain(
+        `HTTP ${status} with ${type}, which is not an OAuth response`,
+      );
+      world.providerFaults.set(undefined);
+      await world.clock.advance(4);
+      expect((await browser.fetch('/api/profile')).status).toBe(200);
+    },
+  );
+
+  test.each([
     ['400 with an empty body', { status: 400 }],
-    ['403 with a text body', { status: 403, body: 'no' }],
+    ['401 with an empty body', { status: 401 }],
     [
       'invalid_request',
       { status: 400, headers: { 'content-type': 'application/json' }, body: '{"error":"invalid_request"}' },

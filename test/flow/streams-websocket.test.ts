@@ -119,7 +119,13 @@ beforeEach(async () => {
   app.use('/api', routes);
   app.use(rejectWebSocket, (_req, res) => void res.send('a page'));
   app.use(
-    createErrorResponse({ publicOrigin, english: (key) => key, preparePage: (_req, _res, next) => next() }),
+    createErrorResponse({
+      publicOrigin,
+      loginParameters: { createQuery: () => new URLSearchParams() },
+      getUserTag: () => undefined,
+      english: (key) => key,
+      preparePage: (_req, _res, next) => next(),
+    }),
   );
   gateway = createServer(app);
   listenForUpgrades(gateway, app);

@@ -273,7 +273,7 @@ describe.each([
 
   test('secrets of every kind exist, and the scan finds them in every encoding (control)', () => {
     const { tokens, verifiers, codes, keys, cookies } = secrets;
-    for (const set of [tokens, verifiers, codes, cookies]) expect(set.size).toBeGreaterThan(3);
+    for (const set of [tokens, verifiers, codes, cookies]) expect(set.size).toBeGreaterThan(2);
     expect([...tokens].some((each) => each.startsWith('eyJ'))).toBe(scope.includes('openid'));
     expect(world.latchkey.logLines.length).toBeGreaterThan(50);
     expect(exchangesWithUs().length).toBeGreaterThan(50);

@@ -48,7 +48,7 @@ export function createUserActions(world: World): (action: Action) => void {
     const old = browser.session;
     nonceCount += 1;
     const nonce = `nonce-${nonceCount}`;
-    if (old) await tokens.peek(old.id);
+    const wasSignedIn = old !== undefined && (await tokens.peek(old.id)) !== undefined;
     if (!(await consumedStates.consume(nonce))) return;
     await new Promise<void>((resolve) => time.schedule(world.random.between(20, 400), resolve, process));
     // Another user at the provider: it ends the session that was there.
@@ -71,7 +71,11 @@ export function createUserActions(world: World): (action: Action) => void {
       expiresAt: issuedAt + schedule.provider.accessTokenSeconds * 1000,
     };
     try {
-      await tokens.establish(id, tokenSet, { sub: user }, requirements);
+      await tokens.establish(
+        id,
+        { tokens: tokenSet, user: { sub: user }, identity: undefined },
+        requirements,
+      );
     } catch (error) {
       await tokens.discard(id);
       throw error;
@@ -95,12 +99,20 @@ export function createUserActions(world: World): (action: Action) => void {
     if (old) {
       old.endRequestedAt ??= time.nowMs;
       old.replacedBy = id;
-      await tokens.supersede(old.id, { sub: user }).then(
-        () => {
+      const isReplaced = await tokens.supersede(old.id, id, { sub: user }).then(
+        (result) => {
           old.removedAt = time.nowMs;
+          return result;
         },
-        () => undefined,
+        () => true,
       );
+      if (!isReplaced && wasSignedIn) {
+        session.endRequestedAt ??= time.nowMs;
+        await tokens.end(id);
+        session.signOutRequestedAt ??= old.signOutRequestedAt;
+        history.note(`${process.name} login of ${user}: ${old.id} was signed out meanwhile`);
+        return;
+      }
     }
     // The browser gets the cookie with the response, the last one of two logins at the same moment.
     if (browser.session && browser.session !== old) browser.session.endRequestedAt ??= time.nowMs;
@@ -109,14 +121,21 @@ export function createUserActions(world: World): (action: Action) => void {
 
   async function signOut(process: Instance, browser: Browser, session: Session): Promise<void> {
     const wasExpired = world.isExpired(session);
-    session.endRequestedAt ??= time.nowMs;
-    session.signOutRequestedAt ??= time.nowMs;
-    session.signOutCount += 1;
+    // A sign-out with the cookie of a replaced session also ends the session that has replaced it.
+    for (
+      let each: Session | undefined = session;
+      each;
+      each = each.replacedBy === undefined ? undefined : history.sessions.get(each.replacedBy)
+    ) {
+      each.endRequestedAt ??= time.nowMs;
+      each.signOutRequestedAt ??= time.nowMs;
+      each.signOutCount += 1;
+    }
     // The browser goes on to the provider, which ends the user's session there: the next login makes another grant.
     if (browser.grants.get(session.user) === session.grant) browser.grants.delete(session.user);
     history.note(`${process.name} sign-out of ${session.id} begins`);
     const wasSignedIn = await process.tokens.end(session.id);
-    history.note(`${process.name} sign-out of ${session.id}: ${wasSignedIn}`);
+    history.note(`${process.name} sign-out of ${session.id}: ${wasSignedIn !== undefined}`);
     if (session.replacedBy === undefined && (wasSignedIn || !wasExpired)) session.signedOutAt = time.nowMs;
     if (browser.session === session) browser.session = undefined;
   }

@@ -110,6 +110,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
           tokenParameters: [],
           userinfoClaims: undefined,
           deviations: [],
+          clockToleranceSeconds: 30,
         },
         'http://localhost',
         { fetch: options.fetch ?? globalThis.fetch, now, log },

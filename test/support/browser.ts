@@ -58,19 +58,27 @@ export class Browser {
     });
   }
 
-  /** Navigates and follows every redirect; a URL for which `until` returns true is returned instead of requested. */
+  /**
+   * Navigates and follows every redirect, those of our own pages too (`<meta http-equiv="refresh">`, which starts a new
+   * redirect chain); a URL for which `until` returns true is returned instead of requested.
+   */
   async go(
     address: string,
     { until, ...options }: RequestOptions & { from?: string; until?: (url: string) => boolean } = {},
   ): Promise<Page> {
     let page = await this.step(address, options);
-    const chain: string[] = []; // Sec-Fetch-Site depends on every URL of the redirect chain
-    for (let hops = 0; page.headers.location !== undefined && page.status < 400; hops += 1) {
+    let { from } = options;
+    let chain: string[] = []; // Sec-Fetch-Site depends on every URL of the redirect chain
+    for (let hops = 0; page.status < 400; hops += 1) {
+      const refresh = /<meta http-equiv="refresh" content="0;url=([^"]*)">/.exec(page.text)?.[1];
+      const target = page.headers.location ?? refresh?.replaceAll('&amp;', '&');
+      if (target === undefined) return page;
       if (hops > 15) throw new Error(`too many redirects, at ${page.url}`);
-      const next = new URL(page.headers.location, page.url).href;
+      const next = new URL(target, page.url).href;
       if (until?.(next)) return { ...page, url: next };
-      chain.push(page.url);
-      page = await this.step(next, { chain, ...(options.from !== undefined && { from: options.from }) });
+      if (page.headers.location === undefined) [from, chain] = [page.url, []];
+      else chain.push(page.url);
+      page = await this.step(next, { chain, ...(from !== undefined && { from }) });
     }
     return page;
   }

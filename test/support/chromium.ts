@@ -43,13 +43,17 @@ const visitors: { readonly context: BrowserContext; errors(): readonly string[] 
 
 /**
  * A new user of this world, in the Chromium of this test file. Any error on their pages (a message on the console, a
- * CSP violation, a request to another origin) fails the test.
+ * CSP violation, a request to another origin except navigations to `otherOrigins`) fails the test.
  */
-export async function visit(world: World, options: BrowserContextOptions = {}): Promise<Visitor> {
+export async function visit(
+  world: World,
+  options: BrowserContextOptions = {},
+  otherOrigins: readonly string[] = [],
+): Promise<Visitor> {
   launched ??= launch();
   const context = await (await launched).newContext({ baseURL: world.origin, ...options });
   context.setDefaultTimeout(stepTimeoutMs);
-  const watch = watchForErrors(context, world);
+  const watch = watchForErrors(context, world, otherOrigins);
   visitors.push({ context, errors: watch.errors });
   return {
     context,
@@ -75,7 +79,7 @@ afterAll(async () => (await launched)?.close());
 const failedResource = /^Failed to load resource: the server responded with a status of (\d+)/;
 
 /** Chromium itself reports CSP violations and error responses on the console, also without JavaScript. */
-function watchForErrors(context: BrowserContext, world: World) {
+function watchForErrors(context: BrowserContext, world: World, otherOrigins: readonly string[]) {
   const errors: string[] = [];
   const expected = new Set<number>();
   const seen = new Set<number>();
@@ -90,7 +94,8 @@ function watchForErrors(context: BrowserContext, world: World) {
   );
   context.on('request', (request) => {
     const { origin } = new URL(request.url());
-    const isProviderPage = origin === world.provider.issuer && request.isNavigationRequest();
+    const isProviderPage =
+      [world.provider.issuer, ...otherOrigins].includes(origin) && request.isNavigationRequest();
     if (origin !== world.origin && !isProviderPage)
       errors.push(`request to another origin: ${request.url()}`);
   });

@@ -1,4 +1,4 @@
-import { mapClaims } from '../../src/oauth/claims.ts';
+import { mapClaims, UnusableIdentifierError } from '../../src/oauth/userinfo.ts';
 
 test.each([
   ['a member', { sub: ['id'] }, { id: 'u1' }, { sub: 'u1' }],
@@ -29,3 +29,11 @@ test.each([
 ])('mapClaims handles %s', (_what, map, response, expected) => {
   expect(mapClaims(response, map)).toEqual(expected);
 });
+
+test.each([2 ** 53, -(2 ** 53), 1.5, 1e300])(
+  'mapClaims refuses the number %d as a sub, because two users could have it',
+  (id) => {
+    expect(() => mapClaims({ id }, { sub: ['id'] })).toThrow(UnusableIdentifierError);
+    expect(mapClaims({ id }, { name: ['id'] })).toEqual({});
+  },
+);

@@ -18,6 +18,7 @@ const defaults = {
   tokenParameters: [],
   userinfoClaims: undefined,
   deviations: [],
+  clockToleranceSeconds: 30,
 };
 
 function createClient(
@@ -98,7 +99,21 @@ test.each<[string, () => Response | Promise<Response>, string, number | undefine
     'rejected_other',
     undefined,
   ],
-  ['403 and HTML', () => new Response('<h1>no</h1>', { status: 403 }), 'rejected_other', undefined],
+  [
+    '403 and HTML, as from a firewall',
+    () => new Response('<h1>no</h1>', { status: 403 }),
+    'outcome_unknown',
+    undefined,
+  ],
+  [
+    '401 and HTML, as from a proxy',
+    () => new Response('<h1>no</h1>', { status: 401 }),
+    'outcome_unknown',
+    undefined,
+  ],
+  ['400 and plain text', () => new Response('Bad Request', { status: 400 }), 'outcome_unknown', undefined],
+  ['401 and an empty body', () => new Response(null, { status: 401 }), 'rejected_other', undefined],
+  ['more than 1 MiB', () => new Response('a'.repeat(1_048_577)), 'outcome_unknown', undefined],
   ['404 and HTML', () => new Response('<h1>?</h1>', { status: 404 }), 'outcome_unknown', undefined],
   ['429', json(429, { error: 'slow_down' }, { 'retry-after': '30' }), 'unavailable', 30],
   ['429 and invalid_grant', json(429, { error: 'invalid_grant' }), 'unavailable', undefined],
@@ -187,7 +202,7 @@ test('without a revocation endpoint, revokeToken sends nothing and discover repo
   const client = createClient(json(200, {}), {}, requests);
   await client.revokeToken('at', 'access_token');
   expect(requests).toHaveLength(0);
-  expect(await client.discover()).toEqual({ canRevoke: false });
+  expect(await client.discover()).toEqual({ canRevoke: false, canVerify: true });
 });
 
 test('revokeToken sends the token and its type hint (RFC 7009)', async () => {
@@ -273,6 +288,52 @@ test('Retry-After is capped at five minutes', async () => {
     retryAfterSeconds: 300,
   });
 });
+
+test.each([
+  ...[
+    'temporarily_unavailable',
+    'interaction_required',
+    'unsupported_response_type',
+    'account_selection_required',
+  ],
+  ...[
+    'unsupported_grant_type',
+    'incorrect_client_credentials',
+    'bad_verification_code',
+    'authentication_expired',
+  ],
+  ...['invalid_refresh_token_family', 'AADSTS.something_went_wrong'],
+])('the log shows the error code %s whole', async (code) => {
+  const error = await createClient(json(400, { error: code, error_description: code }))
+    .refreshTokenGrant(tokens)
+    .catch(toOAuthError);
+  expect((error as OAuthError).message).toBe(`${code}: ${code}`);
+});
+
+test('an error without a response names the address and the innermost cause', async () => {
+  const cause = Object.assign(new Error('connect ECONNREFUSED 10.0.0.9:443'), { code: 'ECONNREFUSED' });
+  const respond = () => Promise.reject(new TypeError('fetch failed', { cause }));
+  const error = await createClient(respond).refreshTokenGrant(tokens).catch(toOAuthError);
+  expect((error as OAuthError).message).toBe(
+    'no response to POST https://login.example.com/token: connect ECONNREFUSED 10.0.0.9:443',
+  );
+});
+
+test.each(['DPoP', 'mac', 'N_A', 7])(
+  'a token response with token_type %j is refused, and its tokens can be revoked',
+  async (type) => {
+    const respond = json(200, { access_token: 'at2', refresh_token: 'rt2', token_type: type });
+    const error = await createClient(respond).refreshTokenGrant(tokens).catch(toOAuthError);
+    expect(error).toMatchObject({
+      kind: 'invalid_response',
+      options: { untrustedTokens: { accessToken: 'at2', refreshToken: 'rt2' } },
+    });
+    await expect(createClient(respond).clientCredentialsGrant([])).rejects.toMatchObject({
+      kind: 'invalid_response',
+      message: `member token_type: expected "Bearer", received ${JSON.stringify(type)}`,
+    });
+  },
+);
 
 test('an invalid ID token in a refresh response does not discard the new refresh token', async () => {
   const issuer = 'https://login.example.com';

@@ -98,20 +98,25 @@ export class Browser {
     });
   }
 
+  /** `next`: where the response leads the browser, by a redirect or by a page that goes on. */
   async signOut(instance) {
     this.expectsChanges = true;
     const { publicOrigin, app } = this.deployment;
     const method = app.logoutMethod ?? 'POST';
-    if (method === 'GET') return this.send(instance, app.paths.logout, { navigate: true });
     const headers = { origin: publicOrigin, 'content-type': 'application/x-www-form-urlencoded' };
-    return this.send(instance, app.paths.logout, { method, navigate: true, body: '', headers });
+    const response = await this.send(instance, app.paths.logout, {
+      navigate: true,
+      ...(method === 'POST' && { method, body: '', headers }),
+    });
+    const [, refresh] = /http-equiv="refresh" content="0;url=([^"]+)"/.exec(response.body) ?? [];
+    return { ...response, next: response.headers.location ?? refresh?.replaceAll('&amp;', '&') };
   }
 
-  /** When the app's logout response redirects to the provider: confirms the logout there. */
-  async signOutAtProvider({ headers: { location } }) {
+  /** When the app's logout response leads to the provider: confirms the logout there. */
+  async signOutAtProvider({ next }) {
     const { issuer } = this.deployment.provider;
-    if (!location?.startsWith(issuer)) return;
-    const { body } = await this.#sendToProvider(location);
+    if (!next?.startsWith(issuer)) return;
+    const { body } = await this.#sendToProvider(next);
     const [, action] = /action="([^"]+)"/.exec(body) ?? [];
     const [, xsrf] = /name="xsrf" value="([^"]+)"/.exec(body) ?? [];
     if (!action || !xsrf)

@@ -102,6 +102,8 @@ export function createMemoryTokenStore(
         return record;
       }),
 
+    endReason: async (id) => tombstones.get(id)?.reason,
+
     async endsAt(id) {
       const entry = getUnexpired(id);
       return entry && expiresAtOf(entry);

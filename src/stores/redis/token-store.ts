@@ -191,6 +191,9 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         }),
       ),
 
+    endReason: (id) =>
+      withStoreErrors(async () => unsealReason(tombstoneKey(id), await redis.getBuffer(tombstoneKey(id)))),
+
     endsAt: (id) =>
       withStoreErrors(async () => {
         const key = tokenKey(id);

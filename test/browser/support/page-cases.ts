@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core';
 import type { PagesWorld } from './pages-world.ts';
-import { signInAtProvider } from './sign-in.ts';
+import { signIn, signInAtProvider } from './sign-in.ts';
 
 /** A page that a user can see: each row here is checked by every-page.test.ts and shown in the screenshots. */
 export interface PageCase {
@@ -72,6 +72,17 @@ export const pageCases: readonly PageCase[] = [
     },
   },
   { name: 'sign-out', status: 200, user: 'alice', open: (page) => page.goto('/auth/logout') },
+  {
+    name: 'signing-out',
+    status: 200,
+    user: 'alice',
+    async open(page, world) {
+      await page.goto('/profile');
+      await page.route(`${world.provider.issuer}/session/end**`, (route) => route.abort('aborted'));
+      await press(page, 'Sign out');
+      await page.getByRole('heading', { name: 'Signing you out' }).waitFor();
+    },
+  },
   { name: 'signed-out', status: 200, user: 'none', open: (page) => page.goto('/signed-out') },
   { name: 'home-german', status: 200, user: 'none', lang: 'de', open: (page) => page.goto('/') },
   { name: 'profile-german', status: 200, user: 'alice', lang: 'de', open: (page) => page.goto('/profile') },
@@ -184,6 +195,16 @@ export const pageCases: readonly PageCase[] = [
       world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
       await signInAtProvider(page);
       await press(page, 'Allow');
+    },
+  },
+  {
+    name: 'step-up-denied',
+    status: 403,
+    user: 'none',
+    async open(page) {
+      await signIn(page);
+      await page.goto('/auth/login?scope=write:data');
+      await press(page, 'Deny');
     },
   },
   {

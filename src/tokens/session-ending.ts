@@ -1,0 +1,150 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from '../logger.ts';
+import type { TokenSet } from '../oauth/token-set.ts';
+import type { User } from '../oauth/userinfo.ts';
+import { type RevocationOutbox, retryDelayMs } from './revocation-outbox.ts';
+import type { SessionEndReason, TokenRecord, TokenStore } from './token-store.ts';
+
+interface SessionEndingParts {
+  readonly store: TokenStore;
+  readonly outbox: RevocationOutbox;
+  readonly now: () => number;
+  readonly log: Logger;
+  readonly runInBackground: (work: Promise<unknown>) => void;
+}
+
+/** The part of the token manager that ends sessions. */
+export interface SessionEnding {
+  /**
+   * Ends the session `id` for good, and the session that has replaced it in the last minutes, and revokes their tokens,
+   * including those of a refresh in progress, at the provider: now if possible, otherwise as soon as the provider can.
+   * @returns the last record; `undefined` when no user was signed in
+   */
+  end(id: string): Promise<TokenRecord | undefined>;
+  /**
+   * Ends the session `id`, which a login in the same browser replaced by the session `successorId` of `successor`; revokes
+   * only another user's tokens. False when the user had signed out of `id` before.
+   */
+  supersede(id: string, successorId: string, successor: User): Promise<boolean>;
+  /** True when the user has signed out of the session `id`, or of a session that has replaced it. */
+  wasSignedOut(id: string): Promise<boolean>;
+  /**
+   * Rolls back an incomplete login: ends the session `id`. Its tokens are dropped without being revoked: the user will
+   * sign in again, and a revocation could end the tokens of that login too (decision 3).
+   */
+  discard(id: string): Promise<void>;
+  /** Revokes tokens that no caller waits for, and that are stored nowhere. */
+  revoke(tokens: TokenSet): Promise<void>;
+}
+
+/** For about an hour, tokens that have to be revoked are offered to an outbox that is unavailable. */
+const maxQueueAttempts = 65;
+/** A sign-out waits no longer than this for the provider; the revocation itself continues. */
+const maxRevocationWaitMs = 2_000;
+/** How long a request with the id of a replaced session may still sign its successor out. */
+const successorMs = 600_000;
+/** How many logins in one browser may follow one another while a request is in flight. */
+const maxSuccessors = 10;
+
+export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
+  const { store, outbox, now, log, runInBackground } = parts;
+  const takes = new Map<string, Promise<TokenRecord | undefined>>();
+
+  async function revoke(tokens: TokenSet): Promise<void> {
+    for (let attempts = 1; ; attempts += 1) {
+      try {
+        await outbox.add(tokens);
+        break;
+      } catch (error) {
+        if (attempts === 1) log.warn({ err: error }, 'failed to queue tokens for revocation; will retry');
+        if (attempts === maxQueueAttempts) {
+          log.error(
+            { err: error },
+            'failed to queue tokens for revocation; they stay valid until they expire',
+          );
+          return;
+        }
+        await delay(retryDelayMs(attempts), undefined, { ref: false });
+      }
+    }
+    await processOutbox();
+  }
+
+  /**
+   * Ends a session. Its tokens are queued before the record is removed, so that no failure in between forgets them, and
+   * queued once when two requests end it for the same reason (a double click).
+   */
+  function takeAndQueue(id: string, reason: SessionEndReason): Promise<TokenRecord | undefined> {
+    const key = JSON.stringify([id, reason]);
+    const pending = takes.get(key);
+    if (pending) return pending;
+    const queue = async (record: TokenRecord) => {
+      if (isToBeRevoked(record, reason)) await outbox.add(record.tokens);
+    };
+    const started = store.take(id, reason, queue).finally(() => takes.delete(key));
+    takes.set(key, started);
+    return started;
+  }
+
+  /** Sends the revocations at once, which a sign-out waits for briefly; the outbox retries those that fail. */
+  async function processOutbox(): Promise<void> {
+    const work = outbox.processDue().catch((error: unknown) => {
+      log.warn({ err: error }, 'processing the revocation outbox failed; entries remain queued');
+    });
+    runInBackground(work);
+    await Promise.race([work, delay(maxRevocationWaitMs, undefined, { ref: false })]);
+  }
+
+  async function successorOf(id: string): Promise<string | undefined> {
+    const reason = await store.endReason(id);
+    if (reason?.kind !== 'superseded' || reason.successorId === undefined) return undefined;
+    return now() < (reason.at ?? 0) + successorMs ? reason.successorId : undefined;
+  }
+
+  async function end(id: string): Promise<TokenRecord | undefined> {
+    let ended: TokenRecord | undefined;
+    let next: string | undefined = id;
+    for (let count = 0; next !== undefined && count < maxSuccessors; count += 1) {
+      ended = (await takeAndQueue(next, { kind: 'signed_out' })) ?? ended;
+      next = await successorOf(next);
+    }
+    if (ended) await processOutbox();
+    return ended;
+  }
+
+  return {
+    revoke,
+    end,
+
+    async supersede(id, successorId, { sub }) {
+      const record = await takeAndQueue(id, { kind: 'superseded', successor: sub, successorId, at: now() });
+      if (record) runInBackground(processOutbox());
+      return record !== undefined || (await store.endReason(id))?.kind !== 'signed_out';
+    },
+
+    async wasSignedOut(id) {
+      let next: string | undefined = id;
+      for (let count = 0; next !== undefined && count < maxSuccessors; count += 1) {
+        const reason: SessionEndReason | undefined = await store.endReason(next);
+        if (reason?.kind === 'signed_out') return true;
+        next = reason?.kind === 'superseded' ? reason.successorId : undefined;
+      }
+      return false;
+    },
+
+    async discard(id) {
+      await store.take(id, { kind: 'signed_out' }).catch((error: unknown) => {
+        log.warn({ err: error }, 'failed to clean up after an incomplete login');
+      });
+    },
+  };
+}
+
+/**
+ * Whether the tokens of a session that ended must not outlive it. Providers revoke by grant, and a new login of the
+ * same user often shares the grant of the old one (decision 3). Those of an expired session expire on their own.
+ */
+export function isToBeRevoked({ user }: TokenRecord, reason: SessionEndReason | undefined): boolean {
+  if (reason?.kind !== 'superseded') return reason !== undefined;
+  return user.sub !== undefined && reason.successor !== undefined && user.sub !== reason.successor;
+}
