@@ -1,8 +1,8 @@
 import { createHmac, type KeyObject, randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
 import type { Config } from '../config/load.ts';
-import { deriveKey, seal, unseal } from '../crypto/sealing.ts';
-import { AppError } from '../errors.ts';
+import { deriveKeys, formatVersion, seal, unseal } from '../crypto/sealing.ts';
+import { AppError, storeUnavailable } from '../errors.ts';
 import type { AuthorizationRequest } from '../oauth/oauth-client.ts';
 import { readCookie } from '../session/read-cookie.ts';
 
@@ -28,7 +28,8 @@ export interface LoginTransactions {
    * The login of a callback. `transaction` is absent when `state` is bound to another cookie than the browser has now, for
    * example because several tabs started a login before there was a cookie. Then the code must not be redeemed, and
    * `loginRequest` may only start a new login.
-   * @throws AppError `invalid_state`: missing, repeated, forged, or older than ten minutes
+   * @throws AppError `invalid_state`: missing, repeated, forged, of another client registration, or older than ten
+   * minutes; `temporarily_unavailable`: created by another version of Latchkey, which can still complete this login
    */
   verify(
     req: Request,
@@ -37,22 +38,21 @@ export interface LoginTransactions {
 }
 
 interface StatePayload extends Omit<LoginRequest, 'scope'> {
+  readonly v: number;
   readonly binding: string;
   readonly nonce: string;
   readonly scope: string;
   readonly at: number;
 }
 
-/** New states are sealed with the first of `secrets`; `verify` accepts states sealed with any of them. */
+/** New states are sealed with the first of several secrets; `verify` accepts states sealed with any of them. */
 export function createLoginTransactions(
-  { secrets, cookie }: Config['session'],
+  { cookie, ...source }: Config['session'],
   now: () => number,
 ): LoginTransactions {
   const cookieName = `${cookie.prefix}-login`;
-  const keys = secrets.map((secret) => ({
-    state: deriveKey(secret, 'state'),
-    verifier: deriveKey(secret, 'code_verifier'),
-  }));
+  const stateKeys = deriveKeys(source, 'state');
+  const verifierKeys = deriveKeys(source, 'code_verifier');
 
   function readBindingCookie(req: Request): string | undefined {
     const value = readCookie(req, cookieName);
@@ -75,17 +75,23 @@ export function createLoginTransactions(
         maxAge: stateTtlMs,
       });
       const nonce = randomBytes(24).toString('base64url');
-      const [key] = keys;
       const loginRequest = {
         returnTo,
         restarts,
         ...(acrValues !== undefined && { acrValues }),
         ...(maxAge !== undefined && { maxAge }),
       };
-      const payload: StatePayload = { ...loginRequest, binding, nonce, scope: scope.join(' '), at: now() };
+      const payload: StatePayload = {
+        ...loginRequest,
+        v: formatVersion,
+        binding,
+        nonce,
+        scope: scope.join(' '),
+        at: now(),
+      };
       return {
-        state: seal(key!.state, JSON.stringify(payload), aad).toString('base64url'),
-        codeVerifier: deriveCodeVerifier(key!.verifier, binding, nonce),
+        state: seal(stateKeys[0]!, JSON.stringify(payload), aad).toString('base64url'),
+        codeVerifier: deriveCodeVerifier(verifierKeys[0]!, binding, nonce),
         nonce,
         scope,
         ...loginRequest,
@@ -95,10 +101,12 @@ export function createLoginTransactions(
     verify(req, state) {
       if (typeof state !== 'string')
         throw new AppError('invalid_state', { cause: new Error('missing or repeated state parameter') });
-      for (const key of keys) {
-        const text = unseal(key.state, Buffer.from(state, 'base64url'), aad);
+      for (const [index, key] of stateKeys.entries()) {
+        const text = unseal(key, Buffer.from(state, 'base64url'), aad);
         if (text === undefined) continue;
-        const { binding, nonce, scope, at, ...rest } = JSON.parse(text) as StatePayload; // sealed, so only we can have written it
+        const { v, binding, nonce, scope, at, ...rest } = JSON.parse(text) as StatePayload; // sealed, so only we can have written it
+        if (v !== formatVersion)
+          throw storeUnavailable(new Error('state was created by another version of Latchkey'));
         if (now() - at > stateTtlMs)
           throw new AppError('invalid_state', { cause: new Error('state expired') });
         const loginRequest = { ...rest, scope: scope.split(' ') };
@@ -108,13 +116,15 @@ export function createLoginTransactions(
           transaction: {
             ...loginRequest,
             state,
-            codeVerifier: deriveCodeVerifier(key.verifier, binding, nonce),
+            codeVerifier: deriveCodeVerifier(verifierKeys[index]!, binding, nonce),
             nonce,
           },
         };
       }
       throw new AppError('invalid_state', {
-        cause: new Error('state cannot be decrypted: forged, or sealed with an unknown SESSION_SECRET'),
+        cause: new Error(
+          'state cannot be decrypted: forged, or created with another SESSION_SECRET, provider or client id',
+        ),
       });
     },
   };
