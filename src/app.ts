@@ -71,7 +71,7 @@ export function createApp(config: Config, deps: Deps): App {
 
   const sessions = createSessions(session, deps.sessionStore, now);
   const { getSessionId } = sessions;
-  const pageUserTags = createPageUserTags(session.secrets);
+  const pageUserTags = createPageUserTags(session);
   const tokenGuards = createTokenGuards({ tokens, appTokens, pageUserTags, getSessionId, now });
   const transactions = createLoginTransactions(session, now);
   const { sessionEndEvents } = deps;

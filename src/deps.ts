@@ -79,33 +79,30 @@ export function createDeps(
   const { url, waitReplicas } = config.redis;
   const redis = connectRedis(url, log);
   const waitForReplicas = createReplicaWait(redis, waitReplicas, log);
-  const sessionEndEvents = createRedisSessionEndEvents(redis, log);
-  const { secrets, idleSeconds } = config.session;
-  const client = clientKey(config.provider);
-  const appClient = clientKey(config.app.provider ?? config.provider);
+  const { secrets, registration, idleSeconds } = config.session;
+  const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log);
+  const sealed = { redis, secrets, registration, now };
   return {
     ...shared,
-    appTokenStore: createRedisAppTokenStore({ redis, client: appClient, secrets, now }),
+    appTokenStore: createRedisAppTokenStore({ ...sealed, registration: config.app.registration }),
     sessionEndEvents,
     tokenStore: createRedisTokenStore({
-      redis,
+      ...sealed,
       waitForReplicas,
-      secrets,
       lifetime: config.session,
       sessionEndEvents,
-      now,
     }),
-    consumedStates: createRedisConsumedStates(redis),
-    savedForms: createRedisSavedForms({ redis, secrets, now }),
-    revocationOutbox: (attempt) => createRedisRevocationOutbox({ redis, client, secrets, attempt, now }),
+    consumedStates: createRedisConsumedStates(redis, registration),
+    savedForms: createRedisSavedForms(sealed),
+    revocationOutbox: (attempt) => createRedisRevocationOutbox({ ...sealed, attempt }),
     // `touch` is disabled, because the token store extends both keys of a session together.
     sessionStore: new RedisStore({
       client: redis,
-      prefix: sessionKeyPrefix,
+      prefix: sessionKeyPrefix(registration),
       ttl: () => idleSeconds,
       disableTouch: true,
     }),
-    rateLimitStore: (name) => createRedisRateLimitStore(redis, name),
+    rateLimitStore: (name) => createRedisRateLimitStore(redis, registration, name),
     connected: () => waitUntilReady(redis),
     async close() {
       sessionEndEvents.close();
@@ -114,13 +111,4 @@ export function createDeps(
       await upstream.close();
     },
   };
-}
-
-/** Identifies a client and its provider among those that share a Redis. */
-function clientKey({
-  clientId,
-  issuer,
-  endpoints,
-}: NonNullable<Config['app']['provider'] | Config['provider']>): string {
-  return `${clientId} ${issuer?.href ?? endpoints.token_endpoint}`;
 }

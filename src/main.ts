@@ -61,7 +61,14 @@ async function start(): Promise<void> {
     process.exit(1);
   });
   server.listen(config.port, config.host, () =>
-    log.info({ address: server.address(), origin: config.publicOrigin }, 'Latchkey is listening'),
+    log.info(
+      {
+        address: server.address(),
+        origin: config.publicOrigin,
+        registration: config.session.registration,
+      },
+      'Latchkey is listening',
+    ),
   );
 
   const metricsServer = config.metricsPort === undefined ? undefined : serveMetrics(deps, config.metricsPort);

@@ -3,6 +3,7 @@ import type { Secret } from '../crypto/secret.ts';
 import { isLoopback } from './field-types.ts';
 import { type ConfigProblem, fields, type Values, type Variable, variables } from './fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
+import { hashRegistration } from './registration.ts';
 import { type ResourceServer, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
 
@@ -125,6 +126,12 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
   const redirectUri = values.OAUTH2_REDIRECT_URI;
   const https = redirectUri.protocol === 'https:';
   const secure = values.SESSION_COOKIE_SECURE ?? https;
+  const registration = hashRegistration({
+    issuer: values.OAUTH2_ISSUER,
+    endpoints: { token_endpoint: values.OAUTH2_TOKEN_URL?.href },
+    clientId: values.OAUTH2_CLIENT_ID,
+  });
+  const appProvider = buildAppProvider(values);
   return {
     production: values.NODE_ENV === 'production',
     host: values.HOST,
@@ -169,13 +176,17 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
     /** The routes under `/api`; the first that matches a request is used. */
     routes,
     app: {
-      provider: buildAppProvider(values),
+      provider: appProvider,
+      /** The client registration that gets the app tokens. */
+      registration: appProvider ? hashRegistration(appProvider) : registration,
       /** The scopes to request for an app token when a route lists none. */
       scopes: values.OAUTH2_APP_SCOPES as readonly string[],
     },
     session: {
       /** The first signs and seals; all verify and unseal. */
       secrets: values.SESSION_SECRET as readonly Secret[],
+      /** The client registration with which the users sign in. */
+      registration,
       cookie: {
         /** The session cookie's name; `__Host-` requires https and this host (RFC 6265bis 4.1.3.2). */
         prefix: secure ? '__Host-latchkey' : 'latchkey',

@@ -12,10 +12,27 @@ import type { Secret } from './secret.ts';
 export const sealNonceBytes = 12;
 const tagBytes = 16;
 
-/** A 256-bit key for one purpose, so that no two uses of the same secret share a key (RFC 5869). */
-export function deriveKey(secret: Secret, purpose: string): KeyObject {
-  // A KeyObject: from plain bytes, Node 24 would create one at every use, in 10 us.
-  return createSecretKey(Buffer.from(hkdfSync('sha256', secret.reveal(), 'latchkey', purpose, 32)));
+/** The version of the format of all sealed values. */
+export const formatVersion = 1;
+
+/** What every key is derived from. */
+export interface KeySource {
+  /** The first one signs and seals; all of them verify and unseal. */
+  readonly secrets: readonly Secret[];
+  /** As `hashRegistration`. Part of every key, so that no client accepts what another one signed or sealed. */
+  readonly registration: string;
+}
+
+/**
+ * A 256-bit key per secret, for one purpose and client registration, so that no two uses of the same secret share a key
+ * (RFC 5869).
+ */
+export function deriveKeys({ secrets, registration }: KeySource, purpose: string): readonly KeyObject[] {
+  const info = `${purpose} ${registration}`;
+  return secrets.map((secret) =>
+    // A KeyObject: from plain bytes, Node 24 would create one at every use, in 10 us.
+    createSecretKey(Buffer.from(hkdfSync('sha256', secret.reveal(), 'latchkey', info, 32))),
+  );
 }
 
 /**
@@ -46,23 +63,28 @@ export function unseal(key: KeyObject, sealed: Buffer, context: string): string 
   return body.toString('utf8');
 }
 
-/** Seals with the first of several secrets and unseals with any of them, for one purpose. */
+/** Seals records, for one purpose: with the first of several secrets; it unseals with any of them. */
 export interface Sealer {
-  /** As `seal`. */
-  seal(plaintext: string, context: string): Buffer;
-  /** As `unseal`: `undefined` also when the bytes were sealed with a secret that is not among ours. */
-  unseal(sealed: Buffer, context: string): string | undefined;
+  /** `record` as JSON with the format version, sealed. */
+  seal(record: object, context: string): Buffer;
+  /**
+   * The record. `undefined` when it cannot be read here, though perhaps by another instance: it was sealed with a secret
+   * that is not among ours, in another context, or in a format that this version does not know.
+   */
+  unseal(sealed: Buffer, context: string): object | undefined;
 }
 
-/** @param purpose as in `deriveKey` */
-export function createSealer(secrets: readonly Secret[], purpose: string): Sealer {
-  const keys = secrets.map((secret) => deriveKey(secret, purpose));
+/** @param purpose as in `deriveKeys` */
+export function createSealer(source: KeySource, purpose: string): Sealer {
+  const keys = deriveKeys(source, purpose);
   return {
-    seal: (plaintext, context) => seal(keys[0]!, plaintext, context),
+    seal: (record, context) => seal(keys[0]!, JSON.stringify({ ...record, v: formatVersion }), context),
     unseal(sealed, context) {
       for (const key of keys) {
         const plaintext = unseal(key, sealed, context);
-        if (plaintext !== undefined) return plaintext;
+        if (plaintext === undefined) continue;
+        const { v, ...record } = JSON.parse(plaintext) as { readonly v?: unknown }; // only an instance can have sealed it
+        return v === formatVersion ? record : undefined;
       }
       return undefined;
     },

@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Config } from '../config/load.ts';
 import type { ResourceServer } from '../config/route-table.ts';
-import { deriveKey } from '../crypto/sealing.ts';
+import { deriveKeys } from '../crypto/sealing.ts';
 import { type LoginRequirements, readLoginRequirements } from '../oauth/login-requirements.ts';
 import { paths } from '../paths.ts';
 import type { LoginRequest } from './login-transaction.ts';
@@ -42,7 +42,7 @@ export function createLoginParameters({
   routes,
   session,
 }: Pick<Config, 'provider' | 'routes' | 'session'>): LoginParameters {
-  const keys = session.secrets.map((secret) => deriveKey(secret, 'login_url'));
+  const keys = deriveKeys(session, 'login_url');
   const usedScopes = new Set([...provider.scopes, ...routes.flatMap(listUserScopes)]);
   const configuredAcr = readLoginRequirements(Object.fromEntries(provider.authorizationParameters)).acrValues;
 

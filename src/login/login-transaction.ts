@@ -1,8 +1,8 @@
 import { createHmac, type KeyObject, randomBytes } from 'node:crypto';
 import type { Request, Response } from 'express';
 import type { Config } from '../config/load.ts';
-import { deriveKey, seal, unseal } from '../crypto/sealing.ts';
-import { AppError } from '../errors.ts';
+import { deriveKeys, formatVersion, seal, unseal } from '../crypto/sealing.ts';
+import { AppError, storeUnavailable } from '../errors.ts';
 import type { AuthorizationRequest } from '../oauth/login-requirements.ts';
 import { readCookie } from '../session/read-cookie.ts';
 
@@ -38,20 +38,24 @@ export interface LoginTransactions {
   create(req: Request, res: Response, loginRequest: LoginRequest): LoginTransaction;
   /** Removes that cookie, so that no login which has begun can be completed; see `ReturnedLogin`. */
   forget(res: Response): void;
-  /** @throws AppError `invalid_state`: missing, repeated or forged */
+  /**
+   * @throws AppError `invalid_state`: missing, repeated, forged, or of another client registration;
+   * `temporarily_unavailable`: created by another version of Latchkey, which can still complete this login
+   */
   verify(req: Request, state: unknown): ReturnedLogin;
 }
 
 interface StatePayload extends Omit<LoginRequest, 'scope'> {
+  readonly v: number;
   readonly binding: string;
   readonly nonce: string;
   readonly scope: string;
   readonly at: number;
 }
 
-/** New states are sealed with the first of `secrets`; `verify` accepts states sealed with any of them. */
+/** New states are sealed with the first of several secrets; `verify` accepts states sealed with any of them. */
 export function createLoginTransactions(
-  { secrets, cookie }: Config['session'],
+  { cookie, ...source }: Config['session'],
   now: () => number,
 ): LoginTransactions {
   const cookieName = `${cookie.prefix}-login`;
@@ -61,10 +65,8 @@ export function createLoginTransactions(
     secure: cookie.secure,
     sameSite: 'lax', // `strict` would withhold it from the callback, which comes from the provider's site
   } as const;
-  const keys = secrets.map((secret) => ({
-    state: deriveKey(secret, 'state'),
-    verifier: deriveKey(secret, 'code_verifier'),
-  }));
+  const stateKeys = deriveKeys(source, 'state');
+  const verifierKeys = deriveKeys(source, 'code_verifier');
 
   function readBindingCookie(req: Request): string | undefined {
     const value = readCookie(req, cookieName);
@@ -81,11 +83,11 @@ export function createLoginTransactions(
       const binding = readBindingCookie(req) ?? randomBytes(32).toString('base64url');
       res.cookie(cookieName, binding, { ...attributes, maxAge: stateTtlMs });
       const nonce = randomBytes(24).toString('base64url');
-      const [key] = keys;
       const requestedAt = now();
       const { scope } = loginRequest;
       const payload: StatePayload = {
         ...loginRequest,
+        v: formatVersion,
         binding,
         nonce,
         scope: scope.join(' '),
@@ -93,8 +95,8 @@ export function createLoginTransactions(
       };
       return {
         ...loginRequest,
-        state: seal(key!.state, JSON.stringify(payload), aad).toString('base64url'),
-        codeVerifier: deriveCodeVerifier(key!.verifier, binding, nonce),
+        state: seal(stateKeys[0]!, JSON.stringify(payload), aad).toString('base64url'),
+        codeVerifier: deriveCodeVerifier(verifierKeys[0]!, binding, nonce),
         nonce,
         requestedAt,
       };
@@ -107,20 +109,24 @@ export function createLoginTransactions(
     verify(req, state) {
       if (typeof state !== 'string')
         throw new AppError('invalid_state', { cause: new Error('missing or repeated state parameter') });
-      for (const key of keys) {
-        const text = unseal(key.state, Buffer.from(state, 'base64url'), aad);
+      for (const [index, key] of stateKeys.entries()) {
+        const text = unseal(key, Buffer.from(state, 'base64url'), aad);
         if (text === undefined) continue;
-        const { binding, nonce, scope, at, ...rest } = JSON.parse(text) as StatePayload; // sealed, so only we can have written it
+        const { v, binding, nonce, scope, at, ...rest } = JSON.parse(text) as StatePayload; // sealed, so only we can have written it
+        if (v !== formatVersion)
+          throw storeUnavailable(new Error('state was created by another version of Latchkey'));
         const loginRequest = { ...rest, scope: scope.split(' ') };
         if (now() - at > stateTtlMs || binding !== readBindingCookie(req)) return { loginRequest };
-        const codeVerifier = deriveCodeVerifier(key.verifier, binding, nonce);
+        const codeVerifier = deriveCodeVerifier(verifierKeys[index]!, binding, nonce);
         return {
           loginRequest,
           transaction: { ...loginRequest, state, codeVerifier, nonce, requestedAt: at },
         };
       }
       throw new AppError('invalid_state', {
-        cause: new Error('state cannot be decrypted: forged, or sealed with an unknown SESSION_SECRET'),
+        cause: new Error(
+          'state cannot be decrypted: forged, or created with another SESSION_SECRET, provider or client id',
+        ),
       });
     },
   };

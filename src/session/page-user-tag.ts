@@ -1,7 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { Request, RequestHandler } from 'express';
-import { deriveKey } from '../crypto/sealing.ts';
-import type { Secret } from '../crypto/secret.ts';
+import { deriveKeys, type KeySource } from '../crypto/sealing.ts';
 import { AppError } from '../errors.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
@@ -22,9 +21,9 @@ export interface PageUserTags {
   check(req: Request, id: string | undefined, login: Pick<TokenRecord, 'user'> | undefined): void;
 }
 
-/** @param secrets the first creates tags; `check` accepts the tags of all */
-export function createPageUserTags(secrets: readonly Secret[]): PageUserTags {
-  const keys = secrets.map((secret) => deriveKey(secret, 'session_mark'));
+/** The first of several secrets creates tags; `check` accepts the tags of all. */
+export function createPageUserTags(source: KeySource): PageUserTags {
+  const keys = deriveKeys(source, 'session_mark');
   const tagsFor = (id: string, { user }: Pick<TokenRecord, 'user'>) =>
     keys.map((key) =>
       createHmac('sha256', key)

@@ -1,6 +1,5 @@
 import { createHmac, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
-import { deriveKey } from '../crypto/sealing.ts';
-import type { Secret } from '../crypto/secret.ts';
+import { deriveKeys, type KeySource } from '../crypto/sealing.ts';
 
 const idBytes = 32;
 const ownerTagBytes = 16;
@@ -15,13 +14,13 @@ export interface SessionIds {
   create(sub: string | undefined): string;
   /** True when `id` has an owner tag, whether or not it is genuine. */
   hasOwner(id: string): boolean;
-  /** True when `id` was created for a session of the user `sub`. */
+  /** True when `id` was created for a session of the user `sub` of this client registration. */
   isOwner(id: string, sub: string | undefined): boolean;
 }
 
-/** @param secrets the first creates owner tags; `isOwner` accepts the tags of all */
-export function createSessionIds(secrets: readonly Secret[]): SessionIds {
-  const keys = secrets.map((secret) => deriveKey(secret, 'session_owner'));
+/** The first of several secrets creates owner tags; `isOwner` accepts the tags of all. */
+export function createSessionIds(source: KeySource): SessionIds {
+  const keys = deriveKeys(source, 'session_owner');
 
   return {
     create(sub) {

@@ -1,8 +1,8 @@
-import { createSecretKey } from 'node:crypto';
 import { unsign } from 'cookie-signature';
 import type { Request, RequestHandler, Response } from 'express';
 import session, { type Store } from 'express-session';
 import type { Config } from '../config/load.ts';
+import { deriveKeys } from '../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
 import { readCookie } from './read-cookie.ts';
 import { createSessionIds, type SessionIds } from './session-id.ts';
@@ -20,7 +20,7 @@ declare module 'express-session' {
 export interface Sessions {
   /** Middleware that loads `req.session`. 503 when the store is unavailable, so an outage never looks like an empty session. */
   readonly load: RequestHandler;
-  /** The session id in the browser's cookie, if we signed it. Whether a user is signed in, only the token store knows. */
+  /** The session id in the browser's cookie, if this client registration signed it. Whether a user is signed in, only the token store knows. */
   getSessionId(req: Request): string | undefined;
   /**
    * Replaces the session by one of the user `sub` under a new id (against session fixation), and returns that id. With
@@ -45,21 +45,20 @@ const notSecureMessage =
 
 /** Sessions based on express-session, which here stores only changed sessions and never extends one on its own. */
 export function createSessions(
-  { secrets, cookie, absoluteSeconds }: Config['session'],
+  { cookie, absoluteSeconds, ...source }: Config['session'],
   store: Store,
   now: () => number,
 ): Sessions {
   const cookieName = cookie.prefix;
   const attributes = { httpOnly: true, path: '/', secure: cookie.secure, sameSite: cookie.sameSite } as const;
-  const keys = secrets.map((each) => each.reveal());
-  const verifyingKeys = keys.map((each) => createSecretKey(each, 'utf8')); // KeyObjects: see deriveKey
-  const ids = createSessionIds(secrets);
+  const keys = deriveKeys(source, 'session_cookie');
+  const ids = createSessionIds(source);
   const subForNewSession = new WeakMap<Request, string>(); // for `genid`, which receives only the request
   const expressSession = session({
     genid: (req) => ids.create(subForNewSession.get(req)),
     name: cookieName,
     store,
-    secret: keys,
+    secret: [...keys],
     resave: false,
     saveUninitialized: false,
     cookie: { ...attributes, maxAge: absoluteSeconds * 1000 },
@@ -93,7 +92,7 @@ export function createSessions(
     getSessionId(req) {
       const value = readCookie(req, cookieName);
       if (!value?.startsWith('s:')) return undefined;
-      for (const key of verifyingKeys) {
+      for (const key of keys) {
         const id = unsign(value.slice(2), key);
         if (id !== false) return id;
       }

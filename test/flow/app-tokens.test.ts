@@ -356,7 +356,9 @@ describe('app tokens in Redis', () => {
     const before = await newKeys([]);
     const first = await world.createInstance({ store: world.createRedisStore() }).tokens.current(read);
     const [key] = (await newKeys(before)).filter((each) => !each.endsWith(':lease'));
-    const another = world.createInstance({ store: world.createRedisStore({ client: 'another client' }) });
+    const another = world.createInstance({
+      store: world.createRedisStore({ registration: 'another client' }),
+    });
     expect(countDistinct([first, await another.tokens.current(read)])).toBe(2);
     await world.redis.del(...(await newKeys([...before, key!]))); // removes the keys of that client
     const instance = world.createInstance({ store: world.createRedisStore() });

@@ -14,7 +14,7 @@ afterAll(() => redis.disconnect());
 
 /** Deletes the counts in Redis, as if the minute were over. */
 async function clearCounts(): Promise<void> {
-  const keys = await redis.keys('latchkey:rate:auth:*');
+  const keys = await redis.keys('latchkey:rate:*:auth:*');
   if (keys.length > 0) await redis.del(keys);
 }
 

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
@@ -11,8 +11,8 @@ import { createRevoker } from '../../src/tokens/revocation-outbox.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, type World } from '../support/world.ts';
 
-const client = `tests ${randomBytes(8).toString('hex')}`;
-const stream = `latchkey:revocations:${createHash('sha256').update(client).digest('base64url')}`;
+const registration = `tests-${randomBytes(5).toString('hex')}`;
+const stream = `latchkey:revocations:${registration}`;
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await delay(50);
@@ -120,7 +120,7 @@ describe('the revocation outbox', () => {
     [
       'Redis',
       (attempt: ReturnType<typeof attemptWith>['attempt'], now: () => number) =>
-        createRedisRevocationOutbox({ redis, client, secrets, attempt, now }),
+        createRedisRevocationOutbox({ redis, registration, secrets, attempt, now }),
     ],
   ] as const;
 
@@ -171,7 +171,7 @@ describe('the revocation outbox', () => {
 
   test('an outbox in Redis stores tokens encrypted', async () => {
     const { attempt } = attemptWith(() => Promise.reject(new OAuthError('unavailable', 'down')));
-    const outbox = createRedisRevocationOutbox({ redis, client, secrets, attempt, now: Date.now });
+    const outbox = createRedisRevocationOutbox({ redis, registration, secrets, attempt, now: Date.now });
     const tokenSet = tokens();
     await outbox.add(tokenSet);
     const raw = JSON.stringify(await redis.xrange(stream, '-', '+'));
@@ -186,7 +186,7 @@ describe('the revocation outbox', () => {
     const hanging = attemptWith(() => new Promise(() => {}));
     const stopped = createRedisRevocationOutbox({
       redis,
-      client,
+      registration,
       secrets,
       attempt: hanging.attempt,
       now: Date.now,
@@ -197,7 +197,7 @@ describe('the revocation outbox', () => {
     await until(() => hanging.attempted.length > 0);
     stopped.close();
     const { attempted, attempt } = attemptWith(async () => {});
-    const other = createRedisRevocationOutbox({ redis, client, secrets, attempt, now: Date.now });
+    const other = createRedisRevocationOutbox({ redis, registration, secrets, attempt, now: Date.now });
     await other.processDue();
     expect(attempted).toEqual([tokenSet.accessToken]); // the first instance may still be processing the other one
     const ids = (await redis.xpending(stream, 'instances', '-', '+', 10)) as [string][];

@@ -13,6 +13,7 @@ import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
 const week = 604_800;
 const urlencoded = 'application/x-www-form-urlencoded';
+const registration = 'registration-one';
 
 describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind) => {
   const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
@@ -28,7 +29,10 @@ describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind)
   beforeEach(() => {
     offsetMs = 0;
     id = randomBytes(32).toString('base64url');
-    forms = kind === 'memory' ? createMemorySavedForms(now) : createRedisSavedForms({ redis, secrets, now });
+    forms =
+      kind === 'memory'
+        ? createMemorySavedForms(now)
+        : createRedisSavedForms({ redis, secrets, registration, now });
   });
   const form = (): SavedForm => ({
     sessionId: id,
@@ -82,24 +86,28 @@ describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind)
 
 test('a form in Redis is sealed for its own id, and its key expires after half an hour', async () => {
   const redis = new Redis(testRedisUrl());
-  const options = { redis, now: Date.now, secrets: [new Secret('the-first-secret-of-these-tests-0123')] };
+  const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
+  const options = { redis, registration, now: Date.now, secrets };
   const forms = createRedisSavedForms(options);
   const [id, other] = [1, 2].map(() => randomBytes(32).toString('base64url'));
   const form = { method: 'POST', url: '/api/data', contentType: urlencoded, keptAt: Date.now() };
   await forms.put(id!, { ...form, sessionId: 'a-session', body: Buffer.from('a=my-secret-wish') });
-  const sealed = (await redis.getBuffer(`latchkey:kept-form:${id}`))!;
+  const sealed = (await redis.getBuffer(`latchkey:kept-form:${registration}:${id}`))!;
   for (const secret of ['my-secret-wish', Buffer.from('a=my-secret-wish').toString('base64'), 'a-session'])
     expect(sealed.includes(secret)).toBe(false);
-  expect(await redis.pttl(`latchkey:kept-form:${id}`)).toBeGreaterThan(1_790_000);
-  expect(await redis.pttl(`latchkey:kept-form:${id}`)).toBeLessThanOrEqual(1_800_000);
+  expect(await redis.pttl(`latchkey:kept-form:${registration}:${id}`)).toBeGreaterThan(1_790_000);
+  expect(await redis.pttl(`latchkey:kept-form:${registration}:${id}`)).toBeLessThanOrEqual(1_800_000);
 
-  await redis.set(`latchkey:kept-form:${other}`, sealed);
-  expect(await forms.peek(other!)).toBeUndefined(); // sealed for another id
+  await redis.set(`latchkey:kept-form:${registration}:${other}`, sealed);
+  const unavailable = { code: 'temporarily_unavailable' };
+  await expect(forms.peek(other!)).rejects.toMatchObject(unavailable); // sealed for another id
   const otherSecret = createRedisSavedForms({
     ...options,
     secrets: [new Secret('another-secret-of-these-tests-01234')],
   });
-  expect(await otherSecret.peek(id!)).toBeUndefined();
+  await expect(otherSecret.peek(id!)).rejects.toMatchObject(unavailable);
+  await expect(otherSecret.take(id!)).rejects.toMatchObject(unavailable);
+  expect((await forms.take(id!))?.url).toBe('/api/data'); // an instance with another secret has not removed it
   redis.disconnect();
 });
 

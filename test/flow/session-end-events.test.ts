@@ -33,11 +33,14 @@ function subscribe(events: SessionEndEvents): Instance {
   return instance;
 }
 
-async function createRedisInstance(url = testRedisUrl()): Promise<Instance & { readonly redis: Redis }> {
+async function createRedisInstance(
+  url = testRedisUrl(),
+  registration = 'registration-one',
+): Promise<Instance & { readonly redis: Redis }> {
   const redis = connectRedis(new Secret(url), log) as Redis;
   cleanups.push(() => redis.status !== 'end' && redis.disconnect());
   await waitUntilReady(redis);
-  const instance = subscribe(createRedisSessionEndEvents(redis, log));
+  const instance = subscribe(createRedisSessionEndEvents(redis, registration, log));
   await waitUntil(() => instance.missed.length === 1);
   return { ...instance, redis };
 }
@@ -79,6 +82,17 @@ describe('session-end events of instances on one Redis', () => {
       await waitUntil(() => received.includes(a) && received.includes(b));
   });
 
+  test('an instance receives no events of another client registration', async () => {
+    const [one, two] = [await createRedisInstance(), await createRedisInstance()];
+    const other = await createRedisInstance(testRedisUrl(), 'registration-two');
+    const [foreign, own] = [randomUUID(), randomUUID()];
+    other.events.publish(foreign);
+    await other.redis.ping(); // Redis has delivered the event when it responds
+    two.events.publish(own);
+    await waitUntil(() => one.received.includes(own));
+    expect([...new Set(one.received)]).toEqual([own]);
+  });
+
   test('an instance that reconnects is notified of possibly missed events, and receives new ones', async () => {
     const [one, two] = [await createRedisInstance(), await createRedisInstance()];
     await one.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
@@ -107,7 +121,7 @@ describe('session-end events of instances on one Redis', () => {
       tries += 1;
       return duplicate(options);
     };
-    const { missed } = subscribe(createRedisSessionEndEvents(redis, log));
+    const { missed } = subscribe(createRedisSessionEndEvents(redis, 'registration-one', log));
     await waitUntil(() => tries > 3);
     expect(missed).toEqual([]);
     expect(lines.filter((line) => line.includes('session-end subscription failed'))).toHaveLength(1);

@@ -18,6 +18,8 @@ describe('open streams across instances on one Redis', () => {
     for (const close of cleanups.splice(0)) close();
   });
 
+  const registration = 'a-registration';
+
   interface Instance {
     readonly redis: Redis;
     readonly store: TokenStore;
@@ -30,13 +32,14 @@ describe('open streams across instances on one Redis', () => {
   }: Partial<Lifetime> = {}): Promise<Instance> {
     const redis = connectRedis(new Secret(testRedisUrl()), log) as Redis;
     await waitUntilReady(redis);
-    const sessionEndEvents = createRedisSessionEndEvents(redis, log);
+    const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log);
     const lifetime = { idleSeconds, absoluteSeconds };
     const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
     const store = createRedisTokenStore({
       redis,
       waitForReplicas: async () => {},
       secrets,
+      registration,
       lifetime,
       sessionEndEvents,
       now: Date.now,
@@ -153,7 +156,7 @@ describe('open streams across instances on one Redis', () => {
     await local.store.endsAt(id);
     await local.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     // Like a logout on an instance that could not publish: the record is removed without an event.
-    await remote.redis.del(`{sess:${id}}:tokens`);
+    await remote.redis.del(`{sess:${registration}:${id}}:tokens`);
     await waitUntil(() => stream.reasons.length === 1);
   });
 });

@@ -92,7 +92,10 @@ beforeEach(async () => {
     replaceRefused: async () => record.tokens,
     drain: async () => {},
   };
-  const pageUserTags = createPageUserTags([new Secret('a-secret-for-tests-that-is-long-enough')]);
+  const pageUserTags = createPageUserTags({
+    secrets: [new Secret('a-secret-for-tests-that-is-long-enough')],
+    registration: 'a-registration',
+  });
   const { requireToken } = createTokenGuards({
     tokens,
     appTokens,

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
+import { deriveKeys, formatVersion, seal } from '../../src/crypto/sealing.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
@@ -64,11 +65,15 @@ const withAccessToken = (accessToken: string) => async (newest: TokenRecord) => 
 const signedOut = { kind: 'signed_out' } as const;
 const accessOf = (found: TokenRecord | undefined) => found?.tokens.accessToken;
 
-const redisStore = (options: { secrets?: Secret[]; redis?: Redis; lifetime?: Lifetime } = {}) =>
+const registration = 'registration-one';
+const redisStore = (
+  options: { secrets?: Secret[]; registration?: string; redis?: Redis; lifetime?: Lifetime } = {},
+) =>
   createRedisTokenStore({
     redis,
     waitForReplicas: async () => {},
     secrets,
+    registration,
     lifetime,
     sessionEndEvents,
     now,
@@ -329,15 +334,17 @@ describe('the token store in memory', () => {
 });
 
 describe('the token store in Redis', () => {
-  const key = (id: string) => `{sess:${id}}:tokens`;
+  const key = (id: string) => `{sess:${registration}:${id}}:tokens`;
 
   test('get() extends both keys of a session only when called with touch, and at most once a minute', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
-    await redis.set(`sess:${id}`, '{}');
-    const shorten = () => Promise.all([redis.pexpire(key(id), 5_000), redis.pexpire(`sess:${id}`, 5_000)]);
-    const timesToLive = async () => Promise.all([redis.pttl(key(id)), redis.pttl(`sess:${id}`)]);
+    await redis.set(`sess:${registration}:${id}`, '{}');
+    const shorten = () =>
+      Promise.all([redis.pexpire(key(id), 5_000), redis.pexpire(`sess:${registration}:${id}`, 5_000)]);
+    const timesToLive = async () =>
+      Promise.all([redis.pttl(key(id)), redis.pttl(`sess:${registration}:${id}`)]);
     await shorten();
     await store.get(id);
     for (const each of await timesToLive()) expect(each).toBeLessThanOrEqual(5_000);
@@ -391,10 +398,54 @@ describe('the token store in Redis', () => {
     expect(accessOf(await redisStore({ secrets: [newer] }).get(id))).toBe('a');
   });
 
+  test('a record of a newer format version is never taken for "no record", and not changed', async () => {
+    const store = redisStore();
+    const id = randomUUID();
+    const [sealingKey] = deriveKeys({ secrets, registration }, 'tokens');
+    const newer = seal(sealingKey!, JSON.stringify({ ...record('a'), v: formatVersion + 1 }), key(id));
+    await redis.set(key(id), newer);
+    const calls = [
+      () => store.get(id, { touch: true }),
+      () => store.update(id, withAccessToken('b')),
+      () => store.take(id, signedOut),
+      () => store.endsAt(id),
+    ];
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: 'temporarily_unavailable' });
+    expect(await redis.getBuffer(key(id))).toEqual(newer);
+    expect(await redis.pttl(key(id))).toBe(-1); // not extended
+    await redis.del(key(id));
+  });
+
+  test('stores of two client registrations do not disturb each other, even under the same session id', async () => {
+    const [own, other] = [redisStore(), redisStore({ registration: 'registration-two' })];
+    const id = randomUUID();
+    await own.put(id, record('a'));
+    await redis.pexpire(key(id), 5_000);
+    const failure = new AppError('temporarily_unavailable', { retryAfterSeconds: 3 });
+
+    expect(await other.get(id, { touch: true })).toBeUndefined();
+    expect(await other.endsAt(id)).toBeUndefined();
+    expect(await other.update(id, withAccessToken('b'))).toBeUndefined();
+    await own.update(id, async (newest) => {
+      await other.put(id, record('of the other')); // does not wait for the lease
+      await other.update(id, () => Promise.reject(failure)).catch(() => undefined);
+      return newest;
+    });
+    expect(accessOf(await other.take(id, signedOut))).toBe('of the other');
+
+    expect(await redis.pttl(key(id))).toBeLessThanOrEqual(5_000);
+    expect(accessOf(await own.update(id, withAccessToken('b')))).toBe('b'); // neither ended nor in a pause
+    await own.put(id, record('c')); // no tombstone
+    expect(accessOf(await own.get(id))).toBe('c');
+    const source = `{sess:${registration}:${id}}:tokens`;
+    await redis.set(source.replace(registration, 'registration-two'), (await redis.getBuffer(source))!);
+    await expect(other.get(id)).rejects.toMatchObject({ code: 'temporarily_unavailable' }); // sealed for its registration
+  });
+
   test('a process that has sent its refresh token takes its lease back, unless another one has sent something too', async () => {
     const store = redisStore();
     const id = randomUUID();
-    const lease = `{sess:${id}}:lease`;
+    const lease = `{sess:${registration}:${id}}:lease`;
     await store.put(id, record('a'));
     await store.update(id, async (newest, confirmAndExtend) => {
       const owner = (await redis.get(lease))!;
@@ -463,7 +514,7 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
-    const lease = `{sess:${id}}:lease`;
+    const lease = `{sess:${registration}:${id}}:lease`;
     const delayed = store.update(id, async (newest, confirmAndExtend) => {
       await redis.del(lease);
       await confirmAndExtend();
@@ -483,14 +534,14 @@ describe('the token store in Redis', () => {
     const id = randomUUID();
     await one.put(id, record('a'));
     const stored = await one.update(id, async (newest) => {
-      await redis.del(`{sess:${id}}:lease`); // as if this process had paused for longer than its lease
+      await redis.del(`{sess:${registration}:${id}}:lease`); // as if this process had paused for longer than its lease
       await two.update(id, withAccessToken('newer'));
       return { ...newest, tokens: tokens('older') };
     });
     expect(accessOf(stored)).toBe('newer');
     expect(accessOf(await one.get(id))).toBe('newer');
     const removed = await one.update(id, async (newest) => {
-      await redis.del(`{sess:${id}}:lease`);
+      await redis.del(`{sess:${registration}:${id}}:lease`);
       await two.take(id, signedOut);
       return { ...newest, tokens: tokens('restored') };
     });
@@ -583,9 +634,10 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, { ...record('a'), signedInAt: now() - (lifetime.absoluteSeconds - 5) * 1000 });
-    await redis.set(`sess:${id}`, '{}');
+    await redis.set(`sess:${registration}:${id}`, '{}');
     await store.get(id, { touch: true });
-    for (const each of [key(id), `sess:${id}`]) expect(await redis.pttl(each)).toBeLessThanOrEqual(5_000);
+    for (const each of [key(id), `sess:${registration}:${id}`])
+      expect(await redis.pttl(each)).toBeLessThanOrEqual(5_000);
   });
 
   test('an unreachable store rejects with temporarily_unavailable and never returns "no record"', async () => {

@@ -1,6 +1,5 @@
 import { sign } from 'cookie-signature';
 import type { Browser } from '../support/browser.ts';
-import { sessionSecret } from '../support/latchkey.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { parseSessionId, readRecord, readSession } from './support/logged-in.ts';
 import { sendRequest } from './support/raw-http.ts';
@@ -9,8 +8,11 @@ const otherSecret = 'another-secret-that-is-long-enough-too';
 const neverIssued = 'AttackerChoseThisSessionIdItself';
 const signed = (id: string, secret: string) => encodeURIComponent(`s:${sign(id, secret)}`);
 
-/** Values an attacker can construct without our secret; `id` is the id of the attacker's own session. */
-const forged: readonly [how: string, value: (id: string) => string][] = [
+/**
+ * Values an attacker can construct without our secret; `id` is the id of the attacker's own session, `signedId` is the
+ * same with its signature.
+ */
+const forged: readonly [how: string, value: (id: string, signedId: string) => string][] = [
   ['an id that was never issued, unsigned', () => neverIssued],
   ['an id that was never issued, with the prefix of a signed one', () => `s%3A${neverIssued}`],
   ['an id that was never issued, with an empty signature', () => `s%3A${neverIssued}.`],
@@ -20,15 +22,27 @@ const forged: readonly [how: string, value: (id: string) => string][] = [
   ["the attacker's session id, unsigned", (id) => id],
   ["the attacker's session id with the prefix of a signed one", (id) => `s%3A${id}`],
   ["the attacker's session id, signed with another secret", (id) => signed(id, otherSecret)],
-  ["the attacker's session id, signed, without the prefix s:", (id) => sign(id, sessionSecret)],
-  ["the attacker's session id, signed, with the prefix S:", (id) => `S%3A${sign(id, sessionSecret)}`],
-  ["the attacker's session id, signed, with the prefix s:s:", (id) => `s%3As%3A${sign(id, sessionSecret)}`],
+  ["the attacker's session id, signed, without the prefix s:", (_id, signedId) => signedId],
+  [
+    "the attacker's session id, signed, with the prefix S:",
+    (_id, signedId) => `S%3A${encodeURIComponent(signedId)}`,
+  ],
+  [
+    "the attacker's session id, signed, with the prefix s:s:",
+    (_id, signedId) => `s%3As%3A${encodeURIComponent(signedId)}`,
+  ],
   [
     "the attacker's session id as JSON, with the prefix j:",
     (id) => `j%3A${encodeURIComponent(JSON.stringify({ id }))}`,
   ],
-  ["the attacker's session id with a truncated signature", (id) => signed(id, sessionSecret).slice(0, -1)],
-  ["the attacker's session id with a longer signature", (id) => `${signed(id, sessionSecret)}A`],
+  [
+    "the attacker's session id with a truncated signature",
+    (_id, signedId) => encodeURIComponent(`s:${signedId.slice(0, -1)}`),
+  ],
+  [
+    "the attacker's session id with a longer signature",
+    (_id, signedId) => `${encodeURIComponent(`s:${signedId}`)}A`,
+  ],
   ["the attacker's session id in quotes, signed with another secret", (id) => `"${signed(id, otherSecret)}"`],
   ['an empty id, signed with another secret', () => signed('', otherSecret)],
   ['the name of a prototype property', () => '__proto__'],
@@ -59,7 +73,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
 
   test.each(forged)('is replaced at login and never becomes valid: %s', async (_how, value) => {
     const own = await readSession(attacker);
-    const planted = value(own.id);
+    const planted = value(own.id, decodeURIComponent(own.value).slice('s:'.length));
     const victim = world.browser();
     await plant(victim, planted);
     expect(await victim.cookie('latchkey')).toBe(planted); // otherwise this tests nothing

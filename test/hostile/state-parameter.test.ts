@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { deriveKey, seal, unseal } from '../../src/crypto/sealing.ts';
+import { type KeyObject, randomBytes } from 'node:crypto';
+import { deriveKeys, formatVersion, seal, unseal } from '../../src/crypto/sealing.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import type { Browser, Page } from '../support/browser.ts';
 import { sessionSecret } from '../support/latchkey.ts';
@@ -13,7 +13,6 @@ const flipBit = (bytes: Buffer, bit: number) => {
   copy[bit >> 3]! ^= 1 << (bit & 7);
   return copy;
 };
-const key = (secret: string, purpose = 'state') => deriveKey(new Secret(secret), purpose);
 
 /** A login up to the callback, which has not been requested yet: a real code and its state. */
 interface PendingCallback {
@@ -30,6 +29,15 @@ describe('the callback', () => {
     world = await createWorld();
   });
   afterAll(() => world.close());
+
+  /** By default, the key with which Latchkey seals states. */
+  function key(
+    secret: string,
+    purpose = 'state',
+    { registration }: { registration: string } = world.latchkey.config.session,
+  ): KeyObject {
+    return deriveKeys({ secrets: [new Secret(secret)], registration }, purpose)[0]!;
+  }
 
   async function reachCallback(): Promise<PendingCallback> {
     const browser = world.browser();
@@ -103,13 +111,29 @@ describe('the callback', () => {
       'a state sealed for another purpose',
       ({ binding }) => sealState(sessionSecret, binding, { purpose: 'tokens' }),
     ],
+    [
+      'a state sealed for another provider or client',
+      ({ binding }) => sealState(sessionSecret, binding, { registration: 'another-registra' }),
+    ],
   ];
 
-  function sealState(secret: string, binding: string, { purpose = 'state', at = Date.now() } = {}): string {
+  interface SealOptions {
+    readonly purpose?: string;
+    readonly at?: number;
+    readonly registration?: string;
+    readonly v?: number;
+  }
+
+  function sealState(
+    secret: string,
+    binding: string,
+    { purpose = 'state', at = Date.now(), registration, v = formatVersion }: SealOptions = {},
+  ): string {
     const nonce = textOf(randomBytes(24));
     const returnTo = `${world.origin}/profile`;
-    const plaintext = JSON.stringify({ binding, nonce, returnTo, scope: 'read:profile', restarts: 0, at });
-    return textOf(seal(key(secret, purpose), plaintext, 'state'));
+    const plaintext = JSON.stringify({ v, binding, nonce, returnTo, scope: 'read:profile', restarts: 0, at });
+    const source = registration === undefined ? undefined : { registration };
+    return textOf(seal(key(secret, purpose, source), plaintext, 'state'));
   }
 
   test('accepts a state that the test sealed with the right key (control for the rejections below)', async () => {
@@ -119,6 +143,12 @@ describe('the callback', () => {
     await browser.step(query({ code, state, iss }), { from: world.provider.issuer });
     expect(tokenRequests()).toBe(before + 1);
     expect(unseal(key(sessionSecret), bytesOf(state), 'state')).toContain('"nonce"');
+  });
+
+  test('answers 503 to a state of an unknown format version, without redeeming the code', async () => {
+    const { browser, code, iss, binding } = await reachCallback();
+    const state = sealState(sessionSecret, binding, { v: formatVersion + 1 });
+    await expectRejection(browser, query({ code, state, iss }), 503);
   });
 
   test.each(forgeries)(

@@ -68,7 +68,7 @@ export class Instance implements Owner {
     const now = () => Date.now();
     const log = this.#createLog();
     const config = loadConfig(modules, secretList, this.#parts.idleSeconds);
-    const { secrets } = config.session;
+    const { secrets, registration } = config.session;
     const timing = modules.connection.connectionTiming;
     const client = new SimulatedRedis(network, this, timing, () =>
       this.#parts.confirmWait() ? waitReplicas : 0,
@@ -85,20 +85,18 @@ export class Instance implements Owner {
         log,
       },
     );
-    this.sessionEndEvents = modules.sessionEndEvents.createRedisSessionEndEvents(redis, log);
+    this.sessionEndEvents = modules.sessionEndEvents.createRedisSessionEndEvents(redis, registration, log);
     this.sessionEndEvents.listen(
       (id) => this.heardEnds.set(id, time.nowMs),
       () => this.gaps.push(time.nowMs),
     );
+    const shared = { redis, secrets, registration, now };
     const store = modules.tokenStore.createRedisTokenStore({
-      redis,
+      ...shared,
       waitForReplicas: modules.connection.createReplicaWait(redis, waitReplicas, log),
-      secrets,
       lifetime: config.session,
       sessionEndEvents: this.sessionEndEvents,
-      now,
     });
-    const shared = { redis, client: 'client', secrets, now };
     this.outbox = modules.outbox.createRedisRevocationOutbox({
       ...shared,
       attempt: modules.revoker.createRevoker(oauth, now, log),
@@ -111,7 +109,7 @@ export class Instance implements Owner {
       now,
       log,
     });
-    this.consumedStates = modules.consumedStates.createRedisConsumedStates(redis);
+    this.consumedStates = modules.consumedStates.createRedisConsumedStates(redis, registration);
     this.savedForms = modules.savedForms.createRedisSavedForms(shared);
     modules.connection.waitUntilReady(redis).then(() => {
       this.isServing = true;
@@ -195,7 +193,7 @@ export class Instance implements Owner {
 
 const configurations = new Map<string, ReturnType<Modules['config']['loadConfig']>>();
 
-function loadConfig(
+export function loadConfig(
   modules: Modules,
   secrets: string,
   idleSeconds: number,

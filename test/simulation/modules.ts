@@ -4,7 +4,6 @@ import { pathToFileURL } from 'node:url';
 export interface Modules {
   readonly config: typeof import('../../src/config/load.ts');
   readonly sealing: typeof import('../../src/crypto/sealing.ts');
-  readonly secret: typeof import('../../src/crypto/secret.ts');
   readonly oauthClient: typeof import('../../src/oauth/oauth-client.ts');
   readonly connection: typeof import('../../src/stores/redis/connection.ts');
   readonly tokenStore: typeof import('../../src/stores/redis/token-store.ts');
@@ -24,7 +23,6 @@ export async function loadModules(directory: string): Promise<Modules> {
   return {
     config: await load('config/load'),
     sealing: await load('crypto/sealing'),
-    secret: await load('crypto/secret'),
     oauthClient: await load('oauth/oauth-client'),
     connection: await load('stores/redis/connection'),
     tokenStore: await load('stores/redis/token-store'),

@@ -117,9 +117,9 @@ export const mutants: readonly Mutant[] = [
     directed: ['start-in-outage'],
   },
   {
-    name: 'a record that cannot be decrypted counts as absent',
+    name: 'a record that cannot be read counts as absent',
     file: tokenStore,
-    from: "throw new Error('no secret in SESSION_SECRET can decrypt a token record');",
+    from: "throw new Error('cannot read a token record: sealed with an unknown secret, or by a newer version');",
     to: 'return undefined;',
     profiles: [],
     directed: ['rotated-secret'],

@@ -1,6 +1,7 @@
+import type { Sealer } from '../../src/crypto/sealing.ts';
 import { type Claims, Claims as ClaimsJudge, claims } from './claims.ts';
 import { History, type Session } from './history.ts';
-import { describe, Instance } from './instance.ts';
+import { describe, Instance, loadConfig } from './instance.ts';
 import type { Modules } from './modules.ts';
 import { type Grant, Provider } from './provider.ts';
 import { createRandom, type Random } from './random.ts';
@@ -56,6 +57,8 @@ export class World {
   requests = 0;
   readonly #slots: (Instance | undefined)[];
   readonly #everyInstance: Instance[] = [];
+  readonly #sealer: Sealer;
+  readonly #sessionKeyPrefix: string;
   #secrets: string[];
   #isQuiet = false;
   readonly #script: Owner = { name: 'script', skewMs: 0, isDead: false, pausedUntil: 0 };
@@ -85,6 +88,10 @@ export class World {
       session: undefined,
       grants: new Map(),
     }));
+    // Reads the records of every instance.
+    const { session } = loadConfig(modules, ['old', 'new'].map(secretOf).join(','), schedule.idleSeconds);
+    this.#sealer = modules.sealing.createSealer(session, 'tokens');
+    this.#sessionKeyPrefix = modules.tokenStore.sessionKeyPrefix(session.registration);
     this.#secrets = Array.from({ length: schedule.instances }, () => schedule.secrets);
     this.#slots = Array.from({ length: schedule.instances }, () => undefined);
     this.#act = createUserActions(this);
@@ -267,23 +274,20 @@ export class World {
 
   /** The refresh token in a sealed record; `undefined` without a record. */
   refreshTokenOf(id: string): string | undefined {
-    const sealed = this.server.read(`{sess:${id}}:tokens`);
-    return sealed && this.#unseal(`{sess:${id}}:tokens`, sealed);
+    const key = `{${this.#sessionKeyPrefix}${id}}:tokens`;
+    const sealed = this.server.read(key);
+    return sealed && this.#unseal(key, sealed);
   }
 
   #unseal(key: string, sealed: Buffer): string | undefined {
-    const { sealing, secret } = this.modules;
-    for (const each of ['old', 'new'].map((name) => secretOf(name))) {
-      const plaintext = sealing.unseal(sealing.deriveKey(new secret.Secret(each), 'tokens'), sealed, key);
-      if (plaintext !== undefined)
-        return (JSON.parse(plaintext) as { tokens: { refreshToken: string } }).tokens.refreshToken;
-    }
-    return undefined;
+    const record = this.#sealer.unseal(sealed, key) as { tokens: { refreshToken: string } } | undefined;
+    return record?.tokens.refreshToken;
   }
 
   #onWrite(key: string, before: Buffer | undefined, after: Buffer | undefined): void {
-    const id = /^\{sess:(.*)\}:tokens$/.exec(key)?.[1];
-    if (id === undefined || !after || (before && after.equals(before))) return;
+    const name = /^\{(.*)\}:tokens$/.exec(key)?.[1];
+    if (!name?.startsWith(this.#sessionKeyPrefix) || !after || (before && after.equals(before))) return;
+    const id = name.slice(this.#sessionKeyPrefix.length);
     const { history, provider } = this;
     const tokenOf = (sealed: Buffer) => provider.refreshTokens.get(this.#unseal(key, sealed) ?? '');
     const [old, next] = [before && tokenOf(before), tokenOf(after)];

@@ -34,15 +34,15 @@ export interface AppTokenWorld {
   readonly secrets: readonly Secret[];
   /** Number of requests to the token endpoint since the last `reset`. */
   tokenRequestCount(): number;
-  /** Resets clock, faults and counts; Redis stores get a new client id, so that tests share no tokens. */
+  /** Resets clock, faults and counts; Redis stores get a new registration, so that tests share no tokens. */
   reset(): void;
   advance(seconds: number): Promise<void>;
   now(): number;
   createMemoryStore(): AppTokenStore;
-  /** Defaults: the test Redis, and a `client` that is unique per test. */
+  /** Defaults: the test Redis, and a `registration` that is unique per test. */
   createRedisStore(options?: {
     redis?: RedisConnection;
-    client?: string;
+    registration?: string;
     secrets?: readonly Secret[];
   }): AppTokenStore;
   createInstance(options?: InstanceOptions): Instance;
@@ -65,7 +65,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
   const redis = new Redis(testRedisUrl(), { enableAutoPipelining: true });
   const secrets = [new Secret('a-secret-for-these-tests-0123456789')];
   let currentTime = Date.now(); // changed by `advance` only, so that no test depends on the load of the machine
-  let clientId = randomUUID();
+  let registration = randomUUID();
   const now = () => currentTime;
 
   return {
@@ -78,7 +78,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
     tokenRequestCount: () => faults.count(/^\/token$/),
     reset() {
       currentTime = Date.now();
-      clientId = randomUUID();
+      registration = randomUUID();
       faults.set(undefined);
       faults.requests.length = 0;
     },
@@ -88,7 +88,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
     },
     createMemoryStore: () => createMemoryAppTokenStore(now),
     createRedisStore: (options = {}) =>
-      createRedisAppTokenStore({ redis, client: clientId, secrets, now, ...options }),
+      createRedisAppTokenStore({ redis, registration, secrets, now, ...options }),
     createInstance({ store = createMemoryAppTokenStore(now), scopes = [], ...options } = {}) {
       const logLines = { warn: [] as string[], error: [] as string[] };
       const log = pino(

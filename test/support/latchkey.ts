@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createApp } from '../../src/app.ts';
-import { loadConfig } from '../../src/config/load.ts';
+import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
@@ -26,6 +26,7 @@ export interface LatchkeyOptions {
 
 export interface Latchkey {
   readonly origin: string;
+  readonly config: Config;
   readonly deps: Deps;
   /** Every line logged so far. */
   readonly logLines: string[];
@@ -78,6 +79,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   listenForUpgrades(server, app.handler);
   return {
     origin,
+    config,
     deps,
     logLines,
     drain: app.drain,

@@ -222,6 +222,7 @@ test('CORS_ORIGINS is a list of origins as browsers send them', () => {
 test('app tokens use the provider and client of the login, unless others are configured', () => {
   expect(loadConfig({ ...valid, OAUTH2_APP_SCOPES: 'a b' }).app).toEqual({
     provider: undefined,
+    registration: loadConfig(valid).session.registration,
     scopes: ['a', 'b'],
   });
   expect(loadConfig(valid).app.scopes).toEqual([]);
@@ -254,6 +255,55 @@ test('app tokens use the provider and client of the login, unless others are con
   });
   for (const variable of ['OAUTH2_APP_ISSUER', 'OAUTH2_APP_TOKEN_URL'])
     expect(faultsOf({ ...valid, [variable]: 'https://id.example' })).toEqual(Object.keys(app));
+});
+
+describe('the hash of a client registration', () => {
+  const endpoints = {
+    ...valid,
+    OAUTH2_ISSUER: undefined,
+    OAUTH2_AUTHORIZATION_URL: 'https://login.example.com/authorize',
+    OAUTH2_TOKEN_URL: 'https://login.example.com/token',
+  };
+  const hashOf = (env: Record<string, string | undefined>) => loadConfig(env).session.registration;
+
+  test('is 16 characters of base64url', () => {
+    expect(hashOf(valid)).toMatch(/^[\w-]{16}$/);
+  });
+
+  test.each([
+    ['the issuer is written in another way', valid, { OAUTH2_ISSUER: 'HTTPS://Login.Example.com:443/' }],
+    ['the client secret changes', valid, { OAUTH2_CLIENT_SECRET: 'another' }],
+    [
+      'a provider with an issuer gets a token endpoint',
+      valid,
+      { OAUTH2_TOKEN_URL: 'https://b.example/token' },
+    ],
+    ['another endpoint changes', endpoints, { OAUTH2_AUTHORIZATION_URL: 'https://b.example/authorize' }],
+    ['the app tokens get a client of their own', valid, app],
+  ])('stays the same when %s', (_what, env, change) => {
+    expect(hashOf({ ...env, OAUTH2_AUTHORIZATION_URL: 'https://login.example.com/a', ...change })).toBe(
+      hashOf(env),
+    );
+  });
+
+  test.each([
+    ['the issuer changes', valid, { OAUTH2_ISSUER: 'https://b.example' }],
+    ['the path of the issuer changes', valid, { OAUTH2_ISSUER: 'https://login.example.com/b' }],
+    ['the client id changes', valid, { OAUTH2_CLIENT_ID: 'another' }],
+    [
+      'the token endpoint changes without an issuer',
+      endpoints,
+      { OAUTH2_TOKEN_URL: 'https://b.example/token' },
+    ],
+  ])('is another one when %s', (_what, env, change) => {
+    expect(hashOf({ ...env, ...change })).not.toBe(hashOf(env));
+  });
+
+  test('of the app tokens is that of their own client', () => {
+    const { app: own, session } = loadConfig({ ...valid, ...app });
+    expect(own.registration).not.toBe(session.registration);
+    expect(own.registration).toBe(hashOf({ ...valid, OAUTH2_CLIENT_ID: 'app' }));
+  });
 });
 
 test('pages show the name and logo of Latchkey, unless others are configured', () => {

@@ -139,7 +139,8 @@ describe('a session id', () => {
     new Secret('an-older-secret-for-these-tests-1'),
     new Secret('a-newer-secret-for-these-tests-12'),
   ];
-  const ids = createSessionIds([older]);
+  const registration = 'registration-one';
+  const ids = createSessionIds({ secrets: [older], registration });
 
   test('has an owner tag that matches only its user', () => {
     const id = ids.create('alice');
@@ -164,8 +165,13 @@ describe('a session id', () => {
 
   test('is recognised as long as its secret is configured', () => {
     const id = ids.create('alice');
-    expect(createSessionIds([newer, older]).isOwner(id, 'alice')).toBe(true);
-    expect(createSessionIds([newer]).isOwner(id, 'alice')).toBe(false);
+    expect(createSessionIds({ secrets: [newer, older], registration }).isOwner(id, 'alice')).toBe(true);
+    expect(createSessionIds({ secrets: [newer], registration }).isOwner(id, 'alice')).toBe(false);
+  });
+
+  test('belongs to no user of another provider or client, whose `sub` may be the same', () => {
+    const others = createSessionIds({ secrets: [older], registration: 'registration-two' });
+    expect(others.isOwner(ids.create('alice'), 'alice')).toBe(false);
   });
 });
 

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createSealer } from '../../crypto/sealing.ts';
-import type { Secret } from '../../crypto/secret.ts';
+import { createSealer, type KeySource } from '../../crypto/sealing.ts';
 import type { AppTokenFailure, AppTokenRecord, AppTokenStore } from '../../tokens/app-token-store.ts';
 import type { RedisConnection } from './connection.ts';
 import { createLeases } from './lease.ts';
@@ -8,35 +7,30 @@ import { createLeases } from './lease.ts';
 /** How long a token without a stated expiry is stored, unless another one replaces it. */
 const maxAgeMs = 30 * 86_400_000;
 
-interface RedisAppTokenStoreOptions {
-  /** Identifies this client and its provider; it must not use the tokens of other clients on the same Redis. */
-  readonly client: string;
+interface RedisAppTokenStoreOptions extends KeySource {
   readonly redis: RedisConnection;
-  /** The first one seals, all of them unseal. */
-  readonly secrets: readonly Secret[];
   readonly now: () => number;
 }
 
 /**
- * An app token store that all instances share: one sealed record per client and scope set, which expires when nothing
+ * An app token store that all instances share: one sealed record per client registration and scope set, which expires when nothing
  * in it is usable. After a lost lease, two instances may request a token; both tokens are valid, and the later one is
  * stored.
  */
 export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): AppTokenStore {
-  const { client, redis, now } = options;
-  const sealer = createSealer(options.secrets, 'app-tokens');
+  const { registration, redis, now } = options;
+  const sealer = createSealer(options, 'app-tokens');
   const withLease = createLeases(redis, (key) => `${key}:lease`);
 
   function keyOf(scope: readonly string[]): string {
-    const name = JSON.stringify([client, ...scope]);
-    return `latchkey:app-token:${createHash('sha256').update(name).digest('base64url')}`;
+    const hash = createHash('sha256').update(JSON.stringify(scope)).digest('base64url');
+    return `latchkey:app-token:${registration}:${hash}`;
   }
 
   async function readPart<T>(key: string): Promise<T | undefined> {
     const sealed = await redis.getBuffer(key);
-    const text = sealed && sealer.unseal(sealed, key);
-    // Sealed with a secret unknown here: requesting another token does no harm.
-    return typeof text === 'string' ? (JSON.parse(text) as T) : undefined; // only an instance can have sealed it
+    // Unreadable here: requesting another token does no harm.
+    return sealed ? (sealer.unseal(sealed, key) as T | undefined) : undefined; // only an instance can have sealed it
   }
 
   async function read(key: string): Promise<AppTokenRecord> {
@@ -55,12 +49,7 @@ export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): Ap
     const end = record.tokens?.expiresAt;
     const writePart = (partKey: string, part: object, ms: number) =>
       ms > 0
-        ? redis.set(
-            partKey,
-            sealer.seal(JSON.stringify(part), partKey),
-            'PX',
-            Math.min(Math.ceil(ms), maxAgeMs),
-          )
+        ? redis.set(partKey, sealer.seal(part, partKey), 'PX', Math.min(Math.ceil(ms), maxAgeMs))
         : redis.del(partKey);
     await Promise.all([
       writePart(key, record, record.tokens ? (end ?? Number.POSITIVE_INFINITY) - now() : 0),

@@ -2,9 +2,9 @@ import { storeUnavailable } from '../../errors.ts';
 import { type ConsumedStates, consumedStateTtlMs } from '../../login/consumed-states.ts';
 import type { RedisConnection } from './connection.ts';
 
-/** Consumed states that all instances on the same Redis share. */
-export function createRedisConsumedStates(redis: RedisConnection): ConsumedStates {
-  const key = (nonce: string) => `latchkey:spent:${nonce}`;
+/** Consumed states that all instances of one client registration on the same Redis share. */
+export function createRedisConsumedStates(redis: RedisConnection, registration: string): ConsumedStates {
+  const key = (nonce: string) => `latchkey:spent:${registration}:${nonce}`;
   return {
     async consume(nonce) {
       try {

@@ -2,15 +2,19 @@ import { RedisStore } from 'rate-limit-redis';
 import type { RedisConnection } from './connection.ts';
 
 /**
- * Counters that all instances on the same Redis share, one set for each `name`.
+ * Counters that all instances of one client registration on the same Redis share, one set for each `name`.
  *
  * rate-limit-redis loads its scripts once, when the store is created: it never works if Redis was unavailable at that
  * moment, and a cluster node that becomes master does not have the scripts. So here every call sends the text of the
  * script instead of its digest.
  */
-export function createRedisRateLimitStore(redis: RedisConnection, name: string): RedisStore {
+export function createRedisRateLimitStore(
+  redis: RedisConnection,
+  registration: string,
+  name: string,
+): RedisStore {
   return new RedisStore({
-    prefix: `latchkey:rate:${name}:`,
+    prefix: `latchkey:rate:${registration}:${name}:`,
     async sendCommand(command, ...args) {
       const [script = '', keys, ...rest] = args;
       if (command === 'SCRIPT') return args[1] ?? ''; // SCRIPT LOAD

@@ -1,6 +1,5 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { createSealer } from '../../crypto/sealing.ts';
-import type { Secret } from '../../crypto/secret.ts';
+import { randomUUID } from 'node:crypto';
+import { createSealer, type KeySource } from '../../crypto/sealing.ts';
 import { storeUnavailable } from '../../errors.ts';
 import {
   maxRetryMs,
@@ -19,24 +18,21 @@ const heartbeatMs = 5_000;
 /** An instance that has not shown for this long that its attempt is in progress counts as dead. */
 const claimAfterIdleMs = 3 * heartbeatMs;
 
-interface RedisRevocationOutboxOptions {
-  /** Identifies this client and its provider; other clients on the same Redis could not revoke its tokens. */
-  readonly client: string;
+interface RedisRevocationOutboxOptions extends KeySource {
   readonly redis: RedisConnection;
-  readonly secrets: readonly Secret[];
   readonly attempt: (revocation: Revocation) => Promise<boolean>;
   readonly now: () => number;
 }
 
 /**
- * A Redis stream with one consumer group for all instances. An entry is one sealed token. The instance that reads it,
+ * A Redis stream per client registration, with one consumer group for all its instances. An entry is one sealed token. The instance that reads it,
  * usually the one that added it, makes the first attempt. After a failure the entry stays pending until an instance
  * finds its retry delay over and claims it. The delay grows with the number of deliveries, which Redis counts.
  */
 export function createRedisRevocationOutbox(options: RedisRevocationOutboxOptions): RevocationOutbox {
   const { redis, attempt, now } = options;
-  const stream = `latchkey:revocations:${createHash('sha256').update(options.client).digest('base64url')}`;
-  const sealer = createSealer(options.secrets, 'revocations');
+  const stream = `latchkey:revocations:${options.registration}`;
+  const sealer = createSealer(options, 'revocations');
   const consumer = randomUUID();
   const closed = new AbortController();
   /** Entries that this instance has attempted and deferred, so it knows that no attempt is in progress. */
@@ -52,8 +48,7 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
   }
 
   function unsealRevocation(sealed: string): Revocation | undefined {
-    const text = sealer.unseal(Buffer.from(sealed, 'base64'), stream);
-    return text === undefined ? undefined : (JSON.parse(text) as Revocation); // only an instance can have sealed it
+    return sealer.unseal(Buffer.from(sealed, 'base64'), stream) as Revocation | undefined; // only an instance can have sealed it
   }
 
   /** Makes one attempt for an entry `[id, [field, value]]` that Redis has delivered to this instance. */
@@ -64,7 +59,7 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
       claim(id, 0, 'JUSTID').catch(() => undefined); // resets the idle time
     }, heartbeatMs).unref();
     try {
-      // An entry that cannot be unsealed here may be sealed with a secret that only newer instances have yet.
+      // An entry that is unreadable here may be readable for newer instances, which have a newer secret or format.
       const isDone = revocation ? await attempt(revocation) : now() - Number.parseInt(id, 10) > maxRetryMs;
       if (isDone) await redis.multi().xack(stream, group, id).xdel(stream, id).exec();
       else deferredIds.add(id);
@@ -115,12 +110,7 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
         const entries = toRevocations(tokens, now());
         const transaction = redis.multi();
         for (const each of entries)
-          transaction.xadd(
-            stream,
-            '*',
-            'sealed',
-            sealer.seal(JSON.stringify(each), stream).toString('base64'),
-          );
+          transaction.xadd(stream, '*', 'sealed', sealer.seal(each, stream).toString('base64'));
         await transaction.exec();
       } catch (error) {
         throw storeUnavailable(error);

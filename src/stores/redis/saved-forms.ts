@@ -1,5 +1,4 @@
-import { createSealer } from '../../crypto/sealing.ts';
-import type { Secret } from '../../crypto/secret.ts';
+import { createSealer, type KeySource } from '../../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
 import {
   getRemainingMs,
@@ -10,24 +9,29 @@ import {
 } from '../../saved-forms/saved-forms.ts';
 import type { RedisConnection } from './connection.ts';
 
-interface RedisSavedFormsOptions {
+interface RedisSavedFormsOptions extends KeySource {
   readonly redis: RedisConnection;
-  /** The first one seals, all of them unseal. */
-  readonly secrets: readonly Secret[];
   readonly now: () => number;
 }
 
-/** Saved forms, sealed, that all instances on the same Redis share. */
-export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOptions): SavedForms {
-  const sealer = createSealer(secrets, 'kept_forms');
+/** Saved forms, sealed, that all instances of one client registration on the same Redis share. */
+export function createRedisSavedForms(options: RedisSavedFormsOptions): SavedForms {
+  const { redis, registration, now } = options;
+  const sealer = createSealer(options, 'kept_forms');
+  const keyOf = (id: string) => `latchkey:kept-form:${registration}:${id}`;
+  const counterOf = (sessionId: string) => `latchkey:kept-forms:${registration}:${sessionId}`;
 
   function unsealForm(key: string, sealed: Buffer | null): SavedForm | undefined {
-    const text = sealed && sealer.unseal(sealed, key);
-    if (typeof text !== 'string') return undefined;
-    const { body, ...rest } = JSON.parse(text) as Omit<SavedForm, 'body'> & { body: string }; // only we can have sealed it
-    const form = { ...rest, body: Buffer.from(body, 'base64') };
+    if (!sealed) return undefined;
+    const stored = sealer.unseal(sealed, key) as (Omit<SavedForm, 'body'> & { body: string }) | undefined; // only we can have sealed it
+    // Not "absent": another instance may have a secret that this one does not have yet, or be of a newer version.
+    if (!stored)
+      throw new Error('cannot read a saved form: sealed with an unknown secret, or by a newer version');
+    const form = { ...stored, body: Buffer.from(stored.body, 'base64') };
     return getRemainingMs(form, now()) > 0 ? form : undefined;
   }
+
+  const peek = async (key: string) => unsealForm(key, await redis.getBuffer(key));
 
   return {
     put: (id, form) =>
@@ -35,19 +39,21 @@ export function createRedisSavedForms({ redis, secrets, now }: RedisSavedFormsOp
         const key = keyOf(id);
         const ttlMs = getRemainingMs(form, now());
         if (ttlMs <= 0) return;
-        const counter = `latchkey:kept-forms:${form.sessionId}`;
+        const counter = counterOf(form.sessionId);
         const count = await redis.incr(counter);
         await redis.pexpire(counter, savedFormTtlMs);
         if (count > maxFormsPerSession) throw new AppError('too_many_requests');
-        const text = JSON.stringify({ ...form, body: form.body.toString('base64') });
-        await redis.set(key, sealer.seal(text, key), 'PX', ttlMs);
+        const stored = { ...form, body: form.body.toString('base64') };
+        await redis.set(key, sealer.seal(stored, key), 'PX', ttlMs);
       }),
-    peek: (id) => withStoreErrors(async () => unsealForm(keyOf(id), await redis.getBuffer(keyOf(id)))),
-    take: (id) => withStoreErrors(async () => unsealForm(keyOf(id), await redis.getdelBuffer(keyOf(id)))),
+    peek: (id) => withStoreErrors(() => peek(keyOf(id))),
+    take: (id) =>
+      withStoreErrors(async () => {
+        await peek(keyOf(id)); // throws before a form that is unreadable here would be removed
+        return unsealForm(keyOf(id), await redis.getdelBuffer(keyOf(id)));
+      }),
   };
 }
-
-const keyOf = (id: string) => `latchkey:kept-form:${id}`;
 
 async function withStoreErrors<T>(operation: () => Promise<T>): Promise<T> {
   try {

@@ -5,17 +5,20 @@ import type { Logger } from '../../logger.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import type { RedisConnection } from './connection.ts';
 
-/** Other apps on the same Redis may use this channel too; ids without an open stream here are ignored. */
-const channel = 'latchkey:session-ends';
 const reconnectDelayMs = 200;
 /** Without pings, a connection that only receives would not notice that its peer is gone. */
 const pingIntervalMs = 5_000;
 
 /**
- * Session-end events across all instances on the same Redis. They arrive on a separate connection, which is opened
+ * Session-end events across all instances of one client registration on the same Redis. They arrive on a separate connection, which is opened
  * again whenever it is lost; `onGap` is then called, because Redis stores no messages for disconnected subscribers.
  */
-export function createRedisSessionEndEvents(redis: RedisConnection, log: Logger): SessionEndEvents {
+export function createRedisSessionEndEvents(
+  redis: RedisConnection,
+  registration: string,
+  log: Logger,
+): SessionEndEvents {
+  const channel = `latchkey:session-ends:${registration}`;
   const closed = new AbortController();
   let subscriber: Redis | undefined;
   let onEnd = (_id: string) => {};

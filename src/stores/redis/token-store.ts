@@ -1,5 +1,4 @@
-import { createSealer, sealNonce } from '../../crypto/sealing.ts';
-import type { Secret } from '../../crypto/secret.ts';
+import { createSealer, type KeySource, sealNonce } from '../../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
@@ -17,28 +16,31 @@ import { createLeases } from './lease.ts';
 import { endIfUnchanged, putUnlessEnded, writeIfUnchanged } from './token-scripts.ts';
 
 /** Prefix of the keys of express-session's store; the token keys below are in the same Redis Cluster slot. */
-export const sessionKeyPrefix = 'sess:';
+export const sessionKeyPrefix = (registration: string) => `sess:${registration}:`;
 
 const maxRememberedTouches = 50_000;
 const maxTakeAttempts = 10;
 const maxTombstoneMs = 30 * 86_400_000;
 
-interface RedisTokenStoreOptions {
+interface RedisTokenStoreOptions extends KeySource {
   readonly redis: RedisConnection;
   /** Settles when enough replicas have every write made so far, so that a failover does not lose them. */
   readonly waitForReplicas: () => Promise<void>;
-  /** The first one seals, all of them unseal. */
-  readonly secrets: readonly Secret[];
   readonly lifetime: Lifetime;
   /** Publishes each session that this store ends; sessions that expire are not published. */
   readonly sessionEndEvents: Pick<SessionEndEvents, 'publish'>;
   readonly now: () => number;
 }
 
-/** A token store that all instances share: sealed records under `{sess:<id>}:tokens` that expire with their session. */
+/** A token store that all instances share: sealed records that expire with their session. */
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
   const { redis, waitForReplicas, lifetime, sessionEndEvents, now } = options;
-  const sealer = createSealer(options.secrets, 'tokens');
+  const sealer = createSealer(options, 'tokens');
+  const prefix = sessionKeyPrefix(options.registration);
+  const tokenKey = (id: string) => `{${prefix}${id}}:tokens`;
+  const tombstoneKey = (id: string) => `{${prefix}${id}}:ended`;
+  const leaseKey = (id: string) => `{${prefix}${id}}:lease`;
+  const failureKey = (id: string) => `{${prefix}${id}}:failure`;
   const idleMs = lifetime.idleSeconds * 1000;
   const tombstoneMs = Math.min(lifetime.absoluteSeconds * 1000, maxTombstoneMs);
   const withLease = createLeases(redis, leaseKey);
@@ -49,21 +51,18 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
 
   function unsealRecord(key: string, sealed: Buffer | null): TokenRecord | undefined {
     if (!sealed) return undefined;
-    const plaintext = sealer.unseal(sealed, key);
-    // Not "absent": another instance may have sealed it with a secret that this one does not have yet.
-    if (plaintext === undefined) throw new Error('no secret in SESSION_SECRET can decrypt a token record');
-    const record = JSON.parse(plaintext) as TokenRecord; // only this store can have sealed it
+    const record = sealer.unseal(sealed, key) as TokenRecord | undefined; // only this store can have sealed it
+    // Not "absent": another instance may have a secret that this one does not have yet, or be of a newer version.
+    if (!record)
+      throw new Error('cannot read a token record: sealed with an unknown secret, or by a newer version');
     return now() < absoluteEndOf(record, lifetime) ? record : undefined;
   }
 
-  const sealRecord = (key: string, record: TokenRecord) => sealer.seal(JSON.stringify(record), key);
-
   function unsealReason(key: string, sealed: Buffer | null): SessionEndReason | undefined {
     if (!sealed) return undefined;
-    const plaintext = sealer.unseal(sealed, key);
+    const reason = sealer.unseal(sealed, key) as SessionEndReason | undefined; // only this store can have sealed it
     // Revoking tokens could end another session (decision 3), so it needs certainty.
-    if (plaintext === undefined) return { kind: 'superseded', successor: undefined };
-    return JSON.parse(plaintext) as SessionEndReason; // only this store can have sealed it
+    return reason ?? { kind: 'superseded', successor: undefined };
   }
 
   /** Makes all callers get a failure for the time in `error`, which only Redis measures: clocks of instances differ. */
@@ -101,7 +100,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         const record = unsealRecord(key, await redis.getBuffer(key));
         if (!record || !touch || !isTimeToTouch(id)) return record;
         const ttlMs = Math.min(idleMs, absoluteEndOf(record, lifetime) - now());
-        await Promise.all([redis.pexpire(key, ttlMs), redis.pexpire(sessionKeyPrefix + id, ttlMs)]);
+        await Promise.all([redis.pexpire(key, ttlMs), redis.pexpire(prefix + id, ttlMs)]);
         return record;
       }),
 
@@ -114,7 +113,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
             2,
             key,
             tombstoneKey(id),
-            sealRecord(key, record),
+            sealer.seal(record, key),
             idleMs,
           );
           if (!isWritten) throw new PassThrough(new AppError('login_required'));
@@ -141,7 +140,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
             });
             if (changed === record) return record;
             const nonce = sealNonce(before);
-            const after = changed ? sealRecord(key, changed) : '';
+            const after = changed ? sealer.seal(changed, key) : '';
             const write = async () => {
               const stored = await redis.evalBuffer(writeIfUnchanged, 2, key, tombstoneKey(id), nonce, after);
               if (changed && !Array.isArray(stored)) await waitForReplicas();
@@ -174,7 +173,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         runAfterPending(withLease, id, maxTakeWaitMs, async () => {
           lastTouchedAt.delete(id);
           const key = tokenKey(id);
-          const sealedReason = sealer.seal(JSON.stringify(reason), tombstoneKey(id));
+          const sealedReason = sealer.seal(reason, tombstoneKey(id));
           for (let attempts = 0; attempts < maxTakeAttempts; attempts += 1) {
             const sealed = await redis.getBuffer(key);
             const record = unsealRecord(key, sealed);
@@ -207,11 +206,6 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
     },
   };
 }
-
-const tokenKey = (id: string) => `{${sessionKeyPrefix}${id}}:tokens`;
-const tombstoneKey = (id: string) => `{${sessionKeyPrefix}${id}}:ended`;
-const leaseKey = (id: string) => `{${sessionKeyPrefix}${id}}:lease`;
-const failureKey = (id: string) => `{${sessionKeyPrefix}${id}}:failure`;
 
 /** Carries an error to the caller past `withStoreErrors`, which reports every other error as a store failure. */
 class PassThrough {
