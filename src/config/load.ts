@@ -119,6 +119,16 @@ function buildAppProvider(values: Values) {
   };
 }
 
+/**
+ * The names of the cookies. With the prefix `__Host-Http-`, only a response of this host over https can set them
+ * (RFC 6265bis 4.1.3.2); browsers that do not know `__Host-Http-` apply the rules of `__Host-`. Cookies do not depend
+ * on the port, so a port other than the default is part of the name, for apps that share a host.
+ */
+function nameCookies({ port }: URL, secure: boolean) {
+  const name = `${secure ? '__Host-Http-' : ''}latchkey${port && `-${port}`}`;
+  return { name, loginName: `${name}-login` };
+}
+
 function buildConfig(values: Values, routes: readonly ResourceServer[]) {
   const redirectUri = values.OAUTH2_REDIRECT_URI;
   const https = redirectUri.protocol === 'https:';
@@ -170,8 +180,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
       /** The first signs and seals; all verify and unseal. */
       secrets: values.SESSION_SECRET as readonly Secret[],
       cookie: {
-        /** The session cookie's name; `__Host-` requires https and this host (RFC 6265bis 4.1.3.2). */
-        prefix: secure ? '__Host-latchkey' : 'latchkey',
+        ...nameCookies(redirectUri, secure),
         secure,
         sameSite: values.SESSION_COOKIE_SAMESITE,
       },

@@ -48,7 +48,7 @@ export function createLoginTransactions(
   { secrets, cookie }: Config['session'],
   now: () => number,
 ): LoginTransactions {
-  const cookieName = `${cookie.prefix}-login`;
+  const cookieName = cookie.loginName;
   const keys = secrets.map((secret) => ({
     state: deriveKey(secret, 'state'),
     verifier: deriveKey(secret, 'code_verifier'),

@@ -1,3 +1,4 @@
+import { Browser, cookieNames } from '../support/browser.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
 interface SessionResponse {
@@ -61,14 +62,14 @@ describe.each(['memory', 'redis'] as const)('from sign-in to sign-out with the %
     expect(confirmation.text).toContain('Sign out?');
     expect((await browser.fetch('/api/profile')).status).toBe(200);
 
-    const oldCookie = await browser.cookie('latchkey');
+    const oldCookie = await browser.sessionCookie();
     const atProvider = await browser.submit(confirmation, {}, { action: '/auth/logout' });
     expect(atProvider.url).toMatch(/\/session\/end\?/);
     const signedOut = await browser.submit(atProvider, { logout: 'yes', xsrf: xsrfOf(atProvider.text) });
     expect(signedOut.url).toBe(`${world.origin}/signed-out`);
 
     const replayed = await browser.send(`${world.origin}/api/profile`, {
-      headers: { cookie: `latchkey=${oldCookie}` },
+      headers: { cookie: `${cookieNames(world.origin).session}=${oldCookie}` },
     });
     expect(replayed.status).toBe(401);
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
@@ -131,9 +132,9 @@ describe('signing in', () => {
     });
     expect(query.get('code_challenge')).toMatch(/^[\w-]{43}$/);
     expect(query.has('nonce')).toBe(false); // without the scope openid there is no ID token
-    const cookie = await browser.cookie('latchkey-login');
+    const cookie = await browser.loginCookie();
     for (let tab = 0; tab < 20; tab += 1) await browser.step('/auth/login?return_to=/profile');
-    expect(await browser.cookie('latchkey-login')).toBe(cookie);
+    expect(await browser.loginCookie()).toBe(cookie);
     expect(await browser.jar.getCookies(world.origin)).toHaveLength(1);
     expect(first.headers['set-cookie']![0]).toMatch(/HttpOnly; SameSite=Lax/);
   });
@@ -215,8 +216,26 @@ describe('signing in', () => {
     expect(page.text).toContain('The sign-in was not completed');
     expect(page.text).toContain('href="/login"');
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
-    expect(await browser.cookie('latchkey')).toBeUndefined();
+    expect(await browser.sessionCookie()).toBeUndefined();
   });
+});
+
+test('two apps on one host with different ports keep their sessions apart in one browser', async () => {
+  const [one, two] = [await createWorld({ store: 'memory' }), await createWorld({ store: 'memory' })];
+  try {
+    const first = one.browser();
+    const second = new Browser(two.origin, first.jar);
+    await one.signIn(first, 'alice');
+    await two.signIn(second, 'bob');
+    expect((await first.fetch('/api/profile')).json()).toMatchObject({ sub: 'alice' });
+    expect((await second.fetch('/api/profile')).json()).toMatchObject({ sub: 'bob' });
+    await second.fetch('/auth/logout', { method: 'POST' });
+    expect((await second.fetch('/api/profile')).status).toBe(401);
+    expect((await first.fetch('/api/profile')).json()).toMatchObject({ sub: 'alice' });
+  } finally {
+    await one.close();
+    await two.close();
+  }
 });
 
 describe('a repeated callback', () => {
@@ -242,11 +261,11 @@ describe('a repeated callback', () => {
   test('with a session, going back to the callback leads to the return page and redeems no code', async () => {
     const { browser, url } = await toCallback();
     await browser.go(url);
-    const cookie = await browser.cookie('latchkey');
+    const cookie = await browser.sessionCookie();
     const grants = world.grants.length;
     expect((await browser.go(url)).url).toBe(`${world.origin}/?deep`);
     expect(world.grants).toHaveLength(grants);
-    expect(await browser.cookie('latchkey')).toBe(cookie);
+    expect(await browser.sessionCookie()).toBe(cookie);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
@@ -288,7 +307,7 @@ describe('a repeated callback', () => {
     const late = await browser.step(url);
     expect(late.status).toBe(400);
     expect(late.text).toContain('This sign-in is no longer valid');
-    expect(await browser.cookie('latchkey')).toBeUndefined();
+    expect(await browser.sessionCookie()).toBeUndefined();
   });
 
   test('a HEAD request to the callback does not redeem the code', async () => {

@@ -37,7 +37,7 @@ test('an unset variable has its documented default', () => {
     authRateLimit: 600,
     provider: { clientAuth: 'client_secret_basic', scopes: ['read:profile', 'read:data', 'write:data'] },
     session: {
-      cookie: { prefix: 'latchkey', secure: false, sameSite: 'lax' },
+      cookie: { name: 'latchkey-3000', loginName: 'latchkey-3000-login', secure: false, sameSite: 'lax' },
       idleSeconds: 86_400,
       absoluteSeconds: 604_800,
     },
@@ -50,12 +50,23 @@ test('an empty variable counts as unset', () => {
   expect(loadConfig({ ...empty, ...valid })).toEqual(loadConfig(valid));
 });
 
-test('with https, cookies are Secure and have the prefix __Host-', () => {
+test('with https, cookies are Secure and have the prefix __Host-Http-', () => {
   expect(loadConfig({ ...valid, ...https }).session.cookie).toEqual({
-    prefix: '__Host-latchkey',
+    name: '__Host-Http-latchkey',
+    loginName: '__Host-Http-latchkey-login',
     secure: true,
     sameSite: 'lax',
   });
+});
+
+test.each([
+  ['https://app.example.com:8443', '__Host-Http-latchkey-8443'],
+  ['https://app.example.com:443', '__Host-Http-latchkey'],
+  ['http://localhost:21001', 'latchkey-21001'],
+  ['http://localhost', 'latchkey'],
+])('at the public origin %s, the session cookie is named %s', (origin, name) => {
+  const env = { ...valid, ...https, OAUTH2_REDIRECT_URI: `${origin}/auth/callback` };
+  expect(loadConfig(env).session.cookie).toMatchObject({ name, loginName: `${name}-login` });
 });
 
 test('all problems are reported at once, each with the variable, the problem and an example', () => {
