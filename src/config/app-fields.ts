@@ -20,7 +20,7 @@ export const sessionFields = {
     unset: 'true if OAUTH2_REDIRECT_URI is https, otherwise false',
   },
   SESSION_COOKIE_SAMESITE: {
-    type: z.enum(['lax', 'strict'], 'must be lax or strict').default('lax'),
+    type: type.choice(['lax', 'strict'], 'must be lax or strict').default('lax'),
     example: 'lax',
     meaning: 'lax or strict. With strict, users who follow a link from another site arrive signed out.',
     unset: 'lax',
@@ -75,8 +75,8 @@ export const serverFields = {
     unset: '0, none',
   },
   NODE_ENV: {
-    type: z
-      .enum(['development', 'production', 'test'], 'must be development, production or test')
+    type: type
+      .choice(['development', 'production', 'test'], 'must be development, production or test')
       .default('development'),
     example: 'production',
     meaning:
@@ -84,8 +84,8 @@ export const serverFields = {
     unset: 'development',
   },
   LOG_LEVEL: {
-    type: z
-      .enum(
+    type: type
+      .choice(
         ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
         'must be trace, debug, info, warn, error, fatal or silent',
       )

@@ -23,6 +23,9 @@ export class ConfigError extends Error {
   }
 }
 
+const quotedMessage =
+  'must not be in quotes: they are part of the value (`docker run --env-file` does not remove them)';
+
 export type Config = ReturnType<typeof buildConfig>;
 
 /**
@@ -37,6 +40,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     Object.fromEntries(variables.map((variable) => [variable, env[variable]?.trim() || undefined])),
   );
   for (const variable of variables) {
+    if (/^(["']).*\1$/s.test(settings[variable] ?? '')) {
+      problems.push({ variable, message: quotedMessage });
+      continue;
+    }
     const result = fields[variable].type.safeParse(settings[variable]);
     if (result.success) values[variable] = result.data;
     else problems.push({ variable, message: result.error.issues[0]?.message ?? 'is invalid' });

@@ -7,7 +7,7 @@ import { providerNames } from './presets.ts';
 /** The provider at which users sign in. */
 export const providerFields = {
   OAUTH2_PROVIDER: {
-    type: z.enum(providerNames, `must be one of: ${providerNames.join(' ')}`).optional(),
+    type: type.choice(providerNames, `must be one of: ${providerNames.join(' ')}`).optional(),
     example: 'spotify',
     meaning:
       'A preset with the settings of a known provider (docs/providers.md). It applies to settings that you leave empty. With a preset, OAUTH2_CLIENT_ID, OAUTH2_CLIENT_SECRET, OAUTH2_REDIRECT_URI and SESSION_SECRET are enough (second-brain-database also needs OAUTH2_API_BASE_URL). One of: spotify, github, google, second-brain-database.',
@@ -93,10 +93,10 @@ export const providerFields = {
       .pipe(type.url)
       .refine(
         (value) => value.pathname === paths.callback && !value.search,
-        `must end in ${paths.callback}, the callback path of this app`,
+        `must have exactly the path ${paths.callback} and no query: Latchkey needs a host of its own and cannot run below another path`,
       ),
     example: `https://app.example.com${paths.callback}`,
-    meaning: `The public URL of this app, ending in ${paths.callback}, exactly as registered at the provider. Its origin is the public origin of the app.`,
+    meaning: `The URL of this app's callback, exactly as registered at the provider. Its origin is the public origin of the app, and its path is ${paths.callback}: Latchkey cannot run below another path.`,
     unset: 'required',
   },
   OAUTH2_SCOPES: {

@@ -276,6 +276,64 @@ test('pages show the name and logo of Latchkey, unless others are configured', (
   });
 });
 
+test('flags and names from a list can be written in any case', () => {
+  const env = {
+    ...{
+      ...valid,
+      OAUTH2_ALLOW_HTTP: 'True',
+      SESSION_COOKIE_SECURE: 'FALSE',
+      SESSION_COOKIE_SAMESITE: 'Strict',
+    },
+    ...{ NODE_ENV: 'Development', LOG_LEVEL: 'INFO', OAUTH2_CLIENT_AUTH: 'CLIENT_SECRET_POST' },
+    ...{ OAUTH2_DEVIATIONS: 'Error-In-200', TRUST_PROXY: 'Loopback', REDIS_URL: 'REDIS+SENTINEL://h/Name' },
+  };
+  expect(loadConfig(env)).toMatchObject({
+    production: false,
+    logLevel: 'info',
+    trustProxy: ['loopback'],
+    provider: { clientAuth: 'client_secret_post', deviations: ['error-in-200'] },
+    session: { cookie: { secure: false, sameSite: 'strict' } },
+  });
+  expect(loadConfig({ ...valid, TRUST_PROXY: 'False' }).trustProxy).toBe(0);
+  expect(loadConfig({ ...required, OAUTH2_PROVIDER: 'GitHub' }).provider.name).toBe('GitHub');
+});
+
+test.each(variables)(
+  '%s in quotes is reported, because the quotes would be part of the value',
+  (variable) => {
+    for (const value of [`"${valid[variable as keyof typeof valid] ?? 'true'}"`, "'x'"])
+      expect(() => loadConfig({ ...valid, [variable]: value })).toThrow(`${variable} must not be in quotes`);
+  },
+);
+
+test.each([
+  'https://app.example.com/apps/garden/auth/callback',
+  'https://app.example.com/auth/callback/',
+  'https://app.example.com/Auth/Callback',
+  'https://app.example.com/auth/callback?a=b',
+])('the redirect URI %s is refused, because Latchkey cannot run below another path', (uri) => {
+  const env = { ...valid, ...https, OAUTH2_REDIRECT_URI: uri };
+  expect(faultsOf(env)).toEqual(['OAUTH2_REDIRECT_URI']);
+  expect(() => loadConfig(env)).toThrow(/must have exactly the path \/auth\/callback .* below another path/);
+});
+
+test.each([
+  ...['0.0.0.0/0', '::/0', '1.2.3.4/0', '0.0.0.0/1,128.0.0.0/1', '10.0.0.0/8, 64.0.0.0/2'],
+  ...['2000::/3', '::ffff:0:0/96', '::ffff:1.2.3.4/100', '0:0:0:0:0:FFFF:0:0/96', '::/64'],
+])('TRUST_PROXY=%s is refused, because it would trust clients', (value) => {
+  expect(() => loadConfig({ ...valid, TRUST_PROXY: value })).toThrow(
+    /TRUST_PROXY .* includes addresses of clients/,
+  );
+});
+
+test('a number of trusted proxies greater than ten is refused with the reason', () => {
+  expect(faultsOf({ ...valid, TRUST_PROXY: '10' })).toEqual([]);
+  expect(() => loadConfig({ ...valid, TRUST_PROXY: '11' })).toThrow(
+    /at most 10 .* clients choose the address/,
+  );
+  expect(faultsOf({ ...valid, TRUST_PROXY: '1,2' })).toEqual(['TRUST_PROXY']);
+});
+
 test('http is allowed for every name of the loopback host', () => {
   for (const host of ['localhost:1', '127.0.0.1:2', '127.9.8.7', '[::1]:3'])
     expect(faultsOf({ ...valid, OAUTH2_ISSUER: `http://${host}` })).toEqual([]);
@@ -320,6 +378,8 @@ test('trusted proxies can be given as a number, addresses, networks or names', (
     '10.0.0.0/8, 192.168.0.0/16',
     '::1',
     'fd00::/8',
+    'fc00::/7',
+    '::ffff:10.0.0.0/104',
     'loopback,uniquelocal',
   ])
     expect(faultsOf({ ...valid, TRUST_PROXY: value })).toEqual([]);
