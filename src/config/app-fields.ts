@@ -2,14 +2,15 @@ import { z } from 'zod';
 import { paths } from '../paths.ts';
 import type { Field } from './field-types.ts';
 import * as type from './field-types.ts';
+import { sessionSecrets } from './secret-types.ts';
 
 /** Sessions and where they are stored. */
 export const sessionFields = {
   SESSION_SECRET: {
-    type: z.string('is missing').pipe(type.sessionSecrets),
+    type: z.string('is missing').pipe(sessionSecrets),
     example: 'the output of: openssl rand -hex 32',
     meaning:
-      'At least 32 characters; signs cookies and encrypts tokens. To change it without signing anyone out, put the new secret before the old one, separated by a comma: the first is used for new data, all are accepted.',
+      'At least 32 random characters; signs cookies and encrypts tokens. It can be several secrets, separated by commas: the first is used for new data, all are accepted. To change it without signing anyone out, set (1) old,new on every instance; (2) then new,old on every instance; (3) after SESSION_ABSOLUTE_SECONDS, new.',
     unset: 'required',
   },
   SESSION_COOKIE_SECURE: {

@@ -17,7 +17,6 @@ export interface Field {
 /** For each claim, the paths at which it may be (`images.0.url`); the first that exists is used. */
 export type ClaimMap = Readonly<Record<string, readonly string[]>>;
 
-const minSecretLength = 32;
 const maxCookieSeconds = 34_560_000;
 const maxProxies = 10;
 const loopbackHosts = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
@@ -131,24 +130,6 @@ export const deviations = z
   .string()
   .transform((value) => value.toLowerCase().split(/ +/))
   .pipe(z.array(z.enum(deviationNames, `must be one or more of: ${deviationNames.join(' ')}`)));
-
-export const sessionSecrets = z
-  .string()
-  .transform((value) => value.split(',').map((each) => each.trim()))
-  .refine(
-    (values) => values.every((each) => each.length >= minSecretLength),
-    `must be at least ${minSecretLength} characters (each secret, when several are separated by commas)`,
-  )
-  .transform((values) => values.map((each) => new Secret(each)));
-
-export const clientSecrets = z
-  .string()
-  .transform((value) => value.split(',').map((each) => each.trim()))
-  .refine(
-    (values) => values.length <= 2 && values.every((each) => each !== ''),
-    'must be one secret, or two separated by a comma during a rotation',
-  )
-  .transform((values) => values.map((each) => new Secret(each)));
 
 export const clientAuth = choice(
   ['client_secret_basic', 'client_secret_post'],

@@ -105,17 +105,21 @@ function readRoutes(values: Partial<Values>): {
     : reject(...problems.map((each) => `is invalid: ${each}`));
 }
 
+function listSecrets(current: Secret, next: Secret | undefined): readonly Secret[] {
+  return next === undefined ? [current] : [current, next];
+}
+
 /** The provider and client for app tokens; `undefined` when the users' client gets them. */
 function buildAppProvider(values: Values) {
-  const { OAUTH2_APP_CLIENT_ID: clientId, OAUTH2_APP_CLIENT_SECRET: clientSecrets } = values;
-  if (clientId === undefined || clientSecrets === undefined) return undefined;
+  const { OAUTH2_APP_CLIENT_ID: clientId, OAUTH2_APP_CLIENT_SECRET: clientSecret } = values;
+  if (clientId === undefined || clientSecret === undefined) return undefined;
   const isSeparateProvider = (values.OAUTH2_APP_ISSUER ?? values.OAUTH2_APP_TOKEN_URL) !== undefined;
   const tokenUrl = isSeparateProvider ? values.OAUTH2_APP_TOKEN_URL : values.OAUTH2_TOKEN_URL;
   return {
     issuer: isSeparateProvider ? values.OAUTH2_APP_ISSUER : values.OAUTH2_ISSUER,
     endpoints: { token_endpoint: tokenUrl?.href },
     clientId,
-    clientSecrets: clientSecrets as readonly Secret[],
+    clientSecrets: listSecrets(clientSecret, values.OAUTH2_APP_CLIENT_SECRET_NEXT),
     clientAuth: values.OAUTH2_APP_CLIENT_AUTH ?? values.OAUTH2_CLIENT_AUTH,
     redirectUri: values.OAUTH2_REDIRECT_URI,
     scopes: values.OAUTH2_APP_SCOPES as readonly string[],
@@ -165,7 +169,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
       },
       clientId: values.OAUTH2_CLIENT_ID,
       /** One, or two during a rotation. */
-      clientSecrets: values.OAUTH2_CLIENT_SECRET as readonly Secret[],
+      clientSecrets: listSecrets(values.OAUTH2_CLIENT_SECRET, values.OAUTH2_CLIENT_SECRET_NEXT),
       clientAuth: values.OAUTH2_CLIENT_AUTH,
       redirectUri,
       scopes: values.OAUTH2_SCOPES as readonly string[],

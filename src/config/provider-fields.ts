@@ -3,6 +3,7 @@ import { paths } from '../paths.ts';
 import type { Field } from './field-types.ts';
 import * as type from './field-types.ts';
 import { providerNames } from './presets.ts';
+import { clientSecret } from './secret-types.ts';
 
 /** The provider at which users sign in. */
 export const providerFields = {
@@ -74,11 +75,17 @@ export const providerFields = {
     unset: 'required',
   },
   OAUTH2_CLIENT_SECRET: {
-    type: z.string('is missing').pipe(type.clientSecrets),
+    type: z.string('is missing').pipe(clientSecret),
     example: 'the secret the provider gave you for this client',
-    meaning:
-      'The client secret. During a rotation, set both secrets, separated by a comma: Latchkey uses the one that the provider accepts.',
+    meaning: 'The client secret, exactly as the provider shows it.',
     unset: 'required',
+  },
+  OAUTH2_CLIENT_SECRET_NEXT: {
+    type: clientSecret.optional(),
+    example: 'the new secret the provider gave you for this client',
+    meaning:
+      'The second client secret during a rotation: Latchkey uses the one of the two that the provider accepts. After the rotation, move its value to OAUTH2_CLIENT_SECRET.',
+    unset: 'one secret',
   },
   OAUTH2_CLIENT_AUTH: {
     type: type.clientAuth.default('client_secret_basic'),
@@ -181,10 +188,16 @@ export const appTokenFields = {
     unset: 'OAUTH2_CLIENT_ID',
   },
   OAUTH2_APP_CLIENT_SECRET: {
-    type: z.string().pipe(type.clientSecrets).optional(),
+    type: clientSecret.optional(),
     example: 'the secret the provider gave you for that client',
     meaning: 'The secret of that client.',
     unset: 'OAUTH2_CLIENT_SECRET',
+  },
+  OAUTH2_APP_CLIENT_SECRET_NEXT: {
+    type: clientSecret.optional(),
+    example: 'the new secret the provider gave you for that client',
+    meaning: 'The second secret of that client during a rotation, as OAUTH2_CLIENT_SECRET_NEXT.',
+    unset: 'one secret',
   },
   OAUTH2_APP_CLIENT_AUTH: {
     type: type.clientAuth.optional(),

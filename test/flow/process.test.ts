@@ -21,7 +21,7 @@ const validEnv = {
   OAUTH2_CLIENT_SECRET: 'a-client-secret',
   OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
   OAUTH2_API_BASE_URL: 'http://localhost:2',
-  SESSION_SECRET: 'x'.repeat(32),
+  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
 };
 
 interface Run {

@@ -46,10 +46,10 @@ export interface World {
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const { server, origin: listening } = await listenOnFreePort();
   const origin = options.publicOrigin ?? listening;
-  // A secret with characters that must be encoded in HTTP Basic, and others that must not.
+  // A secret with characters that must be encoded in HTTP Basic or a form, and others that must not.
   const client = {
     clientId: 'latchkey-test',
-    clientSecret: `s.e-c_r*e+t/${randomBytes(12).toString('hex')}`,
+    clientSecret: `s.e-c_r*e+t/=%25:, ${randomBytes(12).toString('hex')}`,
   };
   const resourceServer = { clientId: 'the-api', clientSecret: randomBytes(16).toString('hex') };
   const provider = await startDemoProvider({

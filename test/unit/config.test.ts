@@ -1,6 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
-import { variables } from '../../src/config/fields.ts';
+import { fields, variables } from '../../src/config/fields.ts';
 import { ConfigError, loadConfig } from '../../src/config/load.ts';
 import { deviationNames, presets, providerNames } from '../../src/config/presets.ts';
 
@@ -10,10 +11,15 @@ const valid = {
   OAUTH2_CLIENT_SECRET: 'hush-hush',
   OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
   OAUTH2_API_BASE_URL: 'https://api.example.com',
-  SESSION_SECRET: 'x'.repeat(32),
+  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
 };
 const https = { OAUTH2_REDIRECT_URI: 'https://app.example.com/auth/callback', TRUST_PROXY: '1' };
 const app = { OAUTH2_APP_CLIENT_ID: 'app', OAUTH2_APP_CLIENT_SECRET: 'app-hush' };
+
+const secretVariables = [
+  ...(['SESSION_SECRET', 'OAUTH2_CLIENT_SECRET', 'OAUTH2_CLIENT_SECRET_NEXT'] as const),
+  ...(['OAUTH2_APP_CLIENT_SECRET', 'OAUTH2_APP_CLIENT_SECRET_NEXT'] as const),
+];
 
 function faultsOf(env: Record<string, string | undefined>): string[] {
   try {
@@ -75,7 +81,7 @@ test('all problems are reported at once, each with the variable, the problem and
     OAUTH2_AUTHORIZATION_URL: 'http://login.example.com/authorize',
     OAUTH2_REDIRECT_URI: 'https://app.example.com/callback',
     OAUTH2_SCOPES: 'read:data\twrite:data',
-    SESSION_SECRET: `${'x'.repeat(40)},short`,
+    SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough,short',
     SESSION_IDLE_SECONDS: '0',
     PORT: '70000',
     TRUST_PROXY: 'true',
@@ -137,7 +143,6 @@ test.each([
     'SESSION_ABSOLUTE_SECONDS',
   ],
   ['an issuer with a query', { OAUTH2_ISSUER: 'https://login.example.com/?q=1' }, 'OAUTH2_ISSUER'],
-  ['three client secrets', { OAUTH2_CLIENT_SECRET: 'a,b,c' }, 'OAUTH2_CLIENT_SECRET'],
   [
     'waiting for replicas in a cluster',
     { REDIS_URL: 'redis+cluster://a:1,b:2', REDIS_WAIT_REPLICAS: '1' },
@@ -145,7 +150,7 @@ test.each([
   ],
   [
     'the demo session secret in public',
-    { ...https, SESSION_SECRET: `demo-only-${'x'.repeat(30)}` },
+    { ...https, SESSION_SECRET: 'demo-only-session-secret-which-everybody-knows' },
     'SESSION_SECRET',
   ],
   [
@@ -192,6 +197,21 @@ test.each([
   [
     'the demo secret of the app client in public',
     { ...https, ...app, OAUTH2_APP_CLIENT_SECRET: 'demo-only-x' },
+    'OAUTH2_APP_CLIENT_SECRET',
+  ],
+  [
+    'a second demo client secret in public',
+    { ...https, OAUTH2_CLIENT_SECRET_NEXT: 'demo-only-x' },
+    'OAUTH2_CLIENT_SECRET_NEXT',
+  ],
+  [
+    'a second app client secret in public that is the demo value',
+    { ...https, ...app, OAUTH2_APP_CLIENT_SECRET_NEXT: 'demo-only-x' },
+    'OAUTH2_APP_CLIENT_SECRET_NEXT',
+  ],
+  [
+    'a second app client secret without the first',
+    { OAUTH2_APP_CLIENT_ID: 'app', OAUTH2_APP_CLIENT_SECRET_NEXT: 'x' },
     'OAUTH2_APP_CLIENT_SECRET',
   ],
   [
@@ -334,6 +354,56 @@ test('a number of trusted proxies greater than ten is refused with the reason', 
   expect(faultsOf({ ...valid, TRUST_PROXY: '1,2' })).toEqual(['TRUST_PROXY']);
 });
 
+const placeholders = [
+  ...['changeme', 'change-me-in-production', 'CHANGE_THIS_TO_A_LONG_RANDOM_VALUE_PLEASE', 'replace-me'],
+  ...['your-secret-here', 'YOUR_CLIENT_SECRET', '<secret>', '<the secret of the client, from the console>'],
+  ...['xxx', 'xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx', '...', '********', 'TODO', `\${SECRET}`, '{{ secret }}'],
+  ...['the output of: openssl rand -hex 32', '$(openssl rand -hex 32)', 'the secret from the provider'],
+  ...secretVariables.map((variable) => fields[variable].example),
+];
+
+test.each(placeholders)('the placeholder %s is refused as a secret, with what to do instead', (value) => {
+  for (const variable of secretVariables)
+    expect(() => loadConfig({ ...valid, ...app, [variable]: value })).toThrow(
+      variable === 'SESSION_SECRET'
+        ? /SESSION_SECRET is a placeholder: replace it with .*`openssl rand -hex 32`/
+        : new RegExp(`${variable} is a placeholder: replace it with the secret that the provider gave you`),
+    );
+});
+
+test.each([
+  [
+    'has few different characters',
+    'abcabcabdabcabcabdabcabcabeabcabcabd',
+    /fewer than 10 different characters/,
+  ],
+  ['repeats a shorter text', 'k3Jd9fLq2Zx8k3Jd9fLq2Zx8k3Jd9fLq2Zx8', /repeats a shorter text/],
+  ['repeats a shorter text and a part of it', 'k3Jd9fLq2Zx8wVk3Jd9fLq2Zx8wVk3Jd9', /repeats a shorter text/],
+])('a session secret that %s is refused, also as the second of two', (_what, weak, message) => {
+  expect(() => loadConfig({ ...valid, SESSION_SECRET: weak })).toThrow(message);
+  expect(() => loadConfig({ ...valid, SESSION_SECRET: `${valid.SESSION_SECRET},${weak}` })).toThrow(message);
+});
+
+test('random session secrets and short client secrets are accepted', () => {
+  for (const encoding of ['hex', 'base64', 'base64url'] as const)
+    expect(faultsOf({ ...valid, SESSION_SECRET: randomBytes(32).toString(encoding) })).toEqual([]);
+  for (const secret of ['secret', 'aaab', 'x', 'password', 'abcabcabc'])
+    expect(faultsOf({ ...valid, OAUTH2_CLIENT_SECRET: secret })).toEqual([]);
+});
+
+test('a client secret is one secret, commas and special characters included; the second has its own variable', () => {
+  const secret = 'a,b+c/d=e%20f:g h&i';
+  const env = { ...valid, ...app, OAUTH2_CLIENT_SECRET: secret, OAUTH2_APP_CLIENT_SECRET: secret };
+  const reveal = (loaded: ReturnType<typeof loadConfig>) =>
+    [loaded.provider, loaded.app.provider!].map((each) => each.clientSecrets.map((one) => one.reveal()));
+  expect(reveal(loadConfig(env))).toEqual([[secret], [secret]]);
+  const rotating = { ...env, OAUTH2_CLIENT_SECRET_NEXT: 'n,1', OAUTH2_APP_CLIENT_SECRET_NEXT: 'n,2' };
+  expect(reveal(loadConfig(rotating))).toEqual([
+    [secret, 'n,1'],
+    [secret, 'n,2'],
+  ]);
+});
+
 test('http is allowed for every name of the loopback host', () => {
   for (const host of ['localhost:1', '127.0.0.1:2', '127.9.8.7', '[::1]:3'])
     expect(faultsOf({ ...valid, OAUTH2_ISSUER: `http://${host}` })).toEqual([]);
@@ -389,7 +459,7 @@ const required = {
   OAUTH2_CLIENT_ID: 'client',
   OAUTH2_CLIENT_SECRET: 'hush-hush',
   OAUTH2_REDIRECT_URI: 'http://127.0.0.1:3000/auth/callback',
-  SESSION_SECRET: 'x'.repeat(32),
+  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
 };
 const apiBaseUrl = { OAUTH2_API_BASE_URL: 'https://sbd.example.com/base/' };
 
