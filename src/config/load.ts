@@ -5,12 +5,17 @@ import { type ConfigProblem, fields, type Values, type Variable, variables } fro
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
 import { type ResourceServer, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
+import { findUnknownVariables, isInjectedByKubernetes } from './unknown-variables.ts';
+import { collectWarnings } from './warnings.ts';
 
-/** A configuration that is not valid; the message lists every problem for the operator. */
+/** A configuration that is not valid; the message lists every problem for the operator, and what may be the cause. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 
-  constructor(readonly problems: readonly ConfigProblem[]) {
+  constructor(
+    readonly problems: readonly ConfigProblem[],
+    notices: readonly string[],
+  ) {
     super(
       [
         `Invalid configuration (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}):`,
@@ -18,6 +23,7 @@ export class ConfigError extends Error {
           ({ variable, message }) =>
             `  ${variable} ${message}. Example: ${variable}=${fields[variable].example}`,
         ),
+        ...notices.map((notice) => `  Note: ${notice}`),
       ].join('\n'),
     );
   }
@@ -36,9 +42,9 @@ export type Config = ReturnType<typeof buildConfig>;
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const problems: ConfigProblem[] = [];
   const values: Partial<Record<Variable, unknown>> = {};
-  const settings = applyPreset(
-    Object.fromEntries(variables.map((variable) => [variable, env[variable]?.trim() || undefined])),
-  );
+  const { set, notices: ignored } = readVariables(env);
+  const notices = [...ignored, ...findUnknownVariables(env)];
+  const settings = applyPreset(set);
   for (const variable of variables) {
     if (/^(["']).*\1$/s.test(settings[variable] ?? '')) {
       problems.push({ variable, message: quotedMessage });
@@ -57,8 +63,24 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const isNotYetReported = ({ variable }: ConfigProblem) =>
     !problems.some((each) => each.variable === variable);
   if (!invalid.has('OAUTH2_API_BASE_URL')) problems.push(...routeProblems.filter(isNotYetReported));
-  if (problems.length > 0) throw new ConfigError(problems);
-  return buildConfig(values as Values, routes);
+  if (problems.length > 0) throw new ConfigError(problems, notices);
+  return buildConfig(values as Values, routes, notices);
+}
+
+/** The variables that are set. Those that Kubernetes creates for a service named `metrics` are not, with a notice. */
+function readVariables(env: Readonly<Record<string, string | undefined>>) {
+  const set: Partial<Record<Variable, string>> = {};
+  const notices: string[] = [];
+  for (const variable of variables) {
+    const value = env[variable]?.trim() ?? '';
+    if (value === '') continue;
+    if (isInjectedByKubernetes(variable, value))
+      notices.push(
+        `${variable} is an address as Kubernetes sets it for a service, and is ignored; to set it, use a number`,
+      );
+    else set[variable] = value;
+  }
+  return { set, notices };
 }
 
 /** The route table of `API_ROUTES_FILE`, else that of the preset, else the default one. */
@@ -140,7 +162,7 @@ function nameCookies({ port }: URL, secure: boolean) {
   return { name, loginName: `${name}-login` };
 }
 
-function buildConfig(values: Values, routes: readonly ResourceServer[]) {
+function buildConfig(values: Values, routes: readonly ResourceServer[], notices: readonly string[]) {
   const redirectUri = values.OAUTH2_REDIRECT_URI;
   const https = redirectUri.protocol === 'https:';
   const secure = values.SESSION_COOKIE_SECURE ?? https;
@@ -203,14 +225,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
     redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
-    /** Log messages about settings that are allowed but dangerous. */
-    warnings: [
-      ...(values.OAUTH2_ALLOW_HTTP
-        ? ['OAUTH2_ALLOW_HTTP is true: tokens may be sent unencrypted; use it on private networks only']
-        : []),
-      ...(https && !secure
-        ? ['SESSION_COOKIE_SECURE is false: the session cookie may be sent unencrypted']
-        : []),
-    ],
+    /** Messages to log at startup. */
+    warnings: [...notices, ...collectWarnings(values)],
   };
 }

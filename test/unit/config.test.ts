@@ -404,6 +404,178 @@ test('a client secret is one secret, commas and special characters included; the
   ]);
 });
 
+test.each([
+  ...[
+    ['OAUTH2_SCOPE', 'OAUTH2_SCOPES'],
+    ['OAUTH2_REDIRECT_URL', 'OAUTH2_REDIRECT_URI'],
+    ['REDIS_URI', 'REDIS_URL'],
+  ],
+  ...[
+    ['OAUTH2_AUTH_URL', 'OAUTH2_AUTHORIZATION_URL'],
+    ['OAUTH2_CLIENT', 'OAUTH2_CLIENT_ID'],
+  ],
+  ...[
+    ['OAUTH2_CLIENT_SECRET_FILE', 'OAUTH2_CLIENT_SECRET'],
+    ['OAUTH_CLIENT_ID', 'OAUTH2_CLIENT_ID'],
+  ],
+  ...[
+    ['CLIENT_SECRET', 'OAUTH2_CLIENT_SECRET'],
+    ['REDIRECT_URI', 'OAUTH2_REDIRECT_URI'],
+  ],
+  ...[
+    ['SECRET', 'SESSION_SECRET'],
+    ['SECRET_KEY', 'SESSION_SECRET'],
+    ['SESSION_KEY', 'SESSION_SECRET'],
+  ],
+  ...[
+    ['SESSION_SECERT', 'SESSION_SECRET'],
+    ['SESSION_COOKIE_SAME_SITE', 'SESSION_COOKIE_SAMESITE'],
+  ],
+  ...[
+    ['CORS_ORIGIN', 'CORS_ORIGINS'],
+    ['CORS_ALLOWED_ORIGINS', 'CORS_ORIGINS'],
+    ['REDIS_HOST', 'REDIS_URL'],
+  ],
+  ...[
+    ['TRUSTED_PROXIES', 'TRUST_PROXY'],
+    ['TRUST_PROXIES', 'TRUST_PROXY'],
+    ['LOGLEVEL', 'LOG_LEVEL'],
+  ],
+  ...[
+    ['API_ROUTE_FILE', 'API_ROUTES_FILE'],
+    ['AUTH_RATELIMIT', 'AUTH_RATE_LIMIT'],
+    ['METRIC_PORT', 'METRICS_PORT'],
+  ],
+  ...[
+    ['APP_NAMES', 'APP_NAME'],
+    ['REDIS_TLS_URL', 'REDIS_URL'],
+    ['oauth2_scopes', 'OAUTH2_SCOPES'],
+  ],
+])('the unknown variable %s is reported with the suggestion %s and without its value', (name, nearest) => {
+  expect(loadConfig({ ...valid, [name!]: 'a-value' }).warnings).toEqual([
+    `${name} is not a setting and is ignored; did you mean ${nearest}?`,
+  ]);
+});
+
+test('when a setting is missing, the error names the unknown variable that was probably meant', () => {
+  const { SESSION_SECRET, ...rest } = valid;
+  expect(() => loadConfig({ ...rest, SECRET_KEY: SESSION_SECRET })).toThrow(
+    /SESSION_SECRET is missing\..*\n {2}Note: SECRET_KEY is not a setting and is ignored; did you mean SESSION_SECRET\?$/,
+  );
+});
+
+test.each(['OAUTH2_FROBNICATE', 'SESSION_STORE_KIND'])('the unknown variable %s is reported', (name) => {
+  expect(loadConfig({ ...valid, [name]: 'a-value' }).warnings).toEqual([
+    `${name} is not a setting and is ignored; docs/configuration.md lists all settings`,
+  ]);
+});
+
+test('variables of other programs, empty ones and those of Kubernetes services cause no warning', () => {
+  const env = {
+    ...{
+      APP_ENV: 'x',
+      APP_URL: 'x',
+      APP_DEBUG: 'x',
+      APP_KEY: 'x',
+      APP_HOME: 'x',
+      API_KEY: 'x',
+      API_URL: 'x',
+    },
+    ...{
+      AUTH_URL: 'x',
+      AUTH_TOKEN: 'x',
+      AUTH_TYPE: 'x',
+      NODE_OPTIONS: 'x',
+      NODE_VERSION: 'x',
+      NODE_PATH: 'x',
+    },
+    ...{ HOSTNAME: 'x', HOSTTYPE: 'x', HOME: 'x', LOGNAME: 'x', PATH: 'x', PWD: 'x', SHELL: 'x', LANG: 'x' },
+    ...{ OTEL_LOG_LEVEL: 'x', RUST_LOG: 'x', npm_config_loglevel: 'x', npm_package_name: 'x', NO_PROXY: 'x' },
+    ...{ HTTP_PROXY: 'x', https_proxy: 'x', SESSION_MANAGER: 'x', SESSIONNAME: 'x', XDG_SESSION_ID: 'x' },
+    ...{
+      OAUTH2_PROXY_CLIENT_ID: 'x',
+      DATABASE_URL: 'x',
+      CELERY_REDIS_URL: 'x',
+      DB_PORT: '1',
+      LOG_FORMAT: 'x',
+    },
+    ...{ AWS_SESSION_TOKEN: 'x', DBUS_SESSION_BUS_ADDRESS: 'x', GITHUB_TOKEN: 'x', METRICS_HOST: 'x' },
+    ...{ OAUTH2_SCOPE: '', SESSION_KEY: ' ' },
+    ...{ REDIS_PORT: 'tcp://10.0.0.1:6379', REDIS_SERVICE_HOST: '10.0.0.1', REDIS_SERVICE_PORT: '6379' },
+    ...{ REDIS_SERVICE_PORT_CLIENT: '6379', REDIS_PORT_6379_TCP: 'tcp://10.0.0.1:6379' },
+    ...{
+      REDIS_PORT_6379_TCP_PROTO: 'tcp',
+      REDIS_PORT_6379_TCP_PORT: '6379',
+      REDIS_PORT_6379_TCP_ADDR: '10.0.0.1',
+    },
+    ...{
+      OAUTH2_PORT: 'tcp://10.0.0.1:80',
+      OAUTH2_SERVICE_HOST: '10.0.0.1',
+      SESSION_PORT: 'udp://[fd00::1]:53',
+    },
+  };
+  expect(loadConfig({ ...valid, ...env }).warnings).toEqual([]);
+});
+
+test('METRICS_PORT and PORT as Kubernetes sets them for a service count as unset, with a notice', () => {
+  const config = loadConfig({ ...valid, METRICS_PORT: 'tcp://10.0.0.1:9464', PORT: 'tcp://[fd00::1]:80' });
+  expect([config.port, config.metricsPort]).toEqual([3000, undefined]);
+  expect(config.warnings).toEqual(
+    ['PORT', 'METRICS_PORT'].map((name) =>
+      expect.stringMatching(`^${name} is an address as Kubernetes sets it`),
+    ),
+  );
+  expect(config.warnings.join()).not.toContain('10.0.0.1');
+  expect(faultsOf({ ...valid, METRICS_PORT: 'http://10.0.0.1:9464' })).toEqual(['METRICS_PORT']);
+});
+
+test('a comma in a client secret causes a notice, unless the second secret is set', () => {
+  const secrets = { ...app, OAUTH2_CLIENT_SECRET: 'old,new', OAUTH2_APP_CLIENT_SECRET: 'old,new' };
+  expect(loadConfig({ ...valid, ...secrets }).warnings).toEqual(
+    ['OAUTH2_CLIENT_SECRET', 'OAUTH2_APP_CLIENT_SECRET'].map((name) =>
+      expect.stringMatching(`^${name} contains a comma and is used as one secret.* as ${name}_NEXT$`),
+    ),
+  );
+  const next = { OAUTH2_CLIENT_SECRET_NEXT: 'x', OAUTH2_APP_CLIENT_SECRET_NEXT: 'x' };
+  expect(loadConfig({ ...valid, ...secrets, ...next }).warnings).toEqual([]);
+});
+
+test.each([
+  ['http', { OAUTH2_REDIRECT_URI: 'http://app.internal/auth/callback', OAUTH2_ALLOW_HTTP: 'true' }],
+  ['cookies without Secure', { ...https, SESSION_COOKIE_SECURE: 'false' }],
+])('%s causes a warning about what the cookies lose', (_what, env) => {
+  expect(loadConfig({ ...valid, ...env }).warnings.join()).toMatch(
+    /^(OAUTH2_ALLOW_HTTP .*)?(OAUTH2_REDIRECT_URI is http|SESSION_COOKIE_SECURE is false): .*unencrypted.*__Host-Http-.*login CSRF/,
+  );
+});
+
+test('on this machine, http and cookies without Secure cause no warning', () => {
+  for (const OAUTH2_REDIRECT_URI of ['http://127.0.0.1:1/auth/callback', 'https://localhost/auth/callback'])
+    expect(
+      loadConfig({ ...valid, OAUTH2_REDIRECT_URI, SESSION_COOKIE_SECURE: 'false', TRUST_PROXY: '1' })
+        .warnings,
+    ).toEqual([]);
+});
+
+test.each([
+  ...['redis://redis.example.com', 'redis://203.0.113.7:6379/1', 'redis://[2001:db8::1]'],
+  ...['redis+sentinel://10.0.0.1:26379,sentinel.example.com/main', 'redis+cluster://8.8.8.8:7000'],
+])('%s in production causes a warning about an unprotected Redis', (url) => {
+  const env = { ...valid, NODE_ENV: 'production', REDIS_URL: url };
+  expect(loadConfig(env).warnings).toEqual([
+    expect.stringMatching(/^REDIS_URL has neither a password nor TLS/),
+  ]);
+  expect(loadConfig({ ...env, NODE_ENV: 'development' }).warnings).toEqual([]);
+});
+
+test.each([
+  ...['redis://:a-password@redis.example.com', 'rediss://redis.example.com', 'redis://redis:6379'],
+  ...['redis://localhost', 'redis://127.0.0.1', 'redis://[::1]', 'redis://10.1.2.3', 'redis://172.31.0.1'],
+  ...['redis://192.168.1.1', 'redis://[fd12::1]:6379', 'redis://redis.default.svc.cluster.local'],
+])('%s in production causes no warning', (url) => {
+  expect(loadConfig({ ...valid, NODE_ENV: 'production', REDIS_URL: url }).warnings).toEqual([]);
+});
+
 test('http is allowed for every name of the loopback host', () => {
   for (const host of ['localhost:1', '127.0.0.1:2', '127.9.8.7', '[::1]:3'])
     expect(faultsOf({ ...valid, OAUTH2_ISSUER: `http://${host}` })).toEqual([]);
