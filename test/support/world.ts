@@ -39,7 +39,7 @@ export interface World {
   /** Whether the token is active, according to the provider (RFC 7662). */
   isActive(token: string): Promise<boolean>;
   /** Starts another Latchkey instance for the same public origin, with the same Redis. */
-  startAnotherInstance(clockAheadSeconds?: number): Promise<Latchkey>;
+  startAnotherInstance(clockAheadSeconds?: number, env?: WorldOptions['env']): Promise<Latchkey>;
   close(): Promise<void>;
 }
 
@@ -131,9 +131,13 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       const { active } = (await response.json()) as { active: boolean };
       return active;
     },
-    async startAnotherInstance(clockAheadSeconds = 0) {
+    async startAnotherInstance(clockAheadSeconds = 0, env = {}) {
       const now = () => Date.now() + offsetMs + clockAheadSeconds * 1000;
-      const other = await startLatchkey({ ...latchkeyOptions, deps: { now } });
+      const other = await startLatchkey({
+        ...latchkeyOptions,
+        env: { ...latchkeyOptions.env, ...env },
+        deps: { now },
+      });
       others.push(other);
       return other;
     },
