@@ -34,6 +34,11 @@ export interface LoginTransactions {
     req: Request,
     state: unknown,
   ): { readonly loginRequest: LoginRequest; readonly transaction?: LoginTransaction };
+  /**
+   * Over http, replaces the login cookie once a login has succeeded. There, another app on this host or a sibling host
+   * may have set it; then the value that it knows serves for one login only. Over https, the prefix prevents this.
+   */
+  replaceCookie(res: Response, finished: LoginTransaction): void;
 }
 
 interface StatePayload extends Omit<LoginRequest, 'scope'> {
@@ -64,16 +69,20 @@ export function createLoginTransactions(
     return createHmac('sha256', key).update(`${binding}.${nonce}`).digest('base64url');
   }
 
+  function setBindingCookie(res: Response, binding: string): void {
+    res.cookie(cookieName, binding, {
+      httpOnly: true,
+      path: '/',
+      secure: cookie.secure,
+      sameSite: 'lax', // `strict` would withhold it from the callback, which comes from the provider's site
+      maxAge: stateTtlMs,
+    });
+  }
+
   return {
     create(req, res, { returnTo, scope, acrValues, maxAge, restarts }) {
-      const binding = readBindingCookie(req) ?? randomBytes(32).toString('base64url');
-      res.cookie(cookieName, binding, {
-        httpOnly: true,
-        path: '/',
-        secure: cookie.secure,
-        sameSite: 'lax', // `strict` would withhold it from the callback, which comes from the provider's site
-        maxAge: stateTtlMs,
-      });
+      const binding = readBindingCookie(req) ?? createBinding();
+      setBindingCookie(res, binding);
       const nonce = randomBytes(24).toString('base64url');
       const [key] = keys;
       const loginRequest = {
@@ -117,5 +126,14 @@ export function createLoginTransactions(
         cause: new Error('state cannot be decrypted: forged, or sealed with an unknown SESSION_SECRET'),
       });
     },
+
+    replaceCookie(res, { restarts }) {
+      // After a restart the cookie stays: other tabs may be on their only restart, which a new cookie would make fail.
+      if (!cookie.secure && restarts === 0) setBindingCookie(res, createBinding());
+    },
   };
+}
+
+function createBinding(): string {
+  return randomBytes(32).toString('base64url');
 }

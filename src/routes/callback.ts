@@ -45,6 +45,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     });
 
     await startSession(req, grant, transaction, old);
+    transactions.replaceCookie(res, transaction);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
     if (oldId !== undefined)
       await tokens.supersede(oldId, grant.user).catch((error) => {
@@ -108,7 +109,12 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       throw new AppError('invalid_state', {
         cause: new Error('state was issued to a different browser (login cookie mismatch)'),
       });
-    await handleReplayedCallback(req, res, loginRequest);
+    const id = sessions.getSessionId(req);
+    const record = id === undefined ? undefined : await tokens.peek(id);
+    // Another tab has signed in meanwhile, but without what this login was for.
+    if (record && loginRequest.restarts === 0 && !includesRequest(record, loginRequest))
+      await redirectToProvider(req, res, { ...loginRequest, restarts: 1 });
+    else await handleReplayedCallback(req, res, loginRequest);
   }
 
   function returnTo(res: Response, url: string): void {
@@ -121,4 +127,19 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const router = Router({ caseSensitive: true });
   router.route(paths.callback).head(getOnly).get(sessions.load, callback).all(getOnly);
   return router;
+}
+
+/** True when the login of `record` requested at least what `loginRequest` requests. */
+function includesRequest(
+  { requested, tokens }: TokenRecord,
+  { scope, acrValues, maxAge }: LoginRequest,
+): boolean {
+  if (!requested) return true; // a record of an older version
+  const scopes = new Set([...requested.scope, ...tokens.scope]);
+  const isRecent = maxAge === undefined || (requested.maxAge !== undefined && requested.maxAge <= maxAge);
+  return (
+    scope.every((each) => scopes.has(each)) &&
+    (acrValues === undefined || acrValues === requested.acrValues) &&
+    isRecent
+  );
 }

@@ -34,7 +34,13 @@ interface Run {
   waitForExit(): Promise<number | null>;
 }
 
+const children: ChildProcess[] = [];
+afterEach(() => {
+  for (const child of children.splice(0)) if (child.exitCode === null) child.kill('SIGKILL'); // left by a failed test
+});
+
 function watch(child: ChildProcess): Run {
+  children.push(child);
   let text = '';
   const exitCode = once(child, 'close').then(([code]) => code as number | null);
   for (const stream of [child.stdout, child.stderr])
@@ -103,7 +109,7 @@ test('a request with too many cookies gets a complete page that says so, and oth
   await run.waitForOutput('Latchkey is listening');
   for (const size of [20_000, 5_000_000]) {
     const head = formatHead('GET /profile', ['Host: localhost', `Cookie: a=${'x'.repeat(size)}`]);
-    const { statuses, text } = await sendRaw(origin, [head], { hangUp: true });
+    const { statuses, text } = await sendRaw(origin, [head], { readLate: true });
     expect(statuses).toEqual([431]);
     const [headers, page] = text.split('\r\n\r\n');
     expect(headers).toContain('Content-Type: text/html');

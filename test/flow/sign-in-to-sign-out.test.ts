@@ -193,6 +193,59 @@ describe('signing in', () => {
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
+  /** Signs in at the provider, but does not request the callback to which it redirects. */
+  async function toCallback(browser: Browser, loginPath: string): Promise<string> {
+    const until = (url: string) => url.startsWith(`${world.origin}/auth/callback`);
+    let page = await browser.go(loginPath, { until });
+    if (page.text.includes('name="password"'))
+      page = await browser.submit(page, { login: 'alice', password: 'x' }, { action: '/login', until });
+    if (page.text.includes('value="allow"'))
+      page = await browser.submit(page, { decision: 'allow' }, { action: '/consent', until });
+    return page.url;
+  }
+
+  test('over http, the login cookie has another value after each login', async () => {
+    const browser = world.browser();
+    const values = new Set();
+    for (let login = 0; login < 3; login += 1) {
+      await browser.step('/auth/login');
+      values.add(await browser.loginCookie());
+      await world.signIn(browser);
+    }
+    values.add(await browser.loginCookie());
+    expect(values.size).toBe(4);
+  });
+
+  test('a step-up in one tab gets what it requests although another tab signs in before it ends', async () => {
+    const browser = world.browser();
+    const stepUp = await toCallback(browser, '/auth/login?scope=email&return_to=/?tab=2');
+    await world.signIn(browser);
+    expect((await browser.go(stepUp)).url).toBe(`${world.origin}/?tab=2`);
+    const session = (await browser.fetch('/auth/session')).json() as SessionResponse;
+    expect(session.scope).toContain('email');
+  });
+
+  test('tabs whose callbacks see no session, as with SameSite=Strict, all end signed in after another tab has', async () => {
+    const browser = world.browser();
+    const withoutSession = () =>
+      browser.jar.store.removeCookie('localhost', '/', cookieNames(world.origin).session);
+    const callbacks = [];
+    for (const tab of [1, 2]) callbacks.push(await toCallback(browser, `/auth/login?return_to=/?tab=${tab}`));
+    await world.signIn(browser);
+    const restarted = [];
+    for (const each of callbacks) {
+      await withoutSession();
+      restarted.push((await browser.step(each)).headers.location!);
+    }
+    const secondCallbacks = [];
+    for (const each of restarted) secondCallbacks.push(await toCallback(browser, each));
+    for (const [index, each] of secondCallbacks.entries()) {
+      await withoutSession();
+      expect((await browser.go(each)).url).toBe(`${world.origin}/?tab=${index + 1}`);
+      expect((await browser.fetch('/api/profile')).status).toBe(200);
+    }
+  });
+
   test('a second login in another tab leaves the session and the grant at the provider valid', async () => {
     const browser = world.browser();
     const isCallback = (url: string) => url.startsWith(`${world.origin}/auth/callback`);

@@ -14,7 +14,10 @@ describe('behind a TLS-terminating proxy', () => {
 
   test('a user signs in and out with Secure __Host-Http- cookies', async () => {
     const browser = browserBehind({ host: 'app.example.test', 'x-forwarded-proto': 'https' });
+    await browser.step('/auth/login');
+    const loginCookie = await browser.loginCookie();
     const page = await world.signIn(browser);
+    expect([loginCookie, typeof loginCookie]).toEqual([await browser.loginCookie(), 'string']);
     expect(page.url).toBe(`${publicOrigin}/profile`);
     expect(page.text).toContain('alice');
     expect(page.headers['strict-transport-security']).toContain('max-age=');
