@@ -2,14 +2,15 @@ import { z } from 'zod';
 import { paths } from '../paths.ts';
 import type { Field } from './field-types.ts';
 import * as type from './field-types.ts';
+import { sessionSecrets } from './secret-types.ts';
 
 /** Sessions and where they are stored. */
 export const sessionFields = {
   SESSION_SECRET: {
-    type: z.string('is missing').pipe(type.sessionSecrets),
+    type: z.string('is missing').pipe(sessionSecrets),
     example: 'the output of: openssl rand -hex 32',
     meaning:
-      'At least 32 characters; signs cookies and encrypts tokens. To change it without signing anyone out, put the new secret before the old one, separated by a comma: the first is used for new data, all are accepted.',
+      'At least 32 random characters; signs cookies and encrypts tokens. It can be several secrets, separated by commas: the first is used for new data, all are accepted. To change it without signing anyone out, set (1) old,new on every instance; (2) then new,old on every instance; (3) after SESSION_ABSOLUTE_SECONDS, new.',
     unset: 'required',
   },
   SESSION_COOKIE_SECURE: {
@@ -20,7 +21,7 @@ export const sessionFields = {
     unset: 'true if OAUTH2_REDIRECT_URI is https, otherwise false',
   },
   SESSION_COOKIE_SAMESITE: {
-    type: z.enum(['lax', 'strict'], 'must be lax or strict').default('lax'),
+    type: type.choice(['lax', 'strict'], 'must be lax or strict').default('lax'),
     example: 'lax',
     meaning: 'lax or strict. With strict, users who follow a link from another site arrive signed out.',
     unset: 'lax',
@@ -75,8 +76,8 @@ export const serverFields = {
     unset: '0, none',
   },
   NODE_ENV: {
-    type: z
-      .enum(['development', 'production', 'test'], 'must be development, production or test')
+    type: type
+      .choice(['development', 'production', 'test'], 'must be development, production or test')
       .default('development'),
     example: 'production',
     meaning:
@@ -84,8 +85,8 @@ export const serverFields = {
     unset: 'development',
   },
   LOG_LEVEL: {
-    type: z
-      .enum(
+    type: type
+      .choice(
         ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
         'must be trace, debug, info, warn, error, fatal or silent',
       )

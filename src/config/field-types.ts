@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
 import { Secret } from '../crypto/secret.ts';
 import { deviationNames } from './presets.ts';
@@ -17,8 +17,8 @@ export interface Field {
 /** For each claim, the paths at which it may be (`images.0.url`); the first that exists is used. */
 export type ClaimMap = Readonly<Record<string, readonly string[]>>;
 
-const minSecretLength = 32;
 const maxCookieSeconds = 34_560_000;
+const maxProxies = 10;
 const loopbackHosts = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 
 /** True when the URL's host is this machine. */
@@ -39,7 +39,15 @@ export const issuer = url.refine(
   'must not contain a query string (OpenID Connect Discovery 3)',
 );
 
-export const flag = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
+/** One of `values`, which are lower case; the variable may be in any case. */
+export function choice<const T extends readonly string[]>(values: T, message: string) {
+  return z
+    .string()
+    .transform((value) => value.toLowerCase())
+    .pipe(z.enum(values, message));
+}
+
+export const flag = choice(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
 
 export const seconds = z.coerce
   .number('must be a number of seconds')
@@ -126,28 +134,10 @@ export const claimMap = z
 
 export const deviations = z
   .string()
-  .transform((value) => value.split(/ +/))
+  .transform((value) => value.toLowerCase().split(/ +/))
   .pipe(z.array(z.enum(deviationNames, `must be one or more of: ${deviationNames.join(' ')}`)));
 
-export const sessionSecrets = z
-  .string()
-  .transform((value) => value.split(',').map((each) => each.trim()))
-  .refine(
-    (values) => values.every((each) => each.length >= minSecretLength),
-    `must be at least ${minSecretLength} characters (each secret, when several are separated by commas)`,
-  )
-  .transform((values) => values.map((each) => new Secret(each)));
-
-export const clientSecrets = z
-  .string()
-  .transform((value) => value.split(',').map((each) => each.trim()))
-  .refine(
-    (values) => values.length <= 2 && values.every((each) => each !== ''),
-    'must be one secret, or two separated by a comma during a rotation',
-  )
-  .transform((values) => values.map((each) => new Secret(each)));
-
-export const clientAuth = z.enum(
+export const clientAuth = choice(
   ['client_secret_basic', 'client_secret_post'],
   'must be client_secret_basic or client_secret_post',
 );
@@ -162,23 +152,49 @@ export const redisUrl = z
 
 export const trustedProxies = z
   .string()
+  .transform((value) => value.toLowerCase())
   .refine(
     (value) => value !== 'true',
     'must be the number of proxies, or their addresses; "true" would trust every client',
   )
   .refine(
-    (value) => value === 'false' || value.split(',').every((each) => isProxy(each.trim())),
+    (value) => /^(\d+|false)$/.test(value) || value.split(',').every((each) => isProxy(each.trim())),
     'must be the number of proxies, or their addresses: 10.1.2.3, 10.0.0.0/8, loopback, linklocal, uniquelocal',
+  )
+  .refine(
+    (value) => !/^\d+$/.test(value) || Number(value) <= maxProxies,
+    `must be at most ${maxProxies} as a number of proxies: with a number greater than that of your proxies, clients choose the address that Latchkey sees`,
+  )
+  .refine(
+    (value) => value.split(',').every((each) => !isPublicNetwork(each.trim())),
+    'must name your own proxies: a network larger than a /8 (IPv6: a /7) includes addresses of clients, and each of them would be trusted',
   )
   .transform((value): number | readonly string[] =>
     /^\d+$/.test(value) ? Number(value) : value === 'false' ? 0 : value.split(',').map((each) => each.trim()),
   );
 
-/** True for a count, an address, a network, or a name that Express knows. */
+/** True for an address, a network, or a name that Express knows. */
 function isProxy(value: string): boolean {
   const [address = '', bits, ...rest] = value.split('/');
-  if (/^(\d+|loopback|linklocal|uniquelocal)$/.test(value)) return true;
+  if (/^(loopback|linklocal|uniquelocal)$/.test(value)) return true;
   const version = isIP(address);
   if (version === 0 || rest.length > 0) return false;
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}
+
+/** True for a network larger than every private one (10.0.0.0/8, fc00::/7), or an IPv6 one that includes all of IPv4. */
+function isPublicNetwork(value: string): boolean {
+  const [address = '', length] = value.split('/');
+  if (length === undefined) return false;
+  const bits = Number(length);
+  if (isIP(address) === 4) return bits < 8;
+  const network = new BlockList();
+  network.addSubnet(address, bits, 'ipv6');
+  const includesMappedIPv4 =
+    network.check('::ffff:0.0.0.1', 'ipv6') && network.check('::ffff:255.0.0.1', 'ipv6');
+  return (
+    bits < 7 ||
+    includesMappedIPv4 ||
+    (new URL(`http://[${address}]`).hostname.startsWith('[::ffff:') && bits < 96 + 8)
+  );
 }

@@ -6,12 +6,17 @@ import { applyPreset, type DeviationName, defaultRouteTable, presets } from './p
 import { hashRegistration } from './registration.ts';
 import { type ResourceServer, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
+import { findUnknownVariables, isInjectedByKubernetes } from './unknown-variables.ts';
+import { collectWarnings } from './warnings.ts';
 
-/** A configuration that is not valid; the message lists every problem for the operator. */
+/** A configuration that is not valid; the message lists every problem for the operator, and what may be the cause. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 
-  constructor(readonly problems: readonly ConfigProblem[]) {
+  constructor(
+    readonly problems: readonly ConfigProblem[],
+    notices: readonly string[],
+  ) {
     super(
       [
         `Invalid configuration (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}):`,
@@ -19,10 +24,14 @@ export class ConfigError extends Error {
           ({ variable, message }) =>
             `  ${variable} ${message}. Example: ${variable}=${fields[variable].example}`,
         ),
+        ...notices.map((notice) => `  Note: ${notice}`),
       ].join('\n'),
     );
   }
 }
+
+const quotedMessage =
+  'must not be in quotes: they are part of the value (`docker run --env-file` does not remove them)';
 
 export type Config = ReturnType<typeof buildConfig>;
 
@@ -34,10 +43,14 @@ export type Config = ReturnType<typeof buildConfig>;
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const problems: ConfigProblem[] = [];
   const values: Partial<Record<Variable, unknown>> = {};
-  const settings = applyPreset(
-    Object.fromEntries(variables.map((variable) => [variable, env[variable]?.trim() || undefined])),
-  );
+  const { set, notices: ignored } = readVariables(env);
+  const notices = [...ignored, ...findUnknownVariables(env)];
+  const settings = applyPreset(set);
   for (const variable of variables) {
+    if (/^(["']).*\1$/s.test(settings[variable] ?? '')) {
+      problems.push({ variable, message: quotedMessage });
+      continue;
+    }
     const result = fields[variable].type.safeParse(settings[variable]);
     if (result.success) values[variable] = result.data;
     else problems.push({ variable, message: result.error.issues[0]?.message ?? 'is invalid' });
@@ -51,8 +64,24 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const isNotYetReported = ({ variable }: ConfigProblem) =>
     !problems.some((each) => each.variable === variable);
   if (!invalid.has('OAUTH2_API_BASE_URL')) problems.push(...routeProblems.filter(isNotYetReported));
-  if (problems.length > 0) throw new ConfigError(problems);
-  return buildConfig(values as Values, routes);
+  if (problems.length > 0) throw new ConfigError(problems, notices);
+  return buildConfig(values as Values, routes, notices);
+}
+
+/** The variables that are set. Those that Kubernetes creates for a service named `metrics` are not, with a notice. */
+function readVariables(env: Readonly<Record<string, string | undefined>>) {
+  const set: Partial<Record<Variable, string>> = {};
+  const notices: string[] = [];
+  for (const variable of variables) {
+    const value = env[variable]?.trim() ?? '';
+    if (value === '') continue;
+    if (isInjectedByKubernetes(variable, value))
+      notices.push(
+        `${variable} is an address as Kubernetes sets it for a service, and is ignored; to set it, use a number`,
+      );
+    else set[variable] = value;
+  }
+  return { set, notices };
 }
 
 /** The route table of `API_ROUTES_FILE`, else that of the preset, else the default one. */
@@ -99,17 +128,21 @@ function readRoutes(values: Partial<Values>): {
     : reject(...problems.map((each) => `is invalid: ${each}`));
 }
 
+function listSecrets(current: Secret, next: Secret | undefined): readonly Secret[] {
+  return next === undefined ? [current] : [current, next];
+}
+
 /** The provider and client for app tokens; `undefined` when the users' client gets them. */
 function buildAppProvider(values: Values) {
-  const { OAUTH2_APP_CLIENT_ID: clientId, OAUTH2_APP_CLIENT_SECRET: clientSecrets } = values;
-  if (clientId === undefined || clientSecrets === undefined) return undefined;
+  const { OAUTH2_APP_CLIENT_ID: clientId, OAUTH2_APP_CLIENT_SECRET: clientSecret } = values;
+  if (clientId === undefined || clientSecret === undefined) return undefined;
   const isSeparateProvider = (values.OAUTH2_APP_ISSUER ?? values.OAUTH2_APP_TOKEN_URL) !== undefined;
   const tokenUrl = isSeparateProvider ? values.OAUTH2_APP_TOKEN_URL : values.OAUTH2_TOKEN_URL;
   return {
     issuer: isSeparateProvider ? values.OAUTH2_APP_ISSUER : values.OAUTH2_ISSUER,
     endpoints: { token_endpoint: tokenUrl?.href },
     clientId,
-    clientSecrets: clientSecrets as readonly Secret[],
+    clientSecrets: listSecrets(clientSecret, values.OAUTH2_APP_CLIENT_SECRET_NEXT),
     clientAuth: values.OAUTH2_APP_CLIENT_AUTH ?? values.OAUTH2_CLIENT_AUTH,
     redirectUri: values.OAUTH2_REDIRECT_URI,
     scopes: values.OAUTH2_APP_SCOPES as readonly string[],
@@ -122,7 +155,17 @@ function buildAppProvider(values: Values) {
   };
 }
 
-function buildConfig(values: Values, routes: readonly ResourceServer[]) {
+/**
+ * The names of the cookies. With the prefix `__Host-Http-`, only a response of this host over https can set them
+ * (RFC 6265bis 4.1.3.2); browsers that do not know `__Host-Http-` apply the rules of `__Host-`. Cookies do not depend
+ * on the port, so a port other than the default is part of the name, for apps that share a host.
+ */
+function nameCookies({ port }: URL, secure: boolean) {
+  const name = `${secure ? '__Host-Http-' : ''}latchkey${port && `-${port}`}`;
+  return { name, loginName: `${name}-login` };
+}
+
+function buildConfig(values: Values, routes: readonly ResourceServer[], notices: readonly string[]) {
   const redirectUri = values.OAUTH2_REDIRECT_URI;
   const https = redirectUri.protocol === 'https:';
   const secure = values.SESSION_COOKIE_SECURE ?? https;
@@ -157,7 +200,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
       },
       clientId: values.OAUTH2_CLIENT_ID,
       /** One, or two during a rotation. */
-      clientSecrets: values.OAUTH2_CLIENT_SECRET as readonly Secret[],
+      clientSecrets: listSecrets(values.OAUTH2_CLIENT_SECRET, values.OAUTH2_CLIENT_SECRET_NEXT),
       clientAuth: values.OAUTH2_CLIENT_AUTH,
       redirectUri,
       scopes: values.OAUTH2_SCOPES as readonly string[],
@@ -188,8 +231,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
       /** The client registration with which the users sign in. */
       registration,
       cookie: {
-        /** The session cookie's name; `__Host-` requires https and this host (RFC 6265bis 4.1.3.2). */
-        prefix: secure ? '__Host-latchkey' : 'latchkey',
+        ...nameCookies(redirectUri, secure),
         secure,
         sameSite: values.SESSION_COOKIE_SAMESITE,
       },
@@ -201,14 +243,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[]) {
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
     redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
-    /** Log messages about settings that are allowed but dangerous. */
-    warnings: [
-      ...(values.OAUTH2_ALLOW_HTTP
-        ? ['OAUTH2_ALLOW_HTTP is true: tokens may be sent unencrypted; use it on private networks only']
-        : []),
-      ...(https && !secure
-        ? ['SESSION_COOKIE_SECURE is false: the session cookie may be sent unencrypted']
-        : []),
-    ],
+    /** Messages to log at startup. */
+    warnings: [...notices, ...collectWarnings(values)],
   };
 }

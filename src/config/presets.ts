@@ -135,7 +135,8 @@ const isUrlVariable = (variable: string) => /_(ISSUER|URL)$/.test(variable);
  * provider is sent to another.
  */
 export function applyPreset(settings: Variables): Variables {
-  const preset = Object.entries(presets).find(([name]) => name === settings.OAUTH2_PROVIDER)?.[1];
+  const provider = settings.OAUTH2_PROVIDER?.toLowerCase();
+  const preset = Object.entries(presets).find(([name]) => name === provider)?.[1];
   if (!preset) return settings;
   const isOtherServer = issuerVariables.some((variable) => settings[variable] !== undefined);
   const base = settings.OAUTH2_API_BASE_URL?.replace(/\/+$/, '');

@@ -3,11 +3,12 @@ import { paths } from '../paths.ts';
 import type { Field } from './field-types.ts';
 import * as type from './field-types.ts';
 import { providerNames } from './presets.ts';
+import { clientSecret } from './secret-types.ts';
 
 /** The provider at which users sign in. */
 export const providerFields = {
   OAUTH2_PROVIDER: {
-    type: z.enum(providerNames, `must be one of: ${providerNames.join(' ')}`).optional(),
+    type: type.choice(providerNames, `must be one of: ${providerNames.join(' ')}`).optional(),
     example: 'spotify',
     meaning:
       'A preset with the settings of a known provider (docs/providers.md). It applies to settings that you leave empty. With a preset, OAUTH2_CLIENT_ID, OAUTH2_CLIENT_SECRET, OAUTH2_REDIRECT_URI and SESSION_SECRET are enough (second-brain-database also needs OAUTH2_API_BASE_URL). One of: spotify, github, google, second-brain-database.',
@@ -74,11 +75,17 @@ export const providerFields = {
     unset: 'required',
   },
   OAUTH2_CLIENT_SECRET: {
-    type: z.string('is missing').pipe(type.clientSecrets),
+    type: z.string('is missing').pipe(clientSecret),
     example: 'the secret the provider gave you for this client',
-    meaning:
-      'The client secret. During a rotation, set both secrets, separated by a comma: Latchkey uses the one that the provider accepts.',
+    meaning: 'The client secret, exactly as the provider shows it.',
     unset: 'required',
+  },
+  OAUTH2_CLIENT_SECRET_NEXT: {
+    type: clientSecret.optional(),
+    example: 'the new secret the provider gave you for this client',
+    meaning:
+      'The second client secret during a rotation: Latchkey uses the one of the two that the provider accepts. After the rotation, move its value to OAUTH2_CLIENT_SECRET.',
+    unset: 'one secret',
   },
   OAUTH2_CLIENT_AUTH: {
     type: type.clientAuth.default('client_secret_basic'),
@@ -93,10 +100,10 @@ export const providerFields = {
       .pipe(type.url)
       .refine(
         (value) => value.pathname === paths.callback && !value.search,
-        `must end in ${paths.callback}, the callback path of this app`,
+        `must have exactly the path ${paths.callback} and no query: Latchkey needs a host of its own and cannot run below another path`,
       ),
     example: `https://app.example.com${paths.callback}`,
-    meaning: `The public URL of this app, ending in ${paths.callback}, exactly as registered at the provider. Its origin is the public origin of the app.`,
+    meaning: `The URL of this app's callback, exactly as registered at the provider. Its origin is the public origin of the app, and its path is ${paths.callback}: Latchkey cannot run below another path.`,
     unset: 'required',
   },
   OAUTH2_SCOPES: {
@@ -197,10 +204,16 @@ export const appTokenFields = {
     unset: 'OAUTH2_CLIENT_ID',
   },
   OAUTH2_APP_CLIENT_SECRET: {
-    type: z.string().pipe(type.clientSecrets).optional(),
+    type: clientSecret.optional(),
     example: 'the secret the provider gave you for that client',
     meaning: 'The secret of that client.',
     unset: 'OAUTH2_CLIENT_SECRET',
+  },
+  OAUTH2_APP_CLIENT_SECRET_NEXT: {
+    type: clientSecret.optional(),
+    example: 'the new secret the provider gave you for that client',
+    meaning: 'The second secret of that client during a rotation, as OAUTH2_CLIENT_SECRET_NEXT.',
+    unset: 'one secret',
   },
   OAUTH2_APP_CLIENT_AUTH: {
     type: type.clientAuth.optional(),

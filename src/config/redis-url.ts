@@ -10,7 +10,7 @@ export interface RedisTarget {
 }
 
 const urlPattern =
-  /^(?<scheme>rediss?|redis\+sentinel|redis\+cluster):\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<nodes>[^/@]+)(?:\/(?<path>[^/?#]*))?$/;
+  /^(?<scheme>rediss?|redis\+sentinel|redis\+cluster):\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<nodes>[^/@]+)(?:\/(?<path>[^/?#]*))?$/i;
 const nodePattern = /^(?<host>\[[^\]]+\]|[^:]+)(?::(?<port>\d{1,5}))?$/;
 const defaultPorts = { server: 6379, sentinel: 26_379, cluster: 6379 } as const;
 
@@ -21,7 +21,8 @@ const defaultPorts = { server: 6379, sentinel: 26_379, cluster: 6379 } as const;
 export function parseRedisUrl(url: string): RedisTarget | undefined {
   const parts = urlPattern.exec(url)?.groups;
   if (!parts) return undefined;
-  const { scheme = '', user, password, nodes = '', path = '' } = parts;
+  const { user, password, nodes = '', path = '' } = parts;
+  const scheme = parts.scheme?.toLowerCase() ?? '';
   const kind = scheme.endsWith('sentinel') ? 'sentinel' : scheme.endsWith('cluster') ? 'cluster' : 'server';
   const addresses = nodes.split(',').map((node) => {
     const { host = '', port = defaultPorts[kind] } = nodePattern.exec(node.trim())?.groups ?? {};

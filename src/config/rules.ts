@@ -21,11 +21,19 @@ const separateAppClientVariables = [
   'OAUTH2_APP_TOKEN_URL',
   'OAUTH2_APP_CLIENT_ID',
   'OAUTH2_APP_CLIENT_SECRET',
+  'OAUTH2_APP_CLIENT_SECRET_NEXT',
   'OAUTH2_APP_CLIENT_AUTH',
 ] as const;
 
 /** Parameters whose effect is checked. */
 const requirementNames = new Set(['acr_values', 'max_age']);
+const secretVariables = [
+  'SESSION_SECRET',
+  'OAUTH2_CLIENT_SECRET',
+  'OAUTH2_CLIENT_SECRET_NEXT',
+  'OAUTH2_APP_CLIENT_SECRET',
+  'OAUTH2_APP_CLIENT_SECRET_NEXT',
+] as const;
 
 /** The problems of values that are valid on their own but not together. Any value may be missing. */
 export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
@@ -103,7 +111,7 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
     report('REDIS_WAIT_REPLICAS', 'is not supported with Redis Cluster');
   if (values.NODE_ENV === 'production' && !values.REDIS_URL)
     report('REDIS_URL', 'is required when NODE_ENV is production: sessions must survive a restart');
-  for (const variable of ['SESSION_SECRET', 'OAUTH2_CLIENT_SECRET', 'OAUTH2_APP_CLIENT_SECRET'] as const) {
+  for (const variable of secretVariables) {
     const isDemo = [values[variable] ?? []].flat().some((each) => each.reveal().startsWith('demo-only'));
     if (isDemo && redirectUri && !isLoopback(redirectUri))
       report(variable, 'is the public demo value; use your own unless the app runs on localhost');

@@ -43,6 +43,11 @@ export interface LoginTransactions {
    * `temporarily_unavailable`: created by another version of Latchkey, which can still complete this login
    */
   verify(req: Request, state: unknown): ReturnedLogin;
+  /**
+   * Over http, replaces the login cookie once a login has succeeded. There, another app on this host or a sibling host
+   * may have set it; then the value that it knows serves for one login only. Over https, the prefix prevents this.
+   */
+  replaceCookie(res: Response, finished: LoginTransaction): void;
 }
 
 interface StatePayload extends Omit<LoginRequest, 'scope'> {
@@ -58,7 +63,7 @@ export function createLoginTransactions(
   { cookie, ...source }: Config['session'],
   now: () => number,
 ): LoginTransactions {
-  const cookieName = `${cookie.prefix}-login`;
+  const cookieName = cookie.loginName;
   const attributes = {
     httpOnly: true,
     path: '/',
@@ -78,10 +83,14 @@ export function createLoginTransactions(
     return createHmac('sha256', key).update(`${binding}.${nonce}`).digest('base64url');
   }
 
+  function setBindingCookie(res: Response, binding: string): void {
+    res.cookie(cookieName, binding, { ...attributes, maxAge: stateTtlMs });
+  }
+
   return {
     create(req, res, loginRequest) {
-      const binding = readBindingCookie(req) ?? randomBytes(32).toString('base64url');
-      res.cookie(cookieName, binding, { ...attributes, maxAge: stateTtlMs });
+      const binding = readBindingCookie(req) ?? createBinding();
+      setBindingCookie(res, binding);
       const nonce = randomBytes(24).toString('base64url');
       const requestedAt = now();
       const { scope } = loginRequest;
@@ -129,5 +138,14 @@ export function createLoginTransactions(
         ),
       });
     },
+
+    replaceCookie(res, { restarts }) {
+      // After a restart the cookie stays: other tabs may be on their only restart, which a new cookie would make fail.
+      if (!cookie.secure && restarts === 0) setBindingCookie(res, createBinding());
+    },
   };
+}
+
+function createBinding(): string {
+  return randomBytes(32).toString('base64url');
 }

@@ -59,7 +59,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       });
     const mayRedeem =
       transaction && (error !== undefined || (await consumedStates.consume(transaction.nonce)));
-    if (!mayRedeem) return handleUnusableLogin(req, res, loginRequest, old);
+    if (!mayRedeem) return handleUnusableLogin(req, res, loginRequest, old, transaction !== undefined);
 
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
     let grant: LoginGrant;
@@ -73,6 +73,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     const newId = await startSession(req, grant, transaction, oldId, old).catch((failure) => {
       throw failure instanceof AppError ? withReturnTo(failure, transaction) : failure;
     });
+    transactions.replaceCookie(res, transaction);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
     if (oldId !== undefined) {
       const isReplaced = await tokens.supersede(oldId, newId, grant.user).catch((failure) => {
@@ -164,9 +165,13 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     res: Response,
     loginRequest: LoginRequest,
     current: TokenRecord | undefined,
+    isReplay: boolean,
   ): Promise<void> {
     const { error, error_description: description } = req.query;
-    if (current) return returnTo(res, loginRequest.returnTo);
+    // Another tab has signed in meanwhile, perhaps without what this login was for.
+    const isDone =
+      isReplay || loginRequest.restarts > 0 || !current || includesRequest(current, loginRequest);
+    if (current && isDone) return returnTo(res, loginRequest.returnTo);
     if (typeof error === 'string') {
       const failure = fromAuthorizationResponse(
         error,
@@ -207,4 +212,19 @@ function withReturnTo(error: AppError, { returnTo }: LoginTransaction): AppError
     cause: error.cause,
     ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
   });
+}
+
+/** True when the login of `record` requested at least what `loginRequest` requests. */
+function includesRequest(
+  { requested, tokens }: TokenRecord,
+  { scope, acrValues, maxAge }: LoginRequest,
+): boolean {
+  if (!requested) return true; // a record of an older version
+  const scopes = new Set([...requested.scope, ...tokens.scope]);
+  const isRecent = maxAge === undefined || (requested.maxAge !== undefined && requested.maxAge <= maxAge);
+  return (
+    scope.every((each) => scopes.has(each)) &&
+    (acrValues === undefined || acrValues === requested.acrValues) &&
+    isRecent
+  );
 }

@@ -49,7 +49,7 @@ export function createSessions(
   store: Store,
   now: () => number,
 ): Sessions {
-  const cookieName = cookie.prefix;
+  const cookieName = cookie.name;
   const attributes = { httpOnly: true, path: '/', secure: cookie.secure, sameSite: cookie.sameSite } as const;
   const keys = deriveKeys(source, 'session_cookie');
   const ids = createSessionIds(source);

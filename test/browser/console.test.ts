@@ -159,7 +159,7 @@ test('a 429 response shows when to retry', async () => {
 
 test('the console explains that the session has ended, and the input stays', async () => {
   visitor.expectStatus(401);
-  await visitor.context.clearCookies({ name: 'latchkey' });
+  await visitor.context.clearCookies({ name: /^latchkey-\d+$/ });
   await call('POST /data', { 'or one name=value': '{"title":"Paint"}' });
   await getConsole().getByText('Your session has ended').waitFor();
   await page.getByRole('alert').filter({ hasText: "You've been signed out" }).waitFor();

@@ -35,7 +35,7 @@ const environment = (issuer: string) => ({
   OAUTH2_APP_ISSUER: issuer,
   OAUTH2_APP_CLIENT_ID: world.client.clientId,
   OAUTH2_APP_CLIENT_SECRET: world.client.clientSecret,
-  SESSION_SECRET: 'x'.repeat(32),
+  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
   REDIS_URL: testRedisUrl(),
   LOG_LEVEL: 'warn',
 });

@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import request from 'supertest';
+import { formatHead, sendRaw } from '../hostile/support/raw-http.ts';
 import { Browser } from '../support/browser.ts';
 import { buildApp, root } from '../support/build.ts';
 import { listenOnFreePort } from '../support/latchkey.ts';
@@ -21,7 +22,7 @@ const validEnv = {
   OAUTH2_CLIENT_SECRET: 'a-client-secret',
   OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
   OAUTH2_API_BASE_URL: 'http://localhost:2',
-  SESSION_SECRET: 'x'.repeat(32),
+  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
 };
 
 interface Run {
@@ -33,7 +34,13 @@ interface Run {
   waitForExit(): Promise<number | null>;
 }
 
+const children: ChildProcess[] = [];
+afterEach(() => {
+  for (const child of children.splice(0)) if (child.exitCode === null) child.kill('SIGKILL'); // left by a failed test
+});
+
 function watch(child: ChildProcess): Run {
+  children.push(child);
   let text = '';
   const exitCode = once(child, 'close').then(([code]) => code as number | null);
   for (const stream of [child.stdout, child.stderr])
@@ -93,6 +100,40 @@ test('Latchkey starts while its provider is unavailable, logs that, serves reque
   run.child.kill('SIGTERM'); // as a terminal and a parent process do together
   expect(await run.waitForExit()).toBe(0);
   expect(run.output()).not.toContain('a-client-secret');
+});
+
+test('a request with too many cookies gets a complete page that says so, and other invalid requests an empty 400', async () => {
+  const port = await freePort();
+  const origin = `http://localhost:${port}`;
+  const run = start({ ...validEnv, PORT: port });
+  await run.waitForOutput('Latchkey is listening');
+  for (const size of [20_000, 5_000_000]) {
+    const head = formatHead('GET /profile', ['Host: localhost', `Cookie: a=${'x'.repeat(size)}`]);
+    const { statuses, text } = await sendRaw(origin, [head], { readLate: true });
+    expect(statuses).toEqual([431]);
+    const [headers, page] = text.split('\r\n\r\n');
+    expect(headers).toContain('Content-Type: text/html');
+    expect(headers).toContain(`Content-Length: ${page!.length}`);
+    expect(page).toContain('Clear the cookies for this site');
+    expect(page).toMatch(/<\/html>\n$/);
+    expect(page).not.toMatch(/<script|<style|style=|src=|href=/);
+  }
+  const invalid = [
+    'NOT HTTP\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n\r\n',
+    'POST /auth/refresh HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n',
+    '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', // https instead of http
+  ];
+  for (const each of invalid)
+    expect((await sendRaw(origin, [each])).text).toBe(
+      'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
+    );
+  await request(origin).get('/healthz').expect(200);
+  const warnings = run.output().match(/"level":40.*request rejected \(431\)/g);
+  expect(warnings).toHaveLength(2);
+  expect(run.output()).not.toMatch(/"level":50|xxxx/);
+  run.child.kill('SIGTERM');
+  expect(await run.waitForExit()).toBe(0);
 });
 
 test('startup on a port in use prints one line that names the port and the variable that sets it', async () => {

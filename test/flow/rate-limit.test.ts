@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import request from 'supertest';
 import { readSession } from '../hostile/support/logged-in.ts';
+import { cookieNames } from '../support/browser.ts';
 import { type Latchkey, listenOnFreePort, startLatchkey } from '../support/latchkey.ts';
 import { createRelay } from '../support/relay.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
@@ -83,7 +84,8 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
   test('without a session the limit applies per IP address (IPv6: per /56), even with a forged session cookie', async () => {
     expect(await statuses(4, () => fromIp('192.0.2.1'))).toEqual([200, 200, 200, 200]);
     expect((await fromIp('192.0.2.2')).status).toBe(200);
-    for (const cookie of ['latchkey=s%3Aforged.forged', 'latchkey=x', 'latchkey=', 'other=1'])
+    const { session } = cookieNames(world.origin);
+    for (const cookie of [`${session}=s%3Aforged.forged`, `${session}=x`, `${session}=`, 'other=1'])
       expect((await fromIp('192.0.2.1', { cookie })).status).toBe(429);
     expect((await fromIp('::ffff:192.0.2.1')).status).toBe(429);
 

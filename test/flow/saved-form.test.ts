@@ -7,7 +7,7 @@ import { createMemorySavedForms } from '../../src/stores/memory/saved-forms.ts';
 import { createRedisSavedForms } from '../../src/stores/redis/saved-forms.ts';
 import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
-import { Browser, type Page } from '../support/browser.ts';
+import { Browser, cookieNames, type Page } from '../support/browser.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
@@ -363,7 +363,7 @@ describe.each(['memory', 'redis'] as const)(
       const otherBrowser = world.browser();
       expectNotSaved(await send('a=1', urlencoded, otherBrowser));
       await otherBrowser.jar.setCookie(
-        `latchkey=${value.replace(/.(?=\.)/, (each) => (each === 'A' ? 'B' : 'A'))}`,
+        `${cookieNames(world.origin).session}=${value.replace(/.(?=\.)/, (each) => (each === 'A' ? 'B' : 'A'))}`,
         world.origin,
       );
       expectNotSaved(await send('a=1', urlencoded, otherBrowser));

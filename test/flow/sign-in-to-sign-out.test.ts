@@ -1,3 +1,4 @@
+import { Browser, cookieNames } from '../support/browser.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
 interface SessionResponse {
@@ -61,14 +62,14 @@ describe.each(['memory', 'redis'] as const)('from sign-in to sign-out with the %
     expect(confirmation.text).toContain('Sign out?');
     expect((await browser.fetch('/api/profile')).status).toBe(200);
 
-    const oldCookie = await browser.cookie('latchkey');
+    const oldCookie = await browser.sessionCookie();
     const atProvider = await browser.submit(confirmation, {}, { action: '/auth/logout' });
     expect(atProvider.url).toMatch(/\/session\/end\?/);
     const signedOut = await browser.submit(atProvider, { logout: 'yes', xsrf: xsrfOf(atProvider.text) });
     expect(signedOut.url).toBe(`${world.origin}/signed-out`);
 
     const replayed = await browser.send(`${world.origin}/api/profile`, {
-      headers: { cookie: `latchkey=${oldCookie}` },
+      headers: { cookie: `${cookieNames(world.origin).session}=${oldCookie}` },
     });
     expect(replayed.status).toBe(401);
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
@@ -131,9 +132,9 @@ describe('signing in', () => {
     });
     expect(query.get('code_challenge')).toMatch(/^[\w-]{43}$/);
     expect(query.has('nonce')).toBe(false); // without the scope openid there is no ID token
-    const cookie = await browser.cookie('latchkey-login');
+    const cookie = await browser.loginCookie();
     for (let tab = 0; tab < 20; tab += 1) await browser.step('/auth/login?return_to=/profile');
-    expect(await browser.cookie('latchkey-login')).toBe(cookie);
+    expect(await browser.loginCookie()).toBe(cookie);
     expect(await browser.jar.getCookies(world.origin)).toHaveLength(1);
     expect(first.headers['set-cookie']![0]).toMatch(/HttpOnly; SameSite=Lax/);
   });
@@ -192,6 +193,59 @@ describe('signing in', () => {
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 
+  /** Signs in at the provider, but does not request the callback to which it redirects. */
+  async function toCallback(browser: Browser, loginPath: string): Promise<string> {
+    const until = (url: string) => url.startsWith(`${world.origin}/auth/callback`);
+    let page = await browser.go(loginPath, { until });
+    if (page.text.includes('name="password"'))
+      page = await browser.submit(page, { login: 'alice', password: 'x' }, { action: '/login', until });
+    if (page.text.includes('value="allow"'))
+      page = await browser.submit(page, { decision: 'allow' }, { action: '/consent', until });
+    return page.url;
+  }
+
+  test('over http, the login cookie has another value after each login', async () => {
+    const browser = world.browser();
+    const values = new Set();
+    for (let login = 0; login < 3; login += 1) {
+      await browser.step('/auth/login');
+      values.add(await browser.loginCookie());
+      await world.signIn(browser);
+    }
+    values.add(await browser.loginCookie());
+    expect(values.size).toBe(4);
+  });
+
+  test('a step-up in one tab gets what it requests although another tab signs in before it ends', async () => {
+    const browser = world.browser();
+    const stepUp = await toCallback(browser, '/auth/login?scope=email&return_to=/?tab=2');
+    await world.signIn(browser);
+    expect((await browser.go(stepUp)).url).toBe(`${world.origin}/?tab=2`);
+    const session = (await browser.fetch('/auth/session')).json() as SessionResponse;
+    expect(session.scope).toContain('email');
+  });
+
+  test('tabs whose callbacks see no session, as with SameSite=Strict, all end signed in after another tab has', async () => {
+    const browser = world.browser();
+    const withoutSession = () =>
+      browser.jar.store.removeCookie('localhost', '/', cookieNames(world.origin).session);
+    const callbacks = [];
+    for (const tab of [1, 2]) callbacks.push(await toCallback(browser, `/auth/login?return_to=/?tab=${tab}`));
+    await world.signIn(browser);
+    const restarted = [];
+    for (const each of callbacks) {
+      await withoutSession();
+      restarted.push((await browser.step(each)).headers.location!);
+    }
+    const secondCallbacks = [];
+    for (const each of restarted) secondCallbacks.push(await toCallback(browser, each));
+    for (const [index, each] of secondCallbacks.entries()) {
+      await withoutSession();
+      expect((await browser.go(each)).url).toBe(`${world.origin}/?tab=${index + 1}`);
+      expect((await browser.fetch('/api/profile')).status).toBe(200);
+    }
+  });
+
   test('a second login in another tab leaves the session and the grant at the provider valid', async () => {
     const browser = world.browser();
     const isCallback = (url: string) => url.startsWith(`${world.origin}/auth/callback`);
@@ -215,8 +269,26 @@ describe('signing in', () => {
     expect(page.text).toContain('The sign-in was not completed');
     expect(page.text).toContain('href="/login?return_to=%2Fprofile"');
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
-    expect(await browser.cookie('latchkey')).toBeUndefined();
+    expect(await browser.sessionCookie()).toBeUndefined();
   });
+});
+
+test('two apps on one host with different ports keep their sessions apart in one browser', async () => {
+  const [one, two] = [await createWorld({ store: 'memory' }), await createWorld({ store: 'memory' })];
+  try {
+    const first = one.browser();
+    const second = new Browser(two.origin, first.jar);
+    await one.signIn(first, 'alice');
+    await two.signIn(second, 'bob');
+    expect((await first.fetch('/api/profile')).json()).toMatchObject({ sub: 'alice' });
+    expect((await second.fetch('/api/profile')).json()).toMatchObject({ sub: 'bob' });
+    await second.fetch('/auth/logout', { method: 'POST' });
+    expect((await second.fetch('/api/profile')).status).toBe(401);
+    expect((await first.fetch('/api/profile')).json()).toMatchObject({ sub: 'alice' });
+  } finally {
+    await one.close();
+    await two.close();
+  }
 });
 
 describe('a repeated callback', () => {
@@ -242,11 +314,11 @@ describe('a repeated callback', () => {
   test('with a session, going back to the callback leads to the return page and redeems no code', async () => {
     const { browser, url } = await toCallback();
     await browser.go(url);
-    const cookie = await browser.cookie('latchkey');
+    const cookie = await browser.sessionCookie();
     const grants = world.grants.length;
     expect((await browser.go(url)).url).toBe(`${world.origin}/?deep`);
     expect(world.grants).toHaveLength(grants);
-    expect(await browser.cookie('latchkey')).toBe(cookie);
+    expect(await browser.sessionCookie()).toBe(cookie);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 

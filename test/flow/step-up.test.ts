@@ -156,12 +156,12 @@ describe('a stronger or more recent login (RFC 9470)', () => {
 
   test('login fails when the provider ignores max_age', async () => {
     const authorizationUrl = new URL((await browser.step('/auth/login?max_age=5')).headers.location!);
-    const cookie = await browser.cookie('latchkey');
+    const cookie = await browser.sessionCookie();
     authorizationUrl.searchParams.delete('max_age');
     const withoutMaxAge = await browser.go(authorizationUrl.href);
     expect([withoutMaxAge.status, new URL(withoutMaxAge.url).pathname]).toEqual([400, '/auth/callback']);
     expect(withoutMaxAge.text).toContain('Sign-in failed');
-    expect(await browser.cookie('latchkey')).toBe(cookie); // the existing session continues
+    expect(await browser.sessionCookie()).toBe(cookie); // the existing session continues
   });
 
   test('login fails when the auth_time of the ID token is older than max_age', async () => {

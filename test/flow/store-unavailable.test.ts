@@ -42,12 +42,12 @@ describe('a store that fails during a login', () => {
   ] as const)(
     'when %s fails, the callback returns 503, and the old session and its cookie stay valid',
     async (_what, fault, step) => {
-      const cookie = await browser.cookie('latchkey');
+      const cookie = await browser.sessionCookie();
       const response = await callbackFailingAt(fault, step);
       fault.name = undefined;
       expect(response.status).toBe(503);
       expect(response.headers['set-cookie']).toBeUndefined();
-      expect(await browser.cookie('latchkey')).toBe(cookie);
+      expect(await browser.sessionCookie()).toBe(cookie);
       expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
     },
   );
@@ -73,13 +73,13 @@ describe('a store that fails during a login', () => {
   });
 
   test('a user whose express-session data is lost stays signed in, and can refresh the tokens with the form', async () => {
-    const cookie = await browser.cookie('latchkey');
+    const cookie = await browser.sessionCookie();
     const id = decodeURIComponent(cookie!).slice(2).split('.')[0]!;
     await new Promise((done) => world.latchkey.deps.sessionStore.destroy(id, done));
     const profile = await browser.go('/profile');
     const refreshed = await browser.submit(profile, {}, { action: '/auth/refresh' });
     expect(refreshed.url).toBe(`${world.origin}/profile`);
-    expect(await browser.cookie('latchkey')).toBe(cookie);
+    expect(await browser.sessionCookie()).toBe(cookie);
     expect((await browser.fetch('/api/profile')).status).toBe(200);
   });
 

@@ -12,22 +12,27 @@ describe('behind a TLS-terminating proxy', () => {
   const browserBehind = (headers: Record<string, string>) =>
     new Browser(publicOrigin, undefined, { to: world.latchkey.origin, headers });
 
-  test('a user signs in and out with Secure __Host- cookies', async () => {
+  test('a user signs in and out with Secure __Host-Http- cookies', async () => {
     const browser = browserBehind({ host: 'app.example.test', 'x-forwarded-proto': 'https' });
+    await browser.step('/auth/login');
+    const loginCookie = await browser.loginCookie();
     const page = await world.signIn(browser);
+    expect([loginCookie, typeof loginCookie]).toEqual([await browser.loginCookie(), 'string']);
     expect(page.url).toBe(`${publicOrigin}/profile`);
     expect(page.text).toContain('alice');
     expect(page.headers['strict-transport-security']).toContain('max-age=');
     const setCookies = browser.exchanges.flatMap(({ url, response: got }) =>
       url.startsWith(publicOrigin) ? (JSON.parse(got.split('\n')[1]!)['set-cookie'] ?? []) : [],
     );
-    expect(setCookies.some((each: string) => each.startsWith('__Host-latchkey='))).toBe(true);
-    for (const each of setCookies)
-      expect(each).toMatch(/^__Host-latchkey(-login)?=.*; Path=\/; .*HttpOnly; Secure; SameSite=Lax$/);
+    expect(setCookies.some((each: string) => each.startsWith('__Host-Http-latchkey='))).toBe(true);
+    for (const each of setCookies) {
+      expect(each).toMatch(/^__Host-Http-latchkey(-login)?=.*; Path=\/; .*HttpOnly; Secure; SameSite=Lax$/);
+      expect(each).not.toMatch(/domain=/i);
+    }
     expect((await browser.fetch('/api/profile')).status).toBe(200);
     const signedOut = await browser.step('/auth/logout', { method: 'POST', from: publicOrigin });
     expect(signedOut.status).toBe(303);
-    expect(await browser.cookie('__Host-latchkey')).toBeUndefined();
+    expect(await browser.sessionCookie()).toBeUndefined();
   });
 
   test('the public origin comes from the configuration, not from Host or X-Forwarded-Host', async () => {

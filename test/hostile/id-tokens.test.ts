@@ -154,12 +154,12 @@ describe('at login', () => {
       await start();
       await signIn();
       expect(await user()).toBe('alice');
-      const cookie = await browser.cookie('latchkey');
+      const cookie = await browser.sessionCookie();
       options.issue = issue;
       const page = await signIn('/auth/login?prompt=login');
       expect([page.status, /Sign-in failed/.test(page.text)]).toEqual([400, true]);
       expect(log()).toMatch(evidence);
-      expect(await browser.cookie('latchkey')).toBe(cookie);
+      expect(await browser.sessionCookie()).toBe(cookie);
       expect([await user(), await callApi()]).toEqual(['alice', 200]);
     },
   );

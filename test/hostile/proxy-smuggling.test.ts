@@ -1,3 +1,4 @@
+import { cookieNames } from '../support/browser.ts';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
 import { formatHead, sendRaw } from './support/raw-http.ts';
 import type { RecordedRequest } from './support/recorder.ts';
@@ -267,7 +268,8 @@ describe('a request to the API', () => {
 
   test('is not sent without a valid session', async () => {
     api.recorder.requests.length = 0;
-    const callers = [[], [`Authorization: Bearer ${api.accessToken}`], ['Cookie: latchkey=s%3Ax.y']];
+    const cookie = `Cookie: ${cookieNames(api.world.origin).session}=s%3Ax.y`;
+    const callers = [[], [`Authorization: Bearer ${api.accessToken}`], [cookie]];
     for (const headers of callers) {
       const lines = ['Host: localhost', 'Connection: close', ...headers];
       const response = await sendRaw(api.world.origin, [formatHead('GET /api/profile', lines)]);

@@ -1,5 +1,5 @@
 import { sign } from 'cookie-signature';
-import type { Browser } from '../support/browser.ts';
+import { type Browser, cookieNames } from '../support/browser.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { parseSessionId, readRecord, readSession } from './support/logged-in.ts';
 import { sendRequest } from './support/raw-http.ts';
@@ -65,7 +65,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
   });
 
   const plant = (browser: Browser, value: string, path = '/') =>
-    browser.jar.setCookie(`latchkey=${value}; Path=${path}`, world.origin + path);
+    browser.jar.setCookie(`${cookieNames(world.origin).session}=${value}; Path=${path}`, world.origin + path);
   const sessionWith = async (cookie: string) => {
     const { text } = await sendRequest(world.origin, 'GET', '/auth/session', { cookie });
     return JSON.parse(text) as { authenticated: boolean; user?: { sub: string } };
@@ -76,9 +76,9 @@ describe('a session cookie planted in a browser before its user signs in', () =>
     const planted = value(own.id, decodeURIComponent(own.value).slice('s:'.length));
     const victim = world.browser();
     await plant(victim, planted);
-    expect(await victim.cookie('latchkey')).toBe(planted); // otherwise this tests nothing
+    expect(await victim.sessionCookie()).toBe(planted); // otherwise this tests nothing
 
-    const before = await sessionWith(`latchkey=${planted}`);
+    const before = await sessionWith(`${cookieNames(world.origin).session}=${planted}`);
     const page = await world.signIn(victim);
     expect(page.status).toBe(200);
 
@@ -89,7 +89,9 @@ describe('a session cookie planted in a browser before its user signs in', () =>
     for (const id of [planted, neverIssued, ''])
       expect((await readRecord(world, id))?.user.sub).not.toBe('alice');
     expect(before).toEqual({ authenticated: false });
-    expect(await sessionWith(`latchkey=${planted}`)).toEqual({ authenticated: false });
+    expect(await sessionWith(`${cookieNames(world.origin).session}=${planted}`)).toEqual({
+      authenticated: false,
+    });
     expect((await readRecord(world, own.id))?.user.sub).toBe('bob'); // a forged cookie ends no session
   });
 
@@ -135,15 +137,16 @@ describe('a session cookie planted in a browser before its user signs in', () =>
   test('cannot be assembled from several cookies of the same name', async () => {
     const own = await readSession(attacker);
     const [id, signature] = decodeURIComponent(own.value).slice(2).split('.');
+    const { session: name, login } = cookieNames(world.origin);
     const cookies = [
-      `latchkey=s%3A${id}; latchkey=.${signature}`,
-      `latchkey=s%3A; latchkey=${id}.${signature}`,
-      `latchkey=s%3A${neverIssued}.${signature}; latchkey=s%3A${id}.x`,
-      `latchkey; latchkey=s%3A${id}`,
-      `Latchkey=${own.value}`,
-      ` latchkey[]=${own.value}`,
-      `latchkey-login=${own.value}`,
-      `latchkey.sid=${own.value}; connect.sid=${own.value}`,
+      `${name}=s%3A${id}; ${name}=.${signature}`,
+      `${name}=s%3A; ${name}=${id}.${signature}`,
+      `${name}=s%3A${neverIssued}.${signature}; ${name}=s%3A${id}.x`,
+      `${name}; ${name}=s%3A${id}`,
+      `${name.replace('l', 'L')}=${own.value}`,
+      ` ${name}[]=${own.value}`,
+      `${login}=${own.value}`,
+      `${name}.sid=${own.value}; connect.sid=${own.value}`,
     ];
     for (const cookie of cookies)
       expect([cookie, await sessionWith(cookie)]).toEqual([cookie, { authenticated: false }]);
@@ -173,7 +176,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
       '/api/profile',
     ])
       await browser.step(path);
-    expect(await browser.cookie('latchkey')).toBeUndefined();
+    expect(await browser.sessionCookie()).toBeUndefined();
     const { value } = await readSession(attacker);
     expect(parseSessionId(value)).toMatch(/^[\w-]{32,}$/); // 24 bytes or more
   });

@@ -1,7 +1,7 @@
 import { type KeyObject, randomBytes } from 'node:crypto';
 import { deriveKeys, formatVersion, seal, unseal } from '../../src/crypto/sealing.ts';
 import { Secret } from '../../src/crypto/secret.ts';
-import type { Browser, Page } from '../support/browser.ts';
+import { type Browser, cookieNames, type Page } from '../support/browser.ts';
 import { sessionSecret } from '../support/latchkey.ts';
 import { createWorld, type World } from '../support/world.ts';
 
@@ -56,7 +56,7 @@ describe('the callback', () => {
     );
     const { searchParams } = new URL(callback.url);
     const param = (name: string) => searchParams.get(name)!;
-    const binding = (await browser.cookie('latchkey-login'))!;
+    const binding = (await browser.loginCookie())!;
     return { browser, code: param('code'), state: param('state'), iss: param('iss'), binding };
   }
 
@@ -70,7 +70,7 @@ describe('the callback', () => {
     expect([address.slice(0, 200), page.status]).toEqual([address.slice(0, 200), status]);
     expect(page.headers['set-cookie']).toBeUndefined();
     expect(tokenRequests()).toBe(before);
-    expect(await browser.cookie('latchkey')).toBeUndefined();
+    expect(await browser.sessionCookie()).toBeUndefined();
     return page;
   }
 
@@ -205,7 +205,7 @@ describe('the callback', () => {
     const authorizationRequest = new URL(page.headers.location!).searchParams;
     expect(address).not.toContain(authorizationRequest.get('state'));
     expect(tokenRequests()).toBe(before);
-    expect(await browser.cookie('latchkey')).toBeUndefined();
+    expect(await browser.sessionCookie()).toBeUndefined();
   }
 
   test('ignores a state issued to another browser, and starts a new login', async () => {
@@ -216,7 +216,7 @@ describe('the callback', () => {
     await expectNewLogin(other.browser, query({ code, state, iss })); // it has started a login of its own
     for (const binding of ['', 'x', 'A'.repeat(43), `${other.binding}=`, other.binding.slice(1)]) {
       const forger = world.browser();
-      await forger.jar.setCookie(`latchkey-login=${binding}; Path=/`, world.origin);
+      await forger.jar.setCookie(`${cookieNames(world.origin).login}=${binding}; Path=/`, world.origin);
       await expectNewLogin(forger, query({ code, state, iss }));
     }
     await expectRejection(fresh, query({ error: 'access_denied', state, iss }), 403); // denied in another browser
@@ -226,11 +226,11 @@ describe('the callback', () => {
     const { code, state, iss } = await reachCallback();
     const bob = world.browser();
     await world.signIn(bob, 'bob');
-    const session = await bob.cookie('latchkey');
+    const session = await bob.sessionCookie();
     const before = tokenRequests();
     const page = await bob.step(query({ code, state, iss }), { from: `${world.provider.issuer}/auth` });
     expect([page.status, page.headers.location]).toEqual([303, `${world.origin}/profile`]);
-    expect([tokenRequests(), await bob.cookie('latchkey')]).toEqual([before, session]);
+    expect([tokenRequests(), await bob.sessionCookie()]).toEqual([before, session]);
   });
 
   test('accepts a state for ten minutes and starts a new login afterwards', async () => {

@@ -1,6 +1,13 @@
 import http from 'node:http';
 import { CookieJar } from 'tough-cookie';
 
+/** The names of Latchkey's cookies for an origin. */
+export function cookieNames(origin: string): { readonly session: string; readonly login: string } {
+  const { protocol, port } = new URL(origin);
+  const session = `${protocol === 'https:' ? '__Host-Http-' : ''}latchkey${port && `-${port}`}`;
+  return { session, login: `${session}-login` };
+}
+
 /** A response, and the URL it came from. */
 export interface Page {
   readonly status: number;
@@ -123,6 +130,16 @@ export class Browser {
   /** The value of a cookie for our origin, as sent in the `Cookie` header. */
   async cookie(name: string): Promise<string | undefined> {
     return (await this.jar.getCookies(this.origin)).find((each) => each.key === name)?.value;
+  }
+
+  /** The value of Latchkey's session cookie. */
+  sessionCookie(): Promise<string | undefined> {
+    return this.cookie(cookieNames(this.origin).session);
+  }
+
+  /** The value of Latchkey's login cookie. */
+  loginCookie(): Promise<string | undefined> {
+    return this.cookie(cookieNames(this.origin).login);
   }
 
   async send(url: string, { method = 'GET', headers = {}, body }: RequestOptions): Promise<Page> {

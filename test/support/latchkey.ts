@@ -6,6 +6,7 @@ import { createApp } from '../../src/app.ts';
 import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
+import { handleClientErrors } from '../../src/middleware/client-errors.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
 import { testRedisUrl } from './test-redis.ts';
 
@@ -77,6 +78,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   await Promise.all([app.discover().catch(() => undefined), waitForStore(real)]);
   server.on('request', app.handler);
   listenForUpgrades(server, app.handler);
+  handleClientErrors(server, log);
   return {
     origin,
     config,

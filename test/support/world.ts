@@ -39,17 +39,17 @@ export interface World {
   /** Whether the token is active, according to the provider (RFC 7662). */
   isActive(token: string): Promise<boolean>;
   /** Starts another Latchkey instance for the same public origin, with the same Redis. */
-  startAnotherInstance(clockAheadSeconds?: number): Promise<Latchkey>;
+  startAnotherInstance(clockAheadSeconds?: number, env?: WorldOptions['env']): Promise<Latchkey>;
   close(): Promise<void>;
 }
 
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const { server, origin: listening } = await listenOnFreePort();
   const origin = options.publicOrigin ?? listening;
-  // A secret with characters that must be encoded in HTTP Basic, and others that must not.
+  // A secret with characters that must be encoded in HTTP Basic or a form, and others that must not.
   const client = {
     clientId: 'latchkey-test',
-    clientSecret: `s.e-c_r*e+t/${randomBytes(12).toString('hex')}`,
+    clientSecret: `s.e-c_r*e+t/=%25:, ${randomBytes(12).toString('hex')}`,
   };
   const resourceServer = { clientId: 'the-api', clientSecret: randomBytes(16).toString('hex') };
   const provider = await startDemoProvider({
@@ -131,9 +131,13 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       const { active } = (await response.json()) as { active: boolean };
       return active;
     },
-    async startAnotherInstance(clockAheadSeconds = 0) {
+    async startAnotherInstance(clockAheadSeconds = 0, env = {}) {
       const now = () => Date.now() + offsetMs + clockAheadSeconds * 1000;
-      const other = await startLatchkey({ ...latchkeyOptions, deps: { now } });
+      const other = await startLatchkey({
+        ...latchkeyOptions,
+        env: { ...latchkeyOptions.env, ...env },
+        deps: { now },
+      });
       others.push(other);
       return other;
     },

@@ -1,6 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
-import { variables } from '../../src/config/fields.ts';
+import { fields, variables } from '../../src/config/fields.ts';
 import { ConfigError, loadConfig } from '../../src/config/load.ts';
 import { deviationNames, presets, providerNames } from '../../src/config/presets.ts';
 
@@ -10,10 +11,15 @@ const valid = {
   OAUTH2_CLIENT_SECRET: 'hush-hush',
   OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
   OAUTH2_API_BASE_URL: 'https://api.example.com',
-  SESSION_SECRET: 'x'.repeat(32),
+  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
 };
 const https = { OAUTH2_REDIRECT_URI: 'https://app.example.com/auth/callback', TRUST_PROXY: '1' };
 const app = { OAUTH2_APP_CLIENT_ID: 'app', OAUTH2_APP_CLIENT_SECRET: 'app-hush' };
+
+const secretVariables = [
+  ...(['SESSION_SECRET', 'OAUTH2_CLIENT_SECRET', 'OAUTH2_CLIENT_SECRET_NEXT'] as const),
+  ...(['OAUTH2_APP_CLIENT_SECRET', 'OAUTH2_APP_CLIENT_SECRET_NEXT'] as const),
+];
 
 function faultsOf(env: Record<string, string | undefined>): string[] {
   try {
@@ -37,7 +43,7 @@ test('an unset variable has its documented default', () => {
     authRateLimit: 600,
     provider: { clientAuth: 'client_secret_basic', scopes: ['read:profile', 'read:data', 'write:data'] },
     session: {
-      cookie: { prefix: 'latchkey', secure: false, sameSite: 'lax' },
+      cookie: { name: 'latchkey-3000', loginName: 'latchkey-3000-login', secure: false, sameSite: 'lax' },
       idleSeconds: 86_400,
       absoluteSeconds: 604_800,
     },
@@ -50,12 +56,23 @@ test('an empty variable counts as unset', () => {
   expect(loadConfig({ ...empty, ...valid })).toEqual(loadConfig(valid));
 });
 
-test('with https, cookies are Secure and have the prefix __Host-', () => {
+test('with https, cookies are Secure and have the prefix __Host-Http-', () => {
   expect(loadConfig({ ...valid, ...https }).session.cookie).toEqual({
-    prefix: '__Host-latchkey',
+    name: '__Host-Http-latchkey',
+    loginName: '__Host-Http-latchkey-login',
     secure: true,
     sameSite: 'lax',
   });
+});
+
+test.each([
+  ['https://app.example.com:8443', '__Host-Http-latchkey-8443'],
+  ['https://app.example.com:443', '__Host-Http-latchkey'],
+  ['http://localhost:21001', 'latchkey-21001'],
+  ['http://localhost', 'latchkey'],
+])('at the public origin %s, the session cookie is named %s', (origin, name) => {
+  const env = { ...valid, ...https, OAUTH2_REDIRECT_URI: `${origin}/auth/callback` };
+  expect(loadConfig(env).session.cookie).toMatchObject({ name, loginName: `${name}-login` });
 });
 
 test('all problems are reported at once, each with the variable, the problem and an example', () => {
@@ -64,7 +81,7 @@ test('all problems are reported at once, each with the variable, the problem and
     OAUTH2_AUTHORIZATION_URL: 'http://login.example.com/authorize',
     OAUTH2_REDIRECT_URI: 'https://app.example.com/callback',
     OAUTH2_SCOPES: 'read:data\twrite:data',
-    SESSION_SECRET: `${'x'.repeat(40)},short`,
+    SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough,short',
     SESSION_IDLE_SECONDS: '0',
     PORT: '70000',
     TRUST_PROXY: 'true',
@@ -126,7 +143,6 @@ test.each([
     'SESSION_ABSOLUTE_SECONDS',
   ],
   ['an issuer with a query', { OAUTH2_ISSUER: 'https://login.example.com/?q=1' }, 'OAUTH2_ISSUER'],
-  ['three client secrets', { OAUTH2_CLIENT_SECRET: 'a,b,c' }, 'OAUTH2_CLIENT_SECRET'],
   [
     'waiting for replicas in a cluster',
     { REDIS_URL: 'redis+cluster://a:1,b:2', REDIS_WAIT_REPLICAS: '1' },
@@ -134,7 +150,7 @@ test.each([
   ],
   [
     'the demo session secret in public',
-    { ...https, SESSION_SECRET: `demo-only-${'x'.repeat(30)}` },
+    { ...https, SESSION_SECRET: 'demo-only-session-secret-which-everybody-knows' },
     'SESSION_SECRET',
   ],
   [
@@ -181,6 +197,21 @@ test.each([
   [
     'the demo secret of the app client in public',
     { ...https, ...app, OAUTH2_APP_CLIENT_SECRET: 'demo-only-x' },
+    'OAUTH2_APP_CLIENT_SECRET',
+  ],
+  [
+    'a second demo client secret in public',
+    { ...https, OAUTH2_CLIENT_SECRET_NEXT: 'demo-only-x' },
+    'OAUTH2_CLIENT_SECRET_NEXT',
+  ],
+  [
+    'a second app client secret in public that is the demo value',
+    { ...https, ...app, OAUTH2_APP_CLIENT_SECRET_NEXT: 'demo-only-x' },
+    'OAUTH2_APP_CLIENT_SECRET_NEXT',
+  ],
+  [
+    'a second app client secret without the first',
+    { OAUTH2_APP_CLIENT_ID: 'app', OAUTH2_APP_CLIENT_SECRET_NEXT: 'x' },
     'OAUTH2_APP_CLIENT_SECRET',
   ],
   [
@@ -315,6 +346,286 @@ test('pages show the name and logo of Latchkey, unless others are configured', (
   });
 });
 
+test('flags and names from a list can be written in any case', () => {
+  const env = {
+    ...{
+      ...valid,
+      OAUTH2_ALLOW_HTTP: 'True',
+      SESSION_COOKIE_SECURE: 'FALSE',
+      SESSION_COOKIE_SAMESITE: 'Strict',
+    },
+    ...{ NODE_ENV: 'Development', LOG_LEVEL: 'INFO', OAUTH2_CLIENT_AUTH: 'CLIENT_SECRET_POST' },
+    ...{ OAUTH2_DEVIATIONS: 'Error-In-200', TRUST_PROXY: 'Loopback', REDIS_URL: 'REDIS+SENTINEL://h/Name' },
+  };
+  expect(loadConfig(env)).toMatchObject({
+    production: false,
+    logLevel: 'info',
+    trustProxy: ['loopback'],
+    provider: { clientAuth: 'client_secret_post', deviations: ['error-in-200'] },
+    session: { cookie: { secure: false, sameSite: 'strict' } },
+  });
+  expect(loadConfig({ ...valid, TRUST_PROXY: 'False' }).trustProxy).toBe(0);
+  expect(loadConfig({ ...required, OAUTH2_PROVIDER: 'GitHub' }).provider.name).toBe('GitHub');
+});
+
+test.each(variables)(
+  '%s in quotes is reported, because the quotes would be part of the value',
+  (variable) => {
+    for (const value of [`"${valid[variable as keyof typeof valid] ?? 'true'}"`, "'x'"])
+      expect(() => loadConfig({ ...valid, [variable]: value })).toThrow(`${variable} must not be in quotes`);
+  },
+);
+
+test.each([
+  'https://app.example.com/apps/garden/auth/callback',
+  'https://app.example.com/auth/callback/',
+  'https://app.example.com/Auth/Callback',
+  'https://app.example.com/auth/callback?a=b',
+])('the redirect URI %s is refused, because Latchkey cannot run below another path', (uri) => {
+  const env = { ...valid, ...https, OAUTH2_REDIRECT_URI: uri };
+  expect(faultsOf(env)).toEqual(['OAUTH2_REDIRECT_URI']);
+  expect(() => loadConfig(env)).toThrow(/must have exactly the path \/auth\/callback .* below another path/);
+});
+
+test.each([
+  ...['0.0.0.0/0', '::/0', '1.2.3.4/0', '0.0.0.0/1,128.0.0.0/1', '10.0.0.0/8, 64.0.0.0/2'],
+  ...['2000::/3', '::ffff:0:0/96', '::ffff:1.2.3.4/100', '0:0:0:0:0:FFFF:0:0/96', '::/64'],
+])('TRUST_PROXY=%s is refused, because it would trust clients', (value) => {
+  expect(() => loadConfig({ ...valid, TRUST_PROXY: value })).toThrow(
+    /TRUST_PROXY .* includes addresses of clients/,
+  );
+});
+
+test('a number of trusted proxies greater than ten is refused with the reason', () => {
+  expect(faultsOf({ ...valid, TRUST_PROXY: '10' })).toEqual([]);
+  expect(() => loadConfig({ ...valid, TRUST_PROXY: '11' })).toThrow(
+    /at most 10 .* clients choose the address/,
+  );
+  expect(faultsOf({ ...valid, TRUST_PROXY: '1,2' })).toEqual(['TRUST_PROXY']);
+});
+
+const placeholders = [
+  ...['changeme', 'change-me-in-production', 'CHANGE_THIS_TO_A_LONG_RANDOM_VALUE_PLEASE', 'replace-me'],
+  ...['your-secret-here', 'YOUR_CLIENT_SECRET', '<secret>', '<the secret of the client, from the console>'],
+  ...['xxx', 'xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx', '...', '********', 'TODO', `\${SECRET}`, '{{ secret }}'],
+  ...['the output of: openssl rand -hex 32', '$(openssl rand -hex 32)', 'the secret from the provider'],
+  ...secretVariables.map((variable) => fields[variable].example),
+];
+
+test.each(placeholders)('the placeholder %s is refused as a secret, with what to do instead', (value) => {
+  for (const variable of secretVariables)
+    expect(() => loadConfig({ ...valid, ...app, [variable]: value })).toThrow(
+      variable === 'SESSION_SECRET'
+        ? /SESSION_SECRET is a placeholder: replace it with .*`openssl rand -hex 32`/
+        : new RegExp(`${variable} is a placeholder: replace it with the secret that the provider gave you`),
+    );
+});
+
+test.each([
+  [
+    'has few different characters',
+    'abcabcabdabcabcabdabcabcabeabcabcabd',
+    /fewer than 10 different characters/,
+  ],
+  ['repeats a shorter text', 'k3Jd9fLq2Zx8k3Jd9fLq2Zx8k3Jd9fLq2Zx8', /repeats a shorter text/],
+  ['repeats a shorter text and a part of it', 'k3Jd9fLq2Zx8wVk3Jd9fLq2Zx8wVk3Jd9', /repeats a shorter text/],
+])('a session secret that %s is refused, also as the second of two', (_what, weak, message) => {
+  expect(() => loadConfig({ ...valid, SESSION_SECRET: weak })).toThrow(message);
+  expect(() => loadConfig({ ...valid, SESSION_SECRET: `${valid.SESSION_SECRET},${weak}` })).toThrow(message);
+});
+
+test('random session secrets and short client secrets are accepted', () => {
+  for (const encoding of ['hex', 'base64', 'base64url'] as const)
+    expect(faultsOf({ ...valid, SESSION_SECRET: randomBytes(32).toString(encoding) })).toEqual([]);
+  for (const secret of ['secret', 'aaab', 'x', 'password', 'abcabcabc'])
+    expect(faultsOf({ ...valid, OAUTH2_CLIENT_SECRET: secret })).toEqual([]);
+});
+
+test('a client secret is one secret, commas and special characters included; the second has its own variable', () => {
+  const secret = 'a,b+c/d=e%20f:g h&i';
+  const env = { ...valid, ...app, OAUTH2_CLIENT_SECRET: secret, OAUTH2_APP_CLIENT_SECRET: secret };
+  const reveal = (loaded: ReturnType<typeof loadConfig>) =>
+    [loaded.provider, loaded.app.provider!].map((each) => each.clientSecrets.map((one) => one.reveal()));
+  expect(reveal(loadConfig(env))).toEqual([[secret], [secret]]);
+  const rotating = { ...env, OAUTH2_CLIENT_SECRET_NEXT: 'n,1', OAUTH2_APP_CLIENT_SECRET_NEXT: 'n,2' };
+  expect(reveal(loadConfig(rotating))).toEqual([
+    [secret, 'n,1'],
+    [secret, 'n,2'],
+  ]);
+});
+
+test.each([
+  ...[
+    ['OAUTH2_SCOPE', 'OAUTH2_SCOPES'],
+    ['OAUTH2_REDIRECT_URL', 'OAUTH2_REDIRECT_URI'],
+    ['REDIS_URI', 'REDIS_URL'],
+  ],
+  ...[
+    ['OAUTH2_AUTH_URL', 'OAUTH2_AUTHORIZATION_URL'],
+    ['OAUTH2_CLIENT', 'OAUTH2_CLIENT_ID'],
+  ],
+  ...[
+    ['OAUTH2_CLIENT_SECRET_FILE', 'OAUTH2_CLIENT_SECRET'],
+    ['OAUTH_CLIENT_ID', 'OAUTH2_CLIENT_ID'],
+  ],
+  ...[
+    ['CLIENT_SECRET', 'OAUTH2_CLIENT_SECRET'],
+    ['REDIRECT_URI', 'OAUTH2_REDIRECT_URI'],
+  ],
+  ...[
+    ['SECRET', 'SESSION_SECRET'],
+    ['SECRET_KEY', 'SESSION_SECRET'],
+    ['SESSION_KEY', 'SESSION_SECRET'],
+  ],
+  ...[
+    ['SESSION_SECERT', 'SESSION_SECRET'],
+    ['SESSION_COOKIE_SAME_SITE', 'SESSION_COOKIE_SAMESITE'],
+  ],
+  ...[
+    ['CORS_ORIGIN', 'CORS_ORIGINS'],
+    ['CORS_ALLOWED_ORIGINS', 'CORS_ORIGINS'],
+    ['REDIS_HOST', 'REDIS_URL'],
+  ],
+  ...[
+    ['TRUSTED_PROXIES', 'TRUST_PROXY'],
+    ['TRUST_PROXIES', 'TRUST_PROXY'],
+    ['LOGLEVEL', 'LOG_LEVEL'],
+  ],
+  ...[
+    ['API_ROUTE_FILE', 'API_ROUTES_FILE'],
+    ['AUTH_RATELIMIT', 'AUTH_RATE_LIMIT'],
+    ['METRIC_PORT', 'METRICS_PORT'],
+  ],
+  ...[
+    ['APP_NAMES', 'APP_NAME'],
+    ['REDIS_TLS_URL', 'REDIS_URL'],
+    ['oauth2_scopes', 'OAUTH2_SCOPES'],
+  ],
+])('the unknown variable %s is reported with the suggestion %s and without its value', (name, nearest) => {
+  expect(loadConfig({ ...valid, [name!]: 'a-value' }).warnings).toEqual([
+    `${name} is not a setting and is ignored; did you mean ${nearest}?`,
+  ]);
+});
+
+test('when a setting is missing, the error names the unknown variable that was probably meant', () => {
+  const { SESSION_SECRET, ...rest } = valid;
+  expect(() => loadConfig({ ...rest, SECRET_KEY: SESSION_SECRET })).toThrow(
+    /SESSION_SECRET is missing\..*\n {2}Note: SECRET_KEY is not a setting and is ignored; did you mean SESSION_SECRET\?$/,
+  );
+});
+
+test.each(['OAUTH2_FROBNICATE', 'SESSION_STORE_KIND'])('the unknown variable %s is reported', (name) => {
+  expect(loadConfig({ ...valid, [name]: 'a-value' }).warnings).toEqual([
+    `${name} is not a setting and is ignored; docs/configuration.md lists all settings`,
+  ]);
+});
+
+test('variables of other programs, empty ones and those of Kubernetes services cause no warning', () => {
+  const env = {
+    ...{
+      APP_ENV: 'x',
+      APP_URL: 'x',
+      APP_DEBUG: 'x',
+      APP_KEY: 'x',
+      APP_HOME: 'x',
+      API_KEY: 'x',
+      API_URL: 'x',
+    },
+    ...{
+      AUTH_URL: 'x',
+      AUTH_TOKEN: 'x',
+      AUTH_TYPE: 'x',
+      NODE_OPTIONS: 'x',
+      NODE_VERSION: 'x',
+      NODE_PATH: 'x',
+    },
+    ...{ HOSTNAME: 'x', HOSTTYPE: 'x', HOME: 'x', LOGNAME: 'x', PATH: 'x', PWD: 'x', SHELL: 'x', LANG: 'x' },
+    ...{ OTEL_LOG_LEVEL: 'x', RUST_LOG: 'x', npm_config_loglevel: 'x', npm_package_name: 'x', NO_PROXY: 'x' },
+    ...{ HTTP_PROXY: 'x', https_proxy: 'x', SESSION_MANAGER: 'x', SESSIONNAME: 'x', XDG_SESSION_ID: 'x' },
+    ...{
+      OAUTH2_PROXY_CLIENT_ID: 'x',
+      DATABASE_URL: 'x',
+      CELERY_REDIS_URL: 'x',
+      DB_PORT: '1',
+      LOG_FORMAT: 'x',
+    },
+    ...{ AWS_SESSION_TOKEN: 'x', DBUS_SESSION_BUS_ADDRESS: 'x', GITHUB_TOKEN: 'x', METRICS_HOST: 'x' },
+    ...{ OAUTH2_SCOPE: '', SESSION_KEY: ' ' },
+    ...{ REDIS_PORT: 'tcp://10.0.0.1:6379', REDIS_SERVICE_HOST: '10.0.0.1', REDIS_SERVICE_PORT: '6379' },
+    ...{ REDIS_SERVICE_PORT_CLIENT: '6379', REDIS_PORT_6379_TCP: 'tcp://10.0.0.1:6379' },
+    ...{
+      REDIS_PORT_6379_TCP_PROTO: 'tcp',
+      REDIS_PORT_6379_TCP_PORT: '6379',
+      REDIS_PORT_6379_TCP_ADDR: '10.0.0.1',
+    },
+    ...{
+      OAUTH2_PORT: 'tcp://10.0.0.1:80',
+      OAUTH2_SERVICE_HOST: '10.0.0.1',
+      SESSION_PORT: 'udp://[fd00::1]:53',
+    },
+  };
+  expect(loadConfig({ ...valid, ...env }).warnings).toEqual([]);
+});
+
+test('METRICS_PORT and PORT as Kubernetes sets them for a service count as unset, with a notice', () => {
+  const config = loadConfig({ ...valid, METRICS_PORT: 'tcp://10.0.0.1:9464', PORT: 'tcp://[fd00::1]:80' });
+  expect([config.port, config.metricsPort]).toEqual([3000, undefined]);
+  expect(config.warnings).toEqual(
+    ['PORT', 'METRICS_PORT'].map((name) =>
+      expect.stringMatching(`^${name} is an address as Kubernetes sets it`),
+    ),
+  );
+  expect(config.warnings.join()).not.toContain('10.0.0.1');
+  expect(faultsOf({ ...valid, METRICS_PORT: 'http://10.0.0.1:9464' })).toEqual(['METRICS_PORT']);
+});
+
+test('a comma in a client secret causes a notice, unless the second secret is set', () => {
+  const secrets = { ...app, OAUTH2_CLIENT_SECRET: 'old,new', OAUTH2_APP_CLIENT_SECRET: 'old,new' };
+  expect(loadConfig({ ...valid, ...secrets }).warnings).toEqual(
+    ['OAUTH2_CLIENT_SECRET', 'OAUTH2_APP_CLIENT_SECRET'].map((name) =>
+      expect.stringMatching(`^${name} contains a comma and is used as one secret.* as ${name}_NEXT$`),
+    ),
+  );
+  const next = { OAUTH2_CLIENT_SECRET_NEXT: 'x', OAUTH2_APP_CLIENT_SECRET_NEXT: 'x' };
+  expect(loadConfig({ ...valid, ...secrets, ...next }).warnings).toEqual([]);
+});
+
+test.each([
+  ['http', { OAUTH2_REDIRECT_URI: 'http://app.internal/auth/callback', OAUTH2_ALLOW_HTTP: 'true' }],
+  ['cookies without Secure', { ...https, SESSION_COOKIE_SECURE: 'false' }],
+])('%s causes a warning about what the cookies lose', (_what, env) => {
+  expect(loadConfig({ ...valid, ...env }).warnings.join()).toMatch(
+    /^(OAUTH2_ALLOW_HTTP .*)?(OAUTH2_REDIRECT_URI is http|SESSION_COOKIE_SECURE is false): .*unencrypted.*__Host-Http-.*login CSRF/,
+  );
+});
+
+test('on this machine, http and cookies without Secure cause no warning', () => {
+  for (const OAUTH2_REDIRECT_URI of ['http://127.0.0.1:1/auth/callback', 'https://localhost/auth/callback'])
+    expect(
+      loadConfig({ ...valid, OAUTH2_REDIRECT_URI, SESSION_COOKIE_SECURE: 'false', TRUST_PROXY: '1' })
+        .warnings,
+    ).toEqual([]);
+});
+
+test.each([
+  ...['redis://redis.example.com', 'redis://203.0.113.7:6379/1', 'redis://[2001:db8::1]'],
+  ...['redis+sentinel://10.0.0.1:26379,sentinel.example.com/main', 'redis+cluster://8.8.8.8:7000'],
+])('%s in production causes a warning about an unprotected Redis', (url) => {
+  const env = { ...valid, NODE_ENV: 'production', REDIS_URL: url };
+  expect(loadConfig(env).warnings).toEqual([
+    expect.stringMatching(/^REDIS_URL has neither a password nor TLS/),
+  ]);
+  expect(loadConfig({ ...env, NODE_ENV: 'development' }).warnings).toEqual([]);
+});
+
+test.each([
+  ...['redis://:a-password@redis.example.com', 'rediss://redis.example.com', 'redis://redis:6379'],
+  ...['redis://localhost', 'redis://127.0.0.1', 'redis://[::1]', 'redis://10.1.2.3', 'redis://172.31.0.1'],
+  ...['redis://192.168.1.1', 'redis://[fd12::1]:6379', 'redis://redis.default.svc.cluster.local'],
+])('%s in production causes no warning', (url) => {
+  expect(loadConfig({ ...valid, NODE_ENV: 'production', REDIS_URL: url }).warnings).toEqual([]);
+});
+
 test('http is allowed for every name of the loopback host', () => {
   for (const host of ['localhost:1', '127.0.0.1:2', '127.9.8.7', '[::1]:3'])
     expect(faultsOf({ ...valid, OAUTH2_ISSUER: `http://${host}` })).toEqual([]);
@@ -359,6 +670,8 @@ test('trusted proxies can be given as a number, addresses, networks or names', (
     '10.0.0.0/8, 192.168.0.0/16',
     '::1',
     'fd00::/8',
+    'fc00::/7',
+    '::ffff:10.0.0.0/104',
     'loopback,uniquelocal',
   ])
     expect(faultsOf({ ...valid, TRUST_PROXY: value })).toEqual([]);
@@ -368,7 +681,7 @@ const required = {
   OAUTH2_CLIENT_ID: 'client',
   OAUTH2_CLIENT_SECRET: 'hush-hush',
   OAUTH2_REDIRECT_URI: 'http://127.0.0.1:3000/auth/callback',
-  SESSION_SECRET: 'x'.repeat(32),
+  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
 };
 const apiBaseUrl = { OAUTH2_API_BASE_URL: 'https://sbd.example.com/base/' };
 

@@ -165,7 +165,7 @@ describe('API_ROUTES_FILE', () => {
     OAUTH2_CLIENT_ID: 'client',
     OAUTH2_CLIENT_SECRET: 'hush-hush',
     OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
-    SESSION_SECRET: 'x'.repeat(32),
+    SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
   };
   const load = (API_ROUTES_FILE: string) => {
     try {

@@ -36,7 +36,10 @@ const outcomes = [
   { name: 'hanging', response: 'hang', expected: deferred },
   {
     name: 'second secret',
-    env: (provider) => ({ OAUTH2_CLIENT_SECRET: `was-before,${provider.clientSecret}` }),
+    env: (provider) => ({
+      OAUTH2_CLIENT_SECRET: 'was-before',
+      OAUTH2_CLIENT_SECRET_NEXT: provider.clientSecret,
+    }),
     expected: served,
   },
 ];

@@ -105,7 +105,7 @@ export const pageCases: readonly PageCase[] = [
     user: 'alice',
     async open(page) {
       await page.goto('/profile');
-      await page.context().clearCookies({ name: 'latchkey' });
+      await page.context().clearCookies({ name: /^latchkey-\d+$/ });
       await page.evaluate("document.querySelector('[data-refresh]').submit()"); // as without JavaScript
       await page.getByRole('heading', { name: 'Please sign in' }).waitFor();
     },

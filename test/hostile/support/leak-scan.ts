@@ -52,9 +52,9 @@ export function collectSecrets(world: World): Secrets {
 /** Adds every cookie our origin has set in this browser. */
 export function collectCookies(browser: Browser, secrets: Secrets): void {
   for (const { response } of browser.exchanges)
-    for (const [, name, value] of response.matchAll(/(latchkey(?:-login)?)=([^;"]+)/g)) {
+    for (const [, name, value] of response.matchAll(/(latchkey-\d+(?:-login)?)=([^;"]+)/g)) {
       secrets.cookies.add(value!).add(decodeURIComponent(value!));
-      if (name === 'latchkey') secrets.cookies.add(parseSessionId(value!));
+      if (!name!.endsWith('-login')) secrets.cookies.add(parseSessionId(value!));
     }
 }
 

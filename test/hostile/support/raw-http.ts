@@ -45,18 +45,20 @@ export interface RawResponse {
 
 /**
  * Writes `parts` byte for byte and reads until the server closes the connection, so the last request needs
- * `Connection: close`. With `hangUp`, our side closes after the last byte. A connection reset counts as closed.
+ * `Connection: close`. With `hangUp`, our side closes after the last byte; with `readLate`, it reads only after it has written
+ * everything. A connection reset counts as closed.
  */
 export function sendRaw(
   origin: string,
   parts: readonly (string | Buffer)[],
-  { hangUp = false } = {},
+  { hangUp = false, readLate = false } = {},
 ): Promise<RawResponse> {
   const { port } = new URL(origin);
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     const socket = connect({ port: Number(port), host: '127.0.0.1' });
-    socket.on('data', (chunk) => chunks.push(chunk));
+    const read = () => socket.on('data', (chunk) => chunks.push(chunk));
+    if (!readLate) read();
     socket.on('error', () => undefined); // 'close' follows, and the bytes received before count
     socket.on('close', () => {
       const text = Buffer.concat(chunks).toString('latin1');
@@ -64,6 +66,7 @@ export function sendRaw(
       resolve({ statuses, text });
     });
     for (const part of parts) socket.write(part);
+    if (readLate) socket.write('', read);
     if (hangUp) socket.end();
   });
 }
