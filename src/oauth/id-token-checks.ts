@@ -44,8 +44,8 @@ export function createIdTokenChecks(provider: Provider, log: Logger) {
 
   function verifierFor(server: Server): IdTokenVerifier {
     const { issuer, id_token_signing_alg_values_supported: algorithms } = server.metadata;
-    const { getKey } = requireKeys(server)!;
-    return { clientId, issuer, algorithms: selectAlgorithms(algorithms), getKey, clockToleranceSeconds };
+    const keys = requireKeys(server)!;
+    return { clientId, issuer, algorithms: selectAlgorithms(algorithms), keys, clockToleranceSeconds };
   }
 
   return {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { errors, type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions, jwtVerify } from 'jose';
+import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import { describeMismatch, OAuthError } from './oauth-error.ts';
+import type { ProviderKeys } from './provider-keys.ts';
 
 /** Who signed in, as the verified ID token of the login says (OIDC Core 2). */
 export interface Identity {
@@ -23,7 +24,7 @@ export interface IdTokenVerifier {
   /** As in the metadata; `{tenantid}` stands for the token's `tid` (Microsoft Entra ID). */
   readonly issuer: string;
   readonly algorithms: readonly string[];
-  readonly getKey: JWTVerifyGetKey;
+  readonly keys: Pick<ProviderKeys, 'getKey' | 'reload'>;
   readonly clockToleranceSeconds: number;
 }
 
@@ -126,12 +127,12 @@ function requireRecent({ iat }: JWTPayload, requestedAt: number, tolerance: numb
 
 /** The claims of an ID token whose signature, issuer, audience and times are right. */
 async function verify(
-  { clientId, issuer, algorithms, getKey, clockToleranceSeconds }: IdTokenVerifier,
+  { clientId, issuer, algorithms, keys, clockToleranceSeconds }: IdTokenVerifier,
   received: ReceivedIdToken,
 ): Promise<JWTPayload> {
   const { idToken, accessToken } = received;
   const now = serverTimeOf(received);
-  const { payload, protectedHeader } = await verifySignature(idToken, getKey, {
+  const { payload, protectedHeader } = await verifySignature(idToken, keys, {
     algorithms: [...algorithms],
     audience: clientId,
     requiredClaims: ['iss', 'sub', 'aud', 'exp', 'iat'],
@@ -154,21 +155,35 @@ async function verify(
   return payload;
 }
 
-async function verifySignature(idToken: string, getKey: JWTVerifyGetKey, options: JWTVerifyOptions) {
+async function verifySignature(idToken: string, keys: IdTokenVerifier['keys'], options: JWTVerifyOptions) {
   try {
-    return await jwtVerify(idToken, getKey, options).catch(async (error: unknown) => {
-      if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
-      // The token does not say with which of several keys it was signed (RFC 7515 4.1.4).
-      for await (const key of error) {
-        const result = await jwtVerify(idToken, key, options).catch((failure: unknown) => {
-          if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure;
-        });
-        if (result) return result;
-      }
-      throw new errors.JWSSignatureVerificationFailed();
+    return await verifyWithKeys(idToken, keys, options).catch(async (error: unknown) => {
+      const isWrongKey = error instanceof errors.JWSSignatureVerificationFailed;
+      if (!isWrongKey || !(await keys.reload())) throw error;
+      return verifyWithKeys(idToken, keys, options);
     });
   } catch (error) {
     throw toCheckError(error, options);
+  }
+}
+
+async function verifyWithKeys(
+  idToken: string,
+  { getKey }: IdTokenVerifier['keys'],
+  options: JWTVerifyOptions,
+) {
+  try {
+    return await jwtVerify(idToken, getKey, options);
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    // The token does not say with which of several keys it was signed (RFC 7515 4.1.4).
+    for await (const key of error) {
+      const result = await jwtVerify(idToken, key, options).catch((failure: unknown) => {
+        if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure;
+      });
+      if (result) return result;
+    }
+    throw new errors.JWSSignatureVerificationFailed();
   }
 }
 

@@ -82,18 +82,23 @@ export function createMetadataLoader(
       );
       return response.status === 200 ? overrideEndpoints(response) : response;
     };
-    const attempt = (algorithm: 'oidc' | 'oauth2') =>
-      discovery(from, clientId, undefined, authentication.authenticate, {
+    const attempt = (algorithm: 'oidc' | 'oauth2', url = from) =>
+      discovery(url, clientId, undefined, authentication.authenticate, {
         [customFetch]: discoveryFetch,
         timeout: timeoutSeconds,
         execute: allowsHttp ? [allowInsecureRequests] : [],
         algorithm,
       });
     try {
-      return await attempt('oidc').catch((error: unknown) =>
+      return await attempt('oidc').catch((error: unknown) => {
         // A server without OpenID Connect metadata may publish OAuth's own (RFC 8414).
-        isMetadataNotFound(error) ? attempt('oauth2') : Promise.reject(error),
-      );
+        if (isMetadataNotFound(error)) return attempt('oauth2');
+        // The address of the metadata is the same with and without a slash at the end; the issuer is as the metadata says.
+        const other = new URL(from.href.endsWith('/') ? from.href.slice(0, -1) : `${from.href}/`);
+        const isOtherSpelling = error instanceof ClientError && issuerInMetadata(error) === other.href;
+        if (isOtherSpelling) return attempt('oidc', other);
+        throw error;
+      });
     } catch (error) {
       const { kind, message, retryAfterSeconds } = toOAuthError(error);
       // Whatever is wrong with the metadata, it is not the user's login.
@@ -215,4 +220,10 @@ export function createMetadataLoader(
 
 function isMetadataNotFound(error: unknown): boolean {
   return error instanceof ClientError && error.cause instanceof Response && error.cause.status < 500;
+}
+
+/** The issuer that the metadata names instead of the expected one, if that was the error. */
+function issuerInMetadata({ cause }: ClientError): unknown {
+  if (typeof cause !== 'object' || cause === null || !('body' in cause)) return undefined;
+  return Reflect.get(Object(cause.body), 'issuer');
 }

@@ -12,6 +12,8 @@ export interface ProviderKeys {
    * @throws OAuthError `unavailable`: the keys cannot be fetched now
    */
   readonly getKey: JWTVerifyGetKey;
+  /** After a signature that its key does not verify: true if the keys were fetched again, as a key may change under its id. */
+  reload(): Promise<boolean>;
 }
 
 const timeoutMs = 10_000;
@@ -72,5 +74,10 @@ export function createProviderKeys(url: URL, fetch: CustomFetch, now: () => numb
       if (!keySet.fresh) await reload();
     },
     getKey,
+    async reload() {
+      if (!mayRefetch()) return false;
+      await reload();
+      return true;
+    },
   };
 }

@@ -1,7 +1,7 @@
 import { Browser } from '../support/browser.ts';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.ts';
 import { type Latchkey, type LatchkeyOptions, listenOnFreePort, startLatchkey } from '../support/latchkey.ts';
-import { createOpenidProvider, type OpenidProviderOptions } from '../support/openid-provider.ts';
+import { createOpenidProvider, type OpenidProviderOptions, signJwt } from '../support/openid-provider.ts';
 
 const discoveryPath = /^\/\.well-known\/openid-configuration$/;
 
@@ -101,6 +101,28 @@ describe('addresses are compared as URLs', () => {
     expect(await isSignedIn()).toBe(true);
     expect(provider.tokenRequests[0]?.get('audience')).toBe('api');
   });
+});
+
+describe('an issuer with a path', () => {
+  test.each([
+    ['without a slash, published with one', '', '/'],
+    ['with a slash, published without one', '/', ''],
+  ])(
+    'configured %s works, and the ID token is compared with the published one',
+    async (_what, own, published) => {
+      const path = '/application/o/app';
+      options.metadata = { issuer: `${provider.url}${path}${published}` };
+      options.issue = ({ header, claims }) =>
+        signJwt(header, { ...claims, iss: `${provider.url}${path}${published}` }, options.keys[0]!);
+      await start({
+        issuer: `${provider.url}${path}${own}`,
+        deps: {
+          fetch: (url, init) => fetch(String(url).replace(`${path}/.well-known`, '/.well-known'), init),
+        },
+      });
+      expect(await isSignedIn()).toBe(true);
+    },
+  );
 });
 
 describe('endpoints that move', () => {

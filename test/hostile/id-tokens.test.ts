@@ -212,6 +212,7 @@ describe('at refresh', () => {
     ['no ID token', () => undefined],
     ['no nonce', withClaims(() => ({ nonce: undefined }))],
     ['a correct ID token', withClaims(() => ({}))],
+    ['the nonce of the login', withClaims(() => ({ nonce: provider.authorizations[0]!.get('nonce') }))],
   ] as [string, IssueIdToken][])('a response with %s refreshes the tokens', async (_what, issue) => {
     await start();
     await signIn();
@@ -314,6 +315,13 @@ describe('the keys of the provider', () => {
     expect((await signIn()).url).toBe(`${latchkey.origin}/profile`);
     options.issue = ({ header, claims }) => signJwt({ alg: header.alg }, claims, stranger);
     expect((await signIn('/auth/login?prompt=login')).status).toBe(400);
+  });
+
+  test('a provider that replaces a key under the same kid loses no login', async () => {
+    await start();
+    await signIn();
+    options.keys = [createSigningKey('first')];
+    expect((await signIn('/auth/login?prompt=login')).url).toBe(`${latchkey.origin}/profile`);
   });
 
   test('an ID token with ES256 is accepted', async () => {
