@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import compression from 'compression';
-import express, { type Express, type Request, Router } from 'express';
+import express, { type Express, type Request, type Response, Router } from 'express';
 import type { Config } from './config/load.ts';
 import type { Deps } from './deps.ts';
 import { createLoginParameters } from './login/login-parameters.ts';
@@ -39,6 +39,11 @@ import { createTokenManager } from './tokens/token-manager.ts';
 const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
 /** The paths that AUTH_RATE_LIMIT limits; logout is never limited. */
 const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session];
+/**
+ * Rejected callbacks per minute. With a valid state, each of them costs a key in Redis and a request to the provider, and
+ * anybody can get a state and invent a code. Far more than the users behind one address ever cause.
+ */
+const maxRejectedCallbacks = 100;
 const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface App {
@@ -143,8 +148,12 @@ export function createApp(config: Config, deps: Deps): App {
   // 11. The texts in the browser's language. Before the first handler that renders a page.
   handler.use(texts);
   // 12. AUTH_RATE_LIMIT. Before the endpoints that call the provider.
-  if (authRateLimit > 0)
+  if (authRateLimit > 0) {
     handler.use(rateLimitedPaths, limit('auth', { limit: authRateLimit, windowSeconds: 60 }));
+    const rejected = { limit: Math.min(authRateLimit, maxRejectedCallbacks), windowSeconds: 60 };
+    const isRejected = ({ statusCode }: Response) => statusCode === 400;
+    handler.use(paths.callback, limit('rejected-callbacks', rejected, { countsOnly: isRejected }));
+  }
   // 13. Login, callback, and the endpoints of the session.
   handler.use(createLoginRoutes(shared), createCallbackRoutes(shared), createSessionRoutes(shared));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.

@@ -1,4 +1,4 @@
-import type { Request, RequestHandler } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { ipKeyGenerator, rateLimit, type Store } from 'express-rate-limit';
 import type { ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
@@ -22,7 +22,7 @@ const silentLogger = { warn() {}, error() {} };
  * `limit(name, { limit, windowSeconds })`: middleware that allows `limit` requests per window and session, or per
  * address (IPv6: /56 network) without a session. Responses have `RateLimit` and `RateLimit-Policy`
  * (draft-ietf-httpapi-ratelimit-headers-08). `name` is printable ASCII. While the store is unavailable, every request
- * passes.
+ * passes. With `countsOnly`, only the requests count whose response fulfils it.
  * @throws AppError `too_many_requests`
  */
 export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimitParts) {
@@ -33,7 +33,11 @@ export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimi
     return id === undefined ? `address:${ipKeyGenerator(req.ip ?? '')}` : `session:${id}`;
   }
 
-  return function limit(name: string, rate: RateLimit): RequestHandler {
+  return function limit(
+    name: string,
+    rate: RateLimit,
+    { countsOnly }: { readonly countsOnly?: (res: Response) => boolean } = {},
+  ): RequestHandler {
     return rateLimit({
       identifier: name,
       limit: rate.limit,
@@ -41,7 +45,13 @@ export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimi
       keyGenerator: getLimitKey,
       store: withTimeout(rateLimitStore(name)),
       passOnStoreError: true,
-      standardHeaders: 'draft-8',
+      ...(countsOnly
+        ? {
+            skipSuccessfulRequests: true,
+            requestWasSuccessful: (_req, res) => !countsOnly(res),
+            standardHeaders: false, // a limit that most requests do not count for would only confuse
+          }
+        : { standardHeaders: 'draft-8' }),
       legacyHeaders: false,
       handler(_req, res, next) {
         const retryAfterSeconds = Math.max(1, Number(res.getHeader('Retry-After')));

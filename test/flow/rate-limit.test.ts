@@ -236,3 +236,24 @@ describe('AUTH_RATE_LIMIT while Redis is unavailable', () => {
     await waitUntilLimited();
   });
 });
+
+describe('rejected callbacks', () => {
+  test('more than a hundred callbacks with invented codes per minute get 429; a login from another address still works', async () => {
+    const world = await createWorld({ env: { AUTH_RATE_LIMIT: '600', TRUST_PROXY: '1' } });
+    const attacker = world.browser();
+    const from = (address: string) => ({ headers: { 'x-forwarded-for': address } });
+    const callbackOf = async (address: string) => {
+      const { location } = (await attacker.step('/auth/login', from(address))).headers;
+      const state = new URL(location!).searchParams.get('state')!;
+      const query = new URLSearchParams({ code: 'invented', state, iss: world.provider.issuer });
+      return attacker.step(`/auth/callback?${query}`, from(address));
+    };
+    const results: number[] = [];
+    for (let count = 0; count < 102; count += 1) results.push((await callbackOf('192.0.2.1')).status);
+    expect(results.slice(0, 100).every((each) => each === 400)).toBe(true);
+    expect(results.slice(100)).toEqual([429, 429]);
+    expect((await callbackOf('192.0.2.2')).status).toBe(400);
+    expect((await world.signIn(world.browser())).status).toBe(200); // from 127.0.0.1
+    await world.close();
+  });
+});

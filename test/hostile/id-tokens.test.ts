@@ -333,6 +333,19 @@ describe('the keys of the provider', () => {
   });
 });
 
+test('the session keeps the identity of the login: issuer, subject, sid, acr and the time of authentication', async () => {
+  await start();
+  const authTime = seconds() - 5;
+  options.issue = withClaims(() => ({ sid: 'at-the-provider', acr: 'urn:mfa', auth_time: authTime }));
+  await signIn();
+  const id = decodeURIComponent((await browser.sessionCookie())!)
+    .slice(2)
+    .split('.')[0]!;
+  expect((await latchkey.deps.tokenStore.get(id))?.identity).toMatchObject({
+    ...{ issuer: provider.url, subject: 'alice', sid: 'at-the-provider', acr: 'urn:mfa', authTime },
+  });
+});
+
 describe('what the operator declares', () => {
   test('nonce-missing accepts an ID token without a nonce, and still refuses a wrong one', async () => {
     await start({ OAUTH2_DEVIATIONS: 'nonce-missing' });
