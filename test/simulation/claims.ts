@@ -95,6 +95,10 @@ export class Claims {
     if (paused > 1_000 && paused + cutOff + away > maxAbsenceMs)
       return 'its process was held up while Redis was unavailable';
     if (cutOffAlone > 2_000 && cutOff + away > maxAbsenceMs) return 'its process was cut off from Redis';
+    // After a stall nobody waits for others to reconnect: the holder has to take its lease back at once, and could not.
+    const stalled = history.covered(history.redisStalls, from - 1_000, to);
+    if (cutOffAlone > 0 && cutOff + stalled > maxAbsenceMs)
+      return 'its process was cut off from Redis at the end of a stall';
     return undefined;
   }
 

@@ -47,6 +47,8 @@ export class History {
   readonly pauses = new Map<Instance, Interval[]>();
   readonly linkOutages = new Map<Instance, Interval[]>();
   readonly redisOutages: Interval[] = [];
+  /** Those in which no connection broke, so that no process waited for the others to reconnect. */
+  readonly redisStalls: Interval[] = [];
   /** When replies of Redis could take longer than a command may. */
   readonly slowTimes: Interval[] = [];
   /** When Redis lost data: everything, or its last writes. */

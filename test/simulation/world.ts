@@ -205,6 +205,7 @@ export class World {
         if (network.serverReachability !== 'up') return;
         network.set(fault.reachability);
         history.begin(history.redisOutages);
+        if (fault.reachability === 'silent') history.begin(history.redisStalls);
         // A lease is no data: its holder takes it back.
         if (this.server.failOver(fault.lostWrites ?? 0).some((key) => !key.endsWith(':lease')))
           history.dataLosses.push(time.nowMs);
@@ -243,6 +244,7 @@ export class World {
     if (reachability === 'lost') this.network.breakConnections();
     this.network.set('up');
     this.history.end(this.history.redisOutages);
+    this.history.end(this.history.redisStalls);
     this.history.note('Redis is back');
   }
 
@@ -261,6 +263,7 @@ export class World {
       if (network.serverReachability !== 'up') network.breakConnections();
       network.set('up');
       history.end(history.redisOutages);
+      history.end(history.redisStalls);
       history.end(history.slowTimes);
       for (const [slot, instance] of this.#slots.entries()) {
         if (!instance) continue;
