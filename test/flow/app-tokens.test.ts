@@ -276,12 +276,6 @@ describe.each([
       /OAUTH2_APP_CLIENT_ID and OAUTH2_APP_CLIENT_SECRET/,
     ],
     [
-      '403 with an HTML page',
-      () => setTokenResponse(403, '<h1>no</h1>'),
-      { code: 'app_token_refused' },
-      /CLIENT_ID/,
-    ],
-    [
       '400 unauthorized_client',
       () => setTokenResponse(400, { error: 'unauthorized_client' }),
       { code: 'app_token_refused' },
@@ -307,6 +301,7 @@ describe.each([
     ['503 without Retry-After (retried twice immediately)', () => setTokenResponse(503), 1, 3],
     ['500', () => setTokenResponse(500, { error: 'server_error' }), 3, 1],
     ['502 with an HTML page', () => setTokenResponse(502, '<h1>?</h1>'), 3, 1],
+    ['403 with an HTML page, as from a firewall', () => setTokenResponse(403, '<h1>no</h1>'), 3, 1],
     ['a connection reset', () => world.faults.set({ response: 'reset' }), 3, 1],
     ['a response without a token', () => setTokenResponse(200, { hello: 'world' }), 3, 1],
   ])(

@@ -19,12 +19,16 @@ let provider: FakeProvider;
 let latchkey: Latchkey;
 let browser: Browser;
 
-async function start(shape: ProviderShape, env: (url: string) => Env, otherSecret = ''): Promise<void> {
+async function start(
+  shape: ProviderShape,
+  env: (url: string) => Env,
+  rejectedSecret?: string,
+): Promise<void> {
   provider = await startFakeProvider(shape);
   const { clientId, clientSecret } = provider.client;
   latchkey = await startLatchkey({
-    ...{ apiUrl: provider.url, clientId, clientSecret: otherSecret + clientSecret },
-    env: env(provider.url),
+    ...{ apiUrl: provider.url, clientId, clientSecret: rejectedSecret ?? clientSecret },
+    env: { ...env(provider.url), ...(rejectedSecret && { OAUTH2_CLIENT_SECRET_NEXT: clientSecret }) },
   });
   browser = new Browser(latchkey.origin);
 }
@@ -233,7 +237,7 @@ test('a GitHub App rotates refresh tokens, and a rejected one ends the session a
 });
 
 test('when GitHub rejects the client secret in a 200 response, Latchkey tries the second secret', async () => {
-  await start(github, githubEnv, 'the-old-one,');
+  await start(github, githubEnv, 'the-old-secret-of-the-client');
   expect((await browser.go('/auth/login')).status).toBe(200);
   expect(await session()).toMatchObject({ authenticated: true });
 });

@@ -217,12 +217,16 @@ describe('signing in', () => {
   });
 
   test('a step-up in one tab gets what it requests although another tab signs in before it ends', async () => {
+    const previousWorld = world;
+    world = await createWorld({ env: { OAUTH2_SCOPES: 'read:profile' } });
     const browser = world.browser();
-    const stepUp = await toCallback(browser, '/auth/login?scope=email&return_to=/?tab=2');
+    const stepUp = await toCallback(browser, '/auth/login?scope=write:data&return_to=/?tab=2');
     await world.signIn(browser);
     expect((await browser.go(stepUp)).url).toBe(`${world.origin}/?tab=2`);
     const session = (await browser.fetch('/auth/session')).json() as SessionResponse;
-    expect(session.scope).toContain('email');
+    expect(session.scope).toContain('write:data');
+    await world.close();
+    world = previousWorld;
   });
 
   test('tabs whose callbacks see no session, as with SameSite=Strict, all end signed in after another tab has', async () => {

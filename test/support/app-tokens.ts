@@ -100,6 +100,7 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
       const oauth = createOAuthClient(
         {
           issuer: undefined,
+          isForAppTokens: true,
           endpoints: { token_endpoint: `${provider.issuer}/token` },
           clientId: client.clientId,
           clientSecrets: [new Secret(options.clientSecret ?? client.clientSecret)],
