@@ -91,9 +91,9 @@ export function createApp(config: Config, deps: Deps): App {
     provider: config.provider.name,
   });
   const loginParameters = createLoginParameters(config);
-  const getUserTag = (req: Request) => {
+  const getUserTags = (req: Request) => {
     const id = getSessionId(req);
-    return id === undefined || !req.login ? undefined : pageUserTags.tagFor(id, req.login);
+    return id === undefined || !req.login ? [] : pageUserTags.tagsFor(id, req.login);
   };
   const shared = {
     ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
@@ -164,7 +164,7 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(notFound);
   // 17. Turns errors into responses. Last, so that it handles the errors of all the others.
   handler.use(
-    createErrorResponse({ publicOrigin, corsOrigins, loginParameters, getUserTag, english, preparePage }),
+    createErrorResponse({ publicOrigin, corsOrigins, loginParameters, getUserTags, english, preparePage }),
   );
 
   async function drain(): Promise<void> {

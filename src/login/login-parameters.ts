@@ -12,14 +12,16 @@ export interface LoginParameters {
   /**
    * The query of a login URL that requests `requirements`, signed, so that `/auth/login` accepts scopes and `acr_values`
    * that only an API has named. It is valid for one user.
-   * @param userTag see `PageUserTags`
+   * @param userTags see `PageUserTags`; the first one signs
    */
-  createQuery(requirements: LoginRequirements, userTag: string | undefined): URLSearchParams;
+  createQuery(requirements: LoginRequirements, userTags: readonly string[]): URLSearchParams;
   /**
    * What a login URL requests. Without a valid signature, scopes that this deployment does not use, and `acr_values` other
    * than the configured ones, are left out and listed in `ignored`: any page can link to `/auth/login`.
    */
-  read(query: Query, userTag: string | undefined): RequestedLogin;
+  read(query: Query, userTags: readonly string[]): RequestedLogin;
+  /** The request without the scopes and `acr_values` that a link may set only with a signature. */
+  restrict(request: LoginRequest): LoginRequest;
 }
 
 export interface RequestedLogin
@@ -51,13 +53,13 @@ export function createLoginParameters({
     return keys.map((key) => createHmac('sha256', key).update(text).digest());
   }
 
-  function isSigned(query: Query, requirements: LoginRequirements, userTag: string | undefined): boolean {
+  function isSigned(query: Query, requirements: LoginRequirements, userTags: readonly string[]): boolean {
     const { signature } = query;
-    if (typeof signature !== 'string' || userTag === undefined) return false;
+    if (typeof signature !== 'string') return false;
     const given = Buffer.from(signature, 'base64url');
-    return sign(requirements, userTag).some(
-      (each) => each.length === given.length && timingSafeEqual(each, given),
-    );
+    return userTags
+      .flatMap((tag) => sign(requirements, tag))
+      .some((each) => each.length === given.length && timingSafeEqual(each, given));
   }
 
   /** `acr_values` that a link may set: those of the operator, or, if there are none, any; they only add a requirement. */
@@ -69,7 +71,7 @@ export function createLoginParameters({
   }
 
   return {
-    createQuery(requirements, userTag) {
+    createQuery(requirements, [userTag]) {
       const { scope, acrValues, maxAge } = requirements;
       const query = new URLSearchParams();
       if (scope.length > 0) query.set('scope', scope.join(' '));
@@ -80,10 +82,18 @@ export function createLoginParameters({
       return query;
     },
 
-    read(query, userTag) {
+    restrict({ acrValues, ...request }) {
+      return {
+        ...request,
+        scope: request.scope.filter((each) => usedScopes.has(each)),
+        ...(acrValues !== undefined && mayRequest(acrValues) && { acrValues }),
+      };
+    },
+
+    read(query, userTags) {
       const requirements = readLoginRequirements(query);
       const { scope, acrValues, maxAge } = requirements;
-      const isOurs = isSigned(query, requirements, userTag);
+      const isOurs = isSigned(query, requirements, userTags);
       const isAllowed = (each: string) => isOurs || usedScopes.has(each);
       const isAcrAllowed = acrValues === undefined || isOurs || mayRequest(acrValues);
       const { login_hint: hint, ui_locales: locales, prompt } = query;

@@ -16,28 +16,33 @@ export interface LoginTransaction extends AuthorizationRequest {
   readonly returnTo: string;
   /** How often Latchkey has restarted this login. */
   readonly restarts: number;
-  /** The session in which the login began; if that is signed out meanwhile, the login comes to nothing. */
-  readonly sessionId?: string;
+  /** The value of the login cookie, which all logins of a browser share. */
+  readonly binding: string;
 }
 
 /** The parameters of a login: a transaction without the values that `create` generates. */
-export type LoginRequest = Omit<LoginTransaction, 'state' | 'codeVerifier' | 'nonce' | 'requestedAt'>;
+export type LoginRequest = Omit<
+  LoginTransaction,
+  'state' | 'codeVerifier' | 'nonce' | 'requestedAt' | 'binding'
+>;
 
 /**
  * A login that returned to the callback. Without a `transaction`, the code must not be redeemed, and `loginRequest` may
- * only start a new login: the state is older than ten minutes, or is bound to another cookie than the browser has now,
- * for example because several tabs started a login before there was a cookie.
+ * only start a new login: the state is older than ten minutes, or it is bound to another login cookie than the browser has
+ * now (`isForeign`), for example because several tabs started a login before there was a cookie. A foreign state may also be
+ * that of another user.
  */
 export interface ReturnedLogin {
   readonly loginRequest: LoginRequest;
+  readonly isForeign: boolean;
   readonly transaction?: LoginTransaction;
 }
 
 export interface LoginTransactions {
   /** A new transaction, bound to the browser by a cookie that all its tabs share. Sets that cookie. */
   create(req: Request, res: Response, loginRequest: LoginRequest): LoginTransaction;
-  /** Removes that cookie, so that no login which has begun can be completed; see `ReturnedLogin`. */
-  forget(res: Response): void;
+  /** The value of that cookie. */
+  getBinding(req: Request): string | undefined;
   /**
    * @throws AppError `invalid_state`: missing, repeated, forged, or of another client registration;
    * `temporarily_unavailable`: created by another version of Latchkey, which can still complete this login
@@ -104,6 +109,7 @@ export function createLoginTransactions(
       };
       return {
         ...loginRequest,
+        binding,
         state: seal(stateKeys[0]!, JSON.stringify(payload), aad).toString('base64url'),
         codeVerifier: deriveCodeVerifier(verifierKeys[0]!, binding, nonce),
         nonce,
@@ -111,9 +117,7 @@ export function createLoginTransactions(
       };
     },
 
-    forget(res) {
-      res.clearCookie(cookieName, attributes);
-    },
+    getBinding: readBindingCookie,
 
     verify(req, state) {
       if (typeof state !== 'string')
@@ -125,11 +129,13 @@ export function createLoginTransactions(
         if (v !== formatVersion)
           throw storeUnavailable(new Error('state was created by another version of Latchkey'));
         const loginRequest = { ...rest, scope: scope.split(' ') };
-        if (now() - at > stateTtlMs || binding !== readBindingCookie(req)) return { loginRequest };
+        const isForeign = binding !== readBindingCookie(req);
+        if (isForeign || now() - at > stateTtlMs) return { loginRequest, isForeign };
         const codeVerifier = deriveCodeVerifier(verifierKeys[index]!, binding, nonce);
         return {
           loginRequest,
-          transaction: { ...loginRequest, state, codeVerifier, nonce, requestedAt: at },
+          isForeign,
+          transaction: { ...loginRequest, state, codeVerifier, nonce, requestedAt: at, binding },
         };
       }
       throw new AppError('invalid_state', {

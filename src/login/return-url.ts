@@ -27,8 +27,8 @@ export function safeReturnTo(
   return corsOrigins.some(isUnder) ? url.href : defaultUrl;
 }
 
-/** `returnTo` as the value of a `return_to` parameter: its path and query on `origin`, else the whole URL. */
+/** `returnTo` as the value of a `return_to` parameter: relative to `origin` if it is there, else the whole URL. */
 export function toReturnToParameter(returnTo: string, origin: string): string {
-  const { pathname, search } = new URL(returnTo);
-  return returnTo.startsWith(`${origin}/`) ? pathname + search : returnTo;
+  const { pathname, search, hash } = new URL(returnTo);
+  return returnTo.startsWith(`${origin}/`) ? pathname + search + hash : returnTo;
 }

@@ -17,8 +17,8 @@ interface ErrorResponseParts {
   readonly publicOrigin: string;
   readonly corsOrigins?: readonly string[];
   readonly loginParameters: Pick<LoginParameters, 'createQuery'>;
-  /** The tag of the user whose token the request has; see `PageUserTags`. */
-  readonly getUserTag: (req: Request) => string | undefined;
+  /** The tags of the user whose token the request has; see `PageUserTags`. */
+  readonly getUserTags: (req: Request) => readonly string[];
   /** The texts for JSON. */
   readonly english: Translate;
   /** Sets the headers and texts of a page. A response under /api has had only the headers of data until then. */
@@ -33,7 +33,7 @@ interface ErrorResponseParts {
  * `request_again_url` instead, which is for a click of the user, so that no script loops.
  */
 export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHandler {
-  const { publicOrigin, corsOrigins = [], loginParameters, getUserTag, english, preparePage } = parts;
+  const { publicOrigin, corsOrigins = [], loginParameters, getUserTags, english, preparePage } = parts;
 
   function loginUrlFor(error: AppError, req: Request): string | undefined {
     if (!retryableBySignIn.has(error.code)) return undefined;
@@ -45,7 +45,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     const { scope = [], acrValues, maxAge } = error;
     const query = loginParameters.createQuery(
       { scope, ...(acrValues !== undefined && { acrValues }), ...(maxAge !== undefined && { maxAge }) },
-      getUserTag(req),
+      getUserTags(req),
     );
     const url = new URL(paths.login, publicOrigin);
     url.search = String(

@@ -2,6 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
+import type { LoginParameters } from '../login/login-parameters.ts';
 import type {
   LoginRequest,
   LoginTransaction,
@@ -20,10 +21,8 @@ import type { TokenRecord } from '../tokens/token-store.ts';
 interface CallbackParts {
   readonly config: Pick<Config, 'publicOrigin' | 'session'>;
   readonly oauth: OAuthClient;
-  readonly tokens: Pick<
-    TokenManager,
-    'peek' | 'establish' | 'supersede' | 'end' | 'wasSignedOut' | 'discard'
-  >;
+  readonly tokens: Pick<TokenManager, 'peek' | 'establish' | 'supersede' | 'end' | 'discard'>;
+  readonly loginParameters: Pick<LoginParameters, 'restrict'>;
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
   readonly consumedStates: ConsumedStates;
@@ -39,55 +38,56 @@ const interactionCodes = new Set([
 
 /** `GET /auth/callback`: redeems the code, starts the session and returns the browser to where the login started. */
 export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
-  const { config, oauth, tokens, sessions, transactions, consumedStates } = parts;
+  const { config, oauth, tokens, sessions, loginParameters, transactions, consumedStates } = parts;
   const { publicOrigin } = config;
   const redirectToProvider = createRedirectToProvider(parts);
 
   async function callback(req: Request, res: Response): Promise<void> {
-    const { loginRequest, transaction } = readLogin(req);
-    const { sessionId } = loginRequest;
-    // From the provider's site, browsers send no Strict cookie; the state names the session in which the login began.
-    const oldId = sessions.getSessionId(req) ?? sessionId;
+    const login = readLogin(req);
+    const { loginRequest, transaction } = login;
+    const oldId = sessions.getSessionId(req);
     const old = oldId === undefined ? undefined : await tokens.peek(oldId); // fails before anything is consumed
-    if (sessionId !== undefined && (await tokens.wasSignedOut(sessionId)))
+    if (transaction && (await isCancelled(transaction)))
       return res.redirect(303, publicOrigin + paths.signedOut);
     const { code, error } = req.query;
-    if (error === undefined && typeof code !== 'string')
+    if (!error && typeof code !== 'string')
       throw new AppError('login_failed', {
         returnTo: loginRequest.returnTo,
         cause: new Error('the authorization response has neither a code nor an error, or several'),
       });
-    const mayRedeem =
-      transaction && (error !== undefined || (await consumedStates.consume(transaction.nonce)));
-    if (!mayRedeem) return handleUnusableLogin(req, res, loginRequest, old, transaction !== undefined);
+    const isFirst =
+      transaction !== undefined && (code === undefined || (await consumedStates.consume(transaction.nonce)));
+    if (!isFirst) return handleUnusableLogin(req, res, login, old);
 
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
     let grant: LoginGrant;
     try {
       grant = await oauth.authorizationCodeGrant(query, transaction);
     } catch (failure) {
-      if (old && oldId !== undefined && (await tokens.wasSignedOut(oldId)))
-        return res.redirect(303, publicOrigin + paths.signedOut); // which also revoked what this login was granted
-      return handleFailure(req, res, toOAuthError(failure), transaction, old);
+      if (await isCancelled(transaction)) return res.redirect(303, publicOrigin + paths.signedOut);
+      return handleFailure(req, res, toOAuthError(failure), transaction, loginRequest, old);
     }
-    const newId = await startSession(req, grant, transaction, oldId, old).catch((failure) => {
+    const newId = await startSession(req, grant, transaction, old).catch((failure) => {
       throw failure instanceof AppError ? withReturnTo(failure, transaction) : failure;
     });
-    transactions.replaceCookie(res, transaction);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
-    if (oldId !== undefined) {
-      const isReplaced = await tokens.supersede(oldId, newId, grant.user).catch((failure) => {
+    if (oldId !== undefined)
+      await tokens.supersede(oldId, newId, grant.user).catch((failure) => {
         req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
-        return true;
       });
-      if (!isReplaced && old) {
-        // The user has signed out in another tab since this request began; that is final.
-        await tokens.end(newId);
-        await sessions.end(req, res);
-        return res.redirect(303, publicOrigin + paths.signedOut);
-      }
+    // After the replacement: a sign-out that comes later than this check finds the new session through the old one.
+    if (await isCancelled(transaction)) {
+      sessions.detach(req); // the browser may have the cookie of a later login
+      await tokens.end(newId);
+      return res.redirect(303, publicOrigin + paths.signedOut);
     }
+    transactions.replaceCookie(res, transaction);
     returnTo(res, transaction.returnTo);
+  }
+
+  /** True when the user has signed out in this browser since the login began. */
+  function isCancelled({ binding, requestedAt }: LoginTransaction): Promise<boolean> {
+    return consumedStates.isCancelled(binding, requestedAt);
   }
 
   /** @throws AppError also for an error response without a state, which belongs to no login */
@@ -106,13 +106,14 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     res: Response,
     failure: OAuthError,
     transaction: LoginTransaction,
+    loginRequest: LoginRequest,
     old: TokenRecord | undefined,
   ): Promise<void> {
     const { code, kind } = failure;
     if (transaction.prompt === 'none' && interactionCodes.has(code ?? ''))
       return returnTo(res, transaction.returnTo);
     if (code === 'authentication_expired' && transaction.restarts === 0)
-      return restart(req, res, transaction);
+      return restart(req, res, loginRequest);
     if (kind === 'client_misconfigured' && code !== undefined)
       req.log.error(
         { err: failure },
@@ -131,10 +132,10 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     req: Request,
     grant: LoginGrant,
     { scope, acrValues, maxAge }: LoginTransaction,
-    oldId: string | undefined,
     old: TokenRecord | undefined,
   ): Promise<string> {
     const { user } = grant;
+    const oldId = sessions.getSessionId(req);
     const isSameUser = user.sub !== undefined && user.sub === old?.user.sub;
     const id = await sessions.start(req, {
       sub: user.sub,
@@ -163,30 +164,29 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   async function handleUnusableLogin(
     req: Request,
     res: Response,
-    loginRequest: LoginRequest,
+    { loginRequest, isForeign, transaction }: ReturnedLogin,
     current: TokenRecord | undefined,
-    isReplay: boolean,
   ): Promise<void> {
     const { error, error_description: description } = req.query;
+    const { restarts } = loginRequest;
+    // Somebody else's state can request no more than any link.
+    const request = isForeign ? loginParameters.restrict(loginRequest) : loginRequest;
     // Another tab has signed in meanwhile, perhaps without what this login was for.
-    const isDone =
-      isReplay || loginRequest.restarts > 0 || !current || includesRequest(current, loginRequest);
+    const isDone = transaction || restarts > 0 || !current || includesRequest(current, request);
     if (current && isDone) return returnTo(res, loginRequest.returnTo);
     if (typeof error === 'string') {
-      const failure = fromAuthorizationResponse(
-        error,
-        typeof description === 'string' ? description : undefined,
-      );
+      const text = typeof description === 'string' ? description : undefined;
+      const failure = fromAuthorizationResponse(error, text);
       if (failure.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
     }
-    if (loginRequest.restarts > 0)
+    if (restarts > 0)
       throw new AppError('login_failed', {
         returnTo: loginRequest.returnTo,
         cause: new Error(
           'the login could not be completed twice in a row: does the browser store our cookies, and are all clocks right?',
         ),
       });
-    await restart(req, res, loginRequest);
+    await restart(req, res, request);
   }
 
   function restart(req: Request, res: Response, loginRequest: LoginRequest): Promise<void> {

@@ -19,7 +19,7 @@ interface LoginParts {
   readonly oauth: OAuthClient;
   readonly tokens: Pick<TokenManager, 'peek'>;
   readonly sessions: Pick<Sessions, 'getSessionId'>;
-  readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
+  readonly pageUserTags: Pick<PageUserTags, 'tagsFor'>;
   readonly loginParameters: Pick<LoginParameters, 'read'>;
   readonly transactions: LoginTransactions;
 }
@@ -42,7 +42,7 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
     }
     const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
     const current = await loadSession(req);
-    const { ignored, ...requested } = loginParameters.read(req.query, current?.userTag);
+    const { ignored, ...requested } = loginParameters.read(req.query, current?.userTags ?? []);
     if (ignored.length > 0)
       req.log.warn({ ignored }, 'a login link requested what neither the configuration nor an API requires');
     const currentScope = current && isStepUp(req.query) ? current.record.tokens.scope : [];
@@ -51,7 +51,6 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
       scope: [...new Set([...provider.scopes, ...currentScope, ...requested.scope])],
       returnTo,
       restarts: 0,
-      ...(current && { sessionId: current.id }),
     });
   }
 
@@ -63,7 +62,7 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
       if (isStepUp(req.query)) throw error;
       return undefined;
     });
-    return record && { id, record, userTag: pageUserTags.tagFor(id, record) };
+    return record && { record, userTags: pageUserTags.tagsFor(id, record) };
   }
 
   const getOnly = allowOnly('GET'); // a HEAD request must not start a login

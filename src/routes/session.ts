@@ -1,6 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
+import type { ConsumedStates } from '../login/consumed-states.ts';
 import type { LoginTransactions } from '../login/login-transaction.ts';
 import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
@@ -15,7 +16,8 @@ import type { TokenRecord } from '../tokens/token-store.ts';
 interface SessionParts {
   readonly config: Pick<Config, 'publicOrigin' | 'provider'>;
   readonly oauth: Pick<OAuthClient, 'getEndSessionUrl'>;
-  readonly transactions: Pick<LoginTransactions, 'forget'>;
+  readonly transactions: Pick<LoginTransactions, 'getBinding'>;
+  readonly consumedStates: Pick<ConsumedStates, 'cancel'>;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
@@ -24,7 +26,7 @@ interface SessionParts {
 
 /** `/auth/session`, `/auth/refresh` and `/auth/logout`: describe, refresh and end the session. */
 export function createSessionRoutes(parts: SessionParts): RequestHandler {
-  const { config, oauth, tokens, sessions, pageUserTags, transactions } = parts;
+  const { config, oauth, tokens, sessions, pageUserTags, transactions, consumedStates, now } = parts;
   const { publicOrigin } = config;
   const { logoutHint } = config.provider;
 
@@ -62,9 +64,11 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
 
   async function logout(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
+    // Before the session ends: a login in progress checks this after it has replaced the session.
+    const binding = transactions.getBinding(req);
+    if (binding !== undefined) await consumedStates.cancel(binding, now());
     const ended = id === undefined ? undefined : await tokens.end(id);
     await sessions.end(req, res);
-    transactions.forget(res); // a login that began before the sign-out starts again when it returns
     // `fetch` would follow a redirect to the provider's site and fail there; a user is meant to arrive there.
     const isScript = req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req);
     if (isScript && prefersJson(req)) {

@@ -14,6 +14,8 @@ const tagBytes = 12;
 export interface PageUserTags {
   /** The tag of the user of session `id`, base64url. For a user without `sub` it is different in every session. */
   tagFor(id: string, login: Pick<TokenRecord, 'user'>): string;
+  /** The tag of each secret, that of `tagFor` first. */
+  tagsFor(id: string, login: Pick<TokenRecord, 'user'>): readonly string[];
   /**
    * Accepts requests without a tag, and requests with the tag of the user who is signed in.
    * @throws AppError `session_changed`: another user is signed in; `login_required`: nobody is
@@ -35,6 +37,7 @@ export function createPageUserTags(source: KeySource): PageUserTags {
 
   return {
     tagFor: (id, login) => tagsFor(id, login)[0]!,
+    tagsFor,
 
     check(req, id, login) {
       const tag = req.headers[headerName];

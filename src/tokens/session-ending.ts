@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 import type { User } from '../oauth/userinfo.ts';
@@ -16,18 +17,17 @@ interface SessionEndingParts {
 /** The part of the token manager that ends sessions. */
 export interface SessionEnding {
   /**
-   * Ends the session `id` for good, and the session that has replaced it in the last minutes, and revokes their tokens,
+   * Ends the session `id` for good, and the session of the same user that has replaced it in the last minutes, and revokes their tokens,
    * including those of a refresh in progress, at the provider: now if possible, otherwise as soon as the provider can.
    * @returns the last record; `undefined` when no user was signed in
+   * @throws AppError `session_changed`: a login of another user has replaced the session in the last minutes
    */
   end(id: string): Promise<TokenRecord | undefined>;
   /**
    * Ends the session `id`, which a login in the same browser replaced by the session `successorId` of `successor`; revokes
-   * only another user's tokens. False when the user had signed out of `id` before.
+   * only another user's tokens.
    */
-  supersede(id: string, successorId: string, successor: User): Promise<boolean>;
-  /** True when the user has signed out of the session `id`, or of a session that has replaced it. */
-  wasSignedOut(id: string): Promise<boolean>;
+  supersede(id: string, successorId: string, successor: User): Promise<void>;
   /**
    * Rolls back an incomplete login: ends the session `id`. Its tokens are dropped without being revoked: the user will
    * sign in again, and a revocation could end the tokens of that login too (decision 3).
@@ -95,10 +95,15 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     await Promise.race([work, delay(maxRevocationWaitMs, undefined, { ref: false })]);
   }
 
+  /**
+   * The session that replaced this one lately, in a login of the same user.
+   * @throws AppError `session_changed`: another user's session did, which the user of this one must not end
+   */
   async function successorOf(id: string): Promise<string | undefined> {
     const reason = await store.endReason(id);
-    if (reason?.kind !== 'superseded' || reason.successorId === undefined) return undefined;
-    return now() < (reason.at ?? 0) + successorMs ? reason.successorId : undefined;
+    if (reason?.kind !== 'superseded' || now() >= (reason.at ?? 0) + successorMs) return undefined;
+    if (reason.successorId === undefined) throw new AppError('session_changed');
+    return reason.successorId;
   }
 
   async function end(id: string): Promise<TokenRecord | undefined> {
@@ -117,19 +122,12 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     end,
 
     async supersede(id, successorId, { sub }) {
-      const record = await takeAndQueue(id, { kind: 'superseded', successor: sub, successorId, at: now() });
+      const old = await store.get(id);
+      // Another user's sign-out must not end the new session.
+      const isSameUser = sub !== undefined && sub === old?.user.sub;
+      const successor = { successor: sub, at: now(), ...(isSameUser && { successorId }) };
+      const record = await takeAndQueue(id, { kind: 'superseded', ...successor });
       if (record) runInBackground(processOutbox());
-      return record !== undefined || (await store.endReason(id))?.kind !== 'signed_out';
-    },
-
-    async wasSignedOut(id) {
-      let next: string | undefined = id;
-      for (let count = 0; next !== undefined && count < maxSuccessors; count += 1) {
-        const reason: SessionEndReason | undefined = await store.endReason(next);
-        if (reason?.kind === 'signed_out') return true;
-        next = reason?.kind === 'superseded' ? reason.successorId : undefined;
-      }
-      return false;
     },
 
     async discard(id) {

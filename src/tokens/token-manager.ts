@@ -132,7 +132,6 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
 
     end: ending.end,
     supersede: ending.supersede,
-    wasSignedOut: ending.wasSignedOut,
     discard: ending.discard,
 
     async drain() {

@@ -79,7 +79,7 @@ export type SessionEndReason =
       readonly kind: 'superseded';
       /** The subject of the new login, if it is known. */
       readonly successor: string | undefined;
-      /** The id of the new session. */
+      /** The id of the new session, if it is known to be of the same user. */
       readonly successorId?: string;
       /** Epoch milliseconds. */
       readonly at?: number;

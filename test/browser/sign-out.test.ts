@@ -82,7 +82,7 @@ describe('signing in takes longer, or many tabs', () => {
     await signInAtProvider(tabs[0]!);
     await tabs[0]!.getByRole('button', { name: 'Allow' }).click();
     await tabs[0]!.waitForURL(`${world.origin}/?tab=0`);
-    for (const tab of tabs.slice(1)) await tab.reload();
+    for (const tab of tabs.slice(1)) await signInAtProvider(tab);
     for (const [index, tab] of tabs.entries()) {
       await tab.waitForURL(`${world.origin}/?tab=${index}`);
       await tab.getByRole('link', { name: 'Continue as Alice Liddell' }).waitFor();
@@ -104,18 +104,27 @@ describe('signing in takes longer, or many tabs', () => {
   });
 });
 
-test('a link on another site shows the sign-in page first, and leads to the page after the click', async () => {
-  const world = await createWorld({ env: { OAUTH2_SCOPES: 'openid profile read:profile' } });
-  const other = await startHop(() => `${world.origin}/auth/login?return_to=/profile?from=elsewhere`);
-  const alice = await visit(world, {}, [other.url]);
-  const page = await alice.openTab();
-  await page.goto(`${world.provider.issuer}/session/end`); // a page of another site
-  await page.evaluate(`location.assign('${other.url}/link')`);
-  await page.getByRole('link', { name: /Sign in with/ }).click();
-  await signInAtProvider(page);
-  await page.getByRole('button', { name: 'Allow' }).click();
-  await waitForProfile(page);
-  expect(page.url()).toBe(`${world.origin}/profile?from=elsewhere`);
-  await world.close();
-  other.server.close();
+describe('a link on another site', () => {
+  let world: World;
+  let other: Awaited<ReturnType<typeof startHop>>;
+  beforeAll(async () => {
+    world = await createWorld({ env: { OAUTH2_SCOPES: 'openid profile read:profile' } });
+    other = await startHop(() => `${world.origin}/auth/login?return_to=/profile?from=elsewhere`);
+  });
+  afterAll(async () => {
+    await world.close();
+    other.server.close();
+  });
+
+  test('shows the sign-in page first, and leads to its target after the click', async () => {
+    const alice = await visit(world, {}, [other.url]);
+    const page = await alice.openTab();
+    await page.goto(`${world.provider.issuer}/session/end`); // a page of another site
+    await page.evaluate(`location.assign('${other.url}/link')`);
+    await page.getByRole('link', { name: /Sign in with/ }).click();
+    await signInAtProvider(page);
+    await page.getByRole('button', { name: 'Allow' }).click();
+    await waitForProfile(page);
+    expect(page.url()).toBe(`${world.origin}/profile?from=elsewhere`);
+  });
 });

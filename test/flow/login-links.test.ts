@@ -77,7 +77,8 @@ describe('what a link may request', () => {
 describe('LOGIN_CONFIRM', () => {
   test('a link on another site leads to the sign-in page, which keeps the return address and the parameters', async () => {
     await start();
-    const address = '/auth/login?return_to=%2F%3Fdeep&scope=read:data&login_hint=alice&max_age=60';
+    const address =
+      '/auth/login?return_to=%2F%3Fdeep%23%2Forders%2F7&scope=read:data&login_hint=alice&max_age=60';
     const page = await browser.go(address, { from: elsewhere });
     expect([page.status, new URL(page.url).pathname]).toEqual([200, '/login']);
     const link = /href="(\/auth\/login[^"]*)"/.exec(page.text)![1]!.replaceAll('&amp;', '&');
@@ -89,7 +90,7 @@ describe('LOGIN_CONFIRM', () => {
       browser,
       await browser.go(provider.headers.location!, { from: page.url }),
     );
-    expect(signedIn.url).toBe(`${world.origin}/?deep`);
+    expect(signedIn.url).toBe(`${world.origin}/?deep#/orders/7`);
   });
 
   test('a link on another site does not ask a user again who is signed in', async () => {

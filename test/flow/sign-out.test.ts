@@ -1,4 +1,4 @@
-import type { Browser, Page } from '../support/browser.ts';
+import { type Browser, cookieNames, type Page } from '../support/browser.ts';
 import { createLatch } from '../support/latch.ts';
 import { createWorld, finishSignIn, type World, type WorldOptions } from '../support/world.ts';
 
@@ -18,6 +18,12 @@ afterEach(() => world.close());
 
 const isCallback = (url: string) => url.startsWith(`${world.origin}/auth/callback`);
 const signOut = (): Promise<Page> => browser.step('/auth/logout', { method: 'POST', from: world.origin });
+/** A sign-out whose request has these cookies instead of those of the browser, which does not get the response. */
+const signOutWith = (cookie: string, origin = world.origin): Promise<Page> =>
+  world.browser().send(`${origin}/auth/logout`, {
+    method: 'POST',
+    headers: { cookie, origin: world.origin, accept: 'text/html', 'sec-fetch-site': 'same-origin' },
+  });
 const session = async () => (await browser.fetch('/auth/session')).json();
 const nextOf = ({ text }: Page) =>
   /http-equiv="refresh" content="0;url=([^"]+)"/.exec(text)?.[1]?.replaceAll('&amp;', '&');
@@ -62,10 +68,7 @@ describe.each(['memory', 'redis'] as const)('a sign-out while another tab signs 
     const callback = await reachCallback();
     const cookie = await browser.jar.getCookieString(world.origin);
     expect((await browser.go(callback, { from: world.provider.issuer })).url).toBe(`${world.origin}/profile`);
-    await browser.send(`${world.origin}/auth/logout`, {
-      method: 'POST',
-      headers: { cookie, origin: world.origin, accept: 'text/html', 'sec-fetch-site': 'same-origin' },
-    });
+    await signOutWith(cookie);
     expect(await session()).toEqual({ authenticated: false });
     expect(await areAllRevoked()).toBe(true);
   });
@@ -84,17 +87,74 @@ describe.each(['memory', 'redis'] as const)('a sign-out while another tab signs 
   test('a user whose sign-out got no response can sign in again with the old cookie', async () => {
     await start({ store });
     const cookie = await browser.jar.getCookieString(world.origin);
-    await browser.send(`${world.origin}/auth/logout`, {
-      method: 'POST',
-      headers: { cookie, origin: world.origin, accept: 'text/html', 'sec-fetch-site': 'same-origin' },
-    });
+    await signOutWith(cookie);
     for (const each of cookie.split('; ')) await browser.jar.setCookie(each, world.origin);
     expect((await world.signIn(browser)).url).toBe(`${world.origin}/profile`);
     expect(await session()).toMatchObject({ authenticated: true });
   });
 });
 
-test('a login that began before the sign-out in a tab without a session starts again', async () => {
+describe('logins in progress, and other users', () => {
+  /** Starts the redemption of a code, which waits at the token endpoint until `release` is called. */
+  async function holdLogin(callback: string) {
+    const { opened: hold, open } = createLatch();
+    const before = world.providerFaults.count(/^\/token$/);
+    world.providerFaults.set({ path: /^\/token$/, hold });
+    const page = browser.go(callback, { from: world.provider.issuer });
+    while (world.providerFaults.count(/^\/token$/) === before)
+      await new Promise((done) => setTimeout(done, 5));
+    world.providerFaults.set(undefined);
+    return { page, release: open };
+  }
+
+  test('a login that began without a session and is redeemed while another tab signs in and out comes to nothing', async () => {
+    world = await createWorld({ store: 'redis', env: { OAUTH2_SCOPES: 'openid profile' } });
+    browser = world.browser();
+    const first = await browser.go('/auth/login');
+    const second = await browser.step('/auth/login');
+    const binding = await browser.loginCookie();
+    const { login: loginName, session: sessionName } = cookieNames(world.origin);
+    await finishSignIn(browser, first);
+    const session1 = await browser.sessionCookie();
+    const { url } = await browser.go(second.headers.location!, { until: isCallback });
+    // The callback was sent before the first tab had signed in, and over http the login cookie changes with each login.
+    await browser.jar.setCookie(`${loginName}=${binding}; Path=/`, world.origin);
+    await browser.jar.store.removeCookie('localhost', '/', sessionName);
+    const login = await holdLogin(url);
+    await browser.jar.setCookie(`${sessionName}=${session1}; Path=/`, world.origin);
+    await signOut();
+    login.release();
+    expect((await login.page).url).toBe(`${world.origin}/signed-out`);
+    expect(await session()).toEqual({ authenticated: false });
+  });
+
+  test('a login that lost against a sign-out leaves the cookie of a later login alone', async () => {
+    await start();
+    const login = await holdLogin(await reachCallback());
+    await signOut();
+    await world.signIn(browser);
+    const cookie = await browser.sessionCookie();
+    login.release();
+    await login.page;
+    expect(await browser.sessionCookie()).toBe(cookie);
+    expect(await session()).toMatchObject({ authenticated: true });
+  });
+
+  test("a sign-out with the cookie of another user's replaced session does not end the new session", async () => {
+    await start();
+    const cookie = await browser.jar.getCookieString(world.origin);
+    for (const each of await browser.jar.getCookies(world.origin)) // the provider's
+      if (each.key.startsWith('_')) await browser.jar.store.removeCookie('localhost', each.path!, each.key);
+    await world.signIn(browser, 'bob');
+    expect(await session()).toMatchObject({ user: { sub: 'bob' } });
+    const response = await signOutWith(cookie);
+    expect([response.status, response.headers['set-cookie']]).toEqual([409, undefined]);
+    const atBob = await browser.fetch('/auth/session');
+    expect(atBob.json()).toMatchObject({ authenticated: true });
+  });
+});
+
+test('a login that began before the sign-out in a tab without a session comes to nothing', async () => {
   world = await createWorld({ store: 'memory' });
   browser = world.browser();
   const begun = await browser.step('/auth/login');
@@ -102,7 +162,8 @@ test('a login that began before the sign-out in a tab without a session starts a
   await signOut();
   const provider = await browser.go(begun.headers.location!, { until: isCallback });
   const callback = isCallback(provider.url) ? provider.url : undefined;
-  if (callback !== undefined) expect((await browser.step(callback)).headers.location).toMatch(/\/auth\?/);
+  if (callback !== undefined)
+    expect((await browser.step(callback)).headers.location).toMatch(/\/signed-out$|\/auth\?/);
   expect(await session()).toEqual({ authenticated: false });
 });
 
@@ -120,10 +181,7 @@ test('an instance that started while the provider was away still leads there at 
   const other = await world.startAnotherInstance();
   world.providerFaults.set(undefined);
   const cookie = await browser.jar.getCookieString(world.origin);
-  const page = await browser.send(`${other.origin}/auth/logout`, {
-    method: 'POST',
-    headers: { cookie, origin: world.origin, accept: 'text/html', 'sec-fetch-site': 'same-origin' },
-  });
+  const page = await signOutWith(cookie, other.origin);
   expect(nextOf(page)).toContain('/session/end?');
 });
 

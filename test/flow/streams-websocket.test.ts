@@ -125,7 +125,7 @@ beforeEach(async () => {
     createErrorResponse({
       publicOrigin,
       loginParameters: { createQuery: () => new URLSearchParams() },
-      getUserTag: () => undefined,
+      getUserTags: () => [],
       english: (key) => key,
       preparePage: (_req, _res, next) => next(),
     }),

@@ -233,6 +233,39 @@ describe('the callback', () => {
     expect([tokenRequests(), await bob.sessionCookie()]).toEqual([before, session]);
   });
 
+  test("a restarted login requests nothing that only another user's session or signed link could", async () => {
+    const attacker = world.browser();
+    await world.signIn(attacker);
+    world.apiFaults.set({
+      response: {
+        status: 403,
+        headers: { 'www-authenticate': 'Bearer error="insufficient_scope", scope="orders:write"' },
+      },
+    });
+    const { login_url } = (await attacker.fetch('/api/profile')).json() as { login_url: string };
+    world.apiFaults.set(undefined);
+    const state = new URL((await attacker.step(login_url)).headers.location!).searchParams.get('state')!;
+    const victim = world.browser();
+    await world.signIn(victim, 'bob');
+    const address = query({ code: 'x', state, iss: world.provider.issuer });
+    for (const browser of [victim, world.browser()]) {
+      const { location } = (await browser.step(address, { from: world.provider.issuer })).headers;
+      expect(location).not.toContain('orders');
+    }
+    await world.signIn(victim, 'bob', address);
+    // Neither user can end the session of the other.
+    await attacker.step('/auth/logout', { method: 'POST', from: world.origin });
+    expect((await victim.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
+  });
+
+  test('an empty error parameter does not make a used code redeemable again', async () => {
+    const real = await reachCallback();
+    await real.browser.step(query(paramsOf(real)), { from: world.provider.issuer });
+    const before = tokenRequests();
+    await real.browser.step(`${query(paramsOf(real))}&error=`, { from: world.provider.issuer });
+    expect(tokenRequests()).toBe(before);
+  });
+
   test('accepts a state for ten minutes and starts a new login afterwards', async () => {
     const [inTime, late] = [await reachCallback(), await reachCallback()];
     await world.clock.advance(590);

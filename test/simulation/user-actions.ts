@@ -15,6 +15,12 @@ export function createUserActions(world: World): (action: Action) => void {
   const takenForms = new Set<string>();
   const appTokens = new Map<Instance, Map<string, number>>();
 
+  /** The session of the same user that has replaced this one; a sign-out ends it too. */
+  function successorOf({ replacedBy, user }: Session): Session | undefined {
+    const successor = replacedBy === undefined ? undefined : history.sessions.get(replacedBy);
+    return successor?.user === user ? successor : undefined;
+  }
+
   const isLive = (session: Session) =>
     session.endRequestedAt === undefined && session.replacedBy === undefined && !world.isExpired(session);
 
@@ -48,7 +54,8 @@ export function createUserActions(world: World): (action: Action) => void {
     const old = browser.session;
     nonceCount += 1;
     const nonce = `nonce-${nonceCount}`;
-    const wasSignedIn = old !== undefined && (await tokens.peek(old.id)) !== undefined;
+    const [binding, beganAt] = [`binding of ${browser.name}`, time.nowMs];
+    if (old) await tokens.peek(old.id);
     if (!(await consumedStates.consume(nonce))) return;
     await new Promise<void>((resolve) => time.schedule(world.random.between(20, 400), resolve, process));
     // Another user at the provider: it ends the session that was there.
@@ -99,20 +106,19 @@ export function createUserActions(world: World): (action: Action) => void {
     if (old) {
       old.endRequestedAt ??= time.nowMs;
       old.replacedBy = id;
-      const isReplaced = await tokens.supersede(old.id, id, { sub: user }).then(
-        (result) => {
+      await tokens.supersede(old.id, id, { sub: user }).then(
+        () => {
           old.removedAt = time.nowMs;
-          return result;
         },
-        () => true,
+        () => undefined,
       );
-      if (!isReplaced && wasSignedIn) {
-        session.endRequestedAt ??= time.nowMs;
-        await tokens.end(id);
-        session.signOutRequestedAt ??= old.signOutRequestedAt;
-        history.note(`${process.name} login of ${user}: ${old.id} was signed out meanwhile`);
-        return;
-      }
+    }
+    if (await consumedStates.isCancelled(binding, beganAt)) {
+      session.endRequestedAt ??= time.nowMs;
+      session.signOutRequestedAt ??= time.nowMs;
+      await tokens.end(id);
+      history.note(`${process.name} login of ${user}: signed out meanwhile`);
+      return;
     }
     // The browser gets the cookie with the response, the last one of two logins at the same moment.
     if (browser.session && browser.session !== old) browser.session.endRequestedAt ??= time.nowMs;
@@ -122,11 +128,7 @@ export function createUserActions(world: World): (action: Action) => void {
   async function signOut(process: Instance, browser: Browser, session: Session): Promise<void> {
     const wasExpired = world.isExpired(session);
     // A sign-out with the cookie of a replaced session also ends the session that has replaced it.
-    for (
-      let each: Session | undefined = session;
-      each;
-      each = each.replacedBy === undefined ? undefined : history.sessions.get(each.replacedBy)
-    ) {
+    for (let each: Session | undefined = session; each; each = successorOf(each)) {
       each.endRequestedAt ??= time.nowMs;
       each.signOutRequestedAt ??= time.nowMs;
       each.signOutCount += 1;
@@ -134,6 +136,7 @@ export function createUserActions(world: World): (action: Action) => void {
     // The browser goes on to the provider, which ends the user's session there: the next login makes another grant.
     if (browser.grants.get(session.user) === session.grant) browser.grants.delete(session.user);
     history.note(`${process.name} sign-out of ${session.id} begins`);
+    await process.consumedStates.cancel(`binding of ${browser.name}`, time.nowMs);
     const wasSignedIn = await process.tokens.end(session.id);
     history.note(`${process.name} sign-out of ${session.id}: ${wasSignedIn !== undefined}`);
     if (session.replacedBy === undefined && (wasSignedIn || !wasExpired)) session.signedOutAt = time.nowMs;

@@ -3,6 +3,7 @@ import { type ConsumedStates, consumedStateTtlMs } from '../../login/consumed-st
 /** Consumed states in the memory of this process. */
 export function createMemoryConsumedStates(now: () => number): ConsumedStates {
   const consumed = new Map<string, number>();
+  const cancelled = new Map<string, number>(); // the last sign-out of each browser, oldest first
   return {
     async consume(nonce) {
       for (const [other, until] of consumed) {
@@ -16,5 +17,15 @@ export function createMemoryConsumedStates(now: () => number): ConsumedStates {
     async release(nonce) {
       consumed.delete(nonce);
     },
+    async cancel(binding, at) {
+      for (const [other, since] of cancelled) {
+        if (since + consumedStateTtlMs > now()) break; // all others are newer
+        cancelled.delete(other);
+      }
+      cancelled.delete(binding);
+      cancelled.set(binding, at);
+    },
+    isCancelled: async (binding, requestedAt) =>
+      requestedAt <= (cancelled.get(binding) ?? Number.NEGATIVE_INFINITY),
   };
 }

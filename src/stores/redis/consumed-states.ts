@@ -1,20 +1,37 @@
+import { createHash } from 'node:crypto';
 import { storeUnavailable } from '../../errors.ts';
 import { type ConsumedStates, consumedStateTtlMs } from '../../login/consumed-states.ts';
 import type { RedisConnection } from './connection.ts';
 
 /** Consumed states that all instances of one client registration on the same Redis share. */
 export function createRedisConsumedStates(redis: RedisConnection, registration: string): ConsumedStates {
-  const key = (nonce: string) => `latchkey:spent:${registration}:${nonce}`;
+  const consumedKey = (nonce: string) => `latchkey:spent:${registration}:${nonce}`;
+  const cancelledKey = (binding: string) =>
+    `latchkey:cancelled:${registration}:${createHash('sha256').update(binding).digest('base64url')}`;
   return {
-    async consume(nonce) {
-      try {
-        return (await redis.set(key(nonce), '1', 'PX', consumedStateTtlMs, 'NX')) !== null;
-      } catch (error) {
-        throw storeUnavailable(error);
-      }
-    },
+    consume: (nonce) =>
+      withStoreErrors(
+        async () => (await redis.set(consumedKey(nonce), '1', 'PX', consumedStateTtlMs, 'NX')) !== null,
+      ),
     async release(nonce) {
-      await redis.del(key(nonce)).catch(() => undefined); // the state stays consumed, and the login starts again
+      await redis.del(consumedKey(nonce)).catch(() => undefined); // the state stays consumed, and the login starts again
     },
+    cancel: (binding, at) =>
+      withStoreErrors(async () => {
+        await redis.set(cancelledKey(binding), String(at), 'PX', consumedStateTtlMs);
+      }),
+    isCancelled: (binding, requestedAt) =>
+      withStoreErrors(async () => {
+        const at = await redis.get(cancelledKey(binding));
+        return at !== null && requestedAt <= Number(at);
+      }),
   };
+}
+
+async function withStoreErrors<T>(operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation();
+  } catch (error) {
+    throw storeUnavailable(error);
+  }
 }

@@ -75,9 +75,9 @@ export const pageCases: readonly PageCase[] = [
   {
     name: 'signing-out',
     status: 200,
-    user: 'alice',
+    user: 'none', // signs in itself, because it ends the session
     async open(page, world) {
-      await page.goto('/profile');
+      await signIn(page);
       await page.route(`${world.provider.issuer}/session/end**`, (route) => route.abort('aborted'));
       await press(page, 'Sign out');
       await page.getByRole('heading', { name: 'Signing you out' }).waitFor();
@@ -203,7 +203,7 @@ export const pageCases: readonly PageCase[] = [
     user: 'none',
     async open(page) {
       await signIn(page);
-      await page.goto('/auth/login?scope=write:data');
+      await page.goto('/auth/login?prompt=consent');
       await press(page, 'Deny');
     },
   },
