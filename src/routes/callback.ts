@@ -64,7 +64,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     try {
       grant = await oauth.authorizationCodeGrant(query, transaction);
     } catch (failure) {
-      if (await isCancelled(transaction)) return res.redirect(303, publicOrigin + paths.signedOut);
+      if (await wasCancelled(req, transaction)) return res.redirect(303, publicOrigin + paths.signedOut);
       return handleFailure(req, res, toOAuthError(failure), transaction, loginRequest, old);
     }
     const newId = await startSession(req, grant, transaction, old).catch((failure) => {
@@ -76,7 +76,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
         req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
       });
     // After the replacement: a sign-out that comes later than this check finds the new session through the old one.
-    if (await isCancelled(transaction)) {
+    if (await wasCancelled(req, transaction)) {
       sessions.detach(req); // the browser may have the cookie of a later login
       await tokens.end(newId);
       return res.redirect(303, publicOrigin + paths.signedOut);
@@ -88,6 +88,14 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   /** True when the user has signed out in this browser since the login began. */
   function isCancelled({ binding, requestedAt }: LoginTransaction): Promise<boolean> {
     return consumedStates.isCancelled(binding, requestedAt);
+  }
+
+  /** As `isCancelled`, once the code has been redeemed: then a store that is unavailable must not fail the login. */
+  function wasCancelled(req: Request, transaction: LoginTransaction): Promise<boolean> {
+    return isCancelled(transaction).catch((failure) => {
+      req.log.warn({ err: failure }, 'cannot check whether the user has signed out during the login');
+      return false;
+    });
   }
 
   /** @throws AppError also for an error response without a state, which belongs to no login */
