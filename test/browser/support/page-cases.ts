@@ -208,6 +208,19 @@ export const pageCases: readonly PageCase[] = [
     },
   },
   {
+    name: 'app-rejected',
+    status: 503,
+    user: 'none',
+    async open(page, world) {
+      await page.goto('/auth/login');
+      const headers = { 'content-type': 'application/json' };
+      const response = { status: 401, headers, body: '{"error":"invalid_client"}' };
+      world.providerFaults.set({ path: /^\/token$/, response });
+      await signInAtProvider(page);
+      await press(page, 'Allow');
+    },
+  },
+  {
     name: 'store-unavailable',
     status: 503,
     user: 'alice',
