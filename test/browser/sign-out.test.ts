@@ -58,10 +58,10 @@ describe.each<[string, BrowserContextOptions]>([
 
 describe('signing in takes longer, or many tabs', () => {
   let world: World;
-  beforeEach(async () => {
+  beforeAll(async () => {
     world = await createWorld({ env: { OAUTH2_SCOPES: 'openid profile read:profile' } });
   });
-  afterEach(() => world.close());
+  afterAll(() => world.close());
 
   test('a second factor that takes eleven minutes costs no login', async () => {
     const alice = await visit(world);
