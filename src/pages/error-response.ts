@@ -86,6 +86,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         alreadyRequested: error.alreadyRequested,
         loginUrl,
         signInUrl: signInUrlFor(error),
+        continueUrl: error.isSignedIn ? error.returnTo : undefined,
         retryAfterSeconds: error.retryAfterSeconds,
         canRetry: req.method === 'GET',
         isForm: isFormSubmission(req) && isUnderApi(req),

@@ -199,6 +199,7 @@ describe('errors of the provider', () => {
     const page = await returnWith({ error: 'access_denied' }, '/auth/login?scope=read:data');
     expect(page.status).toBe(403);
     expect(page.text).toContain('You are still signed in');
+    expect(page.text).toMatch(/<a class="button" href="[^"]*\/profile">Continue/);
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
   });
 
