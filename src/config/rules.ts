@@ -1,6 +1,7 @@
 import { isLoopback } from './field-types.ts';
 import type { ConfigProblem, Values, Variable } from './fields.ts';
 import { parseRedisUrl } from './redis-url.ts';
+import { usesIdTokens } from './warnings.ts';
 
 const mustBeHttps = [
   'OAUTH2_ISSUER',
@@ -76,9 +77,8 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
     if (value?.protocol === 'http:' && !isLoopback(value) && !values.OAUTH2_ALLOW_HTTP)
       report(variable, 'must be https, unless its host is this machine or OAUTH2_ALLOW_HTTP is true');
   }
-  const isOpenid = values.OAUTH2_ISSUER !== undefined && values.OAUTH2_SCOPES?.includes('openid');
   const unverifiable = values.OAUTH2_AUTHORIZATION_PARAMS?.find(([name]) => requirementNames.has(name));
-  if (unverifiable && !isOpenid)
+  if (unverifiable && !usesIdTokens(values))
     report(
       'OAUTH2_AUTHORIZATION_PARAMS',
       `sets ${unverifiable[0]}, which only an ID token can confirm: set OAUTH2_ISSUER, and add openid to OAUTH2_SCOPES`,

@@ -19,6 +19,10 @@ export function collectWarnings(values: Values): string[] {
     else if (values.SESSION_COOKIE_SECURE === false)
       warnings.push(`SESSION_COOKIE_SECURE is false: ${plainCookieRisk}`);
   }
+  if (values.OAUTH2_JWKS_URL && !usesIdTokens(values))
+    warnings.push(
+      'OAUTH2_JWKS_URL has no effect: ID tokens are used only with OAUTH2_ISSUER and the scope openid in OAUTH2_SCOPES',
+    );
   for (const variable of ['OAUTH2_CLIENT_SECRET', 'OAUTH2_APP_CLIENT_SECRET'] as const)
     if (values[variable]?.reveal().includes(',') && values[`${variable}_NEXT`] === undefined)
       warnings.push(
@@ -29,6 +33,14 @@ export function collectWarnings(values: Values): string[] {
       'REDIS_URL has neither a password nor TLS (rediss://), and its host is not on a private network: anyone who reaches it can end and replace sessions',
     );
   return warnings;
+}
+
+/** False without an issuer, to compare the ID token's with, and without the scope that requests an ID token. */
+export function usesIdTokens({
+  OAUTH2_ISSUER: issuer,
+  OAUTH2_SCOPES: scopes,
+}: Pick<Partial<Values>, 'OAUTH2_ISSUER' | 'OAUTH2_SCOPES'>): boolean {
+  return issuer !== undefined && (scopes?.includes('openid') ?? false);
 }
 
 /** True for a Redis on the internet, or in a network that does not look private, that anyone may use. */

@@ -786,3 +786,20 @@ test('docs/providers.md documents every preset and every deviation, and no other
   const table = page.slice(page.indexOf('## Deviations'), page.indexOf('These need no declaration'));
   expect([...table.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name)).toEqual(deviationNames);
 });
+
+test.each([
+  [{ OAUTH2_SCOPES: 'openid' }, []],
+  [{ OAUTH2_SCOPES: 'read' }, [expect.stringContaining('OAUTH2_JWKS_URL has no effect')]],
+])('OAUTH2_JWKS_URL without ID tokens causes a warning: %j', (env, warnings) => {
+  const settings = { ...valid, ...env, OAUTH2_JWKS_URL: 'https://login.example.com/keys' };
+  expect(loadConfig(settings).warnings).toEqual(warnings);
+});
+
+test.each(['acr_values=urn:mfa', 'max_age=60'])(
+  '%s is refused without ID tokens, because nothing else could confirm it',
+  (parameters) => {
+    const settings = { ...valid, OAUTH2_SCOPES: 'read', OAUTH2_AUTHORIZATION_PARAMS: parameters };
+    expect(() => loadConfig(settings)).toThrow('which only an ID token can confirm');
+    expect(() => loadConfig({ ...settings, OAUTH2_SCOPES: 'openid' })).not.toThrow();
+  },
+);
