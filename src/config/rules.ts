@@ -77,6 +77,8 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
     if (value?.protocol === 'http:' && !isLoopback(value) && !values.OAUTH2_ALLOW_HTTP)
       report(variable, 'must be https, unless its host is this machine or OAUTH2_ALLOW_HTTP is true');
   }
+  for (const message of findUnreadableRequirements(values.OAUTH2_AUTHORIZATION_PARAMS ?? []))
+    report('OAUTH2_AUTHORIZATION_PARAMS', message);
   const unverifiable = values.OAUTH2_AUTHORIZATION_PARAMS?.find(([name]) => requirementNames.has(name));
   if (unverifiable && !usesIdTokens(values))
     report(
@@ -117,4 +119,23 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
       report(variable, 'is the public demo value; use your own unless the app runs on localhost');
   }
   return problems;
+}
+
+/** Requirements that Latchkey could send but not check, so that nobody would notice that they are not met. */
+function findUnreadableRequirements(parameters: readonly (readonly [string, string])[]): string[] {
+  return [...requirementNames].flatMap((name) => {
+    const given = parameters.filter(([each]) => each === name);
+    if (given.length > 1) return [`must not set ${name} twice`];
+    const isRead = given.every(([, value]) =>
+      name === 'max_age'
+        ? /^\d{1,9}$/.test(value)
+        : /^[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*$/.test(value) && value.length <= 300,
+    );
+    if (isRead) return [];
+    return [
+      name === 'max_age'
+        ? 'must set max_age to a whole number of seconds'
+        : 'must set acr_values to at most 300 characters, values separated by one space (+ or %20)',
+    ];
+  });
 }

@@ -7,7 +7,7 @@ const minDifferentCharacters = 10;
 /** Texts of documentation, templates and examples, ours included, that somebody forgot to replace. */
 const placeholders = [
   /(?<![a-z])(change|replace)[-_ ]?(me|this|with)(?![a-z])/i,
-  /your[-_ ]?.*(secret|key|password)/i,
+  /(?<![a-z])your([-_ ][a-z0-9]+)*[-_ ]?(?<![a-z](?=key))(secret|key|password)(?![a-z])/i,
   /placeholder|openssl rand/i,
   /^the (new )?(secret|output) /i,
   /^(todo|tbd|fixme|null|undefined)$/i,

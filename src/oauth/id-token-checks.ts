@@ -4,7 +4,6 @@ import {
   type Identity,
   type IdTokenVerifier,
   type ReceivedIdToken,
-  selectAlgorithms,
   verifyLogin,
   verifyRefreshed,
 } from './id-token.ts';
@@ -43,9 +42,7 @@ export function createIdTokenChecks(provider: Provider, log: Logger) {
   }
 
   function verifierFor(server: Server): IdTokenVerifier {
-    const { issuer, id_token_signing_alg_values_supported: algorithms } = server.metadata;
-    const keys = requireKeys(server)!;
-    return { clientId, issuer, algorithms: selectAlgorithms(algorithms), keys, clockToleranceSeconds };
+    return { clientId, issuers: server.issuers, keys: requireKeys(server)!, clockToleranceSeconds };
   }
 
   return {
@@ -56,7 +53,8 @@ export function createIdTokenChecks(provider: Provider, log: Logger) {
 
     /**
      * The identity and claims of a login's ID token; without ID tokens, no identity and no claims.
-     * @throws OAuthError `invalid_response`, or `unavailable`: the provider's keys cannot be fetched
+     * @throws OAuthError `invalid_response`, or `outcome_unknown`: the provider's keys cannot be fetched, and the code has
+     * been redeemed, so that it cannot be used again
      */
     async verifyLogin(
       server: Server,
@@ -82,6 +80,10 @@ export function createIdTokenChecks(provider: Provider, log: Logger) {
         acrValues: [floor.acrValues, acrValues].flatMap((each) => each?.split(' ') ?? []),
         isAcrOptional: floor.acrValues === undefined,
         maxAge: minMaxAge(floor.maxAge, maxAge),
+      }).catch((error: unknown) => {
+        if (!(error instanceof OAuthError) || error.kind !== 'unavailable') throw error;
+        const { message, retryAfterSeconds } = error;
+        throw new OAuthError('outcome_unknown', message, { cause: error, retryAfterSeconds });
       });
       return { idToken: received.idToken, ...verified };
     },

@@ -18,6 +18,8 @@ import { normalizeResponse } from './token-response.ts';
 const timeoutSeconds = 10;
 /** The least time between two attempts to fetch the metadata again. */
 const refetchIntervalMs = 60_000;
+/** Metadata that is older than this is fetched again when it is used. */
+const maxAgeMs = 600_000;
 /** Statuses of an endpoint that has moved. */
 const movedStatuses = new Set([404, 405, 410]);
 
@@ -41,14 +43,17 @@ interface MetadataParts {
 export interface Server {
   readonly configuration: Configuration;
   readonly metadata: ServerMetadata;
+  /** How the issuer may be written in an ID token. */
+  readonly issuers: readonly string[];
   /** Absent if the metadata names no keys. */
   readonly keys: ProviderKeys | undefined;
 }
 
 /**
  * `loadMetadata()`: the server's metadata (OpenID Connect Discovery 4, RFC 8414). Configured endpoints override discovered
- * ones, and if all the necessary ones are configured, a failed discovery does not matter. The metadata is fetched again,
- * at most once a minute, after a failed discovery, and after an endpoint has returned 404, 405 or 410.
+ * ones, and if all the necessary ones are configured, a failed discovery does not matter. The metadata is fetched again
+ * after ten minutes and, at most once a minute, after a failed discovery, after an endpoint has returned 404, 405 or 410, and
+ * after an ID token with an unknown key.
  * @throws OAuthError the metadata cannot be fetched, and is necessary; the next call tries again
  */
 export function createMetadataLoader(
@@ -125,12 +130,13 @@ export function createMetadataLoader(
     if (typeof document !== 'object' || document === null || Array.isArray(document)) return response;
     const metadata: Record<string, unknown> = { ...document, ...endpoints };
     for (const [name, value] of Object.entries(metadata)) {
-      const isUrl = (name.endsWith('_endpoint') || name === 'jwks_uri') && typeof value === 'string';
-      if (!isUrl || (URL.canParse(value) && isHttpAllowed(new URL(value)))) continue;
-      log.error(
-        { member: name, issuer: issuer?.href },
-        'ignoring an endpoint in the metadata: its URL is not https',
-      );
+      if (!name.endsWith('_endpoint') && name !== 'jwks_uri') continue;
+      if (typeof value === 'string' && URL.canParse(value) && isHttpAllowed(new URL(value))) continue;
+      if (value !== null)
+        log.error(
+          { member: name, issuer: issuer?.href },
+          'ignoring an endpoint in the metadata: its URL is not https',
+        );
       delete metadata[name];
     }
     return Response.json(metadata, { headers: response.headers });
@@ -149,8 +155,10 @@ export function createMetadataLoader(
     );
   }
 
-  function toServer(configuration: Configuration): Server {
+  function toServer(configuration: Configuration, isDiscovered: boolean): Server {
     const metadata = configuration.serverMetadata();
+    // Without discovery nobody knows whether the issuer of a host is written with the slash that URLs have.
+    const issuers = isDiscovered || !issuer ? [metadata.issuer] : [metadata.issuer, issuer.href];
     const required = provider.isForAppTokens ? [] : (['authorization_endpoint'] as const);
     for (const name of ['token_endpoint', ...required] as const)
       if (metadata[name] === undefined)
@@ -160,16 +168,13 @@ export function createMetadataLoader(
     configuration[customFetch] = createRequestFetch(metadata);
     const { jwks_uri: keysUrl } = metadata;
     if (keysUrl !== undefined && keysUrl !== keys?.url)
-      keys = { url: keysUrl, keys: createProviderKeys(new URL(keysUrl), endpointFetch, now) };
-    return { configuration, metadata, keys: keysUrl === undefined ? undefined : keys?.keys };
+      keys = { url: keysUrl, keys: createProviderKeys(new URL(keysUrl), endpointFetch, now, markOutdated) };
+    return { configuration, metadata, issuers, keys: keysUrl === undefined ? undefined : keys?.keys };
   }
 
   const endpointFetch: CustomFetch = async (url, options) => {
     const response = await providerFetch(url, options);
-    if (movedStatuses.has(response.status) && issuer) {
-      isOutdated = true;
-      refetchIfDue();
-    }
+    if (movedStatuses.has(response.status)) markOutdated();
     return response;
   };
 
@@ -189,7 +194,7 @@ export function createMetadataLoader(
     pending ??= (issuer ? discover(issuer) : Promise.resolve(configureWithoutDiscovery()))
       .then((found) => {
         isOutdated = false;
-        cached = toServer(found);
+        cached = toServer(found, true);
         return cached;
       })
       .catch((error: unknown) => {
@@ -197,13 +202,19 @@ export function createMetadataLoader(
         isOutdated = true;
         const consequence = cached ? 'using the previous metadata' : 'using only the configured endpoints';
         log.warn({ err: error }, `provider metadata is not available: ${consequence}`);
-        cached ??= toServer(configureWithoutDiscovery());
+        cached ??= toServer(configureWithoutDiscovery(), false);
         return cached;
       })
       .finally(() => {
         pending = undefined;
       });
     return pending;
+  }
+
+  function markOutdated(): void {
+    if (!issuer) return; // there is nothing to discover
+    isOutdated = true;
+    refetchIfDue();
   }
 
   /** In the background: what is cached may still be right. */
@@ -213,7 +224,7 @@ export function createMetadataLoader(
 
   return async function loadMetadata() {
     if (!cached) return fetchMetadata();
-    if (isOutdated) refetchIfDue();
+    if (isOutdated || (issuer && now() - lastAttemptAt >= maxAgeMs)) refetchIfDue();
     return cached;
   };
 }

@@ -75,7 +75,10 @@ const checkFailures = /INVALID_RESPONSE|COMPARISON|TIMESTAMP|KEY_SELECTION|UNSUP
 /** The server has not processed the request (RFC 6585 4, RFC 8470 5.2, RFC 9110 15.6.4). */
 const notProcessedStatuses = new Set([425, 429, 503]);
 const maxRetryAfterSeconds = 300;
-const finalStatuses = new Set([400, 401, 403]);
+/** The statuses of OAuth errors (RFC 6749 5.2, and what servers send instead); all others come from something in between. */
+const finalStatuses = new Set([400, 401, 403, 422]);
+/** Codes of a server that cannot process the request now, whatever the status. */
+const temporaryCodes = new Set(['server_error', 'temporarily_unavailable', 'slow_down']);
 
 /** An error that the protocol library threw, as an OAuthError. */
 export function toOAuthError(error: unknown): OAuthError {
@@ -122,19 +125,24 @@ export function fromAuthorizationResponse(error: string, description: string | u
 }
 
 function fromErrorResponse(response: Response, message: string, code?: string): OAuthError {
-  return new OAuthError(kindOfErrorResponse(response.status, code), message, {
+  const retryAfterSeconds = readRetryAfter(response.headers.get('retry-after'));
+  return new OAuthError(kindOfErrorResponse(response.status, code, retryAfterSeconds), message, {
     code: code !== undefined && knownCodes.has(code) ? code : undefined,
-    retryAfterSeconds: readRetryAfter(response.headers.get('retry-after')),
+    retryAfterSeconds,
   });
 }
 
-function kindOfErrorResponse(status: number, code: string | undefined): OAuthErrorKind {
+function kindOfErrorResponse(
+  status: number,
+  code: string | undefined,
+  retryAfterSeconds: number | undefined,
+): OAuthErrorKind {
   if (notProcessedStatuses.has(status)) return 'unavailable';
   if (status >= 500 || status === 408) return 'outcome_unknown';
   if (code === 'invalid_grant') return 'invalid_grant';
   if (code !== undefined && clientCodes.has(code)) return 'client_misconfigured';
-  // Other statuses without an OAuth error come from a proxy in front of the server, not from the server.
-  return code !== undefined || finalStatuses.has(status) ? 'rejected_other' : 'outcome_unknown';
+  const isTemporary = retryAfterSeconds !== undefined || temporaryCodes.has(code ?? '');
+  return finalStatuses.has(status) && !isTemporary ? 'rejected_other' : 'outcome_unknown';
 }
 
 /** Seconds from now, for both forms of `Retry-After` (RFC 9110 10.2.3); at most five minutes. */
@@ -153,7 +161,7 @@ const words = /^([a-z]{1,24}|[A-Z]{1,24})([_.-]([a-z]{1,24}|[A-Z]{1,24}))*$/;
 function safeErrorDetail(code: string, description: string | undefined): string {
   const text = description === undefined ? code : `${code}: ${description}`;
   const redact = (run: string) => (words.test(run) && run.length <= 64 ? run : '[redacted]');
-  return text.replace(/[\w.~+/=-]{20,}/g, redact).slice(0, 500);
+  return text.replace(/[\w.~+/=%$|@-]{16,}/g, redact).slice(0, 500);
 }
 
 /** Values of these members prove a login; a log must not contain them. */

@@ -12,8 +12,11 @@ export interface ProviderKeys {
    * @throws OAuthError `unavailable`: the keys cannot be fetched now
    */
   readonly getKey: JWTVerifyGetKey;
-  /** After a signature that its key does not verify: true if the keys were fetched again, as a key may change under its id. */
-  reload(): Promise<boolean>;
+  /**
+   * Fetches the keys again after a signature that its key does not verify, because a key may change under its id.
+   * @throws OAuthError `unavailable`, as `getKey`
+   */
+  refetch(): Promise<void>;
 }
 
 const timeoutMs = 10_000;
@@ -22,7 +25,13 @@ const maxRefetches = 2;
 const refetchIntervalMs = 60_000;
 const retryAfterSeconds = 5;
 
-export function createProviderKeys(url: URL, fetch: CustomFetch, now: () => number): ProviderKeys {
+/** @param onUnknownKey is called when the keys do not fit a token: their address may have changed */
+export function createProviderKeys(
+  url: URL,
+  fetch: CustomFetch,
+  now: () => number,
+  onUnknownKey: () => void,
+): ProviderKeys {
   const keySet = createRemoteJWKSet(url, {
     timeoutDuration: timeoutMs,
     cacheMaxAge: cacheMs,
@@ -32,11 +41,17 @@ export function createProviderKeys(url: URL, fetch: CustomFetch, now: () => numb
   });
   let refetchesLeft = maxRefetches;
   let nextRefetchAt = 0;
+  let failedAt = Number.NEGATIVE_INFINITY;
 
   async function reload(): Promise<void> {
+    // Otherwise every refresh would wait for an address that does not respond.
+    if (now() - failedAt < retryAfterSeconds * 1000)
+      throw keysUnavailable('the last attempt has just failed');
     try {
       await keySet.reload();
     } catch (error) {
+      failedAt = now();
+      refetchesLeft = maxRefetches; // nothing was fetched
       throw keysUnavailable(error instanceof Error ? error.message : 'unknown error', error);
     }
   }
@@ -46,14 +61,17 @@ export function createProviderKeys(url: URL, fetch: CustomFetch, now: () => numb
     return new OAuthError('unavailable', message, { cause, retryAfterSeconds });
   }
 
-  /** True if another fetch is allowed now: joining one in progress, one of two, or one per minute. */
-  function mayRefetch(): boolean {
-    if (keySet.reloading) return true;
-    if (now() >= nextRefetchAt) refetchesLeft = Math.max(refetchesLeft, 1);
-    if (refetchesLeft === 0) return false;
-    refetchesLeft -= 1;
-    nextRefetchAt = now() + refetchIntervalMs;
-    return true;
+  /** Fetches the keys again: joining a fetch in progress, one of two, or one per minute. */
+  async function refetch(): Promise<void> {
+    if (!keySet.reloading) {
+      if (now() >= nextRefetchAt) refetchesLeft = Math.max(refetchesLeft, 1);
+      if (refetchesLeft === 0)
+        throw keysUnavailable('a token does not fit the keys, and they were fetched a moment ago');
+      refetchesLeft -= 1;
+      nextRefetchAt = now() + refetchIntervalMs;
+    }
+    onUnknownKey();
+    await reload();
   }
 
   const getKey: JWTVerifyGetKey = async (header, token) => {
@@ -63,9 +81,7 @@ export function createProviderKeys(url: URL, fetch: CustomFetch, now: () => numb
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
     }
-    if (!mayRefetch())
-      throw keysUnavailable('a token was signed with an unknown key, and the keys were fetched recently');
-    await reload();
+    await refetch();
     return keySet(header, token);
   };
 
@@ -74,10 +90,6 @@ export function createProviderKeys(url: URL, fetch: CustomFetch, now: () => numb
       if (!keySet.fresh) await reload();
     },
     getKey,
-    async reload() {
-      if (!mayRefetch()) return false;
-      await reload();
-      return true;
-    },
+    refetch,
   };
 }

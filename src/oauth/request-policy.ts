@@ -54,7 +54,8 @@ export function createRequestPolicy(now: () => number): <T>(request: () => Promi
     } catch (error) {
       if (isBrokenCircuitError(error)) throw unavailableError('circuit breaker is open');
       if (isBulkheadRejectedError(error)) throw unavailableError('request queue is full');
-      if (error instanceof OAuthError && error.retryAfterSeconds !== undefined)
+      // A rejection concerns one request only.
+      if (error instanceof OAuthError && countsAsFailure(error) && error.retryAfterSeconds !== undefined)
         notBefore = now() + error.retryAfterSeconds * 1000;
       throw error;
     }

@@ -74,6 +74,9 @@ export async function normalizeResponse(
   try {
     json = JSON.parse(text);
   } catch {
+    // RFC 6749 5.2: this is how a server answers a client that it cannot authenticate.
+    if (response.status === 401 && text.trim() === '' && asksForBasic(response))
+      return Response.json({ error: 'invalid_client' }, { status: 401, headers });
     const type = headers.get('content-type') ?? 'no content type';
     if (text.trim() !== '' && [400, 401, 403].includes(response.status))
       throw new OAuthError(
@@ -99,8 +102,8 @@ const knownMembers = new Set([
 
 /**
  * The known members of a token response without harmless defects of real servers, because the protocol library would
- * reject the whole response: members that are `null` or empty, an `expires_in` that states no lifetime, and a scope sent
- * as an array. The ID token and an unusual token type get other names, so that Latchkey checks them when the tokens
+ * reject the whole response: members that are `null` or empty, an `expires_in` that states no lifetime, a scope sent as
+ * an array, and a scope or refresh token of another type. The ID token and an unusual token type get other names, so that Latchkey checks them when the tokens
  * are safe: a refresh has spent the old refresh token.
  * @param date the response's `Date`, epoch milliseconds
  */
@@ -118,9 +121,17 @@ export function normalizeTokenResponse(body: unknown, date?: number): unknown {
       const seconds = typeof value === 'string' ? Number(value) : value;
       if (typeof seconds === 'number' && seconds >= 0 && seconds <= maxLifetimeSeconds)
         normalized[name] = seconds;
-    } else normalized[name] = name === 'scope' && Array.isArray(value) ? value.join(' ') : value;
+    } else if (name === 'scope') {
+      if (typeof value === 'string' || Array.isArray(value)) normalized[name] = [value].flat().join(' ');
+    } else if (name === 'refresh_token') {
+      if (typeof value === 'string' || Number.isSafeInteger(value)) normalized[name] = String(value);
+    } else normalized[name] = value;
   }
   return normalized;
+}
+
+function asksForBasic({ headers }: Response): boolean {
+  return headers.get('www-authenticate')?.toLowerCase().startsWith('basic') ?? false;
 }
 
 function isBearer(value: unknown): boolean {

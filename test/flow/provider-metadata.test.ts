@@ -149,6 +149,14 @@ describe('endpoints that move', () => {
   });
 });
 
+test('endpoints that are null in the metadata count as absent', async () => {
+  options.metadata = { end_session_endpoint: null, revocation_endpoint: null, userinfo_endpoint: null };
+  await start();
+  expect(await isSignedIn()).toBe(true);
+  const page = await browser.go('/auth/logout', { method: 'POST', from: latchkey.origin });
+  expect([page.status, page.url]).toEqual([200, `${latchkey.origin}/signed-out`]);
+});
+
 describe('metadata of an https issuer', () => {
   const issuer = 'https://login.example.com';
   const fakeFetch: typeof fetch = (url, init) => fetch(String(url).replace(issuer, provider.url), init);

@@ -16,6 +16,7 @@ let options: OpenidProviderOptions;
 let provider: FakeProvider;
 let latchkey: Latchkey;
 let browser: Browser;
+let offsetMs = 0;
 
 async function start(env: Readonly<Record<string, string>> = {}): Promise<void> {
   const openid = createOpenidProvider();
@@ -24,9 +25,13 @@ async function start(env: Readonly<Record<string, string>> = {}): Promise<void> 
   latchkey = await startLatchkey({
     ...{ issuer: provider.url, apiUrl: provider.url, ...provider.client },
     env: { OAUTH2_SCOPES: 'openid profile read:data', ...env },
+    deps: { now: () => Date.now() + offsetMs },
   });
   browser = new Browser(latchkey.origin);
 }
+beforeEach(() => {
+  offsetMs = 0;
+});
 
 afterEach(async () => {
   await latchkey.close();
@@ -113,7 +118,7 @@ const forgeries: readonly [what: string, issue: IssueIdToken, evidence: RegExp][
   [
     'an algorithm that the provider does not support',
     ({ header, claims }) => signJwt({ ...header, alg: 'RS384' }, claims, options.keys[0]!),
-    /ALG/,
+    /NO_MATCHING_KEY/,
   ],
   [
     'an algorithm of another kind of key',
@@ -212,6 +217,8 @@ describe('at refresh', () => {
     ['no ID token', () => undefined],
     ['no nonce', withClaims(() => ({ nonce: undefined }))],
     ['a correct ID token', withClaims(() => ({}))],
+    ['an empty nonce', withClaims(() => ({ nonce: '' }))],
+    ['members that are null', withClaims(() => ({ nonce: null, azp: null, at_hash: null }))],
     ['the nonce of the login', withClaims(() => ({ nonce: provider.authorizations[0]!.get('nonce') }))],
   ] as [string, IssueIdToken][])('a response with %s refreshes the tokens', async (_what, issue) => {
     await start();
@@ -260,6 +267,7 @@ describe('the keys of the provider', () => {
     expect([page.status, page.headers['retry-after']]).toEqual([503, '5']);
     expect(log()).toMatch(/the provider's keys cannot be fetched from http:\/\/127.*\/keys/);
     provider.faults.set(undefined);
+    offsetMs += 5_000; // the Retry-After of the page
     expect((await browser.go(page.url)).url).toBe(`${latchkey.origin}/profile`);
     expect(provider.authorizations).toHaveLength(1);
   });
@@ -315,6 +323,64 @@ describe('the keys of the provider', () => {
     expect((await signIn()).url).toBe(`${latchkey.origin}/profile`);
     options.issue = ({ header, claims }) => signJwt({ alg: header.alg }, claims, stranger);
     expect((await signIn('/auth/login?prompt=login')).status).toBe(400);
+  });
+
+  test('a provider that begins to sign with another algorithm loses no login and no session', async () => {
+    await start();
+    await signIn();
+    options.keys = [createSigningKey('second', 'ES256'), ...options.keys];
+    options.issue = ({ header, claims }) => signJwt(header, claims, options.keys[0]!);
+    expect((await refresh()).status).toBe(200);
+    expect(provider.revoked).toEqual([]);
+    expect((await signIn('/auth/login?prompt=login')).url).toBe(`${latchkey.origin}/profile`);
+  });
+
+  test('a key address that changes in the metadata is found when a token has an unknown key', async () => {
+    await start();
+    await signIn();
+    offsetMs += 61_000;
+    const oldKeys = options.keys;
+    options.keys = [createSigningKey('second')];
+    options.metadata = { jwks_uri: `${provider.url}/keys?new` };
+    provider.faults.set({
+      path: /^\/keys$/,
+      response: {
+        status: 200,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          keys: oldKeys.map(({ publicKey, kid }) => ({ ...publicKey.export({ format: 'jwk' }), kid })),
+        }),
+      },
+    });
+    expect((await signIn('/auth/login?prompt=login')).status).toBe(400); // starts discovery in the background
+    provider.faults.set(undefined);
+    while (provider.faults.count(/openid-configuration/) < 2) await delay(10);
+    expect((await signIn('/auth/login?prompt=login')).url).toBe(`${latchkey.origin}/profile`);
+  });
+
+  test('refreshes do not end sessions while a key was replaced under its kid and the keys cannot be fetched', async () => {
+    await start();
+    await signIn();
+    const others = [1, 2, 3, 4].map(() => new Browser(latchkey.origin));
+    for (const each of others) await each.go('/auth/login');
+    options.keys = [createSigningKey('first')];
+    provider.faults.set({ path: /^\/keys$/, response: 'reset' });
+    for (const each of [browser, ...others]) {
+      const response = await each.fetch('/auth/refresh', {
+        method: 'POST',
+        headers: { accept: 'application/json' },
+      });
+      expect(response.status).toBe(200);
+    }
+    expect(provider.revoked).toEqual([]);
+    provider.faults.set(undefined);
+    offsetMs += 5_000;
+    for (const each of [browser, ...others])
+      expect(
+        (await each.fetch('/auth/refresh', { method: 'POST', headers: { accept: 'application/json' } }))
+          .status,
+      ).toBe(200);
+    expect(provider.revoked).toEqual([]);
   });
 
   test('a provider that replaces a key under the same kid loses no login', async () => {

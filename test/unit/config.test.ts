@@ -803,3 +803,21 @@ test.each(['acr_values=urn:mfa', 'max_age=60'])(
     expect(() => loadConfig({ ...settings, OAUTH2_SCOPES: 'openid' })).not.toThrow();
   },
 );
+
+test.each([
+  'max_age=1h',
+  'max_age=-1',
+  'max_age=3e2',
+  'acr_values=a&acr_values=b',
+  `acr_values=${'a'.repeat(301)}`,
+])('requirements that could not be checked are refused: %s', (parameters) => {
+  const settings = { ...valid, OAUTH2_SCOPES: 'openid', OAUTH2_AUTHORIZATION_PARAMS: parameters };
+  expect(() => loadConfig(settings)).toThrow(/OAUTH2_AUTHORIZATION_PARAMS must/);
+});
+
+test.each(['feed-your-turkey-before-breakfast-17', 'all-of-your-monkeys-17-are-here-xyz'])(
+  'the passphrase %s is no placeholder',
+  (secret) => {
+    expect(() => loadConfig({ ...valid, SESSION_SECRET: secret })).not.toThrow();
+  },
+);

@@ -85,3 +85,10 @@ test('Retry-After delays all requests', async () => {
   now = 60_000;
   await expect(send(async () => 'yes')).resolves.toBe('yes');
 });
+
+test('the Retry-After of a rejected request does not make other requests wait', async () => {
+  const send = createRequestPolicy(Date.now);
+  const rejected = new OAuthError('invalid_grant', 'no', { retryAfterSeconds: 300 });
+  expect(await outcome(send(() => Promise.reject(rejected)))).toBe('no');
+  expect(await outcome(send(async () => 'yes'))).toBe('succeeded');
+});

@@ -67,6 +67,8 @@ test.each([
   [{ expires_in: 'never' }, {}],
   [{ refresh_token: null, id_token: '', scope: null }, {}],
   [{ scope: '' }, { scope: '' }],
+  [{ scope: 5, refresh_token: false }, {}],
+  [{ scope: {}, refresh_token: 12345 }, { refresh_token: '12345' }],
   [{ scope: ['a', 'b'] }, { scope: 'a b' }],
   [{ error: 'invalid_grant' }, { error: 'invalid_grant' }],
   ['text', 'text'],
