@@ -20,7 +20,9 @@ const outcomes = [
   { name: 'unauthorized_client', response: oauthError(400, 'unauthorized_client'), expected: deferred },
   { name: 'invalid_request', response: oauthError(400, 'invalid_request'), expected: refused },
   { name: '400 empty', response: { status: 400 }, expected: refused },
-  { name: '403 HTML', response: htmlPage(403), expected: refused },
+  { name: '403 HTML', response: htmlPage(403), expected: deferred },
+  { name: '403 JSON', response: { status: 403, body: '{"message":"Forbidden"}' }, expected: refused },
+  { name: '404 JSON', response: oauthError(404, 'not_found'), expected: deferred },
   { name: '404 HTML', response: htmlPage(404), expected: deferred },
   {
     name: '429 + Retry-After',
