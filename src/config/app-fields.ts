@@ -54,7 +54,7 @@ export const sessionFields = {
   },
 } as const satisfies Record<string, Field>;
 
-/** The process and its limits. */
+/** The process, and how requests reach it. */
 export const serverFields = {
   PORT: {
     type: type.port.default(3000),
@@ -100,13 +100,6 @@ export const serverFields = {
     example: '9464',
     meaning: 'Serves Prometheus metrics on this port of 127.0.0.1.',
     unset: 'no metrics',
-  },
-  AUTH_RATE_LIMIT: {
-    type: type.count.default(600),
-    example: '600',
-    meaning:
-      'Requests per minute, per session or (without a session) per client address, to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
-    unset: '600',
   },
   LOGIN_CONFIRM: {
     type: z.enum(['cross-site', 'never'], 'must be cross-site or never').default('cross-site'),

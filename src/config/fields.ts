@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { pageFields, serverFields, sessionFields } from './app-fields.ts';
+import { limitFields } from './limit-fields.ts';
 import { apiFields, appTokenFields, providerFields } from './provider-fields.ts';
 
 /** Every variable that Latchkey reads, as `docs/configuration.md` and `.env.example` group and order them. */
@@ -9,6 +10,7 @@ export const fieldGroups = {
   'App tokens': appTokenFields,
   Sessions: sessionFields,
   Server: serverFields,
+  Limits: limitFields,
   Pages: pageFields,
 } as const;
 
@@ -18,6 +20,7 @@ export const fields = {
   ...appTokenFields,
   ...sessionFields,
   ...serverFields,
+  ...limitFields,
   ...pageFields,
 } as const;
 

@@ -1,0 +1,13 @@
+import type { Field } from './field-types.ts';
+import * as type from './field-types.ts';
+
+/** Limits that an operator may have a reason to change; `docs/limits.md` lists them with those that are fixed. */
+export const limitFields = {
+  AUTH_RATE_LIMIT: {
+    type: type.count.default(600),
+    example: '600',
+    meaning:
+      'Requests per minute, per session or (without a session) per client address, to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
+    unset: '600',
+  },
+} as const satisfies Record<string, Field>;
