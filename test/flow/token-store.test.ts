@@ -529,6 +529,21 @@ describe('the token store in Redis', () => {
     });
   });
 
+  test('a retry does not send the refresh token again after the lease has expired and been taken back', async () => {
+    const store = redisStore();
+    const id = randomUUID();
+    await store.put(id, record('a'));
+    const lease = `{sess:${registration}:${id}}:lease`;
+    const retried = store.update(id, async (newest, confirmAndExtend) => {
+      await confirmAndExtend();
+      await redis.del(lease); // as if this process had been paused after a failed request, and another had refreshed
+      while (!(await redis.exists(lease))) await delay(20);
+      await confirmAndExtend();
+      return newest;
+    });
+    await expect(retried).rejects.toThrow(LeaseLostError);
+  });
+
   test('an update that lost its lease cannot overwrite a newer record or restore a removed one', async () => {
     const [one, two] = [redisStore(), redisStore()];
     const id = randomUUID();

@@ -65,8 +65,10 @@ export class Claims {
   }
 
   /** Why a token may be sent again; `undefined`: there is no reason. */
-  excuseOf({ first, at }: SecondUse): string | undefined {
+  excuseOf({ first, at, by: second }: SecondUse): string | undefined {
     const by = first.by as Instance;
+    // The process died with its request under way, and the provider processed the request of its successor first.
+    if (at < first.sentAt && (second as Instance).wasKilled) return 'its process was killed';
     const wasStoredAt = this.#storedAt(first.next);
     if (wasStoredAt !== undefined && wasStoredAt <= at)
       return this.#history.hasDataLossSince(first.sentAt - 1) ? 'Redis lost writes' : undefined;
@@ -95,6 +97,9 @@ export class Claims {
     if (paused > 1_000 && paused + cutOff + away > maxAbsenceMs)
       return 'its process was held up while Redis was unavailable';
     if (cutOffAlone > 2_000 && cutOff + away > maxAbsenceMs) return 'its process was cut off from Redis';
+    const slow = history.covered(history.slowTimes, from - 1_000, to);
+    if (cutOffAlone > 2_000 && cutOff + away + slow > maxAbsenceMs)
+      return 'its process was cut off from Redis, and reconnected over a slow network';
     // After a stall nobody waits for others to reconnect: the holder has to take its lease back at once, and could not.
     const stalled = history.covered(history.redisStalls, from - 1_000, to);
     if (cutOffAlone > 0 && cutOff + stalled > maxAbsenceMs)
@@ -169,7 +174,7 @@ export class Claims {
     for (const token of this.#provider.refreshTokens.values()) {
       if (token.login !== session.login || token.used || !this.#provider.isActive(token)) continue;
       const use = this.#useThatIssued(token);
-      const excuse = use && this.#excuseOfLoss(use);
+      const excuse = use && (this.#excuseOfLoss(use) ?? this.#excuseOfSecondGrant(use));
       if (this.#history.hasDataLossSince(session.startedAt))
         this.#history.accept('valid after the end: Redis lost writes');
       else if (excuse) this.#history.accept(`valid after the end: ${excuse}`);
@@ -183,6 +188,12 @@ export class Claims {
 
   #useThatIssued(token: RefreshToken): Use | undefined {
     return this.#provider.uses.find(({ next }) => next === token);
+  }
+
+  /** Why a provider with a grace period may have granted tokens twice; only one of the grants is stored. */
+  #excuseOfSecondGrant(use: Use): string | undefined {
+    const second = this.#provider.secondUses.find(({ by, at }) => by === use.by && at === use.sentAt);
+    return second && this.excuseOf(second);
   }
 
   /** Why tokens that were granted may be lost. */

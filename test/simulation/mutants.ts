@@ -63,7 +63,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'tokens of refused writes are not revoked',
     file: 'tokens/token-manager.js',
-    from: 'runInBackground(revoke(discarded.tokens));',
+    from: 'runInBackground(ending.revoke(discarded.tokens));',
     to: ';',
     profiles: ['calm', 'aimed'],
     directed: ['sign-out-during-refresh'],

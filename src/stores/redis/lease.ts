@@ -8,6 +8,8 @@ import type { RedisConnection } from './connection.ts';
 const leaseMs = 2_000;
 /** A process that is paused for less than this during the token request keeps its lease. */
 const leaseBeforeSendMs = 6_000;
+/** A confirmation that took longer may have arrived after a pause of this process, when the lease has expired. */
+const maxConfirmationMs = leaseBeforeSendMs / 3;
 const maxWaitMs = 30_000;
 const maxPauseMs = 250;
 
@@ -19,12 +21,12 @@ if holder ~= ARGV[1] and holder ~= ARGV[1] .. ':sent' then return 0 end
 redis.call('SET', KEYS[1], ARGV[1] .. ':sent', 'PX', ARGV[2])
 return 1`;
 // Whoever has sent something takes the lease back from everyone who has not, such as a process that was waiting for the
-// lease when Redis stopped responding, and gave up: Redis still executes its command.
+// lease when Redis stopped responding, and gave up: Redis still executes its command. Returns 1 if the lease was never lost.
 const keepAfterSending = `
 local holder = redis.call('GET', KEYS[1])
 if holder and string.sub(holder, -5) == ':sent' and holder ~= ARGV[1] .. ':sent' then return 0 end
 redis.call('SET', KEYS[1], ARGV[1] .. ':sent', 'PX', ARGV[2])
-return 1`;
+return holder == ARGV[1] .. ':sent' and 1 or 0`;
 const releaseIfOwner = `
 local holder = redis.call('GET', KEYS[1])
 if holder == ARGV[1] or holder == ARGV[1] .. ':sent' then return redis.call('DEL', KEYS[1]) end`;
@@ -32,8 +34,8 @@ if holder == ARGV[1] or holder == ARGV[1] .. ':sent' then return redis.call('DEL
 /** The lease that `work` runs under. */
 export interface Lease {
   /**
-   * Once this settles, this process owns the lease for six more seconds, even if it is paused. To be called immediately
-   * before something that must not happen twice.
+   * Once this settles, this process has owned the lease since `work` began, and owns it for at least four more
+   * seconds, even if it is paused. To be called immediately before something that must not happen twice.
    * @throws LeaseLostError
    */
   confirmAndExtend(): Promise<void>;
@@ -71,18 +73,28 @@ export function createLeases(redis: RedisConnection, keyOf: (id: string) => stri
         throw error;
       });
       let isConfirmed = false;
+      let wasLost = false;
       const extension = setInterval(() => {
         const extended = isConfirmed
           ? redis.eval(keepAfterSending, 1, key, owner, leaseBeforeSendMs)
           : redis.eval(extendIfOwner, 1, key, owner, leaseMs);
-        extended.catch(() => undefined); // the next interval tries again
+        extended.then(
+          (isOwner) => {
+            if (isConfirmed && !isOwner) wasLost = true;
+          },
+          () => undefined, // the next interval tries again
+        );
       }, leaseMs / 4);
       async function confirmAndExtend(): Promise<void> {
-        const confirmed = redis.eval(confirmIfOwner, 1, key, owner, leaseBeforeSendMs);
-        const isOwner = await confirmed.catch((error: unknown) => {
-          throw storeUnavailable(error);
-        });
-        if (!isOwner) throw new LeaseLostError('lease lost');
+        let sentAt: number;
+        do {
+          sentAt = Date.now();
+          const confirmed = redis.eval(confirmIfOwner, 1, key, owner, leaseBeforeSendMs);
+          const isOwner = await confirmed.catch((error: unknown) => {
+            throw storeUnavailable(error);
+          });
+          if (!isOwner || wasLost) throw new LeaseLostError('lease lost');
+        } while (Date.now() - sentAt > maxConfirmationMs);
         isConfirmed = true;
       }
       try {
