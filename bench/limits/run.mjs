@@ -56,7 +56,7 @@ const deployment = await startDeployment(latchkey, {
     API_ROUTES_FILE: writeRoutes(),
     AUTH_RATE_LIMIT: '600',
     TRUST_PROXY: '127.0.0.1',
-    // What Node chooses by itself in a container of this size.
+    // What the Dockerfile gives the heap in a container of this size.
     NODE_OPTIONS: `--max-old-space-size=${maxProcessMb / 2}`,
   },
 });
