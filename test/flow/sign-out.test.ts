@@ -107,7 +107,7 @@ describe('logins in progress, and other users', () => {
     return { page, release: open };
   }
 
-  test('a login that began without a session and is redeemed while another tab signs in and out comes to nothing', async () => {
+  test('a login that began without a session and is redeemed while another tab signs in and out does not sign the user in', async () => {
     world = await createWorld({ store: 'redis', env: { OAUTH2_SCOPES: 'openid profile' } });
     browser = world.browser();
     const first = await browser.go('/auth/login');
@@ -154,7 +154,7 @@ describe('logins in progress, and other users', () => {
   });
 });
 
-test('a login that began before the sign-out in a tab without a session comes to nothing', async () => {
+test('a login that began before the sign-out in a tab without a session does not sign the user in', async () => {
   world = await createWorld({ store: 'memory' });
   browser = world.browser();
   const begun = await browser.step('/auth/login');
