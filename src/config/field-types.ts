@@ -71,6 +71,23 @@ export const count = z.coerce
 
 export const port = z.coerce.number('must be a port number').int().min(0).max(65535);
 
+export const shutdownDelay = count.max(600, 'must be at most 600');
+
+/** The platform names that conda and tcsh put into HOST. */
+const platformName = /^(x86_64|aarch64|arm64|i[3-6]86|ppc64le|s390x|riscv64)-/i;
+
+/** An address or host name to listen on, as Node accepts it. */
+export const host = z
+  .string()
+  .refine(
+    (value) => !platformName.test(value),
+    'is the name of a platform, as conda and tcsh set it. A variable that is set overrides .env: unset it, or start with the address to listen on',
+  )
+  .refine(
+    (value) => isIP(value) !== 0 || /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i.test(value),
+    'must be an IP address or a host name, without a scheme, port or brackets',
+  );
+
 /** A logo that browsers load: neither the content security policy nor https blocks it. */
 export const logo = z
   .string()

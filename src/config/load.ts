@@ -180,6 +180,8 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     host: values.HOST,
     port: values.PORT,
     metricsPort: values.METRICS_PORT,
+    metricsHost: values.METRICS_HOST,
+    shutdownDelaySeconds: values.SHUTDOWN_DELAY_SECONDS,
     trustProxy: values.TRUST_PROXY,
     logLevel: values.LOG_LEVEL,
     /** The origin at which browsers reach this app; never taken from a request. */
@@ -214,7 +216,6 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
       /** What the redirect to the end-session endpoint says about the user. */
       logoutHint: values.OAUTH2_LOGOUT_HINT,
     },
-    /** When a sign-in needs a click on our own page first. */
     loginConfirm: values.LOGIN_CONFIRM,
     /** The routes under `/api`; the first that matches a request is used. */
     routes,

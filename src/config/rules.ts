@@ -102,6 +102,8 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
       'TRUST_PROXY',
       'must identify the proxy that terminates TLS: without it, no secure cookie can be set for the https OAUTH2_REDIRECT_URI',
     );
+  if (values.METRICS_PORT && values.METRICS_PORT === values.PORT)
+    report('METRICS_PORT', 'must differ from PORT');
   if ((values.SESSION_IDLE_SECONDS ?? 0) > (values.SESSION_ABSOLUTE_SECONDS ?? Number.POSITIVE_INFINITY))
     report('SESSION_IDLE_SECONDS', 'must not be greater than SESSION_ABSOLUTE_SECONDS');
   if (

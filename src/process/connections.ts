@@ -1,0 +1,116 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** How long a connection without a complete request stays open after the port is closed: its request may be on its way. */
+const requestArrivalMs = 1_000;
+const sweepIntervalMs = 50;
+const maxQuietWaitMs = 1_000;
+
+interface Connection {
+  readonly responses: Set<ServerResponse>;
+  /** `socket.bytesRead` when the last request had been received and answered. */
+  bytesAtRest: number;
+  isUpgraded: boolean;
+}
+
+/** The connections of a server, and how they end when the process stops. */
+export interface Connections {
+  /** From now on, every response says `Connection: close`; new connections and requests are still accepted. */
+  announceClose(): void;
+  /** Closes the port and the idle connections. */
+  stopAccepting(): Promise<void>;
+  /**
+   * Settles when all connections are closed, each after the request in progress; after `timeoutMs` the others are
+   * closed too.
+   * @returns the number of requests and WebSockets that were cut off
+   */
+  waitUntilClosed(timeoutMs: number): Promise<number>;
+}
+
+/** Call this before the server listens. */
+export function trackConnections(server: Server): Connections {
+  const connections = new Map<Socket, Connection>();
+  let isClosing = false;
+  let events = 0;
+  let closed: Promise<void> | undefined;
+
+  function find(socket: Socket): Connection {
+    const known = connections.get(socket);
+    if (known) return known;
+    const connection: Connection = { responses: new Set(), bytesAtRest: 0, isUpgraded: false };
+    connections.set(socket, connection);
+    socket.once('close', () => connections.delete(socket));
+    return connection;
+  }
+
+  server.prependListener('connection', (socket: Socket) => {
+    events += 1;
+    find(socket).isUpgraded = false; // an upgrade that was ignored arrives as a connection again
+  });
+  // Before the app, which may respond at once.
+  server.prependListener('request', ({ socket }: IncomingMessage, res: ServerResponse) => {
+    events += 1;
+    const connection = find(socket);
+    connection.responses.add(res);
+    if (isClosing) res.shouldKeepAlive = false;
+    res.once('close', () => {
+      connection.responses.delete(res);
+      connection.bytesAtRest = socket.bytesRead;
+    });
+  });
+  server.prependListener('upgrade', ({ socket }: IncomingMessage) => {
+    events += 1;
+    find(socket).isUpgraded = true;
+  });
+
+  /**
+   * Settles after an iteration of the event loop in which neither a connection nor a request arrived, so that the next
+   * statement does not reset one that waits in a queue of this machine.
+   */
+  async function waitForQuietIteration(): Promise<void> {
+    const deadline = Date.now() + maxQuietWaitMs;
+    for (let before = -1; before !== events && Date.now() < deadline; ) {
+      before = events;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Closes connections without a request; those on which one may be arriving only with `includesArriving`. */
+  function closeIdle(includesArriving: boolean): void {
+    for (const [socket, { responses, bytesAtRest, isUpgraded }] of connections) {
+      if (responses.size > 0 || isUpgraded) continue;
+      const isArriving = socket.bytesRead === 0 || socket.bytesRead > bytesAtRest;
+      if (includesArriving || !isArriving) socket.destroy();
+    }
+  }
+
+  return {
+    announceClose() {
+      isClosing = true;
+      for (const { responses } of connections.values())
+        for (const res of responses) if (!res.headersSent) res.shouldKeepAlive = false;
+    },
+
+    async stopAccepting() {
+      await waitForQuietIteration();
+      closed = new Promise((resolve) => server.close(() => resolve()));
+      closeIdle(false);
+    },
+
+    async waitUntilClosed(timeoutMs) {
+      const startedAt = Date.now();
+      const sweep = setInterval(() => closeIdle(Date.now() - startedAt > requestArrivalMs), sweepIntervalMs);
+      let cutOff = 0;
+      const timeout = setTimeout(() => {
+        for (const [socket, { responses, isUpgraded }] of connections) {
+          cutOff += responses.size + Number(isUpgraded);
+          socket.destroy();
+        }
+      }, timeoutMs);
+      await closed;
+      clearInterval(sweep);
+      clearTimeout(timeout);
+      return cutOff;
+    },
+  };
+}
