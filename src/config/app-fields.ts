@@ -12,6 +12,7 @@ export const sessionFields = {
     meaning:
       'At least 32 random characters; signs cookies and encrypts tokens. It can be several secrets, separated by commas: the first is used for new data, all are accepted. To change it without signing anyone out, set (1) old,new on every instance; (2) then new,old on every instance; (3) after SESSION_ABSOLUTE_SECONDS, new.',
     unset: 'required',
+    isSecret: true,
   },
   SESSION_COOKIE_SECURE: {
     type: type.flag.optional(),
@@ -44,6 +45,7 @@ export const sessionFields = {
     meaning:
       'Where sessions are stored, one of: redis://host:port | rediss://host:port | redis+sentinel://host:port,host:port/name | redis+cluster://host:port,host:port; each with user:password@ if needed. Docker compose sets it.',
     unset: 'in memory, lost on restart; required when NODE_ENV is production',
+    isSecret: true,
   },
   REDIS_WAIT_REPLICAS: {
     type: type.count.default(0),

@@ -12,6 +12,8 @@ export interface Field {
   readonly meaning: string;
   /** What an empty variable means: the default in words, or `required`. */
   readonly unset: string;
+  /** The value can also be in a file, which the variable with the suffix `_FILE` names. */
+  readonly isSecret?: true;
 }
 
 /** For each claim, the paths at which it may be (`images.0.url`); the first that exists is used. */
@@ -202,7 +204,7 @@ function isProxy(value: string): boolean {
 /** True for a network larger than every private one (10.0.0.0/8, fc00::/7), or an IPv6 one that includes all of IPv4. */
 function isPublicNetwork(value: string): boolean {
   const [address = '', length] = value.split('/');
-  if (length === undefined) return false;
+  if (length === undefined || !isProxy(value)) return false;
   const bits = Number(length);
   if (isIP(address) === 4) return bits < 8;
   const network = new BlockList();

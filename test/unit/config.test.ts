@@ -470,7 +470,11 @@ test.each([
     ['OAUTH2_CLIENT', 'OAUTH2_CLIENT_ID'],
   ],
   ...[
-    ['OAUTH2_CLIENT_SECRET_FILE', 'OAUTH2_CLIENT_SECRET'],
+    ['OAUTH2_CLIENT_ID_FILE', 'OAUTH2_CLIENT_ID'],
+    ['SESSION_SECERT_FILE', 'SESSION_SECRET_FILE'],
+    ['CLIENT_SECRET_FILE', 'OAUTH2_CLIENT_SECRET_FILE'],
+    ['SECRET_KEY_FILE', 'SESSION_SECRET_FILE'],
+    ['REDIS_PASSWORD_FILE', 'REDIS_URL_FILE'],
     ['OAUTH_CLIENT_ID', 'OAUTH2_CLIENT_ID'],
   ],
   ...[
@@ -596,6 +600,22 @@ test.each(['x86_64-conda-linux-gnu', 'arm64-apple-darwin20.0.0', 'x86_64-linux',
 test('HOST can be an IP address of either version or a host name', () => {
   for (const HOST of ['0.0.0.0', '::', '::1', 'fe80::1%eth0', 'localhost', 'my_app', 'app.internal', 'a'])
     expect(loadConfig({ ...valid, HOST }).host).toBe(HOST);
+});
+
+test.each(variables)('no value of %s makes startup fail with anything but a list of problems', (variable) => {
+  const texts = [
+    'x/8',
+    '::1/999',
+    '1.2.3.4/-1',
+    'https://[',
+    'a=%',
+    '\u0000',
+    '{',
+    'redis://h:99999',
+    '1e999',
+    '../',
+  ];
+  for (const value of texts) expect(() => faultsOf({ ...valid, [variable]: value })).not.toThrow();
 });
 
 test('a comma in a client secret causes a notice, unless the second secret is set', () => {
