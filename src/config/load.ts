@@ -76,16 +76,22 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   problems.push(
     ...checkCrossFieldRules(values as Partial<Values>).filter(({ variable }) => !invalid.has(variable)),
   );
-  const { routes, problems: routeProblems } = readRoutes(values as Partial<Values>);
+  const { routes, problems: routeProblems } = readRoutes(
+    values as Partial<Values>,
+    invalid.has('OAUTH2_API_BASE_URL'),
+  );
   const isNotYetReported = ({ variable }: ConfigProblem) =>
     !problems.some((each) => each.variable === variable);
-  if (!invalid.has('OAUTH2_API_BASE_URL')) problems.push(...routeProblems.filter(isNotYetReported));
+  problems.push(...routeProblems.filter(isNotYetReported));
   if (problems.length > 0) throw new ConfigError(problems, notices);
   return buildConfig(values as Values, routes, notices);
 }
 
 /** The route table of `API_ROUTES_FILE`, else that of the preset, else the default one. */
-function readRoutes(values: Partial<Values>): {
+function readRoutes(
+  values: Partial<Values>,
+  isBaseInvalid: boolean,
+): {
   routes: readonly ResourceServer[];
   problems: readonly ConfigProblem[];
 } {
@@ -104,10 +110,11 @@ function readRoutes(values: Partial<Values>): {
   });
   const preset = values.OAUTH2_PROVIDER && presets[values.OAUTH2_PROVIDER];
   const ownTable = preset ? { routes: preset.routes } : defaultRouteTable;
-  const source = file === undefined ? { json: ownTable } : readRoutesFile(file);
+  const source = file === undefined ? { json: ownTable, lineOf: undefined } : readRoutesFile(file);
   if ('problem' in source) return reject(source.problem);
   const { routes, problems } = readRouteTable(source.json, {
-    base,
+    base: isBaseInvalid ? new URL('https://invalid') : base, // the other problems of the table are still reported
+    lineOf: source.lineOf,
     allowHttp: (target) => isLoopback(target) || values.OAUTH2_ALLOW_HTTP === true,
     tokenRefusedStatuses: values.OAUTH2_DEVIATIONS?.includes('expired-is-403') ? [401, 403] : [401],
   });

@@ -63,7 +63,7 @@ function findNearest(name: string): { readonly variable: string; readonly differ
  * How much `name` differs from `known`, as a number of words: 0 when only underscores differ, 1 for another word. A
  * word that is misspelt or abbreviated counts less than another word.
  */
-function compareNames(name: string, known: string): number {
+export function compareNames(name: string, known: string): number {
   if (name.replaceAll('_', '') === known.replaceAll('_', '')) return 0;
   const [words, knownWords] = [name.split('_'), known.split('_')];
   return align(words.length, knownWords.length, {

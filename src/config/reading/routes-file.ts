@@ -1,17 +1,20 @@
 import { readFileSync } from 'node:fs';
+import { type ParsedJson, parseJson } from './json-text.ts';
 
 /** The content of `API_ROUTES_FILE`, or what is wrong with it. */
-export function readRoutesFile(path: string): { readonly json: unknown } | { readonly problem: string } {
-  let text: string;
+export function readRoutesFile(path: string): ParsedJson | { readonly problem: string } {
+  let bytes: Buffer;
   try {
-    text = readFileSync(path, 'utf8');
+    bytes = readFileSync(path);
   } catch (error) {
     return { problem: `cannot be read: ${error}` };
   }
+  let text: string;
   try {
-    return { json: JSON.parse(text) };
-  } catch (error) {
-    // Only the position: the rest of the error message may quote the file.
-    return { problem: `is not valid JSON ${/at position .*/.exec(String(error))?.[0] ?? ''}`.trimEnd() };
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return { problem: 'is not UTF-8 text' };
   }
+  const parsed = parseJson(text);
+  return 'problem' in parsed ? { problem: `is not valid JSON: ${parsed.problem}` } : parsed;
 }
