@@ -4,7 +4,8 @@ import type { Socket } from 'node:net';
 /** How long a connection without a complete request stays open after the port is closed: its request may be on its way. */
 const requestArrivalMs = 1_000;
 const sweepIntervalMs = 50;
-const maxQuietWaitMs = 1_000;
+const quietIterationMs = 0.2;
+const maxQuietWaitMs = 3_000;
 
 interface Connection {
   readonly responses: Set<ServerResponse>;
@@ -64,14 +65,16 @@ export function trackConnections(server: Server): Connections {
   });
 
   /**
-   * Settles after an iteration of the event loop in which neither a connection nor a request arrived, so that the next
-   * statement does not reset one that waits in a queue of this machine.
+   * Settles after a short iteration of the event loop in which neither a connection nor a request arrived, so that the
+   * next statement does not reset one that waits in a queue of this machine.
    */
   async function waitForQuietIteration(): Promise<void> {
-    const deadline = Date.now() + maxQuietWaitMs;
-    for (let before = -1; before !== events && Date.now() < deadline; ) {
-      before = events;
+    const deadline = performance.now() + maxQuietWaitMs;
+    for (;;) {
+      const [startedAt, eventsBefore] = [performance.now(), events];
       await new Promise((resolve) => setImmediate(resolve));
+      const isQuiet = events === eventsBefore && performance.now() - startedAt < quietIterationMs;
+      if (isQuiet || performance.now() > deadline) return;
     }
   }
 
