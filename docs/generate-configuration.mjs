@@ -32,7 +32,8 @@ export function configurationPage(groups) {
     '',
     '## Secrets in files',
     '',
-    'The value of a secret can be in a file, such as a docker or Kubernetes secret. A variable with the suffix `_FILE` names it:',
+    'The value of a secret can be in a file, such as a docker or Kubernetes secret, which a variable with the suffix `_FILE`',
+    'names:',
     '',
     ...Object.values(groups).flatMap((fields) =>
       Object.entries(fields)
@@ -40,8 +41,8 @@ export function configurationPage(groups) {
         .map(([name]) => `- \`${name}_FILE\``),
     ),
     '',
-    'The file contains the secret alone, on one line, as UTF-8 text; line breaks at its end are removed. It is a fault to set both',
-    'variables, or to name a file that cannot be read or is empty. Latchkey reads the files at startup only.',
+    'The file contains the secret alone, on one line, as UTF-8 text; line breaks at its end are removed. It is an error to set',
+    'both variables, or to name a file that cannot be read or is empty. Latchkey reads the files at startup only.',
     '',
     '## Warnings at startup',
     '',

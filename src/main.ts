@@ -80,10 +80,11 @@ async function start(): Promise<void> {
   );
 
   await deps.connected();
-  const server = createServer({ keepAliveTimeout, requestTimeout }, app.handler);
+  const server = createServer({ keepAliveTimeout, requestTimeout });
+  const connections = trackConnections(server);
+  server.on('request', connections.holdRequests(app.handler));
   listenForUpgrades(server, app.handler);
   handleClientErrors(server, log);
-  const connections = trackConnections(server);
   await listen(server, { host, port, hostVariable: 'HOST', portVariable: 'PORT' }, log);
   log.info(
     {

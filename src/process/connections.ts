@@ -1,11 +1,11 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 /** How long a connection without a complete request stays open after the port is closed: its request may be on its way. */
 const requestArrivalMs = 1_000;
 const sweepIntervalMs = 50;
-const quietIterationMs = 0.2;
-const maxQuietWaitMs = 3_000;
+const quietIterationMs = 0.3;
+const maxQuietWaitMs = 2_000;
 
 interface Connection {
   readonly responses: Set<ServerResponse>;
@@ -16,6 +16,8 @@ interface Connection {
 
 /** The connections of a server, and how they end when the process stops. */
 export interface Connections {
+  /** `handler`, but requests that arrive while the port is being closed wait until it is. */
+  holdRequests(handler: RequestListener): RequestListener;
   /** From now on, every response says `Connection: close`; new connections and requests are still accepted. */
   announceClose(): void;
   /** Closes the port and the idle connections. */
@@ -34,6 +36,8 @@ export function trackConnections(server: Server): Connections {
   let isClosing = false;
   let events = 0;
   let closed: Promise<void> | undefined;
+  /** Requests that wait until the port is closed. */
+  let held: (() => void)[] | undefined;
 
   function find(socket: Socket): Connection {
     const known = connections.get(socket);
@@ -66,7 +70,8 @@ export function trackConnections(server: Server): Connections {
 
   /**
    * Settles after a short iteration of the event loop in which neither a connection nor a request arrived, so that the
-   * next statement does not reset one that waits in a queue of this machine.
+   * next statement does not reset one that waits in a queue of this machine. Under load there is such an iteration only
+   * because requests are held meanwhile.
    */
   async function waitForQuietIteration(): Promise<void> {
     const deadline = performance.now() + maxQuietWaitMs;
@@ -88,6 +93,11 @@ export function trackConnections(server: Server): Connections {
   }
 
   return {
+    holdRequests: (handler) => (req, res) => {
+      if (held) held.push(() => handler(req, res));
+      else handler(req, res);
+    },
+
     announceClose() {
       isClosing = true;
       for (const { responses } of connections.values())
@@ -95,9 +105,13 @@ export function trackConnections(server: Server): Connections {
     },
 
     async stopAccepting() {
+      held = [];
       await waitForQuietIteration();
       closed = new Promise((resolve) => server.close(() => resolve()));
       closeIdle(false);
+      const waiting = held;
+      held = undefined;
+      for (const handle of waiting) handle();
     },
 
     async waitUntilClosed(timeoutMs) {
