@@ -1,11 +1,14 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { type Socket, Server as TcpServer } from 'node:net';
 
 /** How long a connection without a complete request stays open after the port is closed: its request may be on its way. */
 const requestArrivalMs = 1_000;
 const sweepIntervalMs = 50;
-const quietIterationMs = 0.3;
-const maxQuietWaitMs = 2_000;
+/** How long no request should have arrived when the port is closed; less as the time for holding requests ends. */
+const silenceMs = 50;
+const maxHoldMs = 1_500;
+/** An iteration in which nothing happens takes less. */
+const shortIterationMs = 0.1;
 
 interface Connection {
   readonly responses: Set<ServerResponse>;
@@ -71,15 +74,20 @@ export function trackConnections(server: Server): Connections {
   /**
    * Settles after a short iteration of the event loop in which neither a connection nor a request arrived, so that the
    * next statement does not reset one that waits in a queue of this machine. Under load there is such an iteration only
-   * because requests are held meanwhile.
+   * because requests are held meanwhile; then clients that wait for a response soon send no others.
    */
-  async function waitForQuietIteration(): Promise<void> {
-    const deadline = performance.now() + maxQuietWaitMs;
+  async function waitForSilence(): Promise<void> {
+    const startedAt = performance.now();
+    let [now, silentSince] = [startedAt, startedAt];
     for (;;) {
-      const [startedAt, eventsBefore] = [performance.now(), events];
+      const [iterationAt, eventsBefore] = [now, events];
       await new Promise((resolve) => setImmediate(resolve));
-      const isQuiet = events === eventsBefore && performance.now() - startedAt < quietIterationMs;
-      if (isQuiet || performance.now() > deadline) return;
+      now = performance.now();
+      if (events !== eventsBefore) silentSince = now;
+      const elapsedMs = now - startedAt;
+      if (elapsedMs > maxHoldMs) return;
+      const requiredMs = silenceMs * (1 - elapsedMs / maxHoldMs);
+      if (now - silentSince >= requiredMs && now - iterationAt < shortIterationMs) return;
     }
   }
 
@@ -106,8 +114,9 @@ export function trackConnections(server: Server): Connections {
 
     async stopAccepting() {
       held = [];
-      await waitForQuietIteration();
-      closed = new Promise((resolve) => server.close(() => resolve()));
+      await waitForSilence();
+      // The `close` of `http.Server` would first spend time on closing idle connections.
+      closed = new Promise((resolve) => TcpServer.prototype.close.call(server, () => resolve()));
       closeIdle(false);
       const waiting = held;
       held = undefined;
