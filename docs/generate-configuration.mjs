@@ -30,6 +30,20 @@ export function configurationPage(groups) {
     '',
     'Every URL must be https unless its host is this machine. `OAUTH2_ALLOW_HTTP=true` allows http on private networks.',
     '',
+    '## Secrets in files',
+    '',
+    'The value of a secret can be in a file, such as a docker or Kubernetes secret, which a variable with the suffix `_FILE`',
+    'names:',
+    '',
+    ...Object.values(groups).flatMap((fields) =>
+      Object.entries(fields)
+        .filter(([, { isSecret }]) => isSecret)
+        .map(([name]) => `- \`${name}_FILE\``),
+    ),
+    '',
+    'The file contains the secret alone, on one line, as UTF-8 text; line breaks at its end are removed. It is an error to set',
+    'both variables, or to name a file that cannot be read or is empty. Latchkey reads the files at startup only.',
+    '',
     '## Warnings at startup',
     '',
     'Latchkey starts, and logs a warning without any value, when settings are valid but dangerous: http instead of https for',
@@ -57,10 +71,11 @@ export function envExample(groups) {
       '',
       `# ---- ${group} ${'-'.repeat(Math.max(0, 90 - group.length))}`,
       '',
-      ...Object.entries(fields).flatMap(([name, { meaning, unset, example }]) => [
+      ...Object.entries(fields).flatMap(([name, { meaning, unset, example, isSecret }]) => [
         ...comment(meaning),
         ...comment(unset === 'required' ? 'Required.' : `When empty: ${unset}.`),
         ...comment(`Example: ${name}=${example}`),
+        ...(isSecret ? comment(`Or set ${name}_FILE to the path of a file with the value.`) : []),
         `${name}=`,
         '',
       ]),

@@ -50,6 +50,8 @@ export interface App {
   readonly handler: Express;
   /** Fetches the provider's metadata. Rejects when it is unavailable; the next login or refresh tries again. */
   discover(): Promise<{ readonly canRevoke: boolean; readonly canVerify: boolean }>;
+  /** From now on, `/readyz` says that no new requests should be sent to this process. */
+  announceShutdown(): void;
   /** Ends all open streams, and from then on each new one immediately, so that every response ends. */
   closeStreams(): void;
   /** Waits for the background work, then stops the revocation outbox. */
@@ -120,8 +122,9 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.appLogo = config.brand.logoUrl;
 
   // The order of the middleware. Each line depends on those before it.
-  // 1. /healthz. Before the log, which it would fill.
-  handler.use(createHealthRoutes());
+  // 1. /healthz and /readyz. Before the log, which they would fill.
+  const health = createHealthRoutes();
+  handler.use(health.routes);
   // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
   handler.use(createRequestLog(log));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.
@@ -171,5 +174,6 @@ export function createApp(config: Config, deps: Deps): App {
     await Promise.all([tokens.drain(), appTokens.drain()]);
     outbox.close();
   }
-  return { handler, discover: oauth.discover, closeStreams: streams.closeAll, drain };
+  const { announceShutdown } = health;
+  return { handler, discover: oauth.discover, announceShutdown, closeStreams: streams.closeAll, drain };
 }

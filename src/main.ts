@@ -1,35 +1,64 @@
 import { createServer } from 'node:http';
-import { config as readEnvFile } from 'dotenv';
-import { createApp } from './app.ts';
-import { ConfigError, loadConfig } from './config/load.ts';
-import { createDeps } from './deps.ts';
-import { serveMetrics } from './metrics.ts';
-import { handleClientErrors } from './middleware/client-errors.ts';
-import { listenForUpgrades } from './proxy/websocket-upgrade.ts';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** EX_CONFIG of sysexits.h: a restart with the same configuration fails again. */
 const exitConfig = 78;
-const shutdownTimeoutMs = 10_000;
+/** How long requests in progress may take after the port is closed. */
+const requestsTimeoutMs = 10_000;
+/** The same for requests and background work together; docker-compose.yml allows this and SHUTDOWN_DELAY_SECONDS. */
+const shutdownTimeoutMs = 15_000;
 /** Longer than load balancers usually keep idle connections, so that they never send a request into a closing one. */
 const keepAliveTimeout = 65_000;
 /** Large uploads take time; stalled ones are detected while they are forwarded (proxy/request-body.ts). */
 const requestTimeout = 3_600_000;
+
+// Before anything else, because process 1 of a container ignores signals without a handler. The other modules are
+// imported later, which takes half a second. Until the server listens, there is nothing to finish.
+let stop = async (): Promise<void> => process.exit(0);
+let isStopping = false;
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => {
+    if (isStopping) return;
+    isStopping = true;
+    void stop();
+  });
+
+const { config: readEnvFile } = await import('dotenv');
+const { ConfigError, loadConfig } = await import('./config/load.ts');
+const { ListenError, listen } = await import('./process/listen.ts');
 
 readEnvFile({ quiet: true });
 
 try {
   await start();
 } catch (error) {
-  if (!(error instanceof ConfigError)) throw error;
+  if (!(error instanceof ConfigError || error instanceof ListenError)) throw error;
   console.error(error.message);
-  process.exitCode = exitConfig;
+  process.exit(error instanceof ConfigError ? exitConfig : 1);
 }
 
 async function start(): Promise<void> {
   const config = loadConfig(process.env);
+  const { createApp } = await import('./app.ts');
+  const { createDeps } = await import('./deps.ts');
+  const { createMetricsServer } = await import('./metrics.ts');
+  const { handleClientErrors } = await import('./middleware/client-errors.ts');
+  const { trackConnections } = await import('./process/connections.ts');
+  const { listenForUpgrades } = await import('./proxy/websocket-upgrade.ts');
   const deps = createDeps(config);
   const { log } = deps;
   for (const warning of config.warnings) log.warn(warning);
+
+  const metricsServer = createMetricsServer(deps);
+  const { host, port, metricsHost, metricsPort } = config;
+  if (metricsPort !== undefined) {
+    const address = { host: metricsHost, port: metricsPort };
+    await listen(
+      metricsServer,
+      { ...address, hostVariable: 'METRICS_HOST', portVariable: 'METRICS_PORT' },
+      log,
+    );
+  }
 
   const app = createApp(config, deps);
   app.discover().then(
@@ -51,53 +80,45 @@ async function start(): Promise<void> {
   );
 
   await deps.connected();
-  const server = createServer({ keepAliveTimeout, requestTimeout }, app.handler);
+  const server = createServer({ keepAliveTimeout, requestTimeout });
+  const connections = trackConnections(server);
+  server.on('request', connections.holdRequests(app.handler));
   listenForUpgrades(server, app.handler);
   handleClientErrors(server, log);
-  server.on('error', (error: NodeJS.ErrnoException) => {
-    console.error(
-      error.code === 'EADDRINUSE'
-        ? `Port ${config.port} is already in use. Set PORT to a different port.`
-        : `Cannot listen on ${config.host}:${config.port}: ${error.message}`,
-    );
-    process.exit(1);
-  });
-  server.listen(config.port, config.host, () =>
-    log.info(
-      {
-        address: server.address(),
-        origin: config.publicOrigin,
-        registration: config.session.registration,
-      },
-      'Latchkey is listening',
-    ),
+  await listen(server, { host, port, hostVariable: 'HOST', portVariable: 'PORT' }, log);
+  log.info(
+    {
+      address: server.address(),
+      origin: config.publicOrigin,
+      registration: config.session.registration,
+    },
+    'Latchkey is listening',
   );
 
-  const metricsServer = config.metricsPort === undefined ? undefined : serveMetrics(deps, config.metricsPort);
-
-  async function stop(): Promise<void> {
+  async function finishAndClose(): Promise<void> {
+    log.info({ delaySeconds: config.shutdownDelaySeconds }, 'stopping; every response closes its connection');
+    connections.announceClose();
+    app.announceShutdown();
+    await delay(config.shutdownDelaySeconds * 1000);
     const forceExit = setTimeout(() => {
       log.error('graceful shutdown timed out; tokens that could not be stored are lost');
       process.exit(1);
     }, shutdownTimeoutMs);
-    const idleSweep = setInterval(() => server.closeIdleConnections(), 100); // closes each after its last request
-    const closed = new Promise((done) => server.close(done));
+    await connections.stopAccepting();
     app.closeStreams();
-    await closed;
-    clearInterval(idleSweep);
-    metricsServer?.close();
+    const cutOff = await connections.waitUntilClosed(requestsTimeoutMs);
+    if (cutOff > 0) {
+      log.error({ requests: cutOff }, 'requests did not end within ten seconds of shutdown and were cut off');
+      process.exitCode = 1;
+    }
     await app.drain();
     await deps.close();
+    metricsServer.close().closeAllConnections();
     clearTimeout(forceExit);
   }
-  let isStopping = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.on(signal, () => {
-      if (isStopping) return;
-      isStopping = true;
-      stop().catch((error) => {
-        log.error({ err: error }, 'graceful shutdown failed');
-        process.exit(1);
-      });
+  stop = () =>
+    finishAndClose().catch((error) => {
+      log.error({ err: error }, 'graceful shutdown failed');
+      process.exit(1);
     });
 }

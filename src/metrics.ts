@@ -19,9 +19,9 @@ interface MetricsServerParts {
   readonly log: Logger;
 }
 
-/** Serves the metrics in Prometheus text format, on every path of `port` and only on 127.0.0.1. */
-export function serveMetrics({ metrics, log }: MetricsServerParts, port: number): Server {
-  const server = createServer(async (_req, res) => {
+/** The server of the metrics in Prometheus text format, on every path. It needs few connections, and short ones. */
+export function createMetricsServer({ metrics, log }: MetricsServerParts): Server {
+  const server = createServer({ requestTimeout: 10_000 }, async (_req, res) => {
     try {
       res.setHeader('Content-Type', metrics.contentType).end(await metrics.metrics());
     } catch (error) {
@@ -29,6 +29,6 @@ export function serveMetrics({ metrics, log }: MetricsServerParts, port: number)
       res.writeHead(503).end();
     }
   });
-  server.on('error', (error) => log.error({ err: error }, 'cannot listen on METRICS_PORT'));
-  return server.listen(port, '127.0.0.1');
+  server.maxConnections = 64;
+  return server;
 }

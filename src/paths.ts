@@ -9,6 +9,7 @@ export const paths = {
   console: '/console',
   assets: '/assets',
   health: '/healthz',
+  ready: '/readyz',
   /** The prefix of the login and session endpoints. */
   auth: '/auth',
   login: '/auth/login',

@@ -12,6 +12,7 @@ export const sessionFields = {
     meaning:
       'At least 32 random characters; signs cookies and encrypts tokens. It can be several secrets, separated by commas: the first is used for new data, all are accepted. To change it without signing anyone out, set (1) old,new on every instance; (2) then new,old on every instance; (3) after SESSION_ABSOLUTE_SECONDS, new.',
     unset: 'required',
+    isSecret: true,
   },
   SESSION_COOKIE_SECURE: {
     type: type.flag.optional(),
@@ -44,6 +45,7 @@ export const sessionFields = {
     meaning:
       'Where sessions are stored, one of: redis://host:port | rediss://host:port | redis+sentinel://host:port,host:port/name | redis+cluster://host:port,host:port; each with user:password@ if needed. Docker compose sets it.',
     unset: 'in memory, lost on restart; required when NODE_ENV is production',
+    isSecret: true,
   },
   REDIS_WAIT_REPLICAS: {
     type: type.count.default(0),
@@ -63,7 +65,7 @@ export const serverFields = {
     unset: '3000',
   },
   HOST: {
-    type: z.string().default('127.0.0.1'),
+    type: type.host.default('127.0.0.1'),
     example: '0.0.0.0',
     meaning: 'The address to listen on. In a container it must be 0.0.0.0, which docker compose sets.',
     unset: '127.0.0.1, this machine only',
@@ -98,8 +100,22 @@ export const serverFields = {
   METRICS_PORT: {
     type: type.port.optional(),
     example: '9464',
-    meaning: 'Serves Prometheus metrics on this port of 127.0.0.1.',
+    meaning: 'Serves Prometheus metrics on this port of METRICS_HOST.',
     unset: 'no metrics',
+  },
+  METRICS_HOST: {
+    type: type.host.default('127.0.0.1'),
+    example: '0.0.0.0',
+    meaning:
+      'The address on which METRICS_PORT listens; 0.0.0.0 for a scraper outside the container. Everyone who reaches it can read the metrics, so do not publish the port.',
+    unset: '127.0.0.1, this machine (or container) only',
+  },
+  SHUTDOWN_DELAY_SECONDS: {
+    type: type.shutdownDelay.default(0),
+    example: '5',
+    meaning:
+      'How long to accept further requests after SIGTERM, while load balancers learn that this instance stops (/readyz returns 503). Docker compose sets 5.',
+    unset: '0',
   },
   LOGIN_CONFIRM: {
     type: z.enum(['cross-site', 'never'], 'must be cross-site or never').default('cross-site'),

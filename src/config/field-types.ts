@@ -12,6 +12,8 @@ export interface Field {
   readonly meaning: string;
   /** What an empty variable means: the default in words, or `required`. */
   readonly unset: string;
+  /** The value can also be in a file, which the variable with the suffix `_FILE` names. */
+  readonly isSecret?: true;
 }
 
 /** For each claim, the paths at which it may be (`images.0.url`); the first that exists is used. */
@@ -70,6 +72,23 @@ export const count = z.coerce
   .min(0, 'must be 0 or greater');
 
 export const port = z.coerce.number('must be a port number').int().min(0).max(65535);
+
+export const shutdownDelay = count.max(600, 'must be at most 600');
+
+/** The platform names that conda and tcsh put into HOST. */
+const platformName = /^(x86_64|aarch64|arm64|i[3-6]86|ppc64le|s390x|riscv64)-/i;
+
+/** An address or host name to listen on, as Node accepts it. */
+export const host = z
+  .string()
+  .refine(
+    (value) => !platformName.test(value),
+    'is the name of a platform, as conda and tcsh set it. A variable that is set overrides .env: unset it, or start with the address to listen on',
+  )
+  .refine(
+    (value) => isIP(value) !== 0 || /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i.test(value),
+    'must be an IP address or a host name, without a scheme, port or brackets',
+  );
 
 /** A logo that browsers load: neither the content security policy nor https blocks it. */
 export const logo = z
@@ -185,7 +204,7 @@ function isProxy(value: string): boolean {
 /** True for a network larger than every private one (10.0.0.0/8, fc00::/7), or an IPv6 one that includes all of IPv4. */
 function isPublicNetwork(value: string): boolean {
   const [address = '', length] = value.split('/');
-  if (length === undefined) return false;
+  if (length === undefined || !isProxy(value)) return false;
   const bits = Number(length);
   if (isIP(address) === 4) return bits < 8;
   const network = new BlockList();

@@ -1,12 +1,20 @@
-import { readFileSync } from 'node:fs';
 import type { Secret } from '../crypto/secret.ts';
 import { isLoopback } from './field-types.ts';
-import { type ConfigProblem, fields, type Values, type Variable, variables } from './fields.ts';
+import {
+  type ConfigProblem,
+  fields,
+  nameFileVariable,
+  type Values,
+  type Variable,
+  variables,
+} from './fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
+import { readEnvironment } from './reading/environment.ts';
+import { readRoutesFile } from './reading/routes-file.ts';
 import { hashRegistration } from './registration.ts';
 import { type ResourceServer, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
-import { findUnknownVariables, isInjectedByKubernetes } from './unknown-variables.ts';
+import { findUnknownVariables } from './unknown-variables.ts';
 import { collectWarnings } from './warnings.ts';
 
 /** A configuration that is not valid; the message lists every problem for the operator, and what may be the cause. */
@@ -21,8 +29,12 @@ export class ConfigError extends Error {
       [
         `Invalid configuration (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}):`,
         ...problems.map(
-          ({ variable, message }) =>
-            `  ${variable} ${message}. Example: ${variable}=${fields[variable].example}`,
+          ({ variable, message, setting }) =>
+            `  ${setting ?? variable} ${message}. Example: ${
+              setting
+                ? `${setting}=/run/secrets/${variable.toLowerCase()}`
+                : `${variable}=${fields[variable].example}`
+            }`,
         ),
         ...notices.map((notice) => `  Note: ${notice}`),
       ].join('\n'),
@@ -36,56 +48,50 @@ const quotedMessage =
 export type Config = ReturnType<typeof buildConfig>;
 
 /**
- * The configuration in `env` and in the file that `API_ROUTES_FILE` names. An empty variable is the same as none. A
+ * The configuration in `env` and in the files that it names. An empty variable is the same as none. A
  * variable that is not set has the value of the preset, else its default.
  * @throws ConfigError with every problem
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const problems: ConfigProblem[] = [];
+  const environment = readEnvironment(env);
+  const problems = [...environment.problems];
   const values: Partial<Record<Variable, unknown>> = {};
-  const { set, notices: ignored } = readVariables(env);
-  const notices = [...ignored, ...findUnknownVariables(env)];
-  const settings = applyPreset(set);
-  for (const variable of variables) {
+  const notices = [...environment.notices, ...findUnknownVariables(env)];
+  const settings = applyPreset(environment.set);
+  for (const variable of variables.filter((each) => !problems.some((problem) => problem.variable === each))) {
+    const source = environment.fromFile.has(variable)
+      ? `(in the file that ${nameFileVariable(variable)} names) `
+      : '';
+    const report = (message: string) => problems.push({ variable, message: source + message });
     if (/^(["']).*\1$/s.test(settings[variable] ?? '')) {
-      problems.push({ variable, message: quotedMessage });
+      report(quotedMessage);
       continue;
     }
     const result = fields[variable].type.safeParse(settings[variable]);
     if (result.success) values[variable] = result.data;
-    else problems.push({ variable, message: result.error.issues[0]?.message ?? 'is invalid' });
+    else report(result.error.issues[0]?.message ?? 'is invalid');
   }
   // These checks also run when variables are invalid, so that the operator sees every problem at once.
   const invalid = new Set(problems.map(({ variable }) => variable));
   problems.push(
     ...checkCrossFieldRules(values as Partial<Values>).filter(({ variable }) => !invalid.has(variable)),
   );
-  const { routes, problems: routeProblems } = readRoutes(values as Partial<Values>);
+  const { routes, problems: routeProblems } = readRoutes(
+    values as Partial<Values>,
+    invalid.has('OAUTH2_API_BASE_URL'),
+  );
   const isNotYetReported = ({ variable }: ConfigProblem) =>
     !problems.some((each) => each.variable === variable);
-  if (!invalid.has('OAUTH2_API_BASE_URL')) problems.push(...routeProblems.filter(isNotYetReported));
+  problems.push(...routeProblems.filter(isNotYetReported));
   if (problems.length > 0) throw new ConfigError(problems, notices);
   return buildConfig(values as Values, routes, notices);
 }
 
-/** The variables that are set. Those that Kubernetes creates for a service named `metrics` are not, with a notice. */
-function readVariables(env: Readonly<Record<string, string | undefined>>) {
-  const set: Partial<Record<Variable, string>> = {};
-  const notices: string[] = [];
-  for (const variable of variables) {
-    const value = env[variable]?.trim() ?? '';
-    if (value === '') continue;
-    if (isInjectedByKubernetes(variable, value))
-      notices.push(
-        `${variable} is an address as Kubernetes sets it for a service, and is ignored; to set it, use a number`,
-      );
-    else set[variable] = value;
-  }
-  return { set, notices };
-}
-
 /** The route table of `API_ROUTES_FILE`, else that of the preset, else the default one. */
-function readRoutes(values: Partial<Values>): {
+function readRoutes(
+  values: Partial<Values>,
+  isBaseInvalid: boolean,
+): {
   routes: readonly ResourceServer[];
   problems: readonly ConfigProblem[];
 } {
@@ -103,23 +109,12 @@ function readRoutes(values: Partial<Values>): {
     problems: messages.map((message): ConfigProblem => ({ variable: 'API_ROUTES_FILE', message })),
   });
   const preset = values.OAUTH2_PROVIDER && presets[values.OAUTH2_PROVIDER];
-  let table: unknown = preset ? { routes: preset.routes } : defaultRouteTable;
-  if (file !== undefined) {
-    let text: string;
-    try {
-      text = readFileSync(file, 'utf8');
-    } catch (error) {
-      return reject(`cannot be read: ${error}`);
-    }
-    try {
-      table = JSON.parse(text);
-    } catch (error) {
-      // Only the position: the rest of the error message may quote the file.
-      return reject(`is not valid JSON ${/at position .*/.exec(String(error))?.[0] ?? ''}`.trimEnd());
-    }
-  }
-  const { routes, problems } = readRouteTable(table, {
-    base,
+  const ownTable = preset ? { routes: preset.routes } : defaultRouteTable;
+  const source = file === undefined ? { json: ownTable, lineOf: undefined } : readRoutesFile(file);
+  if ('problem' in source) return reject(source.problem);
+  const { routes, problems } = readRouteTable(source.json, {
+    base: isBaseInvalid ? new URL('https://invalid') : base, // the other problems of the table are still reported
+    lineOf: source.lineOf,
     allowHttp: (target) => isLoopback(target) || values.OAUTH2_ALLOW_HTTP === true,
     tokenRefusedStatuses: values.OAUTH2_DEVIATIONS?.includes('expired-is-403') ? [401, 403] : [401],
   });
@@ -180,6 +175,8 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     host: values.HOST,
     port: values.PORT,
     metricsPort: values.METRICS_PORT,
+    metricsHost: values.METRICS_HOST,
+    shutdownDelaySeconds: values.SHUTDOWN_DELAY_SECONDS,
     trustProxy: values.TRUST_PROXY,
     logLevel: values.LOG_LEVEL,
     /** The origin at which browsers reach this app; never taken from a request. */

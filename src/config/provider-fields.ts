@@ -79,6 +79,7 @@ export const providerFields = {
     example: 'the secret the provider gave you for this client',
     meaning: 'The client secret, exactly as the provider shows it.',
     unset: 'required',
+    isSecret: true,
   },
   OAUTH2_CLIENT_SECRET_NEXT: {
     type: clientSecret.optional(),
@@ -86,6 +87,7 @@ export const providerFields = {
     meaning:
       'The second client secret during a rotation: Latchkey uses the one of the two that the provider accepts. After the rotation, move its value to OAUTH2_CLIENT_SECRET.',
     unset: 'one secret',
+    isSecret: true,
   },
   OAUTH2_CLIENT_AUTH: {
     type: type.clientAuth.default('client_secret_basic'),
@@ -208,12 +210,14 @@ export const appTokenFields = {
     example: 'the secret the provider gave you for that client',
     meaning: 'The secret of that client.',
     unset: 'OAUTH2_CLIENT_SECRET',
+    isSecret: true,
   },
   OAUTH2_APP_CLIENT_SECRET_NEXT: {
     type: clientSecret.optional(),
     example: 'the new secret the provider gave you for that client',
     meaning: 'The second secret of that client during a rotation, as OAUTH2_CLIENT_SECRET_NEXT.',
     unset: 'one secret',
+    isSecret: true,
   },
   OAUTH2_APP_CLIENT_AUTH: {
     type: type.clientAuth.optional(),

@@ -1,4 +1,8 @@
 import { z } from 'zod';
+import type { JsonPath } from './reading/json-text.ts';
+import { findDuplicates, findRowProblems } from './reading/route-checks.ts';
+import { describeIssues, formatProblem } from './reading/route-problems.ts';
+import { parseTarget } from './reading/route-target.ts';
 
 const methodNames = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 export type Method = (typeof methodNames)[number];
@@ -18,8 +22,10 @@ export interface ResourceServer {
   readonly path: string;
   /** The API's origin, such as `https://api.example.com`. */
   readonly origin: string;
-  /** The path at the API, which may use the parameters of `path`; the caller's query is appended. */
+  /** The path at the API, which may use the parameters of `path`, each with a suffix (`:id.json`). */
   readonly targetPath: string;
+  /** The query of the target, without `?`; that of the caller is appended, without the parameters that are in here. */
+  readonly targetQuery: string | undefined;
   /** The methods that are forwarded; `GET` includes `HEAD`. */
   readonly methods: Readonly<Partial<Record<Method, ScopeRule>>>;
   readonly token: TokenOwner;
@@ -45,6 +51,7 @@ export interface ResourceServer {
 
 /** The defaults of fields that a row omits. */
 export const routeDefaults = {
+  targetQuery: undefined,
   token: 'user',
   tokenRefusedStatuses: [401],
   timeoutMs: 10_000,
@@ -60,9 +67,6 @@ export const routeDefaults = {
 const segment = '(:[A-Za-z_]\\w*|[\\w.~-]+)';
 const pathPattern = new RegExp(`^(/${segment})*(/\\*[A-Za-z_]\\w*)?$`);
 const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope, without spaces');
-const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
-const forbiddenHeaderNames =
-  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|expect|cookie|sec-websocket-.*)$/i;
 /** The longest delay of a Node.js timer, 2^31 - 1 ms. */
 const maxSeconds = 2_147_483;
 const seconds = z.number().positive().max(maxSeconds);
@@ -76,6 +80,11 @@ const scopeRule = z
     'Scopes that the user must have granted for this method; {} for none. For the app token, allOf lists the scopes to request',
   );
 
+const rateLimit = z.strictObject({
+  limit: z.number().int().min(1),
+  windowSeconds: z.number().int().min(1).max(86_400),
+});
+
 const row = z.strictObject({
   path: z
     .string()
@@ -85,7 +94,9 @@ const row = z.strictObject({
     .describe('Path under /api: literal segments, :name, and as the last segment *name for one or more'),
   target: z
     .string()
-    .describe('Path relative to OAUTH2_API_BASE_URL, or an absolute URL; may use the parameters of path'),
+    .describe(
+      'Path relative to OAUTH2_API_BASE_URL, or an absolute URL; may use the parameters of path, also with a suffix (:id.json), and may have a query',
+    ),
   methods: z
     .partialRecord(z.enum(methodNames), scopeRule)
     .refine((methods) => Object.keys(methods).length > 0, 'must name at least one method')
@@ -130,11 +141,12 @@ const row = z.strictObject({
     .default({})
     .describe('Headers to send to the API in addition to those of the caller'),
   query: z.array(z.string()).optional().describe('The query parameters to forward; by default all'),
-  rateLimit: z
-    .strictObject({ limit: z.number().int().min(1), windowSeconds: z.number().int().min(1).max(86_400) })
+  rateLimit: rateLimit
     .optional()
     .describe('Maximum requests per session, or per address without a session; more get 429'),
 });
+
+type Row = Partial<z.output<typeof row>>;
 
 const table = z
   .strictObject({ $schema: z.string().optional(), routes: z.array(row).min(1) })
@@ -151,6 +163,8 @@ export interface RouteTableOptions {
   readonly allowHttp: (target: URL) => boolean;
   /** The default for rows that do not set it. */
   readonly tokenRefusedStatuses: readonly number[];
+  /** The line of a value in the file. */
+  readonly lineOf?: ((path: JsonPath) => number) | undefined;
 }
 
 /** The rows of a route table as parsed JSON, and every problem, with its location (`routes[1].target must ...`). */
@@ -159,51 +173,25 @@ export function readRouteTable(
   options: RouteTableOptions,
 ): { readonly routes: readonly ResourceServer[]; readonly problems: readonly string[] } {
   const parsed = table.safeParse(json);
-  if (!parsed.success)
+  const rows = parsed.success ? parsed.data.routes : readValidMembers(json);
+  const problems = [
+    ...(parsed.success ? [] : describeIssues(parsed.error.issues, namesAt)),
+    ...findDuplicates(rows),
+    ...rows.flatMap((each, index) => findRowProblems(each, index, options)),
+  ].sort((one, other) => Number(one.path[1] ?? -1) - Number(other.path[1] ?? -1));
+  if (!parsed.success || problems.length > 0)
     return {
       routes: [],
-      problems: parsed.error.issues.map(
-        ({ path, message }) => `${z.core.toDotPath(path) || 'the file'} ${normalizeMessage(message)}`,
-      ),
+      problems: problems.map((each) => formatProblem(each, options.lineOf?.(each.path))),
     };
-  const problems: string[] = [];
-  const indexByRoute = new Map<string, number>();
-  const routes = parsed.data.routes.map((each, index) => {
-    const report = (member: string, message: string) =>
-      problems.push(`routes[${index}].${member} ${message}`);
-    for (const method of Object.keys(each.methods)) {
-      const key = `${method} ${each.path.replace(/:\w+/g, ':').replace(/\*\w+/, '*')}`;
-      const other = indexByRoute.get(key);
-      if (other !== undefined) report('path', `duplicates ${method} of routes[${other}]`);
-      indexByRoute.set(key, index);
-    }
-    if (each.token === 'app' && Object.values(each.methods).some(({ anyOf }) => anyOf.length > 0))
-      report('methods', 'cannot use anyOf with "token": "app"; list the scopes to request in allOf');
-    if (each.webSocket && !each.methods.GET) report('webSocket', 'requires GET in methods');
-    for (const name of Object.keys(each.headers)) {
-      if (!headerName.test(name) || forbiddenHeaderNames.test(name))
-        report('headers', `cannot set ${JSON.stringify(name)}`);
-      if (/^authorization$/i.test(name) && each.token !== 'none')
-        report(
-          'headers',
-          'cannot set Authorization unless "token" is "none": that header carries the access token',
-        );
-    }
-    const target = parseTarget(each.target, options.base);
-    if (typeof target === 'string') report('target', target);
-    else {
-      const isAbsolute = !each.target.startsWith('/'); // the base URL has its own check
-      if (isAbsolute && target.protocol === 'http:' && !options.allowHttp(target))
-        report('target', 'must be https, unless its host is this machine or OAUTH2_ALLOW_HTTP is true');
-      const available = parseParameters(each.path);
-      for (const name of parseParameters(target.pathname))
-        if (!available.includes(name)) report('target', `uses ${name}, which is not in path`);
-    }
+  const routes = parsed.data.routes.map((each) => {
     const { target: _, timeoutSeconds, idleSeconds, headers, tokenRefusedStatuses, ...rest } = each;
+    const { target } = parseTarget(each.target, { ...options, path: each.path });
     return {
       ...rest,
-      origin: typeof target === 'string' ? '' : target.origin,
-      targetPath: typeof target === 'string' ? '' : target.pathname,
+      origin: target.origin,
+      targetPath: target.path,
+      targetQuery: target.query || undefined,
       tokenRefusedStatuses: tokenRefusedStatuses ?? options.tokenRefusedStatuses,
       timeoutMs: timeoutSeconds * 1000,
       idleMs: idleSeconds * 1000,
@@ -214,33 +202,31 @@ export function readRouteTable(
       rateLimit: each.rateLimit,
     };
   });
-  return { routes, problems };
+  return { routes, problems: [] };
 }
 
-/** The parameters of a pattern, with their prefix: `:id`, `*rest`. */
-function parseParameters(pattern: string): readonly string[] {
-  return pattern.split('/').filter((each) => each.startsWith(':') || each.startsWith('*'));
+/** The members of each row that are valid on their own, so that what they say together is checked in the same pass. */
+function readValidMembers(json: unknown): readonly Row[] {
+  const { data } = z.object({ routes: z.array(z.record(z.string(), z.unknown()).catch({})) }).safeParse(json);
+  return (data?.routes ?? []).map((members) => {
+    const valid: Record<string, unknown> = {};
+    for (const [name, type] of Object.entries(row.shape)) {
+      const result = type.safeParse(members[name]);
+      if (result.success) valid[name] = result.data;
+    }
+    return valid;
+  });
+}
+
+/** The names of members that are known at a path of the table. */
+function namesAt(path: JsonPath): readonly string[] {
+  const member = path[2];
+  if (path.length === 0) return Object.keys(table.shape);
+  if (path.length === 2) return Object.keys(row.shape);
+  if (member === 'methods') return path.length === 3 ? methodNames : Object.keys(scopeRule.shape);
+  return member === 'rateLimit' ? Object.keys(rateLimit.shape) : [];
 }
 
 function hasDotSegment(path: string): boolean {
   return path.split('/').some((each) => each === '.' || each === '..');
-}
-
-/** The URL, or the problem with it. */
-function parseTarget(target: string, base: URL | undefined): URL | string {
-  if (target.startsWith('/')) {
-    if (!base) return 'is a path, but OAUTH2_API_BASE_URL is not set';
-    if (target.includes('?') || target.includes('#')) return 'must not contain a query string or fragment';
-    return new URL(base.href.replace(/\/$/, '') + target);
-  }
-  if (!/^https?:\/\//.test(target) || !URL.canParse(target))
-    return 'must be a path, or a URL beginning with https:// or http://';
-  const url = new URL(target);
-  if (url.username || url.password || url.search || url.hash)
-    return 'must not contain credentials, a query string or a fragment';
-  return /[:*]/.test(url.hostname.replace(/^\[.*\]$/, '')) ? 'must not contain a parameter in the host' : url;
-}
-
-function normalizeMessage(message: string): string {
-  return message.startsWith('must') ? message : `is invalid: ${message}`;
 }

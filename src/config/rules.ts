@@ -102,6 +102,13 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
       'TRUST_PROXY',
       'must identify the proxy that terminates TLS: without it, no secure cookie can be set for the https OAUTH2_REDIRECT_URI',
     );
+  if (values.OAUTH2_API_BASE_URL?.search)
+    report(
+      'OAUTH2_API_BASE_URL',
+      'must not contain a query string: put it into the targets of API_ROUTES_FILE',
+    );
+  if (values.METRICS_PORT && values.METRICS_PORT === values.PORT)
+    report('METRICS_PORT', 'must differ from PORT');
   if ((values.SESSION_IDLE_SECONDS ?? 0) > (values.SESSION_ABSOLUTE_SECONDS ?? Number.POSITIVE_INFINITY))
     report('SESSION_IDLE_SECONDS', 'must not be greater than SESSION_ABSOLUTE_SECONDS');
   if (

@@ -1,4 +1,4 @@
-import { type Variable, variables } from './fields.ts';
+import { nameFileVariable, secretVariables, variables } from './fields.ts';
 
 /** No other program uses these prefixes, apart from `otherPrograms`. */
 const ownPrefix = /^(OAUTH2|SESSION)_/;
@@ -9,7 +9,7 @@ const injectedNames = /_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PR
 const injectedValue = /^(tcp|udp|sctp):\/\/[^/]+:\d+$/i;
 
 /** Names of other products for what Latchkey calls otherwise; the rule below cannot find them. */
-const namesElsewhere: Readonly<Record<string, Variable>> = {
+const namesElsewhere: Readonly<Record<string, string>> = {
   SECRET: 'SESSION_SECRET',
   SECRET_KEY: 'SESSION_SECRET',
   SESSION_KEY: 'SESSION_SECRET',
@@ -19,6 +19,9 @@ const namesElsewhere: Readonly<Record<string, Variable>> = {
   OAUTH2_CALLBACK_URL: 'OAUTH2_REDIRECT_URI',
   OAUTH2_LOGOUT_URL: 'OAUTH2_END_SESSION_URL',
 };
+
+/** Every name that Latchkey reads. */
+const knownNames: readonly string[] = [...variables, ...secretVariables.map(nameFileVariable)];
 
 /** The greatest difference of a name that is taken for one of ours; with `ownPrefix`, only for the suggestion. */
 const maxDifference = { otherPrefix: 0.7, ownPrefix: 0.9 };
@@ -30,7 +33,7 @@ export function isInjectedByKubernetes(name: string, value: string): boolean {
 
 /** Warnings about variables that Latchkey does not read but that seem to be meant for it; never with a value. */
 export function findUnknownVariables(env: Readonly<Record<string, string | undefined>>): string[] {
-  const known = new Set<string>(variables);
+  const known = new Set(knownNames);
   return Object.entries(env).flatMap(([name, value]) => {
     const text = value?.trim() ?? '';
     if (known.has(name) || text === '' || isInjectedByKubernetes(name, text)) return [];
@@ -45,10 +48,12 @@ export function findUnknownVariables(env: Readonly<Record<string, string | undef
   });
 }
 
-function findNearest(name: string): { readonly variable: Variable; readonly difference: number } {
-  const elsewhere = namesElsewhere[name];
-  if (elsewhere) return { variable: elsewhere, difference: 0 };
-  return variables
+function findNearest(name: string): { readonly variable: string; readonly difference: number } {
+  const [, base = name, suffix = ''] = /^(.+?)(_FILE)?$/.exec(name) ?? [];
+  const elsewhere = namesElsewhere[base];
+  if (elsewhere && knownNames.includes(elsewhere + suffix))
+    return { variable: elsewhere + suffix, difference: 0 };
+  return knownNames
     .filter((variable) => variable.includes('_')) // PORT and HOST resemble too much
     .map((variable) => ({ variable, difference: compareNames(name, variable) }))
     .reduce((best, each) => (each.difference < best.difference ? each : best));
@@ -58,7 +63,7 @@ function findNearest(name: string): { readonly variable: Variable; readonly diff
  * How much `name` differs from `known`, as a number of words: 0 when only underscores differ, 1 for another word. A
  * word that is misspelt or abbreviated counts less than another word.
  */
-function compareNames(name: string, known: string): number {
+export function compareNames(name: string, known: string): number {
   if (name.replaceAll('_', '') === known.replaceAll('_', '')) return 0;
   const [words, knownWords] = [name.split('_'), known.split('_')];
   return align(words.length, knownWords.length, {

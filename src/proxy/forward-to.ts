@@ -31,7 +31,7 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
   return function forwardTo(options: ForwardOptions): RequestHandler {
     const server = { ...routeDefaults, ...options };
     const buildTargetPath = createTargetPathBuilder(server.targetPath);
-    const buildTargetQuery = createTargetQueryBuilder(server.query);
+    const buildTargetQuery = createTargetQueryBuilder(server.query, server.targetQuery);
 
     return async function forward(req, res) {
       const { tokenSource, login } = req;

@@ -5,6 +5,8 @@ type PathParameters = Readonly<Record<string, string | readonly string[] | undef
 
 /** Matches a segment that a server which decodes it too often could read as several segments or as another path. */
 const unsafeSegment = /[/\\\p{Cc}]|%(?:2e|2f|5c|25|0\d|1[\da-f]|7f)|^\.{1,2}(?:;|$)/iu;
+/** A parameter of a pattern, and a suffix (`:id.json`). */
+const parameterSegment = /^[:*]([A-Za-z_]\w*)(.*)$/;
 /** The escapes of characters that a segment may contain unescaped (RFC 3986 3.3). */
 const unnecessaryEscapes = /%(?:3A|40|24|26|2B|2C|3D)/g;
 
@@ -14,14 +16,17 @@ const unnecessaryEscapes = /%(?:3A|40|24|26|2B|2C|3D)/g;
  * @throws AppError `not_found`: a parameter could be read as another path
  */
 export function createTargetPathBuilder(pattern: string): (parameters: PathParameters) => string {
-  const segments = pattern.split('/');
-  if (!segments.some((each) => /^[:*]/.test(each))) return () => pattern;
+  const segments = pattern.split('/').map((text) => {
+    const [, name, suffix = ''] = parameterSegment.exec(text) ?? [];
+    return { text, name, suffix };
+  });
+  if (!segments.some(({ name }) => name)) return () => pattern;
   return function buildTargetPath(parameters) {
     return segments
-      .map((segment) => {
-        const value = /^[:*]/.test(segment) ? parameters[segment.slice(1)] : undefined;
-        if (value === undefined) return segment;
-        return typeof value === 'string' ? encodeSegment(value) : encodeSegments(value);
+      .map(({ text, name, suffix }) => {
+        const value = name === undefined ? undefined : parameters[name];
+        if (value === undefined) return text;
+        return (typeof value === 'string' ? encodeSegment(value) : encodeSegments(value)) + suffix;
       })
       .join('/');
   };
@@ -42,24 +47,36 @@ function encodeSegment(value: string): string {
 }
 
 /**
- * `buildTargetQuery(url)`: the query of `url` with its `?`, unchanged or, when `names` is given, reduced to these
- * parameters. A fragment does not belong in a request and is removed.
+ * `buildTargetQuery(url)`: the query of the target, then that of `url`, with a `?`. The query of `url` is unchanged or,
+ * when `names` is given, reduced to these parameters; it cannot set a parameter of the target again. A fragment does not
+ * belong in a request and is removed.
  */
-export function createTargetQueryBuilder(names: readonly string[] | undefined): (url: string) => string {
+export function createTargetQueryBuilder(
+  names: readonly string[] | undefined,
+  targetQuery = '',
+): (url: string) => string {
   const allowed = names && new Set(names);
+  const fixed = targetQuery === '' ? [] : [targetQuery];
+  const fixedNames = new Set(targetQuery.split('&').map(decodeName).filter(Boolean).map(normalizeName));
   return function buildTargetQuery(url) {
     const start = url.indexOf('?');
-    if (start < 0) return '';
     const end = url.indexOf('#', start);
-    const query = end < 0 ? url.slice(start) : url.slice(start, end);
-    if (!allowed) return query;
+    const query = start < 0 ? '' : end < 0 ? url.slice(start) : url.slice(start, end);
+    if (!allowed && fixedNames.size === 0) return query;
     const remaining = query
       .slice(1)
       .split('&')
-      .filter((each) => allowed.has(decodeName(each)))
+      .filter((each) => each !== '' && (allowed?.has(decodeName(each)) ?? true))
+      .filter((each) => !fixedNames.has(normalizeName(decodeName(each))))
       .map((each) => each.replaceAll(';', '%3B')); // some servers treat ; as a separator of parameters
-    return remaining.length === 0 ? '' : `?${remaining.join('&')}`;
+    const all = [...fixed, ...remaining];
+    return all.length === 0 ? '' : `?${all.join('&')}`;
   };
+}
+
+/** Names that some server takes for the same parameter are equal: other case, `a[]`, and what PHP makes of names. */
+function normalizeName(name: string): string {
+  return name.replace(/\[.*$/s, '').trim().replace(/[. ]/g, '_').toLowerCase();
 }
 
 /** The name of a `name=value` pair; empty when it cannot be decoded. */

@@ -110,7 +110,7 @@ export function createPageRoutes(parts: PageParts) {
       const response = await callUpstream({
         server: profileRoute,
         method: 'GET',
-        path: profileRoute.targetPath,
+        path: profileRoute.targetPath + (profileRoute.targetQuery ? `?${profileRoute.targetQuery}` : ''),
         headers: { accept: 'application/json', ...profileRoute.headers },
         tokenSource,
         body: null,

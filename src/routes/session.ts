@@ -71,7 +71,8 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
     await sessions.end(req, res);
     // `fetch` would follow a redirect to the provider's site and fail there; a user is meant to arrive there.
     const isScript = req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req);
-    if (isScript && prefersJson(req)) {
+    // A client that is no browser sends no Fetch Metadata, but also no `text/html` in `Accept`.
+    if (prefersJson(req) && !isNavigation(req)) {
       res.status(204).end(); // a script of another origin could not read our pages
       return;
     }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { variables } from '../../src/config/fields.ts';
+import { nameFileVariable, secretVariables, variables } from '../../src/config/fields.ts';
 import { errorStatuses } from '../../src/errors.ts';
 import { flatten } from '../../src/pages/i18n.ts';
 import { paths } from '../../src/paths.ts';
@@ -53,11 +53,11 @@ test('every setting mentioned in the documentation, docker-compose.yml or the de
     ...pages,
     ...['docker-compose.yml', 'demo/demo.env'].map((path) => ({ path, text: read(path) })),
   ];
-  const known = new Set<string>(variables);
+  const known = new Set<string>([...variables, ...secretVariables.map(nameFileVariable)]);
   const unknown = texts.flatMap(({ path, text }) =>
     [
       ...text.matchAll(
-        /(?<![\w<{])(?:OAUTH2|SESSION|REDIS|API|APP|AUTH|CORS|METRICS|TRUST|LOG)_[A-Z_]*[A-Z](?![\w*])/g,
+        /(?<![\w<{])(?:OAUTH2|SESSION|REDIS|API|APP|AUTH|CORS|METRICS|SHUTDOWN|TRUST|LOG)_[A-Z_]*[A-Z](?![\w*])/g,
       ),
     ]
       .map(([name]) => name)

@@ -39,7 +39,7 @@ const demo = read('demo');
  */
 const layers = [
   ...['ground', 'crypto', 'config', 'oauth', 'tokens', 'middleware', 'session', 'login', 'saved-forms'],
-  ...['proxy', 'pages', 'routes', 'stores', 'deps', 'app', 'main'],
+  ...['proxy', 'pages', 'routes', 'stores', 'deps', 'process', 'app', 'main'],
 ];
 const groundFiles = ['src/errors.ts', 'src/logger.ts', 'src/metrics.ts', 'src/paths.ts'];
 

@@ -1,13 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { networkInterfaces } from 'node:os';
 import request from 'supertest';
 import { formatHead, sendRaw } from '../hostile/support/raw-http.ts';
 import { Browser } from '../support/browser.ts';
 import { buildApp, root } from '../support/build.ts';
 import { listenOnFreePort } from '../support/latchkey.ts';
+import { freePort, killChildren, startProcess, validEnv, watch } from '../support/processes.ts';
 import { finishSignIn } from '../support/world.ts';
 
 let buildDir: string;
@@ -15,67 +15,9 @@ beforeAll(() => {
   buildDir = buildApp();
 }, 60_000);
 afterAll(() => rmSync(buildDir, { recursive: true, force: true }));
+afterEach(killChildren);
 
-const validEnv = {
-  OAUTH2_ISSUER: 'http://localhost:1',
-  OAUTH2_CLIENT_ID: 'x',
-  OAUTH2_CLIENT_SECRET: 'a-client-secret',
-  OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
-  OAUTH2_API_BASE_URL: 'http://localhost:2',
-  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
-};
-
-interface Run {
-  readonly child: ChildProcess;
-  output(): string;
-  /** Settles when the output contains `text`. */
-  waitForOutput(text: string): Promise<void>;
-  /** Settles with the exit code. */
-  waitForExit(): Promise<number | null>;
-}
-
-const children: ChildProcess[] = [];
-afterEach(() => {
-  for (const child of children.splice(0)) if (child.exitCode === null) child.kill('SIGKILL'); // left by a failed test
-});
-
-function watch(child: ChildProcess): Run {
-  children.push(child);
-  let text = '';
-  const exitCode = once(child, 'close').then(([code]) => code as number | null);
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (chunk) => {
-      text += chunk;
-    });
-  return {
-    child,
-    output: () => text,
-    async waitForOutput(expected) {
-      while (!text.includes(expected)) {
-        if (child.exitCode !== null)
-          throw new Error(`the process exited without printing "${expected}": ${text}`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    },
-    waitForExit: () => exitCode,
-  };
-}
-
-function start(env: Record<string, string>): Run {
-  const { PATH } = process.env;
-  return watch(
-    spawn(process.execPath, [join(buildDir, 'dist/main.js')], {
-      cwd: buildDir,
-      env: { PATH: PATH ?? '', ...env },
-    }),
-  );
-}
-
-async function freePort(): Promise<string> {
-  const { server, origin } = await listenOnFreePort();
-  await new Promise((resolve) => server.close(resolve));
-  return new URL(origin).port;
-}
+const start = (env: Record<string, string>) => startProcess(buildDir, env);
 
 test('startup with an invalid configuration lists every problem and exits with code 78', async () => {
   const run = start({ SESSION_SECRET: 'too-short-but-secret', PORT: 'http' });
@@ -144,6 +86,42 @@ test('startup on a port in use prints one line that names the port and the varia
   expect(await run.waitForExit()).toBe(1);
   expect(run.output().trim()).toBe(`Port ${port} is already in use. Set PORT to a different port.`);
   await new Promise((resolve) => otherServer.close(resolve));
+});
+
+test('startup on a metrics port in use prints one line that names the port and the variable, and serves nothing', async () => {
+  const { server, origin } = await listenOnFreePort();
+  const { port } = new URL(origin);
+  const run = start({ ...validEnv, PORT: await freePort(), METRICS_PORT: port, LOG_LEVEL: 'silent' });
+  expect(await run.waitForExit()).toBe(1);
+  expect(run.output().trim()).toBe(`Port ${port} is already in use. Set METRICS_PORT to a different port.`);
+  await new Promise((resolve) => server.close(resolve));
+});
+
+test.each(['HOST', 'METRICS_HOST'])(
+  'startup on an address that this machine does not have prints one line that names %s',
+  async (variable) => {
+    const ports = { PORT: await freePort(), METRICS_PORT: await freePort(), LOG_LEVEL: 'silent' };
+    const run = start({ ...validEnv, ...ports, [variable]: '192.0.2.1' });
+    expect(await run.waitForExit()).toBe(1);
+    expect(run.output().trim()).toMatch(
+      new RegExp(`^Cannot listen on 192\\.0\\.2\\.1:\\d+: ${variable} is not an address of this machine .*$`),
+    );
+  },
+);
+
+test('METRICS_HOST makes the metrics available outside the container', async () => {
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((each) => each && !each.internal && each.family === 'IPv4')?.address;
+  const port = await freePort();
+  const run = start({ ...validEnv, PORT: '0', METRICS_PORT: port, METRICS_HOST: '0.0.0.0' });
+  await run.waitForOutput('Latchkey is listening');
+  for (const host of ['127.0.0.1', ...(outside === undefined ? [] : [outside])]) {
+    const { text } = await request(`http://${host}:${port}`).get('/metrics').expect(200);
+    expect(text).toContain('latchkey_revocations_pending 0');
+  }
+  run.child.kill('SIGTERM');
+  expect(await run.waitForExit()).toBe(0);
 });
 
 test('startup without a revocation endpoint warns the operator', async () => {

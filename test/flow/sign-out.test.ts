@@ -44,6 +44,28 @@ async function reachCallback(): Promise<string> {
     .url;
 }
 
+test('a client that is no browser and accepts JSON gets 204 for a sign-out, as a script does; others get what a navigation gets', async () => {
+  await start({ store: 'memory' });
+  const statusFor = async (headers: Record<string, string>) => {
+    const { status } = await world.browser().send(`${world.origin}/auth/logout`, { method: 'POST', headers });
+    return status;
+  };
+  expect(await statusFor({ accept: 'application/json' })).toBe(204);
+  expect(await statusFor({ accept: 'application/json, */*;q=0.1' })).toBe(204);
+  expect(
+    await statusFor({
+      accept: 'application/json',
+      'sec-fetch-mode': 'cors',
+      'sec-fetch-site': 'same-origin',
+    }),
+  ).toBe(204);
+  expect(await statusFor({ accept: 'text/html,*/*' })).toBe(200);
+  expect(await statusFor({ accept: '*/*' })).toBe(200);
+  const cookie = await browser.jar.getCookieString(world.origin);
+  expect(await statusFor({ accept: 'application/json', cookie })).toBe(204);
+  expect(await session()).toEqual({ authenticated: false });
+});
+
 describe.each(['memory', 'redis'] as const)('a sign-out while another tab signs in (%s)', (store) => {
   test('during the exchange of the code: nobody is signed in afterwards, and every token is revoked', async () => {
     await start({ store });

@@ -172,6 +172,11 @@ test.each([
   ['an origin without TLS', { CORS_ORIGINS: 'http://spa.example.com' }, 'CORS_ORIGINS'],
   ['our own origin', { CORS_ORIGINS: 'http://localhost:3000' }, 'CORS_ORIGINS'],
   ['a negative rate limit', { AUTH_RATE_LIMIT: '-1' }, 'AUTH_RATE_LIMIT'],
+  ['a metrics port that is the port of the app', { METRICS_PORT: '3000' }, 'METRICS_PORT'],
+  ['a URL as the address to listen on', { HOST: 'http://0.0.0.0' }, 'HOST'],
+  ['an address with a port', { METRICS_HOST: '0.0.0.0:9464' }, 'METRICS_HOST'],
+  ['an address in brackets', { HOST: '[::1]' }, 'HOST'],
+  ['a shutdown delay of hours', { SHUTDOWN_DELAY_SECONDS: '7200' }, 'SHUTDOWN_DELAY_SECONDS'],
   ['a logo without TLS', { APP_LOGO_URL: 'http://cdn.example/logo.svg' }, 'APP_LOGO_URL'],
   ['a logo that is a script', { APP_LOGO_URL: 'javascript:alert(1)' }, 'APP_LOGO_URL'],
   ['a logo with a protocol-relative URL', { APP_LOGO_URL: '//cdn.example/logo.svg' }, 'APP_LOGO_URL'],
@@ -465,7 +470,11 @@ test.each([
     ['OAUTH2_CLIENT', 'OAUTH2_CLIENT_ID'],
   ],
   ...[
-    ['OAUTH2_CLIENT_SECRET_FILE', 'OAUTH2_CLIENT_SECRET'],
+    ['OAUTH2_CLIENT_ID_FILE', 'OAUTH2_CLIENT_ID'],
+    ['SESSION_SECERT_FILE', 'SESSION_SECRET_FILE'],
+    ['CLIENT_SECRET_FILE', 'OAUTH2_CLIENT_SECRET_FILE'],
+    ['SECRET_KEY_FILE', 'SESSION_SECRET_FILE'],
+    ['REDIS_PASSWORD_FILE', 'REDIS_URL_FILE'],
     ['OAUTH_CLIENT_ID', 'OAUTH2_CLIENT_ID'],
   ],
   ...[
@@ -577,6 +586,36 @@ test('METRICS_PORT and PORT as Kubernetes sets them for a service count as unset
   );
   expect(config.warnings.join()).not.toContain('10.0.0.1');
   expect(faultsOf({ ...valid, METRICS_PORT: 'http://10.0.0.1:9464' })).toEqual(['METRICS_PORT']);
+});
+
+test.each(['x86_64-conda-linux-gnu', 'arm64-apple-darwin20.0.0', 'x86_64-linux', 'aarch64-conda-linux-gnu'])(
+  'HOST=%s, as conda and tcsh set it, is reported with what to do',
+  (HOST) => {
+    expect(() => loadConfig({ ...valid, HOST })).toThrow(
+      /HOST is the name of a platform, as conda and tcsh set it.* overrides \.env: unset it, or/,
+    );
+  },
+);
+
+test('HOST can be an IP address of either version or a host name', () => {
+  for (const HOST of ['0.0.0.0', '::', '::1', 'fe80::1%eth0', 'localhost', 'my_app', 'app.internal', 'a'])
+    expect(loadConfig({ ...valid, HOST }).host).toBe(HOST);
+});
+
+test.each(variables)('no value of %s makes startup fail with anything but a list of problems', (variable) => {
+  const texts = [
+    'x/8',
+    '::1/999',
+    '1.2.3.4/-1',
+    'https://[',
+    'a=%',
+    '\u0000',
+    '{',
+    'redis://h:99999',
+    '1e999',
+    '../',
+  ];
+  for (const value of texts) expect(() => faultsOf({ ...valid, [variable]: value })).not.toThrow();
 });
 
 test('a comma in a client secret causes a notice, unless the second secret is set', () => {

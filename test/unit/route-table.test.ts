@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../src/config/load.ts';
 import { readRouteTable, routeTableSchema } from '../../src/config/route-table.ts';
-import { writeRoutesFile } from '../support/routes-file.ts';
+import { writeRoutesFile, writeText } from '../support/routes-file.ts';
 
 const options = {
   base: new URL('https://api.example.com/base/'),
@@ -86,8 +86,11 @@ describe('problems of a route table', () => {
     ...paths.map((path) => [{ ...valid, path }, 'routes[0].path must be a path under /api']),
     [{ ...valid, target: 'things' }, 'routes[0].target must be a path, or a URL'],
     [{ ...valid, target: 'ftp://api.example.com/' }, 'routes[0].target must be a path, or a URL'],
-    [{ ...valid, target: '/things?x=y' }, 'routes[0].target must not contain a query'],
-    [{ ...valid, target: 'https://api.example.com/?x=y' }, 'routes[0].target must not contain credentials'],
+    [{ ...valid, target: '/things#x' }, 'routes[0].target must not contain a fragment'],
+    [{ ...valid, target: 'https://api.example.com/?x=y#z' }, 'routes[0].target must not contain a fragment'],
+    [{ ...valid, path: '/a/:id', target: '/things?id=:id' }, 'routes[0].target uses :id in its query'],
+    [{ ...valid, path: '/a/:id', target: '/things/:key.json' }, 'routes[0].target uses :key, which is not'],
+    [{ ...valid, path: '/a/*rest', target: '/things/*rest.json' }, 'routes[0].target uses *rest.json, which'],
     [{ ...valid, target: 'https://me:pw@api.example.com/' }, 'routes[0].target must not contain credentials'],
     [{ ...valid, target: 'http://api.example.com/' }, 'routes[0].target must be https'],
     [
@@ -138,6 +141,50 @@ describe('problems of a route table', () => {
     ]);
   });
 
+  test('of members and of rows as a whole are reported in the same pass', () => {
+    const { problems } = read(
+      { ...valid, ratelimit: {}, target: '/:x', timeoutSeconds: 0, headers: { Host: 'a' }, webSocket: true },
+      { target: '/y', methods: { get: {}, POST: { allof: [] } }, token: 'app', rateLimit: { max: 1 } },
+      7,
+      { ...valid, webSocket: true, methods: { POST: {} } },
+      valid,
+    );
+    expect(problems.map((each) => each.replace(/(is invalid).*/, '$1'))).toEqual([
+      'routes[0].timeoutSeconds is invalid',
+      'routes[0].ratelimit is not known; did you mean rateLimit?',
+      'routes[0].headers cannot set "Host"',
+      'routes[0].target uses :x, which is not in path',
+      'routes[1].path is missing',
+      'routes[1].methods.POST.allof is not known; did you mean allOf?',
+      'routes[1].methods.get is not known; did you mean GET?',
+      'routes[1].rateLimit.limit is missing',
+      'routes[1].rateLimit.windowSeconds is missing',
+      'routes[1].rateLimit.max is not known; possible are limit, windowSeconds',
+      'routes[2] is invalid',
+      'routes[3].webSocket requires GET in methods',
+      'routes[4].path duplicates GET of routes[0]',
+    ]);
+  });
+
+  test.each([
+    ...[
+      ['timeout', 'timeoutSeconds'],
+      ['rate_limit', 'rateLimit'],
+      ['tokens', 'token'],
+      ['websocket', 'webSocket'],
+    ],
+    ...[
+      ['header', 'headers'],
+      ['bodyLimit', 'bodyLimitBytes'],
+      ['method', 'methods'],
+      ['streams', 'stream'],
+    ],
+  ])('name for the unknown member %s the nearest one, %s', (name, nearest) => {
+    expect(read({ ...valid, [name!]: 1 }).problems).toEqual([
+      `routes[0].${name} is not known; did you mean ${nearest}?`,
+    ]);
+  });
+
   test('include two rows with the same path and method, whatever their parameter names', () => {
     const first = { ...valid, path: '/things/:id', methods: { GET: {}, PUT: {} } };
     expect(read(first, { ...first, path: '/things/:name', methods: { PUT: {} } }).problems).toEqual([
@@ -185,6 +232,73 @@ describe('API_ROUTES_FILE', () => {
     expect(load(writeRoutesFile([valid]))).toContain(
       'API_ROUTES_FILE is invalid: routes[0].target is a path',
     );
+  });
+
+  test('is reported with the line of each problem', () => {
+    const lines = ['{', '  "routes": [', '    {', '      "path": "/a",', '      "target": "https://a/:id",'];
+    const rest = [
+      '      "methods": {',
+      '        "GET": { "allof": [] }',
+      '      }',
+      '    },',
+      '    { "path": 1 }',
+    ];
+    expect(
+      load(writeText([...lines, ...rest, '  ]', '}'].join('\n')))
+        .split('\n')
+        .slice(1),
+    ).toEqual(
+      [
+        'routes[0].methods.GET.allof is not known; did you mean allOf? (line 7)',
+        'routes[0].target uses :id, which is not in path (line 5)',
+        'routes[1].path is invalid: Invalid input: expected string, received number (line 10)',
+        'routes[1].target is missing (line 10)',
+        'routes[1].methods is missing (line 10)',
+      ].map((each) => expect.stringContaining(`API_ROUTES_FILE is invalid: ${each}.`)),
+    );
+  });
+
+  test.each([
+    [
+      '{\n  "routes": [\n    { "path": "/a" },\n  ]\n}',
+      'a value is expected at line 4, column 3: JSON has no comma after the last item',
+    ],
+    ['{\n  "routes": []\n  "x": 1\n}', 'a comma or } is expected at line 3, column 3'],
+    [
+      '{\n  // the routes\n}',
+      'a name in double quotes is expected at line 2, column 3: JSON has no comments',
+    ],
+    [
+      "{\n 'routes': [] }",
+      'a name in double quotes is expected at line 2, column 2: JSON needs double quotes',
+    ],
+    ['{ "routes":\n [', 'the file ends where a value is expected (line 2, column 3)'],
+    ['', 'the file ends where a value is expected (line 1, column 1)'],
+    ['{ "routes": [] }\n}', 'the end of the file is expected at line 2, column 1'],
+    ['{ "routes": "hidden\n" }', 'a complete string is expected at line 1, column 13'],
+    ['{ "routes": [],\n "routes": [] }', '"routes" is repeated on line 2'],
+    ['{ "routes": [{ "path": "/a",\n\n"path": "/b" }] }', '"path" is repeated on line 3'],
+    ['{ "routes": hidden }', 'a value is expected at line 1, column 13'],
+    ['{ "routes": 01 }', 'a comma or } is expected at line 1, column 14'],
+  ])('that is not valid JSON is reported with the line of the error: %j', (text, problem) => {
+    const message = load(writeText(text));
+    expect(message).toContain(`API_ROUTES_FILE is not valid JSON: ${problem}.`);
+    expect(message).not.toContain('hidden');
+  });
+
+  test('may begin with a byte order mark; other encodings are reported', () => {
+    const text = JSON.stringify({ routes: [{ ...valid, target: 'https://api.example.com' }] });
+    expect(load(writeText(`\uFEFF${text}`))).toBe('1');
+    expect(load(writeText(Buffer.from(text, 'utf16le').swap16()))).toContain('API_ROUTES_FILE is not ');
+    expect(load(writeText(Buffer.from('{"ä":1}', 'latin1')))).toContain('API_ROUTES_FILE is not UTF-8 text');
+  });
+
+  test('is checked completely although OAUTH2_API_BASE_URL is invalid', () => {
+    const API_ROUTES_FILE = writeRoutesFile([{ ...valid, target: '/:x' }]);
+    for (const base of ['ftp://x', 'https://api.example.com/?a=b'])
+      expect(() => loadConfig({ ...env, API_ROUTES_FILE, OAUTH2_API_BASE_URL: base })).toThrow(
+        /OAUTH2_API_BASE_URL must .*routes\[0\]\.target uses :x/s,
+      );
   });
 
   test('is described by the published JSON schema', () => {
