@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Secret } from '../crypto/secret.ts';
 import { isLoopback } from './field-types.ts';
 import { type ConfigProblem, fields, type Values, type Variable, variables } from './fields.ts';
+import { readLimits } from './limit-fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
 import { hashRegistration } from './registration.ts';
 import { type ResourceServer, readRouteTable } from './route-table.ts';
@@ -128,9 +129,7 @@ function readRoutes(values: Partial<Values>): {
     : reject(...problems.map((each) => `is invalid: ${each}`));
 }
 
-function listSecrets(current: Secret, next: Secret | undefined): readonly Secret[] {
-  return next === undefined ? [current] : [current, next];
-}
+const listSecrets = (current: Secret, next?: Secret): readonly Secret[] => [current, ...(next ? [next] : [])];
 
 /** The provider and client for app tokens; `undefined` when the users' client gets them. */
 function buildAppProvider(values: Values) {
@@ -242,6 +241,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     corsOrigins: values.CORS_ORIGINS as readonly string[],
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
+    limits: readLimits(values),
     redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
     /** Messages to log at startup. */
     warnings: [...notices, ...collectWarnings(values)],
