@@ -82,7 +82,13 @@ export function createApp(config: Config, deps: Deps): App {
   const tokenGuards = createTokenGuards({ tokens, appTokens, pageUserTags, getSessionId, now });
   const transactions = createLoginTransactions(session, now);
   const { sessionEndEvents } = deps;
-  const streams = createOpenStreams({ sessionEndEvents, endsAt: tokens.endsAt, now, log });
+  const streams = createOpenStreams({
+    sessionEndEvents,
+    endsAt: tokens.endsAt,
+    now,
+    log,
+    limits: config.limits,
+  });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwarder({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, getSessionId });

@@ -23,6 +23,7 @@ import { waitUntil } from '../hostile/support/raw-http.ts';
 
 const publicOrigin = 'https://app.example.com';
 const timeoutMs = 300;
+const limits = { streams: 30, streamsPerAddress: 0, streamsPerUser: 25, streamsPerSession: 20 };
 const agent = new Agent();
 const lines: string[] = [];
 const log = createLogger('info', { write: (line: string) => void lines.push(line) });
@@ -77,6 +78,7 @@ beforeEach(async () => {
     endsAt: async () => Date.now() + 60_000,
     now: Date.now,
     log,
+    limits,
   });
   const getSessionId = (req: { headers: http.IncomingHttpHeaders }) =>
     req.headers.cookie?.slice('session='.length);
@@ -299,6 +301,21 @@ describe('a WebSocket handshake', () => {
       expect([response.statusCode, response.headers['sec-websocket-version']]).toEqual([400, '13']);
     }
     expect(upstreamRequests).toEqual([]);
+  });
+
+  test('the 21st WebSocket of a session gets 429 with the name of the setting, and the API is not called', async () => {
+    const open = [];
+    for (let n = 0; n < 20; n += 1) open.push(await openWebSocket());
+    const { status, headers, text } = await responseTo(connectClient());
+    expect([status, headers['retry-after'], JSON.parse(text).limit]).toEqual([
+      429,
+      '10',
+      'MAX_STREAMS_PER_SESSION',
+    ]);
+    expect(upstreamRequests).toHaveLength(20);
+    open[0]!.terminate();
+    await waitUntil(() => lines.some((line) => line.includes('"status":101'))); // it has closed here, too
+    await openWebSocket();
   });
 
   test("when the API rejects a handshake, the browser gets the API's status, body and safe headers", async () => {
