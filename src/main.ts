@@ -5,6 +5,7 @@ import { ConfigError, loadConfig } from './config/load.ts';
 import { createDeps } from './deps.ts';
 import { serveMetrics } from './metrics.ts';
 import { handleClientErrors } from './middleware/client-errors.ts';
+import { disconnectStalledClients } from './middleware/stalled-clients.ts';
 import { listenForUpgrades } from './proxy/websocket-upgrade.ts';
 
 /** EX_CONFIG of sysexits.h: a restart with the same configuration fails again. */
@@ -54,6 +55,7 @@ async function start(): Promise<void> {
   const server = createServer({ keepAliveTimeout, requestTimeout }, app.handler);
   listenForUpgrades(server, app.handler);
   handleClientErrors(server, log);
+  disconnectStalledClients(server, { timeoutMs: config.limits.clientReadTimeoutMs, log });
   server.on('error', (error: NodeJS.ErrnoException) => {
     console.error(
       error.code === 'EADDRINUSE'

@@ -37,6 +37,13 @@ export const limitFields = {
     meaning: 'The same per session: each tab with a stream counts. 0 means no limit.',
     unset: '20',
   },
+  CLIENT_READ_TIMEOUT_SECONDS: {
+    type: type.seconds.default(60),
+    example: '60',
+    meaning:
+      'A client that reads nothing of its response, event stream or WebSocket for this long is disconnected. A slow client is not, nor one that waits for data.',
+    unset: '60',
+  },
   SAVED_FORMS_MAX_BYTES: {
     type: type.count.default(16_777_216),
     example: '16777216',
@@ -56,6 +63,7 @@ export function readLimits(values: LimitValues) {
     streamsPerAddress: values.MAX_STREAMS_PER_ADDRESS,
     streamsPerUser: values.MAX_STREAMS_PER_USER,
     streamsPerSession: values.MAX_STREAMS_PER_SESSION,
+    clientReadTimeoutMs: values.CLIENT_READ_TIMEOUT_SECONDS * 1000,
     /** Bytes of all saved forms; 0 saves none. */
     savedFormsBytes: values.SAVED_FORMS_MAX_BYTES,
   };
