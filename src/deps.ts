@@ -56,7 +56,10 @@ export function createDeps(
   config: Config,
   { now = Date.now, log = createLogger(config.logLevel) }: Partial<Pick<Deps, 'now' | 'log'>> = {},
 ): Deps {
-  const upstream = new Agent({ connect: { timeout: 5_000 } });
+  const upstream = new Agent({
+    connect: { timeout: 5_000 },
+    connections: config.limits.upstreamConnections || null,
+  });
   const metrics = new Registry();
   const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
   if (!config.redis) {

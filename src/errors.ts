@@ -32,7 +32,7 @@ export interface AppErrorOptions {
   /** For the log only. */
   readonly cause?: unknown;
   readonly retryAfterSeconds?: number;
-  /** The setting whose limit is reached, for a `too_many_requests`. */
+  /** The setting whose limit is reached. */
   readonly limit?: string;
   /** The required scopes, for an `insufficient_scope`. */
   readonly scope?: readonly string[];

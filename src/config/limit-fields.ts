@@ -37,6 +37,13 @@ export const limitFields = {
     meaning: 'The same per session: each tab with a stream counts. 0 means no limit.',
     unset: '20',
   },
+  MAX_UPSTREAM_CONNECTIONS: {
+    type: type.count.default(2_500),
+    example: '2500',
+    meaning:
+      'Connections of one process to one API host at a time, including those of streams. Further requests get 503 with Retry-After. 0 means no limit.',
+    unset: '2500',
+  },
   CLIENT_READ_TIMEOUT_SECONDS: {
     type: type.seconds.default(60),
     example: '60',
@@ -63,6 +70,8 @@ export function readLimits(values: LimitValues) {
     streamsPerAddress: values.MAX_STREAMS_PER_ADDRESS,
     streamsPerUser: values.MAX_STREAMS_PER_USER,
     streamsPerSession: values.MAX_STREAMS_PER_SESSION,
+    /** Connections to one API host; 0 means no limit. */
+    upstreamConnections: values.MAX_UPSTREAM_CONNECTIONS,
     clientReadTimeoutMs: values.CLIENT_READ_TIMEOUT_SECONDS * 1000,
     /** Bytes of all saved forms; 0 saves none. */
     savedFormsBytes: values.SAVED_FORMS_MAX_BYTES,

@@ -1,15 +1,11 @@
-import { isIP } from 'node:net';
-import { ipKeyGenerator } from 'express-rate-limit';
-import type { Limits } from '../config/limit-fields.ts';
-import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { SessionEndEvents } from '../tokens/session-end-events.ts';
+import { createStreamCounters, type StreamCounters, type StreamLimits } from './stream-limits.ts';
 
 /** Upper bound for noticing a session end when its event was lost. */
 const maxCheckIntervalMs = 30_000;
 const retryWhenStoreDownMs = 2_000;
 const maxConcurrentChecks = 16;
-const retryAfterSeconds = 10;
 
 /** Why Latchkey closes a stream: its session ended, or this process is shutting down. */
 export type CloseReason = 'session_ended' | 'shutdown';
@@ -19,28 +15,8 @@ export type CloseStream = (reason: CloseReason) => void;
 /** `OpenStreams.register` for the session of one request. */
 export type RegisterStream = (close: CloseStream) => () => void;
 
-/** For whom a stream is opened. */
-export interface StreamOwner {
-  readonly sessionId: string | undefined;
-  /** The `sub` of the user, in whose sessions streams count together. */
-  readonly userId: string | undefined;
-  /** The address of the client, as forwarded by trusted proxies. */
-  readonly address: string | undefined;
-}
-
-export type StreamLimits = Pick<
-  Limits,
-  'streams' | 'streamsPerAddress' | 'streamsPerUser' | 'streamsPerSession'
->;
-
 /** The open streams of this process, each with the session in which it was opened. */
-export interface OpenStreams {
-  /**
-   * Counts a stream that is to be opened, before the API is called.
-   * @returns a function to call when the stream has ended; calling it twice has no effect
-   * @throws AppError `too_many_requests` with the name of the setting whose limit is reached
-   */
-  reserve(owner: StreamOwner): () => void;
+export interface OpenStreams extends StreamCounters {
   /**
    * `close` is called once: within a second of a logout on any instance, when the session reaches its idle or absolute
    * limit (an open stream does not count as use), or at shutdown. A stream without a session closes only at shutdown.
@@ -120,7 +96,7 @@ export function createOpenStreams({
   );
 
   return {
-    reserve: createStreamCounter(limits),
+    ...createStreamCounters(limits),
 
     register(sessionId, close) {
       const stream = { close };
@@ -147,45 +123,4 @@ export function createOpenStreams({
       for (const id of [...sessions.keys()]) closeSession(id, 'shutdown');
     },
   };
-}
-
-function createStreamCounter(limits: StreamLimits): OpenStreams['reserve'] {
-  const counts = new Map<string, number>();
-  const add = (key: string, difference: 1 | -1) => {
-    const count = (counts.get(key) ?? 0) + difference;
-    if (count === 0) counts.delete(key);
-    else counts.set(key, count);
-  };
-
-  return function reserve({ sessionId, userId, address }) {
-    const counted: readonly (readonly [setting: string, limit: number, key: string])[] = [
-      ...(sessionId === undefined
-        ? []
-        : [['MAX_STREAMS_PER_SESSION', limits.streamsPerSession, `session ${sessionId}`] as const]),
-      ...(userId === undefined
-        ? []
-        : [['MAX_STREAMS_PER_USER', limits.streamsPerUser, `user ${userId}`] as const]),
-      ['MAX_STREAMS_PER_ADDRESS', limits.streamsPerAddress, `address ${networkOf(address)}`],
-      ['MAX_STREAMS', limits.streams, 'all'],
-    ];
-    for (const [setting, limit, key] of counted)
-      if (limit > 0 && (counts.get(key) ?? 0) >= limit)
-        throw new AppError('too_many_requests', {
-          limit: setting,
-          retryAfterSeconds,
-          cause: new Error(`limit of open streams reached: ${setting}`),
-        });
-    for (const [, , key] of counted) add(key, 1);
-    let isOpen = true;
-    return function release() {
-      if (isOpen) for (const [, , key] of counted) add(key, -1);
-      isOpen = false;
-    };
-  };
-}
-
-/** The address without a port, or the /56 network of an IPv6 address. All that is no address counts as one. */
-function networkOf(address = ''): string {
-  const host = /^\[(.*)\](?::\d+)?$/.exec(address)?.[1] ?? address.replace(/^([\d.]+):\d+$/, '$1');
-  return isIP(host) === 0 ? 'unknown' : ipKeyGenerator(host);
 }

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readRecord, readSession } from '../hostile/support/logged-in.ts';
+import { waitUntil } from '../hostile/support/raw-http.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -97,4 +98,32 @@ describe('with CLIENT_READ_TIMEOUT_SECONDS=1, a client', () => {
     expect(String(data)).toContain('data: 2');
     socket.destroy();
   });
+});
+
+test('with MAX_UPSTREAM_CONNECTIONS=3, a fourth request to a slow API gets 503 at once, and none waits in a queue', async () => {
+  const recorder = await startRecorder();
+  const world = await createWorld({
+    store: 'memory',
+    env: {
+      OAUTH2_API_BASE_URL: recorder.url,
+      MAX_UPSTREAM_CONNECTIONS: '3',
+      API_ROUTES_FILE: writeRoutesFile([
+        { path: '/slow', target: '/slow', methods: { GET: {} }, token: 'none' },
+      ]),
+    },
+  });
+  const waiting: ServerResponse[] = [];
+  recorder.respondWith((_req, res) => void waiting.push(res));
+  const call = () => fetch(`${world.origin}/api/slow`);
+  const slow = [call(), call(), call()];
+  await waitUntil(() => waiting.length === 3);
+  const refused = await call();
+  expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
+  expect(await refused.json()).toMatchObject({ limit: 'MAX_UPSTREAM_CONNECTIONS' });
+  for (const each of waiting) each.end('done');
+  for (const each of await Promise.all(slow)) expect(await each.text()).toBe('done');
+  recorder.respondWith(undefined);
+  expect((await call()).status).toBe(200);
+  await world.close();
+  await recorder.close();
 });

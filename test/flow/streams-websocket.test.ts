@@ -23,7 +23,13 @@ import { waitUntil } from '../hostile/support/raw-http.ts';
 
 const publicOrigin = 'https://app.example.com';
 const timeoutMs = 300;
-const limits = { streams: 30, streamsPerAddress: 0, streamsPerUser: 25, streamsPerSession: 20 };
+const limits = {
+  streams: 30,
+  streamsPerAddress: 0,
+  streamsPerUser: 25,
+  streamsPerSession: 20,
+  upstreamConnections: 0,
+};
 const agent = new Agent();
 const lines: string[] = [];
 const log = createLogger('info', { write: (line: string) => void lines.push(line) });

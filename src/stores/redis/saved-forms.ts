@@ -48,25 +48,10 @@ export function createRedisSavedForms(options: RedisSavedFormsOptions): SavedFor
         const ttlMs = getRemainingMs(form, now());
         if (ttlMs <= 0) return;
         const sealed = sealer.seal({ ...form, body: form.body.toString('base64') }, key);
-        const limits = [
-          savedFormLimits.formsOfUser,
-          savedFormLimits.bytesOfUser,
-          savedFormLimits.forms,
-          maxBytes,
-        ];
-        const usage = await redis.eval(
-          putWithinLimits,
-          2,
-          key,
-          ledger,
-          id,
-          form.userTag,
-          sealed,
-          ttlMs,
-          now(),
-          savedFormTtlMs,
-          ...limits,
-        );
+        const { formsOfUser: maxFormsOfUser, bytesOfUser: maxBytesOfUser, forms: maxForms } = savedFormLimits;
+        const entry = [id, form.userTag, sealed, ttlMs, now(), savedFormTtlMs];
+        const limits = [maxFormsOfUser, maxBytesOfUser, maxForms, maxBytes];
+        const usage = await redis.eval(putWithinLimits, 2, key, ledger, ...entry, ...limits);
         const [formsOfUser, bytesOfUser, forms, bytes] = usage as [number, number, number, number];
         checkSavedFormLimits({ formsOfUser, bytesOfUser, forms, bytes }, maxBytes);
       }),
