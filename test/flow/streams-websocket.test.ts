@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import http, { createServer, type IncomingMessage, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
@@ -553,6 +554,63 @@ describe('an open WebSocket', () => {
       expect(receiver.bytes().equals(part)).toBe(true);
     },
   );
+
+  test('after both peers have sent a close frame, Latchkey closes both connections, even if no peer does', async () => {
+    const { client, api: server } = await openRaw();
+    client.tcp.write(frame(0x88, Buffer.from([0x03, 0xe8]), true));
+    await waitUntil(() => server.bytes().length > 0);
+    const startedAt = Date.now();
+    server.tcp.write(frame(0x88, Buffer.from([0x03, 0xe8]), false));
+    await waitUntil(() => client.isClosed() && server.isClosed());
+    expect(Date.now() - startedAt).toBeLessThan(1_000);
+    expect([...client.bytes()]).toEqual([0x88, 2, 0x03, 0xe8]);
+  });
+
+  test('frames that the API sends together with its 101 response reach the client', async () => {
+    rejectHandshake = (req, socket) => {
+      const accept = createHash('sha1')
+        .update(`${req.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+        .digest('base64');
+      const head = `HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`;
+      const messages = ['one', 'two'].map((each) => frame(0x81, Buffer.from(each), false));
+      socket.write(Buffer.concat([Buffer.from(head), ...messages]));
+    };
+    const client = connectClient();
+    const got: string[] = [];
+    client.on('message', (data) => got.push(String(data)));
+    await waitUntil(() => got.length === 2);
+    expect(got).toEqual(['one', 'two']);
+  });
+
+  test('when the API ends its connection without a close frame, the client gets all it sent, then 1011 at once', async () => {
+    const client = await openWebSocket();
+    let bytes = 0;
+    client.on('message', (data: Buffer) => {
+      bytes += data.length;
+    });
+    const closed = closeOf(client);
+    for (let n = 0; n < 32; n += 1) upstream.send(Buffer.alloc(65_536));
+    Reflect.get(upstream, '_socket').end(); // as a server that stops: FIN only
+    expect(await closed).toBe('1011');
+    expect(bytes).toBe(32 * 65_536);
+  });
+
+  test('a rejected handshake whose body does not end keeps no connection to the API when the client leaves', async () => {
+    let isClosed = false;
+    rejectHandshake = (_req, socket) => {
+      socket.on('close', () => {
+        isClosed = true;
+      });
+      socket.write('HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nnot all');
+    };
+    const client = connectClient();
+    const response = await new Promise<IncomingMessage>((resolve) => {
+      client.once('unexpected-response', (_request, res: IncomingMessage) => resolve(res));
+    });
+    expect(response.statusCode).toBe(404);
+    response.destroy();
+    await waitUntil(() => isClosed);
+  });
 
   test('a message of 40 MiB passes in both directions', async () => {
     const limit = 64 * 1024 * 1024;
