@@ -15,7 +15,7 @@ export const limitFields = {
     type: type.count.default(2_000),
     example: '2000',
     meaning:
-      'Event streams, other responses of routes with stream, and WebSockets that one process has open at a time. More get 429. Each takes two connections and about 60 KiB of memory. 0 means no limit.',
+      'Event streams, other responses of routes with stream, and WebSockets that one process has open at a time. More get 429. Each takes two connections and about 45 KiB of memory. 0 means no limit.',
     unset: '2000',
   },
   MAX_STREAMS_PER_ADDRESS: {
