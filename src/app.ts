@@ -44,6 +44,8 @@ const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.sess
  * anybody can get a state and invent a code. Far more than the users behind one address ever cause.
  */
 const maxRejectedCallbacks = 100;
+/** Forms that are saved, and requests for saved forms: each costs up to 256 KiB of memory for a moment. */
+const savedFormRate = { limit: 120, windowSeconds: 60 };
 const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface App {
@@ -82,7 +84,13 @@ export function createApp(config: Config, deps: Deps): App {
   const tokenGuards = createTokenGuards({ tokens, appTokens, pageUserTags, getSessionId, now });
   const transactions = createLoginTransactions(session, now);
   const { sessionEndEvents } = deps;
-  const streams = createOpenStreams({ sessionEndEvents, endsAt: tokens.endsAt, now, log });
+  const streams = createOpenStreams({
+    sessionEndEvents,
+    endsAt: tokens.endsAt,
+    now,
+    log,
+    limits: config.limits,
+  });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwarder({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, getSessionId });
@@ -103,7 +111,8 @@ export function createApp(config: Config, deps: Deps): App {
     ...deps,
   };
 
-  const saveForm = createFormSaver(shared);
+  const limitSaves = limit('save-form', savedFormRate);
+  const saveForm = createFormSaver({ ...shared, limitSaves });
   const api = Router({ caseSensitive: true }).use(
     paths.api,
     apiHeaders,
@@ -150,13 +159,14 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(noStore);
   // 11. The texts in the browser's language. Before the first handler that renders a page.
   handler.use(texts);
-  // 12. AUTH_RATE_LIMIT. Before the endpoints that call the provider.
+  // 12. AUTH_RATE_LIMIT, and the limit of saved forms. Before the endpoints that call the provider or read forms.
   if (authRateLimit > 0) {
     handler.use(rateLimitedPaths, limit('auth', { limit: authRateLimit, windowSeconds: 60 }));
     const rejected = { limit: Math.min(authRateLimit, maxRejectedCallbacks), windowSeconds: 60 };
     const isRejected = ({ statusCode }: Response) => statusCode === 400;
     handler.use(paths.callback, limit('rejected-callbacks', rejected, { countsOnly: isRejected }));
   }
+  handler.use(paths.savedForms, limit('saved-forms', savedFormRate));
   // 13. Login, callback, and the endpoints of the session.
   handler.use(createLoginRoutes(shared), createCallbackRoutes(shared), createSessionRoutes(shared));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.

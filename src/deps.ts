@@ -24,7 +24,7 @@ import { createRedisTokenStore, sessionKeyPrefix } from './stores/redis/token-st
 import type { AppTokenStore } from './tokens/app-token-store.ts';
 import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from './tokens/session-end-events.ts';
-import type { TokenStore } from './tokens/token-store.ts';
+import { sessionDataGraceMs, type TokenStore } from './tokens/token-store.ts';
 
 /** Everything through which the app reaches the outside; tests can replace each member. */
 export interface Deps {
@@ -56,7 +56,10 @@ export function createDeps(
   config: Config,
   { now = Date.now, log = createLogger(config.logLevel) }: Partial<Pick<Deps, 'now' | 'log'>> = {},
 ): Deps {
-  const upstream = new Agent({ connect: { timeout: 5_000 } });
+  const upstream = new Agent({
+    connect: { timeout: 5_000 },
+    connections: config.limits.upstreamConnections || null,
+  });
   const metrics = new Registry();
   const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
   if (!config.redis) {
@@ -68,7 +71,7 @@ export function createDeps(
       sessionEndEvents,
       tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents),
       consumedStates: createMemoryConsumedStates(now),
-      savedForms: createMemorySavedForms(now),
+      savedForms: createMemorySavedForms(now, config.limits.savedFormsBytes),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
       rateLimitStore: () => new MemoryRateLimitStore(),
@@ -93,13 +96,13 @@ export function createDeps(
       sessionEndEvents,
     }),
     consumedStates: createRedisConsumedStates(redis, registration),
-    savedForms: createRedisSavedForms(sealed),
+    savedForms: createRedisSavedForms({ ...sealed, maxBytes: config.limits.savedFormsBytes }),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ ...sealed, attempt }),
     // `touch` is disabled, because the token store extends both keys of a session together.
     sessionStore: new RedisStore({
       client: redis,
       prefix: sessionKeyPrefix(registration),
-      ttl: () => idleSeconds,
+      ttl: () => idleSeconds + sessionDataGraceMs / 1000,
       disableTouch: true,
     }),
     rateLimitStore: (name) => createRedisRateLimitStore(redis, registration, name),

@@ -32,6 +32,8 @@ export interface AppErrorOptions {
   /** For the log only. */
   readonly cause?: unknown;
   readonly retryAfterSeconds?: number;
+  /** The setting whose limit is reached. */
+  readonly limit?: string;
   /** The required scopes, for an `insufficient_scope`. */
   readonly scope?: readonly string[];
   /** The required authentication method, as `acr_values` (RFC 9470 3). */
@@ -53,6 +55,7 @@ export class AppError extends Error {
   override readonly name = 'AppError';
   readonly status: number;
   readonly retryAfterSeconds: number | undefined;
+  readonly limit: string | undefined;
   readonly scope: readonly string[] | undefined;
   readonly acrValues: string | undefined;
   readonly maxAge: number | undefined;
@@ -68,6 +71,7 @@ export class AppError extends Error {
     super(code, 'cause' in options ? { cause: options.cause } : undefined);
     this.status = errorStatuses[code];
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.limit = options.limit;
     this.scope = options.scope;
     this.acrValues = options.acrValues;
     this.maxAge = options.maxAge;

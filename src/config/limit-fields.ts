@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import type { Field } from './field-types.ts';
 import * as type from './field-types.ts';
 
@@ -10,4 +11,71 @@ export const limitFields = {
       'Requests per minute, per session or (without a session) per client address, to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
   },
+  MAX_STREAMS: {
+    type: type.count.default(2_000),
+    example: '2000',
+    meaning:
+      'Event streams, other responses of routes with stream, and WebSockets that one process has open at a time. More get 429. Each takes two connections and about 45 KiB of memory. 0 means no limit.',
+    unset: '2000',
+  },
+  MAX_STREAMS_PER_ADDRESS: {
+    type: type.count.default(1_500),
+    example: '1500',
+    meaning:
+      'The same per client address (IPv6: per /56 network), for everyone behind it: three streams each for 500 users behind one NAT. 0 means no limit.',
+    unset: '1500',
+  },
+  MAX_STREAMS_PER_USER: {
+    type: type.count.default(60),
+    example: '60',
+    meaning: 'The same per user, in all sessions of the user. 0 means no limit.',
+    unset: '60',
+  },
+  MAX_STREAMS_PER_SESSION: {
+    type: type.count.default(20),
+    example: '20',
+    meaning: 'The same per session: each tab with a stream counts. 0 means no limit.',
+    unset: '20',
+  },
+  MAX_UPSTREAM_CONNECTIONS: {
+    type: type.count.default(2_500),
+    example: '2500',
+    meaning:
+      'Connections of one process to one API host at a time, including those of streams. Further requests get 503 with Retry-After. 0 means no limit.',
+    unset: '2500',
+  },
+  CLIENT_READ_TIMEOUT_SECONDS: {
+    type: type.seconds.default(60),
+    example: '60',
+    meaning:
+      'A client that reads nothing of its response, event stream or WebSocket for this long is disconnected. A slow client is not, nor one that waits for data.',
+    unset: '60',
+  },
+  SAVED_FORMS_MAX_BYTES: {
+    type: type.count.default(16_777_216),
+    example: '16777216',
+    meaning:
+      'Bytes that the saved forms of all users take in Redis, or in the memory of the process, at most; of one user, 1 MiB. Further forms are not saved, and the error page says so. 0 saves none.',
+    unset: '16777216 (16 MiB)',
+  },
 } as const satisfies Record<string, Field>;
+
+type LimitValues = { readonly [K in keyof typeof limitFields]: z.output<(typeof limitFields)[K]['type']> };
+
+/** The limits on streams, slow clients, connections to APIs and saved forms. */
+export function readLimits(values: LimitValues) {
+  return {
+    /** Streams that are open at a time; 0 means no limit. */
+    streams: values.MAX_STREAMS,
+    streamsPerAddress: values.MAX_STREAMS_PER_ADDRESS,
+    streamsPerUser: values.MAX_STREAMS_PER_USER,
+    streamsPerSession: values.MAX_STREAMS_PER_SESSION,
+    /** Connections to one API host; 0 means no limit. */
+    upstreamConnections: values.MAX_UPSTREAM_CONNECTIONS,
+    clientReadTimeoutMs: values.CLIENT_READ_TIMEOUT_SECONDS * 1000,
+    /** Bytes of all saved forms; 0 saves none. */
+    savedFormsBytes: values.SAVED_FORMS_MAX_BYTES,
+  };
+}
+
+export type Limits = ReturnType<typeof readLimits>;

@@ -8,6 +8,7 @@ import {
   type Variable,
   variables,
 } from './fields.ts';
+import { readLimits } from './limit-fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
 import { readEnvironment } from './reading/environment.ts';
 import { readRoutesFile } from './reading/routes-file.ts';
@@ -123,9 +124,7 @@ function readRoutes(
     : reject(...problems.map((each) => `is invalid: ${each}`));
 }
 
-function listSecrets(current: Secret, next: Secret | undefined): readonly Secret[] {
-  return next === undefined ? [current] : [current, next];
-}
+const listSecrets = (current: Secret, next?: Secret): readonly Secret[] => [current, ...(next ? [next] : [])];
 
 /** The provider and client for app tokens; `undefined` when the users' client gets them. */
 function buildAppProvider(values: Values) {
@@ -239,6 +238,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     corsOrigins: values.CORS_ORIGINS as readonly string[],
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
+    limits: readLimits(values),
     redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
     /** Messages to log at startup. */
     warnings: [...notices, ...collectWarnings(values)],

@@ -100,6 +100,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         error: error.code,
         message: english(`error.${textKey}.text`),
         request_id: req.id,
+        ...(error.limit !== undefined && { limit: error.limit }),
         ...(error.scope && { scope: error.scope.join(' ') }),
         ...(error.acrValues !== undefined && { acr_values: error.acrValues }),
         ...(error.maxAge !== undefined && { max_age: error.maxAge }),

@@ -8,7 +8,13 @@ import { buildUpstreamHeaders } from './proxy-headers.ts';
 import { readRequestBody } from './request-body.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
-import { drainResponse, isEventStream, sendResponse, streamResponse } from './upstream-response.ts';
+import {
+  drainResponse,
+  isEventStream,
+  sendResponse,
+  streamResponse,
+  type UpstreamResponse,
+} from './upstream-response.ts';
 import { forwardWebSocket } from './websocket-proxy.ts';
 
 /** Where a request is sent. Omitted members have the defaults of the route table. */
@@ -25,7 +31,7 @@ interface ForwarderParts {
  * (without one when `token` is `none`). Both bodies are streamed. Streams and WebSockets are closed when their session
  * ends.
  * @throws AppError `login_required`, `insufficient_scope`, `insufficient_user_authentication`, `payload_too_large`,
- * `request_timeout`, and what `callUpstream` throws
+ * `request_timeout`, `too_many_requests` (streams), `temporarily_unavailable` (connections), and what `callUpstream` throws
  */
 export function createForwarder({ callUpstream, streams, now }: ForwarderParts) {
   return function forwardTo(options: ForwardOptions): RequestHandler {
@@ -39,6 +45,10 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
       if (res.closed) return; // the browser disconnected while its token was loaded
       const path = buildTargetPath(req.params) + buildTargetQuery(req.url);
       const registerStream: RegisterStream = (close) => streams.register(tokenSource?.sessionId, close);
+      const owner = { sessionId: tokenSource?.sessionId, userId: login?.user.sub, address: req.ip };
+      const reserveStream = () => res.once('close', streams.reserve(owner));
+      if (server.stream || (server.webSocket && req.webSocketHandshake)) reserveStream();
+      res.once('close', streams.reserveConnection(server.origin));
       if (req.webSocketHandshake) {
         if (!server.webSocket) throw new AppError('not_found');
         const url = new URL(server.origin + path);
@@ -71,8 +81,11 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
           drainResponse(response);
           throw createStepUpError(stepUp, login, now());
         }
-        if (server.stream || isEventStream(response)) streamResponse(response, res, registerStream);
-        else sendResponse(response, res);
+        if (server.stream) streamResponse(response, res, registerStream);
+        else if (isEventStream(response)) {
+          reserveOrDrain(reserveStream, response);
+          streamResponse(response, res, registerStream);
+        } else sendResponse(response, res);
       } catch (error) {
         if (res.closed) return; // no browser is left to receive the error
         req.unpipe().resume(); // some clients read the response only after sending the whole body
@@ -80,4 +93,14 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
       }
     };
   };
+}
+
+/** @throws what `reserve` throws; then the response is not used */
+function reserveOrDrain(reserve: () => void, response: UpstreamResponse): void {
+  try {
+    reserve();
+  } catch (error) {
+    response.body.on('error', () => undefined).destroy(); // an event stream would not end
+    throw error;
+  }
 }

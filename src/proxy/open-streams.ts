@@ -1,5 +1,6 @@
 import type { Logger } from '../logger.ts';
 import type { SessionEndEvents } from '../tokens/session-end-events.ts';
+import { createStreamCounters, type StreamCounters, type StreamLimits } from './stream-limits.ts';
 
 /** Upper bound for noticing a session end when its event was lost. */
 const maxCheckIntervalMs = 30_000;
@@ -15,7 +16,7 @@ export type CloseStream = (reason: CloseReason) => void;
 export type RegisterStream = (close: CloseStream) => () => void;
 
 /** The open streams of this process, each with the session in which it was opened. */
-export interface OpenStreams {
+export interface OpenStreams extends StreamCounters {
   /**
    * `close` is called once: within a second of a logout on any instance, when the session reaches its idle or absolute
    * limit (an open stream does not count as use), or at shutdown. A stream without a session closes only at shutdown.
@@ -32,6 +33,7 @@ interface OpenStreamsParts {
   readonly endsAt: (sessionId: string) => Promise<number | undefined>;
   readonly now: () => number;
   readonly log: Logger;
+  readonly limits: StreamLimits;
 }
 
 interface SessionEntry {
@@ -40,7 +42,13 @@ interface SessionEntry {
 }
 
 /** The registry of open streams; it listens for session-end events from now on. */
-export function createOpenStreams({ sessionEndEvents, endsAt, now, log }: OpenStreamsParts): OpenStreams {
+export function createOpenStreams({
+  sessionEndEvents,
+  endsAt,
+  now,
+  log,
+  limits,
+}: OpenStreamsParts): OpenStreams {
   const sessions = new Map<string | undefined, SessionEntry>();
   let isClosed = false;
 
@@ -88,6 +96,8 @@ export function createOpenStreams({ sessionEndEvents, endsAt, now, log }: OpenSt
   );
 
   return {
+    ...createStreamCounters(limits),
+
     register(sessionId, close) {
       const stream = { close };
       if (isClosed) {

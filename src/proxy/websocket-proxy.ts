@@ -1,15 +1,18 @@
-import type { ClientRequest, IncomingMessage } from 'node:http';
+import { createHash, randomBytes } from 'node:crypto';
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import type { Socket } from 'node:net';
 import type { Request, Response } from 'express';
-import { WebSocket, WebSocketServer } from 'ws';
 import { AppError } from '../errors.ts';
 import type { TokenSource } from '../session/token-source.ts';
 import type { RegisterStream } from './open-streams.ts';
 import { buildBrowserHeaders } from './proxy-headers.ts';
 import { joinWebSockets } from './websocket-relay.ts';
 
-// Compression would need memory for every connection, and the two peers can compress their messages themselves.
-const socketOptions = { perMessageDeflate: false, maxPayload: 16 * 1024 * 1024 } as const;
 const handshakeKeyPattern = /^[+/0-9A-Za-z]{22}==$/;
+const protocolPattern = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/;
+/** RFC 6455 1.3. */
+const acceptSuffix = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
 interface ConnectOptions {
   /** `http:` or `https:`, including the query. */
@@ -26,6 +29,20 @@ interface ForwardOptions extends ConnectOptions {
   readonly registerStream: RegisterStream;
 }
 
+/** What the client offers. Extensions are not passed on: frames are relayed unchanged, without knowing any. */
+interface ClientHandshake {
+  readonly key: string;
+  readonly protocols: readonly string[];
+}
+
+/** The connection to the API's WebSocket. */
+interface UpstreamSocket {
+  readonly socket: Socket;
+  readonly protocol: string | undefined;
+}
+
+type UpstreamResult = UpstreamSocket | { readonly rejection: IncomingMessage };
+
 /**
  * Connects a request that has a `webSocketHandshake` to the API's WebSocket, or sends the API's rejection. When the API
  * rejects the access token, the token is replaced and the handshake is repeated once. The API checks the token during
@@ -38,116 +55,147 @@ export async function forwardWebSocket(
   { registerStream, tokenRefusedStatuses, ...options }: ForwardOptions,
 ): Promise<void> {
   const { tokenSource } = options;
+  const handshake = readHandshake(req, res);
   try {
-    let result = await connectWebSocket(req, res, options);
+    let result = await connectWebSocket(handshake, res, options);
     if (
       tokenSource?.replace &&
-      !(result instanceof WebSocket) &&
-      tokenRefusedStatuses.includes(result.statusCode ?? 0)
+      'rejection' in result &&
+      tokenRefusedStatuses.includes(result.rejection.statusCode ?? 0)
     ) {
       const replacement = await tokenSource.replace();
       if (replacement) {
-        result.destroy();
-        result = await connectWebSocket(req, res, { ...options, tokenSource: replacement });
+        result.rejection.destroy();
+        result = await connectWebSocket(handshake, res, { ...options, tokenSource: replacement });
       }
     }
-    if (result instanceof WebSocket) acceptWebSocket(req, res, result, registerStream);
-    else sendRejection(result, res, options.timeoutMs);
+    if ('rejection' in result) sendRejection(result.rejection, res, options.timeoutMs);
+    else acceptWebSocket(req, res, handshake, result, registerStream);
   } catch (error) {
     if (!res.closed) throw error; // otherwise no client is left to receive the error
   }
 }
 
+/** @throws AppError `invalid_request` */
+function readHandshake(req: Request, res: Response): ClientHandshake {
+  const { 'sec-websocket-key': key = '', 'sec-websocket-version': version } = req.headers;
+  const protocols = req.headers['sec-websocket-protocol']?.split(',').map((each) => each.trim()) ?? [];
+  const isValid =
+    version === '13' &&
+    handshakeKeyPattern.test(key) &&
+    protocols.every((each) => protocolPattern.test(each)) &&
+    new Set(protocols).size === protocols.length;
+  if (isValid) return { key, protocols };
+  res.setHeader('Sec-WebSocket-Version', '13'); // RFC 6455 4.4
+  throw new AppError('invalid_request', { cause: new Error('invalid WebSocket handshake (RFC 6455)') });
+}
+
 /**
- * The API's WebSocket, paused, or the API's response if it rejects the handshake. Aborted when the client disconnects.
- * @throws AppError `invalid_request`, `upstream_unreachable`, `upstream_timeout`
+ * The API's WebSocket, of which nothing was read, or the API's response if it rejects the handshake. Aborted when the client
+ * disconnects.
+ * @throws AppError `upstream_unreachable`, `upstream_timeout`
  */
 function connectWebSocket(
-  req: Request,
+  { protocols }: ClientHandshake,
   res: Response,
   { url, headers, timeoutMs, tokenSource }: ConnectOptions,
-): Promise<WebSocket | IncomingMessage> {
-  const credential = tokenSource && { authorization: `Bearer ${tokenSource.accessToken}` };
-  const upstream = openUpstreamSocket(req, res, url, { ...headers, ...credential });
+): Promise<UpstreamResult> {
+  const key = randomBytes(16).toString('base64');
+  const request = (url.protocol === 'https:' ? https : http).request(url, {
+    agent: false,
+    headers: {
+      ...headers,
+      ...(tokenSource && { authorization: `Bearer ${tokenSource.accessToken}` }),
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': key,
+      ...(protocols.length > 0 && { 'sec-websocket-protocol': protocols.join(',') }),
+    },
+  });
   return new Promise((resolve, reject) => {
     let failure: AppError | undefined;
-    const terminate = () => upstream.terminate();
+    const abort = () => request.destroy(new Error('WebSocket handshake aborted'));
     const timer = setTimeout(() => {
       failure = new AppError('upstream_timeout');
-      terminate();
+      abort();
     }, timeoutMs);
     function cleanUp(): void {
       clearTimeout(timer);
-      res.off('close', terminate);
+      res.off('close', abort);
     }
-    res.once('close', terminate);
-    upstream.on('error', (error) => {
+    res.once('close', abort);
+    request.on('error', (error) => {
       cleanUp();
       reject(failure ?? new AppError('upstream_unreachable', { cause: error }));
     });
-    upstream.once('open', () => {
-      upstream.pause();
+    request.once('response', (rejection) => {
       cleanUp();
-      resolve(upstream);
+      resolve({ rejection });
     });
-    upstream.once('unexpected-response', (_request, response) => {
+    request.once('upgrade', (response, socket, head) => {
       cleanUp();
-      resolve(response);
+      socket.on('error', () => socket.destroy());
+      const problem = findProblem(response, key, protocols);
+      if (problem !== undefined) {
+        socket.destroy();
+        reject(new AppError('upstream_unreachable', { cause: new Error(problem) }));
+        return;
+      }
+      if (head.length > 0) socket.unshift(head);
+      resolve({ socket, protocol: response.headers['sec-websocket-protocol'] });
     });
+    request.end();
   });
 }
 
-function openUpstreamSocket(
-  req: Request,
-  res: Response,
-  url: URL,
-  headers: ConnectOptions['headers'],
-): WebSocket {
-  const { 'sec-websocket-key': key, 'sec-websocket-version': version } = req.headers;
-  const protocols = req.headers['sec-websocket-protocol']?.split(',').map((each) => each.trim());
-  function finishRequest(request: ClientRequest): void {
-    for (const [name, value] of Object.entries(headers)) request.setHeader(name, value);
-    request.end();
-  }
-  try {
-    if (version !== '13' || !handshakeKeyPattern.test(key ?? ''))
-      throw new Error('invalid WebSocket handshake (RFC 6455)');
-    return new WebSocket(url, protocols ?? [], { ...socketOptions, finishRequest });
-  } catch (error) {
-    res.setHeader('Sec-WebSocket-Version', '13'); // RFC 6455 4.4
-    throw new AppError('invalid_request', { cause: error });
-  }
+/** What is wrong with the API's 101 response (RFC 6455 4.1). */
+function findProblem(
+  { headers }: IncomingMessage,
+  key: string,
+  protocols: readonly string[],
+): string | undefined {
+  if (headers.upgrade?.toLowerCase() !== 'websocket') return 'the API upgraded to another protocol';
+  if (headers['sec-websocket-accept'] !== acceptKey(key)) return 'the API sent a wrong Sec-WebSocket-Accept';
+  if (headers['sec-websocket-extensions'] !== undefined)
+    return 'the API selected an extension that was not offered';
+  const protocol = headers['sec-websocket-protocol'];
+  return protocol === undefined || protocols.includes(protocol)
+    ? undefined
+    : 'the API selected a subprotocol that was not offered';
 }
 
-/** Completes the client's handshake and relays messages until a peer disconnects or the session ends. */
+function acceptKey(key: string): string {
+  return createHash('sha1').update(`${key}${acceptSuffix}`).digest('base64');
+}
+
+/** Completes the client's handshake and relays frames until a peer disconnects or the session ends. */
 function acceptWebSocket(
   req: Request,
   res: Response,
-  upstream: WebSocket,
+  { key }: ClientHandshake,
+  { socket: upstream, protocol }: UpstreamSocket,
   registerStream: RegisterStream,
 ): void {
   if (!req.webSocketHandshake || res.closed) {
-    upstream.terminate();
+    upstream.destroy();
     return;
   }
-  const { socket, head } = req.webSocketHandshake.detachSocket();
-  const terminate = () => upstream.terminate();
-  socket.once('close', terminate);
+  const { socket: client, head } = req.webSocketHandshake.detachSocket();
   res.statusCode = 101; // for the log
-  const selectUpstreamProtocol = () => upstream.protocol || false;
-  const server = new WebSocketServer({
-    ...socketOptions,
-    noServer: true,
-    clientTracking: false,
-    handleProtocols: selectUpstreamProtocol,
-  });
-  server.once('headers', (headers) => headers.push(`X-Request-Id: ${req.id}`));
-  server.handleUpgrade(req, socket, head, (client) => {
-    socket.off('close', terminate);
-    const unregister = registerStream(joinWebSockets(client, upstream));
-    client.once('close', unregister);
-    upstream.resume();
-  });
+  const lines = [
+    'HTTP/1.1 101 Switching Protocols',
+    'Upgrade: websocket',
+    'Connection: Upgrade',
+    `Sec-WebSocket-Accept: ${acceptKey(key)}`,
+    ...(protocol === undefined ? [] : [`Sec-WebSocket-Protocol: ${protocol}`]),
+    `X-Request-Id: ${req.id}`,
+  ];
+  for (const each of [client, upstream]) each.setTimeout(0).setNoDelay(true);
+  client.write(`${lines.join('\r\n')}\r\n\r\n`);
+  if (head.length > 0) client.unshift(head);
+  const unregister = registerStream(joinWebSockets(client, upstream));
+  client.once('close', unregister);
 }
 
 function sendRejection(response: IncomingMessage, res: Response, timeoutMs: number): void {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ErrorRequestHandler, type Request, type Response, raw } from 'express';
+import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, raw } from 'express';
 import { AppError } from '../errors.ts';
 import { isFormSubmission } from '../middleware/fetch-metadata.ts';
 import { paths } from '../paths.ts';
@@ -21,55 +21,79 @@ const savableTypes = ['application/x-www-form-urlencoded', 'application/json'];
 export const maxFormBytes = 256 * 1024;
 const readTimeoutMs = 10_000;
 const maxUrlLength = 2_048;
+const maxTypeLength = 200;
 
 const readRaw = raw({ type: savableTypes, limit: maxFormBytes, inflate: false });
 
 interface FormSaverParts {
   readonly savedForms: SavedForms;
-  readonly sessions: Pick<Sessions, 'getSessionId' | 'ids'>;
+  readonly sessions: Pick<Sessions, 'getSessionId' | 'findRecentOwner'>;
+  /** Passes an error when too many forms were submitted. */
+  readonly limitSaves: RequestHandler;
   readonly now: () => number;
 }
 
 /**
- * Error middleware that saves a form whose request failed with `login_required`, and sets `req.resumePath`. Only the user
- * of the ended session can send it. Mount it after the routes that receive the forms. It always passes the error on.
+ * Error middleware that saves a form whose request failed with `login_required` because its session has expired lately,
+ * and sets `req.resumePath`. Only the user of that session can send it. Mount it after the routes that receive the forms.
+ * It always passes the error on.
  */
-export function createFormSaver({ savedForms, sessions, now }: FormSaverParts): ErrorRequestHandler {
-  return async function saveForm(error: unknown, req, res, next) {
+export function createFormSaver({
+  savedForms,
+  sessions,
+  limitSaves,
+  now,
+}: FormSaverParts): ErrorRequestHandler {
+  /** Every check comes before the body is read. */
+  async function trySave(req: Request, res: Response): Promise<void> {
     const sessionId = sessions.getSessionId(req);
-    const isLoginRequired = error instanceof AppError && error.code === 'login_required';
-    if (isLoginRequired && sessionId !== undefined && sessions.ids.hasOwner(sessionId) && canSave(req)) {
-      const body = req.bufferedBody ?? (await readBody(req, res));
-      if (body) {
-        const id = randomBytes(32).toString('base64url');
-        const contentType = req.headers['content-type'] ?? '';
-        const form = {
-          sessionId,
-          method: req.method,
-          url: req.originalUrl,
-          contentType,
-          body,
-          keptAt: now(),
-        };
-        try {
-          await savedForms.put(id, form);
-          req.resumePath = `${paths.savedForms}/${id}`;
-        } catch (failure) {
-          req.log.warn(
-            { err: failure },
-            'failed to save a submitted form; the user can go back to it in the browser',
-          );
-        }
-      }
-    }
+    if (sessionId === undefined || !canSave(req)) return;
+    const owner = await sessions.findRecentOwner(sessionId);
+    if (!owner) return;
+    await applyLimit(limitSaves, req, res);
+    const body = req.bufferedBody ?? (await readBody(req, res));
+    if (!body) return;
+    const id = randomBytes(32).toString('base64url');
+    const { method, originalUrl: url } = req;
+    const contentType = req.headers['content-type'] ?? '';
+    const { userTag } = owner;
+    await savedForms.put(id, { sessionId, userTag, method, url, contentType, body, keptAt: now() });
+    req.resumePath = `${paths.savedForms}/${id}`;
+  }
+
+  return async function saveForm(error: unknown, req, res, next) {
+    if (error instanceof AppError && error.code === 'login_required')
+      await trySave(req, res).catch((failure) =>
+        req.log.warn(
+          { err: failure },
+          'failed to save a submitted form; the user can go back to it in the browser',
+        ),
+      );
     next(error);
   };
+}
+
+/** @throws what `limit` passes on; without its headers, which would not be about this response */
+function applyLimit(limit: RequestHandler, req: Request, res: Response): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const names = res.getHeaderNames();
+    limit(req, res, (error?: unknown) => {
+      for (const name of res.getHeaderNames()) if (!names.includes(name)) res.removeHeader(name);
+      if (error === undefined) resolve();
+      else reject(error);
+    });
+  });
 }
 
 function canSave(req: Request): boolean {
   if (!isFormSubmission(req) || !req.is(savableTypes)) return false;
   const length = Number(req.headers['content-length'] ?? 0);
-  return length <= maxFormBytes && req.originalUrl.length <= maxUrlLength && req.originalUrl.startsWith('/');
+  return (
+    length <= maxFormBytes &&
+    (req.headers['content-type'] ?? '').length <= maxTypeLength &&
+    req.originalUrl.length <= maxUrlLength &&
+    req.originalUrl.startsWith('/')
+  );
 }
 
 /** The whole body; `undefined` if it is larger than `maxFormBytes` or takes more than ten seconds to arrive. */

@@ -7,7 +7,7 @@ import { paths } from '../paths.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import { createFormPreview } from './form-preview.ts';
+import { createFormPreview, previewUrl } from './form-preview.ts';
 import type { SavedForm, SavedForms } from './saved-forms.ts';
 
 interface SavedFormParts {
@@ -56,7 +56,12 @@ export function createSavedFormRoutes(
   }
 
   const show = withForm(({ method, url, ...form }, req, res) => {
-    res.render('saved-form', { method, url, resumePath: req.path, ...createFormPreview(form) });
+    res.render('saved-form', {
+      method,
+      url: previewUrl(url),
+      resumePath: req.path,
+      ...createFormPreview(form),
+    });
   });
 
   const send = withForm(async (_form, req, res, next) => {

@@ -1,46 +1,111 @@
-import { createHmac, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 import { deriveKeys, type KeySource } from '../crypto/sealing.ts';
 
 const idBytes = 32;
-const ownerTagBytes = 16;
-const idWithOwnerTag = /^([\w-]{43})([\w-]{22})$/;
+const nonceBytes = 12;
+const authTagBytes = 12;
+const timeBytes = 4;
+const userTagBytes = 12;
+const cipherName = 'aes-256-gcm';
+const idWithOwnerTag = /^([\w-]{43})([\w-]{38})$/;
+
+/** What the owner tag of a session id says. */
+export interface SessionOwner {
+  /** The same in all sessions of one user, and different for every other user. */
+  readonly userTag: string;
+  /** When the session began, epoch milliseconds; precise to a second. */
+  readonly startedAt: number;
+}
 
 /**
- * Session ids: 32 random bytes and, if the user has a `sub`, an owner tag (HMAC of the bytes and `sub`). With the tag, the
- * cookie still identifies its user after the session was deleted. Two sessions of one user have different tags.
+ * Session ids: 32 random bytes and, if the user has a `sub`, an owner tag: an HMAC of `sub` and the time, encrypted and
+ * bound to the random bytes. With the tag, the cookie still identifies its user after the session was deleted. Without the
+ * key, nobody can tell that two sessions have the same user.
  */
 export interface SessionIds {
   /** A new id for a session of the user `sub`; without an owner tag if `sub` is undefined. */
   create(sub: string | undefined): string;
-  /** True when `id` has an owner tag, whether or not it is genuine. */
-  hasOwner(id: string): boolean;
+  /** `undefined` when `id` has no owner tag, or not one of this client registration. */
+  readOwner(id: string): SessionOwner | undefined;
   /** True when `id` was created for a session of the user `sub` of this client registration. */
   isOwner(id: string, sub: string | undefined): boolean;
 }
 
-/** The first of several secrets creates owner tags; `isOwner` accepts the tags of all. */
-export function createSessionIds(source: KeySource): SessionIds {
-  const keys = deriveKeys(source, 'session_owner');
+/** The first of several secrets creates owner tags; the tags of all are read. */
+export function createSessionIds(source: KeySource, now: () => number): SessionIds {
+  const sealingKeys = deriveKeys(source, 'session_owner');
+  const userKeys = deriveKeys(source, 'session_owner_user');
+
+  function computeUserTag(key: KeyObject, sub: string): Buffer {
+    return createHmac('sha256', key).update(sub).digest().subarray(0, userTagBytes);
+  }
+
+  /** The content of the owner tag, and which of the secrets created it. */
+  function openOwnerTag(id: string): { readonly content: Buffer; readonly index: number } | undefined {
+    const [, random, tag] = idWithOwnerTag.exec(id) ?? [];
+    if (random === undefined || tag === undefined) return undefined;
+    for (const [index, key] of sealingKeys.entries()) {
+      const content = unsealTag(key, Buffer.from(random, 'base64url'), Buffer.from(tag, 'base64url'));
+      if (content) return { content, index };
+    }
+    return undefined;
+  }
 
   return {
     create(sub) {
-      const random = randomBytes(idBytes).toString('base64url');
-      return sub === undefined
-        ? random
-        : random + computeOwnerTag(keys[0]!, random, sub).toString('base64url');
+      const random = randomBytes(idBytes);
+      const id = random.toString('base64url');
+      if (sub === undefined) return id;
+      const time = Buffer.alloc(timeBytes);
+      time.writeUInt32BE(Math.floor(now() / 1000));
+      const content = Buffer.concat([time, computeUserTag(userKeys[0]!, sub)]);
+      return id + sealTag(sealingKeys[0]!, random, content).toString('base64url');
     },
 
-    hasOwner: (id) => idWithOwnerTag.test(id),
+    readOwner(id) {
+      const content = openOwnerTag(id)?.content;
+      return (
+        content && {
+          userTag: content.subarray(timeBytes).toString('base64url'),
+          startedAt: content.readUInt32BE() * 1000,
+        }
+      );
+    },
 
     isOwner(id, sub) {
-      const [, random, tag] = idWithOwnerTag.exec(id) ?? [];
-      if (random === undefined || tag === undefined || sub === undefined) return false;
-      const given = Buffer.from(tag, 'base64url');
-      return keys.some((key) => timingSafeEqual(given, computeOwnerTag(key, random, sub)));
+      const tag = openOwnerTag(id);
+      if (!tag || sub === undefined) return false;
+      return timingSafeEqual(tag.content.subarray(timeBytes), computeUserTag(userKeys[tag.index]!, sub));
     },
   };
 }
 
-function computeOwnerTag(key: KeyObject, random: string, sub: string): Buffer {
-  return createHmac('sha256', key).update(`${random}.${sub}`).digest().subarray(0, ownerTagBytes);
+/** The nonce is a part of the random bytes: an id is created once, so no nonce is used twice. */
+function sealTag(key: KeyObject, random: Buffer, content: Buffer): Buffer {
+  const cipher = createCipheriv(cipherName, key, random.subarray(0, nonceBytes), {
+    authTagLength: authTagBytes,
+  }).setAAD(random);
+  const sealed = Buffer.concat([cipher.update(content), cipher.final()]);
+  return Buffer.concat([cipher.getAuthTag(), sealed]);
+}
+
+function unsealTag(key: KeyObject, random: Buffer, tag: Buffer): Buffer | undefined {
+  const decipher = createDecipheriv(cipherName, key, random.subarray(0, nonceBytes), {
+    authTagLength: authTagBytes,
+  });
+  decipher.setAAD(random).setAuthTag(tag.subarray(0, authTagBytes));
+  const content = decipher.update(tag.subarray(authTagBytes));
+  try {
+    decipher.final();
+  } catch {
+    return undefined; // another key, or not authentic
+  }
+  return content;
 }

@@ -4,8 +4,9 @@ import session, { type Store } from 'express-session';
 import type { Config } from '../config/load.ts';
 import { deriveKeys } from '../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
+import { sessionDataGraceMs } from '../tokens/token-store.ts';
 import { readCookie } from './read-cookie.ts';
-import { createSessionIds, type SessionIds } from './session-id.ts';
+import { createSessionIds, type SessionIds, type SessionOwner } from './session-id.ts';
 
 declare module 'express-session' {
   interface SessionData {
@@ -32,6 +33,12 @@ export interface Sessions {
   ): Promise<string>;
   /** Creates session ids, and identifies the user of an id whose session has ended. */
   readonly ids: SessionIds;
+  /**
+   * Whose session `id` is, if it is in use or has expired less than an hour ago. A session that ended by a sign-out or was
+   * replaced by another login has no owner any more.
+   * @throws AppError `temporarily_unavailable`
+   */
+  findRecentOwner(id: string): Promise<SessionOwner | undefined>;
   /** Stores `req.session`. Called before the response is sent, so that the next request finds the data. Needs `load`. */
   save(req: Request): Promise<void>;
   /** Makes the response set no cookie and store no session: the browser keeps the session that it had. */
@@ -52,7 +59,7 @@ export function createSessions(
   const cookieName = cookie.name;
   const attributes = { httpOnly: true, path: '/', secure: cookie.secure, sameSite: cookie.sameSite } as const;
   const keys = deriveKeys(source, 'session_cookie');
-  const ids = createSessionIds(source);
+  const ids = createSessionIds(source, now);
   const subForNewSession = new WeakMap<Request, string>(); // for `genid`, which receives only the request
   const expressSession = session({
     genid: (req) => ids.create(subForNewSession.get(req)),
@@ -63,6 +70,16 @@ export function createSessions(
     saveUninitialized: false,
     cookie: { ...attributes, maxAge: absoluteSeconds * 1000 },
   });
+
+  /** True while the session data exists: until `sessionDataGraceMs` after the session has expired, or until it is deleted. */
+  function hasData(id: string): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      store.get(id, (error: unknown, data) => {
+        if (error) reject(storeUnavailable(error));
+        else resolve(Boolean(data));
+      });
+    });
+  }
 
   return {
     ids,
@@ -87,6 +104,12 @@ export function createSessions(
               : storeUnavailable(new Error('express-session returned no session (store disconnected)')),
           );
       });
+    },
+
+    async findRecentOwner(id) {
+      const owner = ids.readOwner(id);
+      if (!owner || now() > owner.startedAt + absoluteSeconds * 1000 + sessionDataGraceMs) return undefined;
+      return (await hasData(id)) ? owner : undefined;
     },
 
     getSessionId(req) {

@@ -96,6 +96,9 @@ export function touchIntervalMs({ idleSeconds }: Lifetime): number {
   return Math.min(60_000, (idleSeconds * 1000) / 4);
 }
 
+/** How long a session's other data outlives its record, so that a form submitted after the end can be saved. */
+export const sessionDataGraceMs = 3_600_000;
+
 /** How long `take` waits for an update in progress. */
 export const maxTakeWaitMs = 2_000;
 

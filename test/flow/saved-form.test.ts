@@ -14,6 +14,8 @@ import { createWorld, finishSignIn, type World } from '../support/world.ts';
 const week = 604_800;
 const urlencoded = 'application/x-www-form-urlencoded';
 const registration = 'registration-one';
+const scopes = 'openid profile read:data write:data';
+const maxBytes = 8 * 1024 * 1024;
 
 describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind) => {
   const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
@@ -29,13 +31,15 @@ describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind)
   beforeEach(() => {
     offsetMs = 0;
     id = randomBytes(32).toString('base64url');
-    forms =
-      kind === 'memory'
-        ? createMemorySavedForms(now)
-        : createRedisSavedForms({ redis, secrets, registration, now });
+    forms = createForms();
   });
+  const createForms = (limit = maxBytes, owner = registration) =>
+    kind === 'memory'
+      ? createMemorySavedForms(now, limit)
+      : createRedisSavedForms({ redis, secrets, registration: owner, now, maxBytes: limit });
   const form = (): SavedForm => ({
     sessionId: id,
+    userTag: `user-of-${id}`,
     method: 'POST',
     url: '/api/data?a=1',
     contentType: urlencoded,
@@ -58,16 +62,55 @@ describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind)
     expect(await forms.peek(id)).toBeUndefined();
   });
 
-  test('a session can store at most twenty forms; other sessions are not affected', async () => {
-    const template = { ...form(), sessionId: randomBytes(32).toString('base64url') };
-    for (let count = 0; count < 20; count += 1) await forms.put(`${template.sessionId}${count}`, template);
-    await expect(forms.put(`${template.sessionId}20`, template)).rejects.toMatchObject({
-      code: 'too_many_requests',
+  const newId = () => randomBytes(32).toString('base64url');
+  const tooMany = { code: 'too_many_requests' };
+
+  test('a user can store at most twenty forms, whatever the session; other users are not affected', async () => {
+    const { userTag } = form();
+    const ids = Array.from({ length: 21 }, newId);
+    for (const each of ids.slice(0, 20)) await forms.put(each, { ...form(), sessionId: newId(), userTag });
+    await expect(forms.put(ids[20]!, { ...form(), userTag })).rejects.toMatchObject(tooMany);
+    expect(await forms.peek(ids[20]!)).toBeUndefined();
+    await forms.put(newId(), { ...form(), userTag: newId() });
+    await forms.take(ids[0]!); // makes room
+    await forms.put(ids[20]!, { ...form(), userTag });
+    await forms.put(ids[20]!, { ...form(), userTag }); // replaces itself
+    offsetMs = 1_800_001;
+    await forms.put(ids[0]!, { ...form(), userTag }); // the others have expired
+  });
+
+  test("one user's forms take at most 1 MiB; other users can still save theirs", async () => {
+    const body = Buffer.alloc(200_000);
+    const { userTag } = form();
+    const put = () => forms.put(newId(), { ...form(), userTag, body });
+    const results = await Promise.allSettled(Array.from({ length: 10 }, put));
+    const stored = results.filter(({ status }) => status === 'fulfilled').length;
+    expect(stored).toBeGreaterThanOrEqual(3);
+    expect(stored).toBeLessThanOrEqual(5);
+    await expect(put()).rejects.toMatchObject(tooMany);
+    await forms.put(newId(), { ...form(), userTag: newId(), body });
+  });
+
+  test('the forms of all users take at most SAVED_FORMS_MAX_BYTES, and those that were saved before stay', async () => {
+    const limited = createForms(1_000_000, `registration-${id}`);
+    const body = Buffer.alloc(50_000);
+    await limited.put(id, { ...form(), body });
+    const putFor = (userTag: string) => limited.put(newId(), { ...form(), userTag, body });
+    const results = await Promise.allSettled(Array.from({ length: 40 }, () => putFor(newId())));
+    const stored = results.filter(({ status }) => status === 'fulfilled').length;
+    expect(stored).toBeGreaterThan(10);
+    expect(stored).toBeLessThan(20);
+    await expect(putFor('another')).rejects.toMatchObject({
+      ...tooMany,
+      cause: expect.objectContaining({ message: expect.stringContaining('SAVED_FORMS_MAX_BYTES') }),
     });
-    expect(await forms.peek(`${template.sessionId}20`)).toBeUndefined();
-    const other = { ...template, sessionId: `${template.sessionId}x` };
-    await forms.put(`${other.sessionId}0`, other);
-    expect(await forms.peek(`${other.sessionId}0`)).toBeDefined();
+    expect((await limited.take(id))?.body).toEqual(body);
+    await putFor('another');
+  });
+
+  test('with SAVED_FORMS_MAX_BYTES=0 no form is saved', async () => {
+    await expect(createForms(0).put(id, form())).rejects.toMatchObject(tooMany);
+    expect(await forms.peek(id)).toBeUndefined();
   });
 
   test('a form expires half an hour after it was saved, even if it is taken and put back', async () => {
@@ -87,18 +130,23 @@ describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind)
 test('a form in Redis is sealed for its own id, and its key expires after half an hour', async () => {
   const redis = new Redis(testRedisUrl());
   const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
-  const options = { redis, registration, now: Date.now, secrets };
+  const options = { redis, registration, now: Date.now, secrets, maxBytes };
   const forms = createRedisSavedForms(options);
   const [id, other] = [1, 2].map(() => randomBytes(32).toString('base64url'));
   const form = { method: 'POST', url: '/api/data', contentType: urlencoded, keptAt: Date.now() };
-  await forms.put(id!, { ...form, sessionId: 'a-session', body: Buffer.from('a=my-secret-wish') });
-  const sealed = (await redis.getBuffer(`latchkey:kept-form:${registration}:${id}`))!;
+  await forms.put(id!, {
+    ...form,
+    sessionId: 'a-session',
+    userTag: 'a-user',
+    body: Buffer.from('a=my-secret-wish'),
+  });
+  const sealed = (await redis.getBuffer(`latchkey:saved-forms:{${registration}}:${id}`))!;
   for (const secret of ['my-secret-wish', Buffer.from('a=my-secret-wish').toString('base64'), 'a-session'])
     expect(sealed.includes(secret)).toBe(false);
-  expect(await redis.pttl(`latchkey:kept-form:${registration}:${id}`)).toBeGreaterThan(1_790_000);
-  expect(await redis.pttl(`latchkey:kept-form:${registration}:${id}`)).toBeLessThanOrEqual(1_800_000);
+  expect(await redis.pttl(`latchkey:saved-forms:{${registration}}:${id}`)).toBeGreaterThan(1_790_000);
+  expect(await redis.pttl(`latchkey:saved-forms:{${registration}}:${id}`)).toBeLessThanOrEqual(1_800_000);
 
-  await redis.set(`latchkey:kept-form:${registration}:${other}`, sealed);
+  await redis.set(`latchkey:saved-forms:{${registration}}:${other}`, sealed);
   const unavailable = { code: 'temporarily_unavailable' };
   await expect(forms.peek(other!)).rejects.toMatchObject(unavailable); // sealed for another id
   const otherSecret = createRedisSavedForms({
@@ -369,6 +417,41 @@ describe.each(['memory', 'redis'] as const)(
       expectNotSaved(await send('a=1', urlencoded, otherBrowser));
     });
 
+    test.each([
+      ['the user signed out', () => browser.fetch('/auth/logout', { method: 'POST' })],
+      ['the user signed in again', () => world.signIn(browser)],
+      [
+        'the session began more than SESSION_ABSOLUTE_SECONDS and an hour ago',
+        () => world.clock.advance(week + 3_602),
+      ],
+    ])('a form sent with an old session cookie is not saved after %s', async (_what, end) => {
+      const { cookie } = await readSession(browser);
+      await end();
+      const finder = world.browser(); // whoever found the cookie
+      await finder.jar.setCookie(cookie, world.origin);
+      expectNotSaved(await send('amount=1000000&to=mallory', urlencoded, finder));
+    });
+
+    test('the forms of one account have one limit, however often it signs in', async () => {
+      const pages: Page[] = [];
+      const body = `a=${'x'.repeat(200_000)}`;
+      const browsers = Array.from({ length: 4 }, () => world.browser());
+      for (const each of browsers) await world.signIn(each);
+      await world.clock.advance(week);
+      for (const each of browsers) {
+        for (let forms = 0; forms < 3; forms += 1) pages.push(await send(body, urlencoded, each));
+      }
+      expect(pages.filter(({ text }) => text.includes('saved your form')).length).toBeLessThanOrEqual(5);
+      expectNotSaved(pages.at(-1)!);
+      expect(world.latchkey.logLines.join('')).toContain('bytesOfUser');
+      await world.clock.advance(1_801); // they expire before the next test
+    });
+
+    test('a form is saved with the headers of an ordinary response, without RateLimit', async () => {
+      await world.clock.advance(week);
+      expect(Object.keys((await send()).headers).filter((each) => /ratelimit/i.test(each))).toEqual([]);
+    });
+
     test('a saved form can be submitted again when Latchkey failed before calling the API', async () => {
       await world.clock.advance(week);
       const page = await signInFrom(await send());
@@ -479,4 +562,67 @@ test('a form saved by one instance can be shown and submitted by another', async
   expect(recorder.requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
   await world.close();
   await recorder.close();
+});
+
+test('in Redis, the data of a session outlives its record by an hour; without it, no form is saved', async () => {
+  const recorder = await startRecorder();
+  const world = await createWorld({
+    store: 'redis',
+    env: { OAUTH2_API_BASE_URL: recorder.url, OAUTH2_SCOPES: scopes },
+  });
+  const browser = world.browser();
+  await world.signIn(browser);
+  const { id } = await readSession(browser);
+  const redis = new Redis(testRedisUrl());
+  const { registration, idleSeconds } = world.latchkey.config.session;
+  const dataKey = `sess:${registration}:${id}`;
+  const expectOneHourMore = async () => {
+    const [recordMs, dataMs] = [await redis.pttl(`{${dataKey}}:tokens`), await redis.pttl(dataKey)];
+    expect(recordMs).toBeLessThanOrEqual(idleSeconds * 1000);
+    expect(Math.abs(dataMs - recordMs - 3_600_000)).toBeLessThan(5_000);
+  };
+  await expectOneHourMore();
+  await world.clock.advance(120);
+  await browser.fetch('/api/data'); // counts as use of the session
+  await expectOneHourMore();
+
+  await redis.del(`{${dataKey}}:tokens`);
+  const send = () =>
+    browser.step('/api/data', {
+      method: 'POST',
+      from: world.origin,
+      headers: { 'content-type': urlencoded },
+      body: 'a=1',
+    });
+  expect((await send()).text).toContain('saved your form');
+  await redis.del(dataKey);
+  expect((await send()).text).not.toContain('saved your form');
+  redis.disconnect();
+  await world.close();
+  await recorder.close();
+});
+
+test('requests for saved forms, and forms to save, are limited per minute', async () => {
+  const world = await createWorld({ store: 'memory', env: { OAUTH2_SCOPES: scopes } });
+  const browser = world.browser();
+  await world.signIn(browser);
+  const path = `/resume/${'A'.repeat(43)}`;
+  const statuses = new Set<number>();
+  for (let n = 0; n < 121; n += 1) statuses.add((await browser.step(path)).status);
+  expect([...statuses]).toEqual([404, 429]);
+
+  await world.clock.advance(week);
+  let saved = 0;
+  for (let n = 0; n < 121; n += 1) {
+    const page = await browser.step('/api/data', {
+      method: 'POST',
+      from: world.origin,
+      headers: { 'content-type': urlencoded },
+      body: 'a=1',
+    });
+    saved += Number(page.text.includes('saved your form'));
+  }
+  expect(saved).toBe(20); // per user
+  expect(world.latchkey.logLines.filter((line) => line.includes('formsOfUser')).length).toBe(100);
+  await world.close();
 });

@@ -59,6 +59,13 @@ describe('open streams across instances on one Redis', () => {
       endsAt: store.endsAt,
       now: Date.now,
       log,
+      limits: {
+        streams: 0,
+        streamsPerAddress: 0,
+        streamsPerUser: 0,
+        streamsPerSession: 0,
+        upstreamConnections: 0,
+      },
     });
     await subscribed;
     cleanups.push(() => {

@@ -130,4 +130,30 @@ describe('server-sent events', () => {
       expect(response.text()).not.toContain('session_ended');
     },
   );
+
+  test.each(['/events', '/plain'])(
+    'the 21st event stream of a session from %s gets 429 with the name of the setting; its API connection is closed',
+    async (path) => {
+      const { cookie } = await signInAsBob();
+      const open = await Promise.all(Array.from({ length: 20 }, () => read(path, cookie)));
+      expect(open.map(({ status }) => status)).toEqual(Array(20).fill(200));
+      const requestsBefore = api.openRequestCount();
+      const refused = await read(path, cookie);
+      expect(refused.status).toBe(429);
+      await refused.ended;
+      expect(JSON.parse(refused.text())).toMatchObject({
+        error: 'too_many_requests',
+        limit: 'MAX_STREAMS_PER_SESSION',
+      });
+      await waitUntil(() => api.openRequestCount() === requestsBefore);
+      const others = await read(path); // of another session
+      expect(others.status).toBe(200);
+      open[0]!.abort();
+      const deadline = Date.now() + 2_000;
+      let again = await read(path, cookie);
+      while (again.status !== 200 && Date.now() < deadline) again = await read(path, cookie);
+      expect(again.status).toBe(200);
+      for (const each of [...open, others, again]) each.abort();
+    },
+  );
 });

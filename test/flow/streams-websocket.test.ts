@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import http, { createServer, type IncomingMessage, type Server } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import express from 'express';
@@ -23,6 +24,13 @@ import { waitUntil } from '../hostile/support/raw-http.ts';
 
 const publicOrigin = 'https://app.example.com';
 const timeoutMs = 300;
+const limits = {
+  streams: 30,
+  streamsPerAddress: 0,
+  streamsPerUser: 25,
+  streamsPerSession: 20,
+  upstreamConnections: 0,
+};
 const agent = new Agent();
 const lines: string[] = [];
 const log = createLogger('info', { write: (line: string) => void lines.push(line) });
@@ -77,6 +85,7 @@ beforeEach(async () => {
     endsAt: async () => Date.now() + 60_000,
     now: Date.now,
     log,
+    limits,
   });
   const getSessionId = (req: { headers: http.IncomingHttpHeaders }) =>
     req.headers.cookie?.slice('session='.length);
@@ -301,6 +310,21 @@ describe('a WebSocket handshake', () => {
     expect(upstreamRequests).toEqual([]);
   });
 
+  test('the 21st WebSocket of a session gets 429 with the name of the setting, and the API is not called', async () => {
+    const open = [];
+    for (let n = 0; n < 20; n += 1) open.push(await openWebSocket());
+    const { status, headers, text } = await responseTo(connectClient());
+    expect([status, headers['retry-after'], JSON.parse(text).limit]).toEqual([
+      429,
+      '10',
+      'MAX_STREAMS_PER_SESSION',
+    ]);
+    expect(upstreamRequests).toHaveLength(20);
+    open[0]!.terminate();
+    await waitUntil(() => lines.some((line) => line.includes('"status":101'))); // it has closed here, too
+    await openWebSocket();
+  });
+
   test("when the API rejects a handshake, the browser gets the API's status, body and safe headers", async () => {
     const rawResponse =
       'HTTP/1.1 429 Too Many\r\nRetry-After: 7\r\nSet-Cookie: a=b\r\nContent-Length: 4\r\n\r\nlate';
@@ -492,16 +516,191 @@ describe('an open WebSocket', () => {
     expect(await closeOf(another)).toBe('1011');
   });
 
-  test('a message over 16 MiB closes the WebSocket with 1009 and does not reach the API', async () => {
+  /** The client's and the API's TCP sockets of a WebSocket, with what they receive, to send other bytes than `ws` would. */
+  async function openRaw() {
     const client = await openWebSocket();
-    let reached = 0;
-    upstream.on('message', () => {
-      reached += 1;
+    const watch = (socket: WebSocket) => {
+      const tcp: Socket = Reflect.get(socket, '_socket');
+      const received: Buffer[] = [];
+      tcp.removeAllListeners('data');
+      tcp.on('data', (chunk) => received.push(chunk));
+      let isClosed = false;
+      tcp.on('close', () => {
+        isClosed = true;
+      });
+      return { tcp, bytes: () => Buffer.concat(received), isClosed: () => isClosed };
+    };
+    return { client: watch(client), api: watch(upstream) };
+  }
+  const mask = Buffer.from([0, 0, 0, 0]);
+  const frame = (first: number, payload: Buffer, isMasked: boolean) =>
+    Buffer.concat([
+      Buffer.from([first, payload.length | (isMasked ? 0x80 : 0)]),
+      isMasked ? mask : Buffer.alloc(0),
+      payload,
+    ]);
+  /** The beginning of a binary frame of 1 GiB. */
+  const longFrame = (isMasked: boolean) =>
+    Buffer.from([0x82, isMasked ? 0xff : 0x7f, 0, 0, 0, 0, 0x40, 0, 0, 0, ...(isMasked ? mask : [])]);
+
+  test.each([true, false])(
+    'a frame is passed on as it arrives, not when it is complete (from client: %p)',
+    async (isClient) => {
+      const { client, api: server } = await openRaw();
+      const [sender, receiver] = isClient ? [client, server] : [server, client];
+      const part = Buffer.concat([longFrame(isClient), Buffer.alloc(300_000, 7)]);
+      sender.tcp.write(part);
+      await waitUntil(() => receiver.bytes().length >= part.length);
+      expect(receiver.bytes().equals(part)).toBe(true);
+    },
+  );
+
+  test('after both peers have sent a close frame, Latchkey closes both connections, even if no peer does', async () => {
+    const { client, api: server } = await openRaw();
+    client.tcp.write(frame(0x88, Buffer.from([0x03, 0xe8]), true));
+    await waitUntil(() => server.bytes().length > 0);
+    const startedAt = Date.now();
+    server.tcp.write(frame(0x88, Buffer.from([0x03, 0xe8]), false));
+    await waitUntil(() => client.isClosed() && server.isClosed());
+    expect(Date.now() - startedAt).toBeLessThan(1_000);
+    expect([...client.bytes()]).toEqual([0x88, 2, 0x03, 0xe8]);
+  });
+
+  test('frames that the API sends together with its 101 response reach the client', async () => {
+    rejectHandshake = (req, socket) => {
+      const accept = createHash('sha1')
+        .update(`${req.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+        .digest('base64');
+      const head = `HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`;
+      const messages = ['one', 'two'].map((each) => frame(0x81, Buffer.from(each), false));
+      socket.write(Buffer.concat([Buffer.from(head), ...messages]));
+    };
+    const client = connectClient();
+    const got: string[] = [];
+    client.on('message', (data) => got.push(String(data)));
+    await waitUntil(() => got.length === 2);
+    expect(got).toEqual(['one', 'two']);
+  });
+
+  test('when the API ends its connection without a close frame, the client gets all it sent, then 1011 at once', async () => {
+    const client = await openWebSocket();
+    let bytes = 0;
+    client.on('message', (data: Buffer) => {
+      bytes += data.length;
     });
-    const [seen, seenUpstream] = [closeOf(client), closeOf(upstream)];
-    client.send(Buffer.alloc(16 * 1024 * 1024 + 1));
-    expect(await Promise.all([seen, seenUpstream])).toEqual(['1009', '1001']);
-    expect(reached).toBe(0);
+    const closed = closeOf(client);
+    for (let n = 0; n < 32; n += 1) upstream.send(Buffer.alloc(65_536));
+    Reflect.get(upstream, '_socket').end(); // as a server that stops: FIN only
+    expect(await closed).toBe('1011');
+    expect(bytes).toBe(32 * 65_536);
+  });
+
+  test('a rejected handshake whose body does not end keeps no connection to the API when the client leaves', async () => {
+    let isClosed = false;
+    rejectHandshake = (_req, socket) => {
+      socket.on('close', () => {
+        isClosed = true;
+      });
+      socket.write('HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nnot all');
+    };
+    const client = connectClient();
+    const response = await new Promise<IncomingMessage>((resolve) => {
+      client.once('unexpected-response', (_request, res: IncomingMessage) => resolve(res));
+    });
+    expect(response.statusCode).toBe(404);
+    response.destroy();
+    await waitUntil(() => isClosed);
+  });
+
+  test('a message of 40 MiB passes in both directions', async () => {
+    const limit = 64 * 1024 * 1024;
+    const client = await openWebSocket();
+    for (const each of [client, upstream]) Reflect.get(each, '_receiver')._maxPayload = limit;
+    const message = Buffer.alloc(40 * 1024 * 1024, 7);
+    client.send(message);
+    const [echo] = await once(client, 'message');
+    expect(message.equals(echo)).toBe(true);
+  });
+
+  test.each([
+    ['a frame without mask', frame(0x82, Buffer.from('x'), false)],
+    ['a reserved bit', frame(0xc2, Buffer.from('x'), true)],
+    ['a fragmented ping', frame(0x09, Buffer.from('x'), true)],
+    ['a length beyond 2^53', Buffer.from([0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, ...mask])],
+  ])('a client that sends %s gets 1002, the API 1001 and nothing else', async (_what, bytes) => {
+    const { client, api: server } = await openRaw();
+    client.tcp.write(Buffer.concat([bytes, frame(0x82, Buffer.from('more'), true)]));
+    await waitUntil(() => client.bytes().length > 0 && server.bytes().length > 0);
+    expect([...client.bytes()]).toEqual([0x88, 2, 0x03, 0xea]);
+    expect(server.bytes()[0]).toBe(0x88);
+    expect(server.bytes()).toHaveLength(8);
+    await waitUntil(client.isClosed);
+  });
+
+  test.each([true, false])(
+    'at the end of a session, a peer in the middle of a frame is disconnected, the other gets 1008 (from client: %p)',
+    async (isClient) => {
+      const { client, api: server } = await openRaw();
+      const [sender, receiver] = isClient ? [client, server] : [server, client];
+      sender.tcp.write(longFrame(isClient));
+      await waitUntil(() => receiver.bytes().length > 0);
+      const before = receiver.bytes().length;
+      endSession('alice');
+      await waitUntil(() => receiver.isClosed() && sender.bytes().length > 0);
+      expect(sender.bytes()[0]).toBe(0x88);
+      expect(receiver.bytes().length).toBe(before);
+    },
+  );
+
+  test("pings of a peer reach the other one; pongs for Latchkey's pings do not", async () => {
+    const heartbeats: (() => void)[] = [];
+    const spy = jest.spyOn(globalThis, 'setInterval').mockImplementation(((heartbeat: () => void) => {
+      heartbeats.push(heartbeat);
+      return { unref() {} };
+    }) as unknown as typeof setInterval);
+    const client = await openWebSocket();
+    spy.mockRestore();
+    const pongs: string[] = [];
+    upstream.on('pong', (data) => pongs.push(String(data)));
+    client.on('pong', (data) => pongs.push(String(data)));
+    client.ping('from client');
+    await waitUntil(() => pongs.length === 1);
+    upstream.ping('from api');
+    await waitUntil(() => pongs.length === 2);
+    const pinged = Promise.all([once(client, 'ping'), once(upstream, 'ping')]);
+    for (const heartbeat of heartbeats) heartbeat();
+    await pinged;
+    client.send('later'); // pongs would arrive before the echo
+    await once(client, 'message');
+    expect(pongs).toEqual(['from client', 'from api']);
+  });
+
+  test('when both peers send without reading, both are disconnected after three intervals', async () => {
+    const heartbeats: (() => void)[] = [];
+    const spy = jest.spyOn(globalThis, 'setInterval').mockImplementation(((heartbeat: () => void) => {
+      heartbeats.push(heartbeat);
+      return { unref() {} };
+    }) as unknown as typeof setInterval);
+    const client = await openWebSocket();
+    spy.mockRestore();
+    upstream.removeAllListeners('message'); // no echo
+    const peers = [client, upstream];
+    for (const each of peers) each.pause();
+    const chunk = Buffer.alloc(1024 * 1024);
+    for (const each of peers) for (let n = 0; n < 24; n += 1) each.send(chunk);
+    const isBlocked = () => peers.every((each) => each.bufferedAmount > 0);
+    await waitUntil(isBlocked);
+    let last = -1;
+    for (let sent = 0; sent !== last; await delay(100)) {
+      last = sent; // until no more bytes pass
+      sent = peers.reduce((sum, each) => sum + each.bufferedAmount, 0);
+    }
+    const closed = peers.map(
+      (each) => new Promise((done) => Reflect.get(each, '_socket').once('close', done)),
+    );
+    for (let n = 0; n < 4; n += 1) for (const heartbeat of heartbeats) heartbeat();
+    for (const each of peers) each.resume();
+    await Promise.all(closed);
   });
 
   test('the end of a session closes both sides with 1008, even if a client does not answer the close frame', async () => {

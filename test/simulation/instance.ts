@@ -110,7 +110,7 @@ export class Instance implements Owner {
       log,
     });
     this.consumedStates = modules.consumedStates.createRedisConsumedStates(redis, registration);
-    this.savedForms = modules.savedForms.createRedisSavedForms(shared);
+    this.savedForms = modules.savedForms.createRedisSavedForms({ ...shared, maxBytes: 1_048_576 });
     modules.connection.waitUntilReady(redis).then(() => {
       this.isServing = true;
     });

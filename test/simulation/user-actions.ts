@@ -170,7 +170,7 @@ export function createUserActions(world: World): (action: Action) => void {
     const [first, ...others] = processes;
     if (!first) return;
     const form = {
-      ...{ sessionId: name, method: 'POST', url: '/api/things', contentType: 'text/plain' },
+      ...{ sessionId: name, userTag: name, method: 'POST', url: '/api/things', contentType: 'text/plain' },
       ...{ body: Buffer.from(name), keptAt: Date.now() },
     };
     await first.savedForms.put(name, form);

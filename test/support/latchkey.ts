@@ -7,6 +7,7 @@ import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
 import { handleClientErrors } from '../../src/middleware/client-errors.ts';
+import { disconnectStalledClients } from '../../src/middleware/stalled-clients.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
 import { testRedisUrl } from './test-redis.ts';
 
@@ -79,6 +80,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   server.on('request', app.handler);
   listenForUpgrades(server, app.handler);
   handleClientErrors(server, log);
+  disconnectStalledClients(server, { timeoutMs: config.limits.clientReadTimeoutMs, log });
   return {
     origin,
     config,

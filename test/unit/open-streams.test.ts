@@ -3,6 +3,13 @@ import { createLogger } from '../../src/logger.ts';
 import { createOpenStreams, type OpenStreams } from '../../src/proxy/open-streams.ts';
 
 const log = createLogger('silent');
+const limits = {
+  streams: 10,
+  streamsPerAddress: 6,
+  streamsPerUser: 4,
+  streamsPerSession: 2,
+  upstreamConnections: 3,
+};
 
 describe('open streams', () => {
   const sessionEndEvents = {
@@ -24,7 +31,7 @@ describe('open streams', () => {
       lookups.push(id);
       return lookUp();
     };
-    streams = createOpenStreams({ sessionEndEvents, endsAt, now: Date.now, log });
+    streams = createOpenStreams({ sessionEndEvents, endsAt, now: Date.now, log, limits });
   });
   afterEach(() => {
     expect(jest.getTimerCount()).toBe(0); // closed streams leave no timers
@@ -114,5 +121,85 @@ describe('open streams', () => {
     open('b');
     await advance(0);
     expect(closed).toEqual(['a shutdown', 'no session shutdown', 'b shutdown']);
+  });
+});
+
+describe('the limits of open streams', () => {
+  const owner = (sessionId: string | undefined, userId: string | undefined, address: string) => ({
+    ...{ sessionId, userId, address },
+  });
+  let streams: OpenStreams;
+  beforeEach(() => {
+    const sessionEndEvents = { listen() {} };
+    streams = createOpenStreams({
+      ...{ sessionEndEvents, now: Date.now, log, limits },
+      endsAt: async () => Date.now(),
+    });
+  });
+  const expectRefused = (open: () => unknown, limit: string) =>
+    expect(open).toThrow(
+      expect.objectContaining({ code: 'too_many_requests', limit, retryAfterSeconds: 10 }),
+    );
+
+  test('count per session, per user, per address and in total, and name the setting', () => {
+    const reserve = (session: string, user: string, address: string) =>
+      streams.reserve(owner(session, user, address));
+    reserve('a1', 'alice', '192.0.2.1');
+    reserve('a1', 'alice', '192.0.2.1');
+    expectRefused(() => reserve('a1', 'alice', '192.0.2.1'), 'MAX_STREAMS_PER_SESSION');
+    reserve('a2', 'alice', '192.0.2.1');
+    reserve('a3', 'alice', '192.0.2.1');
+    expectRefused(() => reserve('a4', 'alice', '198.51.100.9'), 'MAX_STREAMS_PER_USER');
+    reserve('b1', 'bob', '192.0.2.1');
+    reserve('b1', 'bob', '192.0.2.1');
+    expectRefused(() => reserve('c1', 'carol', '192.0.2.1'), 'MAX_STREAMS_PER_ADDRESS');
+    for (const n of [1, 2, 3, 4]) reserve(`d${n}`, `dave${n}`, `198.51.100.${n}`);
+    expectRefused(() => reserve('e', 'erin', '203.0.113.1'), 'MAX_STREAMS');
+  });
+
+  test('have room again when a stream ends, once for each', () => {
+    const release = streams.reserve(owner('a', 'alice', '192.0.2.1'));
+    streams.reserve(owner('a', 'alice', '192.0.2.1'));
+    release();
+    release();
+    streams.reserve(owner('a', 'alice', '192.0.2.1'));
+    expectRefused(() => streams.reserve(owner('a', 'alice', '192.0.2.1')), 'MAX_STREAMS_PER_SESSION');
+  });
+
+  test('count strangers per address only, and a refused stream does not count', () => {
+    for (let n = 0; n < 6; n += 1) streams.reserve(owner(undefined, undefined, '192.0.2.1'));
+    for (let n = 0; n < 20; n += 1)
+      expectRefused(() => streams.reserve(owner('a', 'alice', '192.0.2.1')), 'MAX_STREAMS_PER_ADDRESS');
+    streams.reserve(owner('a', 'alice', '192.0.2.2'));
+  });
+
+  test.each([
+    ['one address with several ports', (n: number) => `192.0.2.1:${40_000 + n}`],
+    ['one IPv6 address with several ports', (n: number) => `[2001:db8::1]:${40_000 + n}`],
+    ['several addresses of one IPv6 network', (n: number) => `2001:db8:0:${n}::1`],
+    ['an IPv4 address, also mapped to IPv6', (n: number) => (n % 2 ? '192.0.2.1' : '::ffff:192.0.2.1')],
+    ['values that are no addresses', (n: number) => `garbage${n}`],
+  ])('count %s as one', (_what, addressOf) => {
+    for (let n = 0; n < 6; n += 1) streams.reserve(owner(undefined, undefined, addressOf(n)));
+    expectRefused(
+      () => streams.reserve(owner(undefined, undefined, addressOf(6))),
+      'MAX_STREAMS_PER_ADDRESS',
+    );
+  });
+
+  test('connections are limited per API host, whoever uses them', () => {
+    const releases = [1, 2, 3].map(() => streams.reserveConnection('https://api.example.com'));
+    const connect = () => streams.reserveConnection('https://api.example.com');
+    expect(connect).toThrow(
+      expect.objectContaining({
+        code: 'temporarily_unavailable',
+        limit: 'MAX_UPSTREAM_CONNECTIONS',
+        retryAfterSeconds: 1,
+      }),
+    );
+    streams.reserveConnection('https://other.example.com');
+    releases[0]!();
+    connect();
+    expect(connect).toThrow();
   });
 });

@@ -140,12 +140,13 @@ describe('a session id', () => {
     new Secret('a-newer-secret-for-these-tests-12'),
   ];
   const registration = 'registration-one';
-  const ids = createSessionIds({ secrets: [older], registration });
+  const now = () => 1_900_000_000_999;
+  const ids = createSessionIds({ secrets: [older], registration }, now);
 
   test('has an owner tag that matches only its user', () => {
     const id = ids.create('alice');
-    expect(id).toMatch(/^[\w-]{65}$/);
-    expect([ids.hasOwner(id), ids.isOwner(id, 'alice'), ids.isOwner(id, 'bob')]).toEqual([true, true, false]);
+    expect(id).toMatch(/^[\w-]{81}$/);
+    expect([ids.isOwner(id, 'alice'), ids.isOwner(id, 'bob')]).toEqual([true, false]);
     expect(ids.isOwner(id, undefined)).toBe(false);
     expect(ids.isOwner(`${id.slice(0, -1)}${id.endsWith('A') ? 'Q' : 'A'}`, 'alice')).toBe(false);
   });
@@ -153,7 +154,11 @@ describe('a session id', () => {
   test('has no owner tag when the user has no sub', () => {
     const id = ids.create(undefined);
     expect(id).toMatch(/^[\w-]{43}$/);
-    expect([ids.hasOwner(id), ids.isOwner(id, 'alice'), ids.isOwner(id, '')]).toEqual([false, false, false]);
+    expect([ids.readOwner(id), ids.isOwner(id, 'alice'), ids.isOwner(id, '')]).toEqual([
+      undefined,
+      false,
+      false,
+    ]);
   });
 
   test('shares no part with another session id of the same user', () => {
@@ -163,14 +168,26 @@ describe('a session id', () => {
     expect(ids.isOwner(one.slice(0, 43) + two.slice(43), 'alice')).toBe(false);
   });
 
+  test('says when the session began, and which sessions have the same user', () => {
+    const [one, two, other] = [ids.create('alice'), ids.create('alice'), ids.create('bob')].map(
+      ids.readOwner,
+    );
+    expect(one!.startedAt).toBe(1_900_000_000_000);
+    expect(one).toEqual(two);
+    expect(one!.userTag).not.toBe(other!.userTag);
+    const id = ids.create('alice');
+    const withOtherTime = `${id.slice(0, 59)}${id[59] === 'A' ? 'B' : 'A'}${id.slice(60)}`;
+    expect(ids.readOwner(withOtherTime)).toBeUndefined();
+  });
+
   test('is recognised as long as its secret is configured', () => {
     const id = ids.create('alice');
-    expect(createSessionIds({ secrets: [newer, older], registration }).isOwner(id, 'alice')).toBe(true);
-    expect(createSessionIds({ secrets: [newer], registration }).isOwner(id, 'alice')).toBe(false);
+    expect(createSessionIds({ secrets: [newer, older], registration }, now).isOwner(id, 'alice')).toBe(true);
+    expect(createSessionIds({ secrets: [newer], registration }, now).isOwner(id, 'alice')).toBe(false);
   });
 
   test('belongs to no user of another provider or client, whose `sub` may be the same', () => {
-    const others = createSessionIds({ secrets: [older], registration: 'registration-two' });
+    const others = createSessionIds({ secrets: [older], registration: 'registration-two' }, now);
     expect(others.isOwner(ids.create('alice'), 'alice')).toBe(false);
   });
 });

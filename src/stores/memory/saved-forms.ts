@@ -1,22 +1,16 @@
-import { AppError } from '../../errors.ts';
 import {
+  checkSavedFormLimits,
   getRemainingMs,
-  maxFormsPerSession,
   type SavedForm,
   type SavedForms,
 } from '../../saved-forms/saved-forms.ts';
 
-const maxForms = 200;
+/** What a form takes in addition to its texts and its body, roughly. */
+const overheadBytes = 512;
 
-/** Saved forms in the memory of this process: the newest two hundred. */
-export function createMemorySavedForms(now: () => number): SavedForms {
+/** Saved forms in the memory of this process, at most `maxBytes` of them. */
+export function createMemorySavedForms(now: () => number, maxBytes: number): SavedForms {
   const forms = new Map<string, SavedForm>();
-
-  function pruneExpired(): void {
-    for (const [id, form] of forms) if (getRemainingMs(form, now()) <= 0) forms.delete(id);
-    const [oldest] = forms.keys();
-    if (oldest !== undefined && forms.size >= maxForms) forms.delete(oldest);
-  }
 
   function getUnexpired(id: string): SavedForm | undefined {
     const form = forms.get(id);
@@ -25,10 +19,18 @@ export function createMemorySavedForms(now: () => number): SavedForms {
 
   return {
     async put(id, form) {
-      pruneExpired();
-      const formsOfSession = [...forms.values()].filter(({ sessionId }) => sessionId === form.sessionId);
-      if (formsOfSession.length >= maxFormsPerSession) throw new AppError('too_many_requests');
-      if (getRemainingMs(form, now()) > 0) forms.set(id, form);
+      for (const [each, saved] of forms) if (getRemainingMs(saved, now()) <= 0) forms.delete(each);
+      if (getRemainingMs(form, now()) <= 0) return;
+      const all = [...forms].filter(([each]) => each !== id).map(([, saved]) => saved);
+      const ofUser = all.filter(({ userTag }) => userTag === form.userTag);
+      const usage = {
+        formsOfUser: ofUser.length + 1,
+        bytesOfUser: sum([...ofUser, form]),
+        forms: all.length + 1,
+        bytes: sum([...all, form]),
+      };
+      checkSavedFormLimits(usage, maxBytes);
+      forms.set(id, form);
     },
     peek: async (id) => getUnexpired(id),
     async take(id) {
@@ -37,4 +39,12 @@ export function createMemorySavedForms(now: () => number): SavedForms {
       return form;
     },
   };
+}
+
+function sum(forms: readonly SavedForm[]): number {
+  return forms.reduce(
+    (bytes, { body, url, contentType }) =>
+      bytes + body.length + url.length + contentType.length + overheadBytes,
+    0,
+  );
 }

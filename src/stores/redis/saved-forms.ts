@@ -1,25 +1,33 @@
 import { createSealer, type KeySource } from '../../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
 import {
+  checkSavedFormLimits,
   getRemainingMs,
-  maxFormsPerSession,
   type SavedForm,
   type SavedForms,
+  savedFormLimits,
   savedFormTtlMs,
 } from '../../saved-forms/saved-forms.ts';
 import type { RedisConnection } from './connection.ts';
+import { putWithinLimits, takeForm } from './saved-form-scripts.ts';
 
 interface RedisSavedFormsOptions extends KeySource {
   readonly redis: RedisConnection;
   readonly now: () => number;
+  /** The maximum size of all saved forms together, as they are stored. */
+  readonly maxBytes: number;
 }
 
-/** Saved forms, sealed, that all instances of one client registration on the same Redis share. */
+/**
+ * Saved forms, sealed, that all instances of one client registration on the same Redis share. A ledger lists them with
+ * their sizes. All keys have the same hash tag, so that one script can check the limits and save, on a cluster too.
+ */
 export function createRedisSavedForms(options: RedisSavedFormsOptions): SavedForms {
-  const { redis, registration, now } = options;
+  const { redis, registration, now, maxBytes } = options;
   const sealer = createSealer(options, 'kept_forms');
-  const keyOf = (id: string) => `latchkey:kept-form:${registration}:${id}`;
-  const counterOf = (sessionId: string) => `latchkey:kept-forms:${registration}:${sessionId}`;
+  const prefix = `latchkey:saved-forms:{${registration}}`;
+  const keyOf = (id: string) => `${prefix}:${id}`;
+  const ledger = `${prefix}:ledger`;
 
   function unsealForm(key: string, sealed: Buffer | null): SavedForm | undefined {
     if (!sealed) return undefined;
@@ -39,18 +47,20 @@ export function createRedisSavedForms(options: RedisSavedFormsOptions): SavedFor
         const key = keyOf(id);
         const ttlMs = getRemainingMs(form, now());
         if (ttlMs <= 0) return;
-        const counter = counterOf(form.sessionId);
-        const count = await redis.incr(counter);
-        await redis.pexpire(counter, savedFormTtlMs);
-        if (count > maxFormsPerSession) throw new AppError('too_many_requests');
-        const stored = { ...form, body: form.body.toString('base64') };
-        await redis.set(key, sealer.seal(stored, key), 'PX', ttlMs);
+        const sealed = sealer.seal({ ...form, body: form.body.toString('base64') }, key);
+        const { formsOfUser: maxFormsOfUser, bytesOfUser: maxBytesOfUser, forms: maxForms } = savedFormLimits;
+        const entry = [id, form.userTag, sealed, ttlMs, now(), savedFormTtlMs];
+        const limits = [maxFormsOfUser, maxBytesOfUser, maxForms, maxBytes];
+        const usage = await redis.eval(putWithinLimits, 2, key, ledger, ...entry, ...limits);
+        const [formsOfUser, bytesOfUser, forms, bytes] = usage as [number, number, number, number];
+        checkSavedFormLimits({ formsOfUser, bytesOfUser, forms, bytes }, maxBytes);
       }),
     peek: (id) => withStoreErrors(() => peek(keyOf(id))),
     take: (id) =>
       withStoreErrors(async () => {
-        await peek(keyOf(id)); // throws before a form that is unreadable here would be removed
-        return unsealForm(keyOf(id), await redis.getdelBuffer(keyOf(id)));
+        const key = keyOf(id);
+        if (!(await peek(key))) return undefined; // throws before a form that is unreadable here would be removed
+        return unsealForm(key, (await redis.evalBuffer(takeForm, 2, key, ledger, id)) as Buffer | null);
       }),
   };
 }

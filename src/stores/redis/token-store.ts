@@ -6,6 +6,7 @@ import {
   type Lifetime,
   maxTakeWaitMs,
   type SessionEndReason,
+  sessionDataGraceMs,
   type TokenRecord,
   type TokenStore,
   touchIntervalMs,
@@ -100,7 +101,10 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         const record = unsealRecord(key, await redis.getBuffer(key));
         if (!record || !touch || !isTimeToTouch(id)) return record;
         const ttlMs = Math.min(idleMs, absoluteEndOf(record, lifetime) - now());
-        await Promise.all([redis.pexpire(key, ttlMs), redis.pexpire(prefix + id, ttlMs)]);
+        await Promise.all([
+          redis.pexpire(key, ttlMs),
+          redis.pexpire(prefix + id, ttlMs + sessionDataGraceMs),
+        ]);
         return record;
       }),
 

@@ -1,0 +1,91 @@
+import type { Limits } from '../config/limit-fields.ts';
+import { AppError } from '../errors.ts';
+import { networkOf } from '../middleware/client-network.ts';
+
+const retryAfterSeconds = 10;
+
+/** For whom a stream is opened. */
+export interface StreamOwner {
+  readonly sessionId: string | undefined;
+  /** The `sub` of the user, in whose sessions streams count together. */
+  readonly userId: string | undefined;
+  /** The address of the client, as forwarded by trusted proxies. */
+  readonly address: string | undefined;
+}
+
+export type StreamLimits = Pick<
+  Limits,
+  'streams' | 'streamsPerAddress' | 'streamsPerUser' | 'streamsPerSession' | 'upstreamConnections'
+>;
+
+/** Counts what this process has open. */
+export interface StreamCounters {
+  /**
+   * Counts a connection to the API at `origin`, before it is used.
+   * @returns a function to call once the connection is not used any more
+   * @throws AppError `temporarily_unavailable` with the name of the setting whose limit is reached
+   */
+  reserveConnection(origin: string): () => void;
+  /**
+   * Counts a stream that is to be opened, before the API is called.
+   * @returns a function to call when the stream has ended; calling it twice has no effect
+   * @throws AppError `too_many_requests` with the name of the setting whose limit is reached
+   */
+  reserve(owner: StreamOwner): () => void;
+}
+
+export function createStreamCounters(limits: StreamLimits): StreamCounters {
+  return { reserve: createStreamCounter(limits), reserveConnection: createConnectionCounter(limits) };
+}
+
+/** A limit of what is open, and what counts together under it. */
+type Counted = readonly [setting: string, limit: number, key: string];
+
+/**
+ * Counts what is open, each under several limits; 0 means no limit. The function returned throws what `createError` returns
+ * for the first limit that is reached, and otherwise returns a function to call when the thing has closed.
+ */
+function createCounter(createError: (setting: string) => AppError) {
+  const counts = new Map<string, number>();
+  const add = (key: string, difference: 1 | -1) => {
+    const count = (counts.get(key) ?? 0) + difference;
+    if (count === 0) counts.delete(key);
+    else counts.set(key, count);
+  };
+
+  return function reserve(counted: readonly Counted[]): () => void {
+    const reached = counted.find(([, limit, key]) => limit > 0 && (counts.get(key) ?? 0) >= limit);
+    if (reached) throw createError(reached[0]);
+    for (const [, , key] of counted) add(key, 1);
+    let isOpen = true;
+    return function release() {
+      if (isOpen) for (const [, , key] of counted) add(key, -1);
+      isOpen = false;
+    };
+  };
+}
+
+function createStreamCounter(limits: StreamLimits): StreamCounters['reserve'] {
+  const reserve = createCounter((limit) => {
+    const cause = new Error(`limit of open streams reached: ${limit}`);
+    return new AppError('too_many_requests', { limit, retryAfterSeconds, cause });
+  });
+  return ({ sessionId, userId, address }) => {
+    const perSession: Counted = ['MAX_STREAMS_PER_SESSION', limits.streamsPerSession, `session ${sessionId}`];
+    const perUser: Counted = ['MAX_STREAMS_PER_USER', limits.streamsPerUser, `user ${userId}`];
+    return reserve([
+      ...(sessionId === undefined ? [] : [perSession]),
+      ...(userId === undefined ? [] : [perUser]),
+      ['MAX_STREAMS_PER_ADDRESS', limits.streamsPerAddress, `address ${networkOf(address)}`],
+      ['MAX_STREAMS', limits.streams, 'all'],
+    ]);
+  };
+}
+
+function createConnectionCounter({ upstreamConnections }: StreamLimits): StreamCounters['reserveConnection'] {
+  const reserve = createCounter((limit) => {
+    const cause = new Error(`limit of connections to an API reached: ${limit}`);
+    return new AppError('temporarily_unavailable', { limit, retryAfterSeconds: 1, cause });
+  });
+  return (origin) => reserve([['MAX_UPSTREAM_CONNECTIONS', upstreamConnections, origin]]);
+}
