@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, OutgoingHttpHeader, OutgoingHttpHeaders } fro
 import type { Request } from 'express';
 
 /** Headers that apply to one connection and are never forwarded (RFC 9110 7.6.1). */
-const hopByHopHeaders = [
+const hopByHopHeaders = new Set([
   'connection',
   'keep-alive',
   'proxy-authenticate',
@@ -12,7 +12,7 @@ const hopByHopHeaders = [
   'trailer',
   'transfer-encoding',
   'upgrade',
-];
+]);
 
 /** By exact name; headers that assert the caller's identity are matched by `identityHeaderPattern`. */
 const strippedRequestHeaders = new Set([
@@ -41,40 +41,32 @@ const strippedRequestHeaders = new Set([
 const identityHeaderPattern =
   /^sec-|forwarded|original|identity|principal|credential|client|consumer|user(?!-agent$)|account|email|name$|group|role|auth|access|jwt|token|assertion|claim|api-?key|remote|real-?ip|connecting-ip|cert|ssl|tls|envoy|amzn|goog/;
 
-const strippedResponseHeaders = new Set([
-  ...hopByHopHeaders,
-  // headers that only Latchkey may set for its origin, and request headers that an API may echo
-  'authorization',
-  'cookie',
-  'set-cookie',
-  'set-cookie2',
-  'www-authenticate',
-  'clear-site-data',
-  'strict-transport-security',
-  'public-key-pins',
-  'content-security-policy',
-  'content-security-policy-report-only',
-  'x-frame-options',
-  'x-xss-protection',
-  'x-content-type-options',
-  'service-worker-allowed',
-  'refresh',
-  'alt-svc',
-  'nel',
-  'report-to',
-  'reporting-endpoints',
-  'x-request-id',
-  'server',
-  'x-powered-by',
-  // caching: a response for one user must not be stored anywhere
-  'cache-control',
-  'cdn-cache-control',
-  'surrogate-control',
-  'expires',
-  'pragma',
-  'age',
-]);
-const strippedResponseHeaderPrefixes = /^(access-control-|cross-origin-)/;
+/**
+ * What an API must not tell a proxy, a cache or a CDN in front of Latchkey, or a browser about the whole origin. An API is
+ * trusted less than these; patterns, because each vendor and each specification adds further names.
+ */
+const droppedResponseHeaders = new RegExp(
+  [
+    // proxies and web servers: internal redirects to files (nginx, Apache, lighttpd, LiteSpeed, Perlbal, App Engine), replays
+    // (Fly.io), affinity (Azure), health (Envoy)
+    /^x-accel-|send-?file/,
+    /^(x-)?(lighttpd|litespeed|reproxy|envoy|servicefabric|appengine|fly|arr|middleware|proxy|forwarded)(-|$)|^(via|priority)$/,
+    // caches and CDNs, with `<target>-Cache-Control` (RFC 9213), tags and invalidation
+    /cache|surrogate|varnish|page-?speed|(^|-)(edge|cdn|esi|purge|ban)(-|$)|^(expires|pragma|age|x?key|x-ttl|invalidates)$/,
+    /^(x-)?(akamai|fastly|cloudflare|cf|cloudfront|netlify|vercel|incap|sucuri)-|^(variants|variant-key|no-vary-search)$/,
+    // the whole origin: policies, reports, client hints, cookies, sessions, workers, preloading
+    /(?<!^(x-)?ratelimit-)polic(y|ies)|(^|-)csp(-|$)|allow-origin$|allowlist$|cookie|service-worker|source-?map/,
+    /^(access-control|cross-origin|origin|reporting|attribution|sec|secure-session|public-key|clear|set|idp|ad-auction|ping)-/,
+    /^(strict-transport-security|expect-ct|alt-svc|alternate-protocol|alt-used|nel|report-to|refresh|uri|p3p|tk)$/,
+    /-ch(-lifetime)?$|^(speculation-rules|supports-loading-mode|use-as-dictionary|default-style|window-target|allow-csp-from)$/,
+    /^(shared-storage|activate-storage|observe-browsing|x-allow-fledge)|^x-(frame-options|xss-protection|content-type-options)$/,
+    /^x-(download-options|ua-compatible|dns-prefetch-control)$/,
+    // credentials, what Latchkey sets itself, and request headers that an API may echo
+    /authenticate$|authentication-info$|^(authorization|x-request-id|server|x-powered-by)$|^latchkey-/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+);
 
 /** The headers of a request that the API may receive, without any credential, and our request id. */
 export function buildUpstreamHeaders(
@@ -102,12 +94,18 @@ export function buildBrowserHeaders(
   const forwarded: OutgoingHttpHeaders = {};
   for (const name in headers) {
     const value = headers[name];
-    if (value === undefined || strippedResponseHeaders.has(name) || connectionOptions?.has(name)) continue;
-    if (strippedResponseHeaderPrefixes.test(name)) continue;
+    if (value === undefined || connectionOptions?.has(name)) continue;
+    if (hopByHopHeaders.has(name) || isDroppedForBrowser(name, value)) continue;
     forwarded[name] = value;
   }
   forwarded.vary = [forwarded.vary, ownVary, 'Cookie'].filter((each) => each !== undefined).join(', ');
   return forwarded;
+}
+
+/** `X-Accel-Buffering: no` passes, because a proxy that buffers would delay streams. */
+function isDroppedForBrowser(name: string, value: string | readonly string[]): boolean {
+  if (name === 'x-accel-buffering') return String(value).toLowerCase() !== 'no';
+  return droppedResponseHeaders.test(name.replaceAll('_', '-')); // some servers treat _ as -
 }
 
 /** The headers that `Connection` declares to be hop-by-hop. */

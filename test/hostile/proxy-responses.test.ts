@@ -8,6 +8,38 @@ const responseWithLength = (status: string, body: string, headers: readonly stri
 const json = 'Content-Type: application/json';
 const readHead = (text: string) => text.split('\r\n\r\n', 1)[0]!.toLowerCase();
 
+const evil = (names: string) => names.split(' ').map((name) => [name, 'evil'] as const);
+
+/** What an API tells its caller, although parts of the names resemble those of dropped headers. */
+const passed: readonly (readonly [name: string, value: string])[] = [
+  ['X-Total-Count', '319'],
+  ['ETag', '"abc"'],
+  ['Last-Modified', 'Mon, 01 Jan 2024 00:00:00 GMT'],
+  ['Accept-Ranges', 'bytes'],
+  ['Content-Disposition', 'attachment'],
+  ['Content-Language', 'pl'],
+  ['Content-Digest', 'sha-256=:x:'],
+  ['Retry-After', '5'],
+  ['RateLimit-Policy', '"a";q=10'],
+  ['X-RateLimit-Policy', 'a'],
+  ['X-RateLimit-Remaining', '9'],
+  ['Idempotency-Key', 'k'],
+  ['X-Api-Key-Id', 'k'],
+  ['Upload-Offset', '10'],
+  ['Tus-Resumable', '1.0.0'],
+  ['X-Goog-Upload-Status', 'active'],
+  ['X-Goog-Storage-Class', 'STANDARD'],
+  ['OData-Version', '4.0'],
+  ['Mcp-Session-Id', 's'],
+  ['Preference-Applied', 'return=minimal'],
+  ['Deprecation', '@1'],
+  ['Sunset', 'Mon, 01 Jan 2029 00:00:00 GMT'],
+  ['Warning', '299 - "deprecated"'],
+  ['Server-Timing', 'db;dur=5'],
+  ['X-Knowledge-Id', '1'],
+  ['X-Accel-Buffering', 'no'],
+];
+
 /** Response headers an API must not set: they affect our origin, caches, or only one connection. */
 const dropped: readonly (readonly [name: string, value: string])[] = [
   ['Set-Cookie', 'latchkey=evil; Path=/'],
@@ -46,6 +78,50 @@ const dropped: readonly (readonly [name: string, value: string])[] = [
   ['Server', 'evil/1.0'],
   ['X-Powered-By', 'evil'],
   ['X-Request-Id', 'evil'],
+  // a proxy in front would send a file of its own, replay the request, or take this instance out of service
+  ...evil(
+    'X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Charset X-Accel-Buffering X_Accel_Redirect',
+  ),
+  ...evil(
+    'X-Sendfile X-Sendfile2 X-Send-File X-Sendfile-Temporary X-LIGHTTPD-send-file X-LIGHTTPD-send-tempfile',
+  ),
+  ...evil(
+    'X-LiteSpeed-Location X-Reproxy-URL X-Reproxy-File X-AppEngine-BlobKey X-Middleware-Rewrite Fly-Replay',
+  ),
+  ...evil(
+    'X-Envoy-Immediate-Health-Check-Fail X-Envoy-Degraded X-ServiceFabric Arr-Disable-Session-Affinity',
+  ),
+  ...evil('X-Forwarded-Host Proxy-Status Via Priority'),
+  // caches and CDNs would store it
+  ...evil(
+    'Cloudflare-CDN-Cache-Control Netlify-CDN-Cache-Control Vercel-CDN-Cache-Control Any-Vendor-Cache-Control',
+  ),
+  ...evil('Edge-Control Edge-Cache-Tag Cache-Tag X-Cache-Tags Surrogate-Key xkey X-Varnish-TTL X-TTL X-Esi'),
+  ...evil(
+    'X-LiteSpeed-Cache-Control X-Cacheable Cache-Group-Invalidation Cache-Groups No-Vary-Search Akamai-Cache-Control',
+  ),
+  ...evil('X-Akamai-Edgescape Fastly-Debug Netlify-Vary X-Pagespeed CF-Edge-Cache Variants Variant-Key'),
+  // browsers would apply it to the whole origin, to later requests or to other documents
+  ...evil('Set-Login Accept-CH Accept-CH-Lifetime Critical-CH Delegate-CH Secure-Session-Registration'),
+  ...evil(
+    'Secure-Session-Challenge Sec-Session-Registration Permissions-Policy Feature-Policy Referrer-Policy',
+  ),
+  ...evil('Document-Policy Require-Document-Policy Integrity-Policy Origin-Agent-Cluster Origin-Trial'),
+  ...evil(
+    'Timing-Allow-Origin Speculation-Rules SourceMap X-SourceMap Supports-Loading-Mode Use-As-Dictionary',
+  ),
+  ...evil(
+    'Service-Worker-Navigation-Preload Expect-CT X-DNS-Prefetch-Control X-Permitted-Cross-Domain-Policies',
+  ),
+  ...evil(
+    'X-WebKit-CSP X-Content-Security-Policy Attribution-Reporting-Register-Source Observe-Browsing-Topics',
+  ),
+  ...evil(
+    'Shared-Storage-Write Ad-Auction-Signals Activate-Storage-Access Cross-Origin-Embedder-Policy-Report-Only',
+  ),
+  ...evil('Public-Key-Pins-Report-Only IdP-SignIn-Status Alternate-Protocol Allow-CSP-From X-UA-Compatible'),
+  // credentials
+  ...evil('Authentication-Info Optional-WWW-Authenticate Proxy-Authentication-Info Latchkey-Dropped-Headers'),
   // a debugging API may repeat the request headers, which contain the token
   ['Authorization', 'Bearer evil'],
 ];
@@ -67,6 +143,12 @@ describe('an API response', () => {
     const { statuses, text } = await api.send('GET /api/data');
     expect([statuses, text.endsWith('\r\n\r\n{}')]).toEqual([[200], true]);
     expect(readHead(text)).not.toContain('evil');
+  });
+
+  test.each(passed)('reaches the browser with its header %s', async (name, value) => {
+    api.recorder.respondWith(responseWithLength('200 OK', '{}', [json, `${name}: ${value}`]));
+    const { text } = await api.send('GET /api/data');
+    expect(text.split('\r\n').map((line) => line.toLowerCase())).toContain(`${name}: ${value}`.toLowerCase());
   });
 
   test('reaches the browser with our own caching, CSP and sniffing headers, each once', async () => {
