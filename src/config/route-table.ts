@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { findHeaderProblems } from './rules.ts';
 
 const methodNames = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 export type Method = (typeof methodNames)[number];
@@ -35,6 +36,10 @@ export interface ResourceServer {
   readonly idleMs: number;
   /** `GET` may be a WebSocket handshake. */
   readonly webSocket: boolean;
+  /** Further headers of the caller to forward; names in lower case. */
+  readonly requestHeaders: readonly string[];
+  /** Send the caller's address in `X-Forwarded-For`. */
+  readonly forwardedFor: boolean;
   /** Headers to send to the API in addition to those of the caller; names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   /** The query parameters to forward; all when absent. */
@@ -52,6 +57,8 @@ export const routeDefaults = {
   stream: false,
   idleMs: 300_000,
   webSocket: false,
+  requestHeaders: [],
+  forwardedFor: false,
   headers: {},
   query: undefined,
   rateLimit: undefined,
@@ -59,10 +66,8 @@ export const routeDefaults = {
 
 const segment = '(:[A-Za-z_]\\w*|[\\w.~-]+)';
 const pathPattern = new RegExp(`^(/${segment})*(/\\*[A-Za-z_]\\w*)?$`);
+const dotSegment = /\/\.{1,2}(\/|$)/;
 const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope, without spaces');
-const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
-const forbiddenHeaderNames =
-  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|expect|cookie|sec-websocket-.*)$/i;
 /** The longest delay of a Node.js timer, 2^31 - 1 ms. */
 const maxSeconds = 2_147_483;
 const seconds = z.number().positive().max(maxSeconds);
@@ -79,7 +84,7 @@ const scopeRule = z
 const row = z.strictObject({
   path: z
     .string()
-    .refine((path) => path.length > 1 && pathPattern.test(path) && !hasDotSegment(path), {
+    .refine((path) => path.length > 1 && pathPattern.test(path) && !dotSegment.test(path), {
       error: 'must be a path under /api, such as /things, /things/:id or /files/*rest',
     })
     .describe('Path under /api: literal segments, :name, and as the last segment *name for one or more'),
@@ -125,6 +130,11 @@ const row = z.strictObject({
     .boolean()
     .default(false)
     .describe('GET may be a WebSocket handshake; the WebSocket is closed when the session ends'),
+  requestHeaders: z
+    .array(z.string())
+    .default([])
+    .describe('Headers of the caller to forward besides those that every API receives'),
+  forwardedFor: z.boolean().default(false).describe("Send the caller's address in X-Forwarded-For"),
   headers: z
     .record(z.string(), z.string().regex(/^[\t\x20-\x7E]*$/, 'must be printable ASCII'))
     .default({})
@@ -163,7 +173,8 @@ export function readRouteTable(
     return {
       routes: [],
       problems: parsed.error.issues.map(
-        ({ path, message }) => `${z.core.toDotPath(path) || 'the file'} ${normalizeMessage(message)}`,
+        ({ path, message }) =>
+          `${z.core.toDotPath(path) || 'the file'} ${message.startsWith('must') ? '' : 'is invalid: '}${message}`,
       ),
     };
   const problems: string[] = [];
@@ -180,15 +191,7 @@ export function readRouteTable(
     if (each.token === 'app' && Object.values(each.methods).some(({ anyOf }) => anyOf.length > 0))
       report('methods', 'cannot use anyOf with "token": "app"; list the scopes to request in allOf');
     if (each.webSocket && !each.methods.GET) report('webSocket', 'requires GET in methods');
-    for (const name of Object.keys(each.headers)) {
-      if (!headerName.test(name) || forbiddenHeaderNames.test(name))
-        report('headers', `cannot set ${JSON.stringify(name)}`);
-      if (/^authorization$/i.test(name) && each.token !== 'none')
-        report(
-          'headers',
-          'cannot set Authorization unless "token" is "none": that header carries the access token',
-        );
-    }
+    for (const [member, message] of findHeaderProblems(each)) report(member, message);
     const target = parseTarget(each.target, options.base);
     if (typeof target === 'string') report('target', target);
     else {
@@ -199,7 +202,15 @@ export function readRouteTable(
       for (const name of parseParameters(target.pathname))
         if (!available.includes(name)) report('target', `uses ${name}, which is not in path`);
     }
-    const { target: _, timeoutSeconds, idleSeconds, headers, tokenRefusedStatuses, ...rest } = each;
+    const {
+      target: _,
+      timeoutSeconds,
+      idleSeconds,
+      headers,
+      tokenRefusedStatuses,
+      requestHeaders,
+      ...rest
+    } = each;
     return {
       ...rest,
       origin: typeof target === 'string' ? '' : target.origin,
@@ -207,6 +218,7 @@ export function readRouteTable(
       tokenRefusedStatuses: tokenRefusedStatuses ?? options.tokenRefusedStatuses,
       timeoutMs: timeoutSeconds * 1000,
       idleMs: idleSeconds * 1000,
+      requestHeaders: requestHeaders.map((name) => name.toLowerCase()),
       headers: Object.fromEntries(
         Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
       ),
@@ -222,10 +234,6 @@ function parseParameters(pattern: string): readonly string[] {
   return pattern.split('/').filter((each) => each.startsWith(':') || each.startsWith('*'));
 }
 
-function hasDotSegment(path: string): boolean {
-  return path.split('/').some((each) => each === '.' || each === '..');
-}
-
 /** The URL, or the problem with it. */
 function parseTarget(target: string, base: URL | undefined): URL | string {
   if (target.startsWith('/')) {
@@ -239,8 +247,4 @@ function parseTarget(target: string, base: URL | undefined): URL | string {
   if (url.username || url.password || url.search || url.hash)
     return 'must not contain credentials, a query string or a fragment';
   return /[:*]/.test(url.hostname.replace(/^\[.*\]$/, '')) ? 'must not contain a parameter in the host' : url;
-}
-
-function normalizeMessage(message: string): string {
-  return message.startsWith('must') ? message : `is invalid: ${message}`;
 }

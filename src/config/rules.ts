@@ -121,6 +121,57 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
   return problems;
 }
 
+const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
+/** Headers of the connection, and those that Latchkey sets. */
+const reservedHeaderNames =
+  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|expect|cookie|sec-websocket-.*)$/;
+/** Headers of a caller that would be credentials, or would make the request another one. */
+const refusedCallerHeaderNames =
+  /^(authorization|cookie2|latchkey-.*|x-request-id|x-http-method|x-(http-)?method-override|x-original-(url|method|uri)|x-rewrite-url)$/;
+const addressHeaderNames =
+  /^(forwarded|x-forwarded-.*|x-real-ip|x-client-ip|true-client-ip|.*-connecting-ip)$/;
+
+/** The members of a row of the route table that name headers. */
+interface HeaderMembers {
+  readonly token: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly requestHeaders: readonly string[];
+  readonly forwardedFor: boolean;
+}
+
+/** The problems of the headers in a row of the route table: the member, and the message. */
+export function findHeaderProblems(row: HeaderMembers): [member: string, message: string][] {
+  const problems: [string, string][] = [];
+  const fixed = new Set<string>();
+  for (const name of Object.keys(row.headers)) {
+    const normalized = name.toLowerCase();
+    fixed.add(normalized);
+    if (!headerName.test(name) || reservedHeaderNames.test(normalized))
+      problems.push(['headers', `cannot set ${JSON.stringify(name)}`]);
+    if (normalized === 'authorization' && row.token !== 'none')
+      problems.push([
+        'headers',
+        'cannot set Authorization unless "token" is "none": that header carries the access token',
+      ]);
+  }
+  if (row.forwardedFor && fixed.has('x-forwarded-for'))
+    problems.push(['forwardedFor', 'cannot be true while headers sets X-Forwarded-For']);
+  for (const name of row.requestHeaders) {
+    const normalized = name.toLowerCase().replaceAll('_', '-'); // some servers treat _ as -
+    const isRefused = reservedHeaderNames.test(normalized) || refusedCallerHeaderNames.test(normalized);
+    if (!headerName.test(name) || isRefused)
+      problems.push(['requestHeaders', `cannot name ${JSON.stringify(name)}`]);
+    else if (addressHeaderNames.test(normalized))
+      problems.push([
+        'requestHeaders',
+        `cannot name ${JSON.stringify(name)}, which any caller could set; "forwardedFor": true sends the real address`,
+      ]);
+    else if (fixed.has(name.toLowerCase()))
+      problems.push(['requestHeaders', `names ${JSON.stringify(name)}, which headers sets`]);
+  }
+  return problems;
+}
+
 /** Requirements that Latchkey could send but not check, so that nobody would notice that they are not met. */
 function findUnreadableRequirements(parameters: readonly (readonly [string, string])[]): string[] {
   return [...requirementNames].flatMap((name) => {

@@ -4,7 +4,7 @@ import { type ResourceServer, routeDefaults } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import type { CallUpstream } from './call-upstream.ts';
 import type { OpenStreams, RegisterStream } from './open-streams.ts';
-import { buildUpstreamHeaders } from './proxy-headers.ts';
+import { createUpstreamHeadersBuilder } from './proxy-headers.ts';
 import { readRequestBody } from './request-body.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
@@ -31,6 +31,7 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
   return function forwardTo(options: ForwardOptions): RequestHandler {
     const server = { ...routeDefaults, ...options };
     const buildTargetPath = createTargetPathBuilder(server.targetPath);
+    const buildUpstreamHeaders = createUpstreamHeadersBuilder(server);
     const buildTargetQuery = createTargetQueryBuilder(server.query);
 
     return async function forward(req, res) {

@@ -14,7 +14,7 @@ const handshakeKeyPattern = /^[+/0-9A-Za-z]{22}==$/;
 interface ConnectOptions {
   /** `http:` or `https:`, including the query. */
   readonly url: URL;
-  /** As `buildUpstreamHeaders` returns them. */
+  /** As `createUpstreamHeadersBuilder` builds them. */
   readonly headers: Readonly<Record<string, string | readonly string[]>>;
   /** How long the API may take to complete the handshake. */
   readonly timeoutMs: number;
