@@ -8,9 +8,10 @@ import { createLoginTransactions } from './login/login-transaction.ts';
 import { registerRevocationGauge } from './metrics.ts';
 import { createCors } from './middleware/cors.ts';
 import { createCsrfProtection } from './middleware/csrf.ts';
+import { requireDataDestination } from './middleware/fetch-metadata.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
-import { apiHeaders, createPageHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
+import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
 import { createOAuthClient } from './oauth/oauth-client.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { createI18n } from './pages/i18n.ts';
@@ -85,7 +86,7 @@ export function createApp(config: Config, deps: Deps): App {
   const forwardTo = createForwarder({ callUpstream, streams, now });
   const limit = createRateLimits({ ...deps, getSessionId });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
-  const pageHeaders = createPageHeaders(session.cookie.secure);
+  const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);
   const { texts, english } = createI18n(resolvePath('../views/texts'), {
     app: config.brand.name,
     provider: config.provider.name,
@@ -105,6 +106,7 @@ export function createApp(config: Config, deps: Deps): App {
   const api = Router({ caseSensitive: true }).use(
     paths.api,
     apiHeaders,
+    requireDataDestination,
     createApiRoutes({ ...config, ...csrf, ...tokenGuards, limit, forwardTo }),
   );
   const preparePage = Router().use(pageHeaders, texts);
@@ -120,8 +122,8 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.appLogo = config.brand.logoUrl;
 
   // The order of the middleware. Each line depends on those before it.
-  // 1. /healthz. Before the log, which it would fill.
-  handler.use(createHealthRoutes());
+  // 1. Base security headers, for every response, and /healthz. Before the log, which it would fill.
+  handler.use(baseHeaders, createHealthRoutes());
   // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
   handler.use(createRequestLog(log));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.

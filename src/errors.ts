@@ -11,6 +11,8 @@ export const errorStatuses = {
   access_denied: 403,
   insufficient_scope: 403,
   cross_site_request: 403,
+  /** The browser would run or embed what an API returns. */
+  forbidden_destination: 403,
   not_found: 404,
   method_not_allowed: 405,
   request_timeout: 408,

@@ -108,6 +108,13 @@ export const serverFields = {
       'When a link on another site leads to /auth/login: cross-site shows the sign-in page first, so that no other site can start a sign-in; never goes to the provider at once, for portals and for sign-ins that the provider starts.',
     unset: 'cross-site',
   },
+  HSTS_INCLUDE_SUBDOMAINS: {
+    type: type.flag.default(false),
+    example: 'true',
+    meaning:
+      'true adds includeSubDomains to Strict-Transport-Security: browsers then use https for every subdomain of the public host too. Only if each of them has https.',
+    unset: 'false',
+  },
   CORS_ORIGINS: {
     type: type.origins.default([]),
     example: 'https://spa.example.com',

@@ -184,6 +184,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     logLevel: values.LOG_LEVEL,
     /** The origin at which browsers reach this app; never taken from a request. */
     publicOrigin: redirectUri.origin,
+    hsts: { isSent: secure, includeSubDomains: values.HSTS_INCLUDE_SUBDOMAINS },
     /** This app's name and logo on the pages. */
     brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL },
     provider: {
