@@ -38,7 +38,7 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
       const { tokenSource, login } = req;
       if (!tokenSource && server.token !== 'none') throw new AppError('login_required');
       if (res.closed) return; // the browser disconnected while its token was loaded
-      const path = buildTargetPath(req.params) + buildTargetQuery(req.url);
+      const path = buildTargetPath(req) + buildTargetQuery(req.url);
       const registerStream: RegisterStream = (close) => streams.register(tokenSource?.sessionId, close);
       if (req.webSocketHandshake) {
         if (!server.webSocket) throw new AppError('not_found');
