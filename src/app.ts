@@ -8,7 +8,7 @@ import { createLoginTransactions } from './login/login-transaction.ts';
 import { registerRevocationGauge } from './metrics.ts';
 import { createCors } from './middleware/cors.ts';
 import { createCsrfProtection } from './middleware/csrf.ts';
-import { requireDataDestination } from './middleware/fetch-metadata.ts';
+import { requireDataDestination } from './middleware/data-destination.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
 import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
@@ -83,7 +83,7 @@ export function createApp(config: Config, deps: Deps): App {
   const { sessionEndEvents } = deps;
   const streams = createOpenStreams({ sessionEndEvents, endsAt: tokens.endsAt, now, log });
   const callUpstream = createCallUpstream(deps.upstream);
-  const forwardTo = createForwarder({ callUpstream, streams, now });
+  const forwardTo = createForwarder({ callUpstream, streams, now, routes: config.routes });
   const limit = createRateLimits({ ...deps, getSessionId });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
   const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);

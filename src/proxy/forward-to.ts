@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { RequestHandler } from 'express';
 import type { Dispatcher } from 'undici';
 import { type ResourceServer, routeDefaults } from '../config/route-table.ts';
@@ -6,6 +7,7 @@ import type { CallUpstream } from './call-upstream.ts';
 import type { OpenStreams, RegisterStream } from './open-streams.ts';
 import { createUpstreamHeadersBuilder } from './proxy-headers.ts';
 import { readRequestBody } from './request-body.ts';
+import { createAddressMapper } from './response-addresses.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
 import { drainResponse, isEventStream, sendResponse, streamResponse } from './upstream-response.ts';
@@ -18,6 +20,8 @@ interface ForwarderParts {
   readonly callUpstream: CallUpstream;
   readonly streams: OpenStreams;
   readonly now: () => number;
+  /** The whole route table, to which addresses in responses are mapped back. */
+  readonly routes?: readonly ResourceServer[];
 }
 
 /**
@@ -27,11 +31,13 @@ interface ForwarderParts {
  * @throws AppError `login_required`, `insufficient_scope`, `insufficient_user_authentication`, `payload_too_large`,
  * `request_timeout`, and what `callUpstream` throws
  */
-export function createForwarder({ callUpstream, streams, now }: ForwarderParts) {
+export function createForwarder({ callUpstream, streams, now, routes = [] }: ForwarderParts) {
+  const mapAddresses = createAddressMapper(routes);
   return function forwardTo(options: ForwardOptions): RequestHandler {
     const server = { ...routeDefaults, ...options };
     const buildTargetPath = createTargetPathBuilder(server.targetPath);
     const buildUpstreamHeaders = createUpstreamHeadersBuilder(server);
+    const sent = { origin: server.origin, routePath: server.path };
     const buildTargetQuery = createTargetQueryBuilder(server.query);
 
     return async function forward(req, res) {
@@ -44,7 +50,9 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
         if (!server.webSocket) throw new AppError('not_found');
         const url = new URL(server.origin + path);
         const headers = { ...buildUpstreamHeaders(req, false), ...server.headers };
-        return forwardWebSocket(req, res, { ...server, url, headers, tokenSource, registerStream });
+        const mapRejection = (rejected: IncomingHttpHeaders) => mapAddresses(rejected, { ...sent, path });
+        const options = { ...server, url, headers, tokenSource, registerStream, mapRejection };
+        return forwardWebSocket(req, res, options);
       }
 
       const clientAbort = new AbortController();
@@ -66,6 +74,7 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
           signal: clientAbort.signal,
         });
+        mapAddresses(response.headers, { ...sent, path });
         if (!Buffer.isBuffer(requestBody)) requestBody?.markResponseStarted();
         const stepUp = login && response.statusCode >= 400 ? await readStepUp(response) : undefined;
         if (login && stepUp) {

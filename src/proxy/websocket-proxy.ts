@@ -1,4 +1,4 @@
-import type { ClientRequest, IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Request, Response } from 'express';
 import { WebSocket, WebSocketServer } from 'ws';
 import { AppError } from '../errors.ts';
@@ -24,6 +24,8 @@ interface ConnectOptions {
 interface ForwardOptions extends ConnectOptions {
   readonly tokenRefusedStatuses: readonly number[];
   readonly registerStream: RegisterStream;
+  /** Changes the headers of the API's rejection for our origin. */
+  readonly mapRejection: (headers: IncomingHttpHeaders) => void;
 }
 
 /**
@@ -35,7 +37,7 @@ interface ForwardOptions extends ConnectOptions {
 export async function forwardWebSocket(
   req: Request,
   res: Response,
-  { registerStream, tokenRefusedStatuses, ...options }: ForwardOptions,
+  { registerStream, tokenRefusedStatuses, mapRejection, ...options }: ForwardOptions,
 ): Promise<void> {
   const { tokenSource } = options;
   try {
@@ -52,7 +54,10 @@ export async function forwardWebSocket(
       }
     }
     if (result instanceof WebSocket) acceptWebSocket(req, res, result, registerStream);
-    else sendRejection(result, res, options.timeoutMs);
+    else {
+      mapRejection(result.headers);
+      sendRejection(result, res, options.timeoutMs);
+    }
   } catch (error) {
     if (!res.closed) throw error; // otherwise no client is left to receive the error
   }

@@ -178,6 +178,34 @@ describe('an API response', () => {
     expect(readHead(text)).not.toContain('evil');
   });
 
+  test.each([
+    ['a redirect to its slash', '/api/user/data/', '/api/data/'],
+    ['a created resource', '/api/user/data/7?x=y', '/api/data/7?x=y'],
+    ['another site', 'https://elsewhere.example/x', 'https://elsewhere.example/x'],
+  ])('never reveals its inner address: the Location of %s', async (_what, location, mapped) => {
+    for (const prefix of location.startsWith('/') ? ['', api.recorder.url] : [''])
+      for (const name of ['Location', 'Content-Location']) {
+        api.recorder.respondWith(
+          responseWithLength('307 Temporary Redirect', '{}', [`${name}: ${prefix}${location}`]),
+        );
+        const { text } = await api.send('GET /api/data');
+        expect(text).toContain(`\r\n${name.toLowerCase()}: ${mapped}\r\n`);
+      }
+  });
+
+  test('reaches the browser with the paging relations of its Link only', async () => {
+    const links = [
+      '</evil.js>; rel=preload; as=script',
+      `<${api.recorder.url}/api/user/data?page=2>; rel="next"`,
+    ];
+    for (const lines of [[`Link: ${links.join(', ')}`], links.map((link) => `Link: ${link}`)]) {
+      api.recorder.respondWith(responseWithLength('200 OK', '{}', lines));
+      const head = readHead((await api.send('GET /api/data')).text);
+      expect(head).toContain('\r\nlink: </api/data?page=2>; rel="next"\r\n');
+      expect(head).not.toContain('evil');
+    }
+  });
+
   const statuses = [
     200, 201, 202, 206, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 409, 418, 422, 429, 451,
   ];
