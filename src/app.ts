@@ -6,6 +6,7 @@ import type { Deps } from './deps.ts';
 import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
 import { registerRevocationGauge } from './metrics.ts';
+import { createHostCheck } from './middleware/allowed-hosts.ts';
 import { createCors } from './middleware/cors.ts';
 import { createCsrfProtection } from './middleware/csrf.ts';
 import { requireDataDestination } from './middleware/data-destination.ts';
@@ -86,6 +87,7 @@ export function createApp(config: Config, deps: Deps): App {
   const forwardTo = createForwarder({ callUpstream, streams, now, routes: config.routes });
   const limit = createRateLimits({ ...deps, getSessionId });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
+  const requireAllowedHost = createHostCheck(publicOrigin, config.allowedHosts);
   const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);
   const { texts, english } = createI18n(resolvePath('../views/texts'), {
     app: config.brand.name,
@@ -107,7 +109,7 @@ export function createApp(config: Config, deps: Deps): App {
     paths.api,
     apiHeaders,
     requireDataDestination,
-    createApiRoutes({ ...config, ...csrf, ...tokenGuards, limit, forwardTo }),
+    createApiRoutes({ ...config, ...csrf, ...tokenGuards, requireAllowedHost, limit, forwardTo }),
   );
   const preparePage = Router().use(pageHeaders, texts);
 
