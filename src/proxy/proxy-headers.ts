@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import type { Request } from 'express';
 import type { ResourceServer } from '../config/route-table.ts';
@@ -39,6 +39,7 @@ const expectedRequestHeaders = new RegExp(
     .map(({ source }) => source)
     .join('|'),
 );
+const exposeHeader = 'access-control-expose-headers';
 /** Callers choose the names, so what a route remembers and a response repeats is limited. */
 const maxReportedNames = 20;
 const maxReportedLength = 64;
@@ -127,11 +128,11 @@ function parseAddress(text: string): string | undefined {
   return isIP(address) === 0 ? undefined : address;
 }
 
-/** The headers of the API's response that our origin may send; `ownVary` is the `Vary` that is already set. */
-export function buildBrowserHeaders(
-  headers: IncomingHttpHeaders,
-  ownVary?: OutgoingHttpHeader,
-): OutgoingHttpHeaders {
+/**
+ * The headers of the API's response that our origin may send. `res` has the `Vary` of Latchkey and, for a page of a listed
+ * origin, the names that its scripts may read, to which those of the API are added.
+ */
+export function buildBrowserHeaders(headers: IncomingHttpHeaders, res: ServerResponse): OutgoingHttpHeaders {
   const connectionOptions = parseConnectionHeader(headers.connection);
   const forwarded: OutgoingHttpHeaders = {};
   for (const name in headers) {
@@ -140,8 +141,22 @@ export function buildBrowserHeaders(
     if (hopByHopHeaders.has(name) || isDroppedForBrowser(name, value)) continue;
     forwarded[name] = value;
   }
-  forwarded.vary = [forwarded.vary, ownVary, 'Cookie'].filter((each) => each !== undefined).join(', ');
+  const exposedByUs = res.getHeader(exposeHeader);
+  const exposedByApi = headers[exposeHeader];
+  if (exposedByUs !== undefined && exposedByApi !== undefined)
+    forwarded[exposeHeader] = mergeExposed(String(exposedByUs), exposedByApi, Object.keys(forwarded));
+  forwarded.vary = [forwarded.vary, res.getHeader('Vary'), 'Cookie']
+    .filter((each) => each !== undefined)
+    .join(', ');
   return forwarded;
+}
+
+/** Our names, and those of the API that the response has. `*` means all of them: browsers ignore it with cookies. */
+function mergeExposed(own: string, exposedByApi: string, forwarded: readonly string[]): string {
+  const requested = new Set(exposedByApi.split(',').map((each) => each.trim().toLowerCase()));
+  const listed = new Set(own.split(',').map((each) => each.trim().toLowerCase()));
+  const added = forwarded.filter((name) => (requested.has('*') || requested.has(name)) && !listed.has(name));
+  return [own, ...added].join(',');
 }
 
 /** `X-Accel-Buffering: no` passes, because a proxy that buffers would delay streams. */

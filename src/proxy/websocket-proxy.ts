@@ -159,6 +159,6 @@ function sendRejection(response: IncomingMessage, res: Response, timeoutMs: numb
   res.on('close', () => response.destroy());
   response.on('error', () => res.destroy());
   response.setTimeout(timeoutMs, () => response.destroy(new Error('upstream idle timeout')));
-  res.writeHead(response.statusCode ?? 502, buildBrowserHeaders(response.headers));
+  res.writeHead(response.statusCode ?? 502, buildBrowserHeaders(response.headers, res));
   response.pipe(res);
 }
