@@ -39,6 +39,7 @@ const expectedRequestHeaders = new RegExp(
     .map(({ source }) => source)
     .join('|'),
 );
+const nonAscii = /[^\t\x20-\x7e]/g;
 const exposeHeader = 'access-control-expose-headers';
 /** Callers choose the names, so what a route remembers and a response repeats is limited. */
 const maxReportedNames = 20;
@@ -141,6 +142,8 @@ export function buildBrowserHeaders(headers: IncomingHttpHeaders, res: ServerRes
     if (hopByHopHeaders.has(name) || isDroppedForBrowser(name, value)) continue;
     forwarded[name] = value;
   }
+  const disposition = [forwarded['content-disposition']].flat()[0];
+  if (disposition !== undefined) forwarded['content-disposition'] = toAsciiDisposition(String(disposition));
   const exposedByUs = res.getHeader(exposeHeader);
   const exposedByApi = headers[exposeHeader];
   if (exposedByUs !== undefined && exposedByApi !== undefined)
@@ -172,5 +175,38 @@ function parseConnectionHeader(connection: string | readonly string[] | undefine
     String(connection)
       .split(',')
       .map((each) => each.trim().toLowerCase()),
+  );
+}
+
+/**
+ * A `Content-Disposition` of an API in ASCII, with its file name as `filename*` (RFC 6266 4.3). Node.js decodes other
+ * characters in this header as UTF-8 and sends the last byte of each, if the length of the body is known: a file name would
+ * arrive as another one, and a `č` (U+010D) as a carriage return, with which an API could add a header of its own.
+ * @param value as Node.js and undici represent it: one character for each byte
+ */
+function toAsciiDisposition(value: string): string {
+  const ascii = value.replace(nonAscii, '_');
+  if (ascii === value) return value;
+  const [, quoted, token] = /;\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^\s;]+))/i.exec(value) ?? [];
+  const name = quoted?.replace(/\\(.)/g, '$1') ?? token;
+  return name === undefined || /;\s*filename\*=/i.test(value)
+    ? ascii
+    : `${ascii}; filename*=UTF-8''${encodeExtendedValue(decodeBytes(name))}`;
+}
+
+/** UTF-8 if it can be, as nearly all servers send it, else ISO 8859-1. */
+function decodeBytes(text: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(text, 'latin1'));
+  } catch {
+    return text;
+  }
+}
+
+/** RFC 8187 3.2.1. */
+function encodeExtendedValue(text: string): string {
+  return encodeURIComponent(text).replace(
+    /['()*]/g,
+    (each) => `%${each.charCodeAt(0).toString(16).toUpperCase()}`,
   );
 }

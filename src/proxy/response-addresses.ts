@@ -36,8 +36,12 @@ export function createAddressMapper(rows: readonly Row[]) {
 
   function mapAddress(address: string, { origin, path, routePath }: SentRequest): string {
     const base = origin + path;
-    if (address === '' || address.length > maxAddressLength || !URL.canParse(address, base)) return address;
-    const { origin: targetOrigin, pathname, search, hash } = new URL(address, base);
+    const ascii = address.replace(
+      /[\x80-\xff]/g,
+      (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`,
+    );
+    if (address === '' || address.length > maxAddressLength || !URL.canParse(ascii, base)) return address;
+    const { origin: targetOrigin, pathname, search, hash } = new URL(ascii, base);
     const candidates = routes
       .filter((route) => route.origin === targetOrigin)
       .map((route) => ({ isCurrent: route.path === routePath, ...reverse(route, pathname) }))

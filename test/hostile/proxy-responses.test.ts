@@ -206,6 +206,39 @@ describe('an API response', () => {
     }
   });
 
+  const bytes = (text: string) => Buffer.from(text).toString('latin1');
+  test.each([
+    ['with a length', (lines: readonly string[]) => responseWithLength('200 OK', '{}', lines)],
+    ['without a length', (lines: readonly string[]) => rawResponse('200 OK', lines, '{}')],
+  ])('cannot add a header of its own by the characters of a file name: a body %s', async (_how, respond) => {
+    const split = bytes('\u010d\u010aSet-Cookie: latchkey=evil\u010d\u010aX: ');
+    const named = `attachment; filename="${split}"`;
+    const values = [
+      named,
+      split,
+      `attachment; filename=${split}`,
+      `attachment; filename="a"; filename*=${split}`,
+    ];
+    for (const value of values)
+      for (const name of ['Content-Disposition', 'X-Title', 'Content-Location']) {
+        api.recorder.respondWith(respond([`${name}: ${value}`]));
+        const { statuses: received, text } = await api.send('GET /api/data');
+        expect([received, /^(set-cookie|x):/im.test(text)]).toEqual([[200], false]);
+      }
+  });
+
+  test.each([
+    [bytes('a ż"ó(1)\'.pdf').replace('"', '\\"'), "filename*=UTF-8''a%20%C5%BC%22%C3%B3%281%29%27.pdf"],
+    ['\xe9.pdf', "filename*=UTF-8''%C3%A9.pdf"],
+  ])('keeps a file name that is not ASCII: %j', async (name, expected) => {
+    const line = `Content-Disposition: attachment; filename="${name}"`;
+    api.recorder.respondWith(responseWithLength('200 OK', '{}', [line]));
+    const { text } = await api.send('GET /api/data');
+    expect(/\r\ncontent-disposition: (attachment; filename="[ -~]*"; )(.*)\r\n/.exec(text)?.[2]).toBe(
+      expected,
+    );
+  });
+
   const statuses = [
     200, 201, 202, 206, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 409, 418, 422, 429, 451,
   ];

@@ -27,6 +27,8 @@ test.each([
   ['http://api.internal:8080/v1/items/', '/api/items/'],
   ['/v1/items/7/parts/8', '/api/items/7/parts/8'],
   ['/v1/items/a%2Bb', '/api/items/a%2Bb'],
+  ['/v1/items/\u00c5\u00bc', '/api/items/%C5%BC'], // UTF-8 as Node.js and undici represent it
+  ['/v1/items/\u00e9', '/api/items/%E9'],
   ['/v2/a/b/of/alice', '/api/files/alice/a/b'],
   ['/v3/7/copy/7', '/api/twice/7'],
   ['/v5/7.json', '/api/reports/7'],
