@@ -17,6 +17,7 @@ export function enhanceConsole(section) {
   };
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '');
   let isBusy = false;
+  for (const field of section.querySelectorAll('[data-request-headers]')) field.hidden = false;
 
   section.addEventListener('submit', async (event) => {
     const form = event.target;
@@ -42,7 +43,7 @@ export function enhanceConsole(section) {
   });
 
   async function send({ url, init }) {
-    for (const name of ['explanation', 'headers', 'body', 'note']) put(name, '');
+    for (const name of ['explanation', 'dropped', 'headers', 'body', 'note']) put(name, '');
     part('sign-in').hidden = true;
     const startedAt = performance.now();
     try {
@@ -51,6 +52,8 @@ export function enhanceConsole(section) {
       const { status, statusText } = response;
       put('heading', fill(texts.result, { status, text: statusText, ms }));
       put('headers', [...response.headers].map(([name, value]) => `${name}: ${value}`).join('\n'));
+      const names = response.headers.get('latchkey-dropped-headers');
+      if (names) put('dropped', fill(texts.dropped, { names }));
       const shown = await read(response);
       put('body', shown.text);
       put('note', fill(shown.note, shown));
@@ -117,7 +120,9 @@ function readCall(form) {
   });
   if (field) return { problem: 'parameter', field };
   const query = new URLSearchParams(value('query')).toString();
-  const headers = { ...sessionHeaders, accept: 'application/json, */*;q=0.5' };
+  const entered = readHeaders(value('headers'));
+  if (!entered) return { problem: 'header', field: 'headers' };
+  const headers = { accept: 'application/json, */*;q=0.5', ...entered, ...sessionHeaders };
   const init = { method, headers };
   const text = value('body');
   if (text && value('type') === 'form') init.body = new URLSearchParams(text.replace(/\r?\n/g, '&'));
@@ -127,8 +132,19 @@ function readCall(form) {
     } catch {
       return { problem: 'json', field: 'body' };
     }
-    headers['content-type'] = 'application/json';
+    headers['content-type'] ??= 'application/json';
     init.body = text;
   }
   return { url: `/api${path}${query && `?${query}`}`, init };
+}
+
+/** The headers in lines of `name: value`, names in lower case; `undefined` if a line is not one. */
+function readHeaders(text) {
+  const headers = {};
+  for (const line of text.split(/\r?\n/).filter((each) => each.trim())) {
+    const [, name, value] = /^\s*([\w!#$%&'*+.^`|~-]+)\s*:\s*([\t\x20-\x7e]*)$/.exec(line) ?? [];
+    if (!name) return undefined;
+    headers[name.toLowerCase()] = value;
+  }
+  return headers;
 }

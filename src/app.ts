@@ -6,11 +6,13 @@ import type { Deps } from './deps.ts';
 import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
 import { registerRevocationGauge } from './metrics.ts';
+import { createHostCheck } from './middleware/allowed-hosts.ts';
 import { createCors } from './middleware/cors.ts';
 import { createCsrfProtection } from './middleware/csrf.ts';
+import { requireDataDestination } from './middleware/data-destination.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
-import { apiHeaders, createPageHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
+import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
 import { createOAuthClient } from './oauth/oauth-client.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { createI18n } from './pages/i18n.ts';
@@ -92,10 +94,11 @@ export function createApp(config: Config, deps: Deps): App {
     limits: config.limits,
   });
   const callUpstream = createCallUpstream(deps.upstream);
-  const forwardTo = createForwarder({ callUpstream, streams, now });
+  const forwardTo = createForwarder({ callUpstream, streams, now, routes: config.routes });
   const limit = createRateLimits({ ...deps, getSessionId });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
-  const pageHeaders = createPageHeaders(session.cookie.secure);
+  const requireAllowedHost = createHostCheck(publicOrigin, config.allowedHosts);
+  const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);
   const { texts, english } = createI18n(resolvePath('../views/texts'), {
     app: config.brand.name,
     provider: config.provider.name,
@@ -116,7 +119,8 @@ export function createApp(config: Config, deps: Deps): App {
   const api = Router({ caseSensitive: true }).use(
     paths.api,
     apiHeaders,
-    createApiRoutes({ ...config, ...csrf, ...tokenGuards, limit, forwardTo }),
+    requireDataDestination,
+    createApiRoutes({ ...config, ...csrf, ...tokenGuards, requireAllowedHost, limit, forwardTo }),
   );
   const preparePage = Router().use(pageHeaders, texts);
 
@@ -131,9 +135,9 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.appLogo = config.brand.logoUrl;
 
   // The order of the middleware. Each line depends on those before it.
-  // 1. /healthz and /readyz. Before the log, which they would fill.
+  // 1. Base security headers, for every response, and /healthz and /readyz. Before the log, which they would fill.
   const health = createHealthRoutes();
-  handler.use(health.routes);
+  handler.use(baseHeaders, health.routes);
   // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
   handler.use(createRequestLog(log));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.

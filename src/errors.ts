@@ -11,6 +11,8 @@ export const errorStatuses = {
   access_denied: 403,
   insufficient_scope: 403,
   cross_site_request: 403,
+  /** The browser would run or embed what an API returns. */
+  forbidden_destination: 403,
   not_found: 404,
   method_not_allowed: 405,
   request_timeout: 408,
@@ -18,6 +20,8 @@ export const errorStatuses = {
   session_changed: 409,
   no_refresh_token: 409,
   payload_too_large: 413,
+  /** The request is for a host that is not ours (RFC 9110 15.5.20). */
+  misdirected_request: 421,
   too_many_requests: 429,
   internal_error: 500,
   upstream_unreachable: 502,

@@ -124,6 +124,20 @@ export const serverFields = {
       'When a link on another site leads to /auth/login: cross-site shows the sign-in page first, so that no other site can start a sign-in; never goes to the provider at once, for portals and for sign-ins that the provider starts.',
     unset: 'cross-site',
   },
+  ALLOWED_HOSTS: {
+    type: type.hosts.default([]),
+    example: 'latchkey,localhost',
+    meaning:
+      'Host names, separated by commas, that requests to routes without a session (token app, user-or-app or none) may name in Host besides the public host; others get 421. Needed for callers that use an internal name, and for proxies that do not keep Host.',
+    unset: 'the public host only',
+  },
+  HSTS_INCLUDE_SUBDOMAINS: {
+    type: type.flag.default(false),
+    example: 'true',
+    meaning:
+      'true adds includeSubDomains to Strict-Transport-Security: browsers then use https for every subdomain of the public host too. Only if each of them has https.',
+    unset: 'false',
+  },
   CORS_ORIGINS: {
     type: type.origins.default([]),
     example: 'https://spa.example.com',

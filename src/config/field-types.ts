@@ -111,6 +111,14 @@ function isOrigin(value: string): boolean {
   return /^https?:\/\/[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
 }
 
+export const hosts = z
+  .string()
+  .transform((value) => value.split(',').map((each) => each.trim().toLowerCase()))
+  .refine(
+    (values) => values.every((each) => /^([a-z\d_-]+(\.[a-z\d_-]+)*|\[[\da-f:.]+\])$/.test(each)),
+    'must be host names separated by commas, without scheme, port and path',
+  );
+
 export const scopes = z
   .string()
   .regex(/^[\x21\x23-\x5B\x5D-\x7E]+( +[\x21\x23-\x5B\x5D-\x7E]+)*$/, 'must be scopes separated by spaces')

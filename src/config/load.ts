@@ -161,8 +161,7 @@ function nameCookies({ port }: URL, secure: boolean) {
 
 function buildConfig(values: Values, routes: readonly ResourceServer[], notices: readonly string[]) {
   const redirectUri = values.OAUTH2_REDIRECT_URI;
-  const https = redirectUri.protocol === 'https:';
-  const secure = values.SESSION_COOKIE_SECURE ?? https;
+  const secure = values.SESSION_COOKIE_SECURE ?? redirectUri.protocol === 'https:';
   const registration = hashRegistration({
     issuer: values.OAUTH2_ISSUER,
     endpoints: { token_endpoint: values.OAUTH2_TOKEN_URL?.href },
@@ -180,6 +179,8 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     logLevel: values.LOG_LEVEL,
     /** The origin at which browsers reach this app; never taken from a request. */
     publicOrigin: redirectUri.origin,
+    allowedHosts: values.ALLOWED_HOSTS as readonly string[],
+    hsts: { isSent: secure, includeSubDomains: values.HSTS_INCLUDE_SUBDOMAINS },
     /** This app's name and logo on the pages. */
     brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL },
     provider: {

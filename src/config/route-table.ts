@@ -41,6 +41,10 @@ export interface ResourceServer {
   readonly idleMs: number;
   /** `GET` may be a WebSocket handshake. */
   readonly webSocket: boolean;
+  /** Further headers of the caller to forward; names in lower case. */
+  readonly requestHeaders: readonly string[];
+  /** Send the caller's address in `X-Forwarded-For`. */
+  readonly forwardedFor: boolean;
   /** Headers to send to the API in addition to those of the caller; names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   /** The query parameters to forward; all when absent. */
@@ -59,6 +63,8 @@ export const routeDefaults = {
   stream: false,
   idleMs: 300_000,
   webSocket: false,
+  requestHeaders: [],
+  forwardedFor: false,
   headers: {},
   query: undefined,
   rateLimit: undefined,
@@ -66,6 +72,7 @@ export const routeDefaults = {
 
 const segment = '(:[A-Za-z_]\\w*|[\\w.~-]+)';
 const pathPattern = new RegExp(`^(/${segment})*(/\\*[A-Za-z_]\\w*)?$`);
+const dotSegment = /\/\.{1,2}(\/|$)/;
 const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope, without spaces');
 /** The longest delay of a Node.js timer, 2^31 - 1 ms. */
 const maxSeconds = 2_147_483;
@@ -88,7 +95,7 @@ const rateLimit = z.strictObject({
 const row = z.strictObject({
   path: z
     .string()
-    .refine((path) => path.length > 1 && pathPattern.test(path) && !hasDotSegment(path), {
+    .refine((path) => path.length > 1 && pathPattern.test(path) && !dotSegment.test(path), {
       error: 'must be a path under /api, such as /things, /things/:id or /files/*rest',
     })
     .describe('Path under /api: literal segments, :name, and as the last segment *name for one or more'),
@@ -136,6 +143,11 @@ const row = z.strictObject({
     .boolean()
     .default(false)
     .describe('GET may be a WebSocket handshake; the WebSocket is closed when the session ends'),
+  requestHeaders: z
+    .array(z.string())
+    .default([])
+    .describe('Headers of the caller to forward besides those that every API receives'),
+  forwardedFor: z.boolean().default(false).describe("Send the caller's address in X-Forwarded-For"),
   headers: z
     .record(z.string(), z.string().regex(/^[\t\x20-\x7E]*$/, 'must be printable ASCII'))
     .default({})
@@ -185,7 +197,15 @@ export function readRouteTable(
       problems: problems.map((each) => formatProblem(each, options.lineOf?.(each.path))),
     };
   const routes = parsed.data.routes.map((each) => {
-    const { target: _, timeoutSeconds, idleSeconds, headers, tokenRefusedStatuses, ...rest } = each;
+    const {
+      target: _,
+      timeoutSeconds,
+      idleSeconds,
+      headers,
+      requestHeaders,
+      tokenRefusedStatuses,
+      ...rest
+    } = each;
     const { target } = parseTarget(each.target, { ...options, path: each.path });
     return {
       ...rest,
@@ -195,6 +215,7 @@ export function readRouteTable(
       tokenRefusedStatuses: tokenRefusedStatuses ?? options.tokenRefusedStatuses,
       timeoutMs: timeoutSeconds * 1000,
       idleMs: idleSeconds * 1000,
+      requestHeaders: requestHeaders.map((name) => name.toLowerCase()),
       headers: Object.fromEntries(
         Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
       ),
@@ -225,8 +246,4 @@ function namesAt(path: JsonPath): readonly string[] {
   if (path.length === 2) return Object.keys(row.shape);
   if (member === 'methods') return path.length === 3 ? methodNames : Object.keys(scopeRule.shape);
   return member === 'rateLimit' ? Object.keys(rateLimit.shape) : [];
-}
-
-function hasDotSegment(path: string): boolean {
-  return path.split('/').some((each) => each === '.' || each === '..');
 }

@@ -73,14 +73,12 @@ function serialize(status: number, page: string): string {
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'Connection: close',
     `Content-Length: ${Buffer.byteLength(page)}`,
-    ...(page === ''
-      ? []
-      : [
-          'Content-Type: text/html; charset=utf-8',
-          'Cache-Control: no-store',
-          "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
-          'X-Content-Type-Options: nosniff',
-        ]),
+    ...(page === '' ? [] : ['Content-Type: text/html; charset=utf-8']),
+    'Cache-Control: no-store',
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'",
+    'X-Content-Type-Options: nosniff',
+    'X-Frame-Options: DENY',
+    'Referrer-Policy: same-origin',
     '',
     page,
   ].join('\r\n');

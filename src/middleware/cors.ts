@@ -15,6 +15,7 @@ const options = {
     'Content-Disposition',
     'Location',
     'Link',
+    'Latchkey-Dropped-Headers',
   ],
 };
 

@@ -1,45 +1,98 @@
 import type { ServerResponse } from 'node:http';
+import { isIP } from 'node:net';
 import type { RequestHandler } from 'express';
 import helmet from 'helmet';
+import { paths } from '../paths.ts';
 
-/**
- * Headers of pages: only our own files, and images over https; no inline code; no framing; forms only to ourselves. Browsers
- * also check every redirect after a form against `form-action`, so no form may be answered with a redirect to another
- * origin.
- */
-export function createPageHeaders(secure: boolean): RequestHandler {
-  return helmet({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        scriptSrc: ["'self'"],
-        styleSrc: ["'self'"],
-        imgSrc: ["'self'", 'https:', 'data:'],
-        connectSrc: ["'self'"],
-        fontSrc: ["'self'"],
-        manifestSrc: ["'self'"],
-        baseUri: ["'none'"],
-        frameAncestors: ["'none'"],
-        formAction: ["'self'"],
-        ...(secure && { upgradeInsecureRequests: [] }),
-      },
-    },
-    // With `no-referrer`, browsers would send `Origin: null` with our own forms.
-    referrerPolicy: { policy: 'same-origin' },
-    xFrameOptions: { action: 'deny' },
-    strictTransportSecurity: secure && { maxAge: 31_536_000, includeSubDomains: false },
-  });
+interface SecurityHeaderOptions {
+  /** The origin at which browsers reach this app. */
+  readonly publicOrigin: string;
+  readonly hsts: {
+    /** True if browsers use https. */
+    readonly isSent: boolean;
+    readonly includeSubDomains: boolean;
+  };
 }
 
-/** Headers of API responses: browsers treat what an upstream sends as data, and never run it on our origin. */
-export const apiHeaders: RequestHandler = function apiHeaders(_req, res, next) {
-  res.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'; sandbox");
-  res.setHeader('X-Content-Type-Options', 'nosniff');
-  res.setHeader('Cross-Origin-Resource-Policy', 'same-origin');
-  res.setHeader('Cache-Control', 'no-store');
-  next();
-};
+const noFrames = "frame-ancestors 'none'";
+
+/**
+ * `baseHeaders` for every response, `apiHeaders` for responses under /api, which browsers treat as data and never run on
+ * our origin, and `pageHeaders` for pages.
+ */
+export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOptions) {
+  const { isSent: secure, includeSubDomains } = hsts;
+  const maxAgeSeconds = 31_536_000;
+  const base = {
+    'Content-Security-Policy': `default-src 'none'; ${noFrames}`,
+    'X-Content-Type-Options': 'nosniff',
+    'X-Frame-Options': 'DENY',
+    'Cross-Origin-Resource-Policy': 'same-origin',
+    // With `no-referrer`, browsers would send `Origin: null` with our own forms.
+    'Referrer-Policy': 'same-origin',
+    ...(secure && {
+      'Strict-Transport-Security': `max-age=${maxAgeSeconds}${includeSubDomains ? '; includeSubDomains' : ''}`,
+    }),
+  };
+  const api = {
+    ...base,
+    'Content-Security-Policy': `default-src 'none'; ${noFrames}; sandbox`,
+    'Cache-Control': 'no-store',
+  };
+
+  function createHeaders(headers: Readonly<Record<string, string>>): RequestHandler {
+    const entries = Object.entries(headers);
+    return function setSecurityHeaders(_req, res, next) {
+      for (const [name, value] of entries) res.setHeader(name, value);
+      next();
+    };
+  }
+
+  return {
+    baseHeaders: createHeaders(base),
+    apiHeaders: createHeaders(api),
+    /**
+     * Pages use only our own files, and images over https; no inline code; no framing; forms only to ourselves. Browsers also
+     * check every redirect after a form against `form-action`, so no form may be answered with a redirect to another origin.
+     */
+    pageHeaders: helmet({
+      contentSecurityPolicy: {
+        useDefaults: false,
+        directives: pageDirectives(ownFiles(publicOrigin), secure),
+      },
+      referrerPolicy: { policy: 'same-origin' },
+      xFrameOptions: { action: 'deny' },
+      strictTransportSecurity: secure && { maxAge: maxAgeSeconds, includeSubDomains },
+    }),
+  };
+}
+
+function pageDirectives(ownFiles: string, secure: boolean) {
+  return {
+    defaultSrc: ["'none'"],
+    scriptSrc: [ownFiles],
+    workerSrc: [ownFiles],
+    styleSrc: [ownFiles],
+    imgSrc: ["'self'", 'https:', 'data:'],
+    connectSrc: ["'self'"],
+    fontSrc: [ownFiles],
+    manifestSrc: [ownFiles],
+    baseUri: ["'none'"],
+    frameAncestors: ["'none'"],
+    formAction: ["'self'"],
+    ...(secure && { upgradeInsecureRequests: [] }),
+  };
+}
+
+/**
+ * The directory of our files as a CSP source. `'self'` would include /api, where an API may serve files of its users. A
+ * source cannot be an IP address other than 127.0.0.1 (CSP 3 6.7.2.8); on such hosts only `Sec-Fetch-Dest` protects.
+ */
+function ownFiles(publicOrigin: string): string {
+  const { hostname } = new URL(publicOrigin);
+  const isAddress = isIP(hostname.replace(/^\[|\]$/g, '')) !== 0 && hostname !== '127.0.0.1';
+  return isAddress ? "'self'" : `${publicOrigin}${paths.assets}/`;
+}
 
 /** Forbids caching of responses that depend on the session. */
 export const noStore: RequestHandler = function noStore(_req, res, next) {

@@ -1,11 +1,13 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { RequestHandler } from 'express';
 import type { Dispatcher } from 'undici';
 import { type ResourceServer, routeDefaults } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import type { CallUpstream } from './call-upstream.ts';
 import type { OpenStreams, RegisterStream } from './open-streams.ts';
-import { buildUpstreamHeaders } from './proxy-headers.ts';
+import { createUpstreamHeadersBuilder } from './proxy-headers.ts';
 import { readRequestBody } from './request-body.ts';
+import { createAddressMapper } from './response-addresses.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
 import {
@@ -24,6 +26,8 @@ interface ForwarderParts {
   readonly callUpstream: CallUpstream;
   readonly streams: OpenStreams;
   readonly now: () => number;
+  /** The whole route table, to which addresses in responses are mapped back. */
+  readonly routes?: readonly ResourceServer[];
 }
 
 /**
@@ -33,17 +37,20 @@ interface ForwarderParts {
  * @throws AppError `login_required`, `insufficient_scope`, `insufficient_user_authentication`, `payload_too_large`,
  * `request_timeout`, `too_many_requests` (streams), `temporarily_unavailable` (connections), and what `callUpstream` throws
  */
-export function createForwarder({ callUpstream, streams, now }: ForwarderParts) {
+export function createForwarder({ callUpstream, streams, now, routes = [] }: ForwarderParts) {
+  const mapAddresses = createAddressMapper(routes);
   return function forwardTo(options: ForwardOptions): RequestHandler {
     const server = { ...routeDefaults, ...options };
     const buildTargetPath = createTargetPathBuilder(server.targetPath);
+    const buildUpstreamHeaders = createUpstreamHeadersBuilder(server);
+    const sent = { origin: server.origin, routePath: server.path };
     const buildTargetQuery = createTargetQueryBuilder(server.query, server.targetQuery);
 
     return async function forward(req, res) {
       const { tokenSource, login } = req;
       if (!tokenSource && server.token !== 'none') throw new AppError('login_required');
       if (res.closed) return; // the browser disconnected while its token was loaded
-      const path = buildTargetPath(req.params) + buildTargetQuery(req.url);
+      const path = buildTargetPath(req) + buildTargetQuery(req.url);
       const registerStream: RegisterStream = (close) => streams.register(tokenSource?.sessionId, close);
       const owner = { sessionId: tokenSource?.sessionId, userId: login?.user.sub, address: req.ip };
       const reserveStream = () => res.once('close', streams.reserve(owner));
@@ -53,7 +60,9 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
         if (!server.webSocket) throw new AppError('not_found');
         const url = new URL(server.origin + path);
         const headers = { ...buildUpstreamHeaders(req, false), ...server.headers };
-        return forwardWebSocket(req, res, { ...server, url, headers, tokenSource, registerStream });
+        const mapRejection = (rejected: IncomingHttpHeaders) => mapAddresses(rejected, { ...sent, path });
+        const options = { ...server, url, headers, tokenSource, registerStream, mapRejection };
+        return forwardWebSocket(req, res, options);
       }
 
       const clientAbort = new AbortController();
@@ -75,6 +84,7 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
           signal: clientAbort.signal,
         });
+        mapAddresses(response.headers, { ...sent, path });
         if (!Buffer.isBuffer(requestBody)) requestBody?.markResponseStarted();
         const stepUp = login && response.statusCode >= 400 ? await readStepUp(response) : undefined;
         if (login && stepUp) {

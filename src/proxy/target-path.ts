@@ -1,49 +1,71 @@
 import { AppError } from '../errors.ts';
 
-/** Route parameters as Express parses them; a wildcard is a list of segments. */
-type PathParameters = Readonly<Record<string, string | readonly string[] | undefined>>;
+/** A request with the parameters that Express has parsed; a wildcard is a list of segments. */
+interface RoutedRequest {
+  readonly url: string;
+  readonly params: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly route?: { readonly path?: unknown };
+}
 
 /** Matches a segment that a server which decodes it too often could read as several segments or as another path. */
 const unsafeSegment = /[/\\\p{Cc}]|%(?:2e|2f|5c|25|0\d|1[\da-f]|7f)|^\.{1,2}(?:;|$)/iu;
 /** A parameter of a pattern, and a suffix (`:id.json`). */
-const parameterSegment = /^[:*]([A-Za-z_]\w*)(.*)$/;
-/** The escapes of characters that a segment may contain unescaped (RFC 3986 3.3). */
-const unnecessaryEscapes = /%(?:3A|40|24|26|2B|2C|3D)/g;
+export const parameterSegment = /^[:*]([A-Za-z_]\w*)(.*)$/;
+/** What a segment may not contain unescaped (RFC 3986 3.3); the escapes of everything else stay as they are. */
+const illegalCharacters = /[^\w.~!$&'()*+,;=:@%-]/g;
 
 /**
- * `buildTargetPath(parameters)`: `pattern` (`/v1/things/:id/*rest`) with its parameters filled in. A `:name` remains
- * one segment whatever its value, and so does each segment of a `*name`.
+ * `buildTargetPath(req)`: `pattern` (`/v1/things/:id/*rest`) with its parameters filled in, percent-encoded as they were
+ * received, because `%2B` and `+` are different to some servers (RFC 3986 2.2). A `:name` remains one segment whatever its
+ * value, and so does each segment of a `*name`.
  * @throws AppError `not_found`: a parameter could be read as another path
  */
-export function createTargetPathBuilder(pattern: string): (parameters: PathParameters) => string {
+export function createTargetPathBuilder(pattern: string): (req: RoutedRequest) => string {
   const segments = pattern.split('/').map((text) => {
     const [, name, suffix = ''] = parameterSegment.exec(text) ?? [];
     return { text, name, suffix };
   });
   if (!segments.some(({ name }) => name)) return () => pattern;
-  return function buildTargetPath(parameters) {
+  return function buildTargetPath(req) {
+    const received = readReceivedSegments(req);
     return segments
       .map(({ text, name, suffix }) => {
-        const value = name === undefined ? undefined : parameters[name];
-        if (value === undefined) return text;
-        return (typeof value === 'string' ? encodeSegment(value) : encodeSegments(value)) + suffix;
+        const value = name === undefined ? undefined : req.params[name];
+        if (name === undefined || value === undefined) return text;
+        const values = typeof value === 'string' ? [value] : value;
+        return encodeSegments(values, received.get(name) ?? []) + suffix;
       })
       .join('/');
   };
 }
 
+/** The segments of each parameter as received, if the pattern of the route is made of whole segments. */
+function readReceivedSegments({ url, route }: RoutedRequest): ReadonlyMap<string, readonly string[]> {
+  const received = new Map<string, readonly string[]>();
+  if (typeof route?.path !== 'string') return received;
+  const path = url.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '');
+  const segments = path.split('/');
+  for (const [index, text] of route.path.split('/').entries()) {
+    if (text.startsWith('*')) received.set(text.slice(1), segments.slice(index));
+    else if (text.startsWith(':')) received.set(text.slice(1), segments.slice(index, index + 1));
+  }
+  return received;
+}
+
 /** The last of several may be empty, as a trailing slash makes a difference to some servers. */
-function encodeSegments(values: readonly string[]): string {
+function encodeSegments(values: readonly string[], received: readonly string[]): string {
   return values
     .map((value, index) =>
-      value === '' && index > 0 && index === values.length - 1 ? '' : encodeSegment(value),
+      value === '' && index > 0 && index === values.length - 1 ? '' : encodeSegment(value, received[index]),
     )
     .join('/');
 }
 
-function encodeSegment(value: string): string {
+/** @param received used only if it means the value that was checked */
+function encodeSegment(value: string, received: string | undefined): string {
   if (value === '' || unsafeSegment.test(value)) throw new AppError('not_found');
-  return encodeURIComponent(value).replace(unnecessaryEscapes, decodeURIComponent);
+  if (received === undefined || decode(received) !== value) return encodeURIComponent(value);
+  return received.replace(illegalCharacters, encodeURIComponent);
 }
 
 /**
@@ -81,10 +103,13 @@ function normalizeName(name: string): string {
 
 /** The name of a `name=value` pair; empty when it cannot be decoded. */
 function decodeName(pair: string): string {
-  const name = pair.split('=', 1)[0] ?? '';
+  return decode((pair.split('=', 1)[0] ?? '').replaceAll('+', ' ')) ?? '';
+}
+
+function decode(text: string): string | undefined {
   try {
-    return decodeURIComponent(name.replaceAll('+', ' '));
+    return decodeURIComponent(text);
   } catch {
-    return '';
+    return undefined;
   }
 }

@@ -14,7 +14,7 @@ const sessionEndedEvent = `event: session_ended\ndata: ${JSON.stringify({ error:
 
 /** Streams the API's response to the client, as fast as the client reads it. */
 export function sendResponse({ statusCode, headers, body }: UpstreamResponse, res: Response): void {
-  res.writeHead(statusCode, buildBrowserHeaders(headers, res.getHeader('Vary')));
+  res.writeHead(statusCode, buildBrowserHeaders(headers, res));
   if (statusCode === 304 || statusCode === 204) {
     // A 304 may state the length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
     body.on('error', () => undefined).resume();

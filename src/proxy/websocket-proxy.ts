@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import http, { type IncomingMessage } from 'node:http';
+import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { Request, Response } from 'express';
@@ -17,7 +17,7 @@ const acceptSuffix = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 interface ConnectOptions {
   /** `http:` or `https:`, including the query. */
   readonly url: URL;
-  /** As `buildUpstreamHeaders` returns them. */
+  /** As `createUpstreamHeadersBuilder` builds them. */
   readonly headers: Readonly<Record<string, string | readonly string[]>>;
   /** How long the API may take to complete the handshake. */
   readonly timeoutMs: number;
@@ -27,6 +27,8 @@ interface ConnectOptions {
 interface ForwardOptions extends ConnectOptions {
   readonly tokenRefusedStatuses: readonly number[];
   readonly registerStream: RegisterStream;
+  /** Changes the headers of the API's rejection for our origin. */
+  readonly mapRejection: (headers: IncomingHttpHeaders) => void;
 }
 
 /** What the client offers. Extensions are not passed on: frames are relayed unchanged, without knowing any. */
@@ -52,7 +54,7 @@ type UpstreamResult = UpstreamSocket | { readonly rejection: IncomingMessage };
 export async function forwardWebSocket(
   req: Request,
   res: Response,
-  { registerStream, tokenRefusedStatuses, ...options }: ForwardOptions,
+  { registerStream, tokenRefusedStatuses, mapRejection, ...options }: ForwardOptions,
 ): Promise<void> {
   const { tokenSource } = options;
   const handshake = readHandshake(req, res);
@@ -69,8 +71,10 @@ export async function forwardWebSocket(
         result = await connectWebSocket(handshake, res, { ...options, tokenSource: replacement });
       }
     }
-    if ('rejection' in result) sendRejection(result.rejection, res, options.timeoutMs);
-    else acceptWebSocket(req, res, handshake, result, registerStream);
+    if ('rejection' in result) {
+      mapRejection(result.rejection.headers);
+      sendRejection(result.rejection, res, options.timeoutMs);
+    } else acceptWebSocket(req, res, handshake, result, registerStream);
   } catch (error) {
     if (!res.closed) throw error; // otherwise no client is left to receive the error
   }
@@ -202,6 +206,6 @@ function sendRejection(response: IncomingMessage, res: Response, timeoutMs: numb
   res.on('close', () => response.destroy());
   response.on('error', () => res.destroy());
   response.setTimeout(timeoutMs, () => response.destroy(new Error('upstream idle timeout')));
-  res.writeHead(response.statusCode ?? 502, buildBrowserHeaders(response.headers));
+  res.writeHead(response.statusCode ?? 502, buildBrowserHeaders(response.headers, res));
   response.pipe(res);
 }

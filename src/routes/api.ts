@@ -7,6 +7,7 @@ import { requireAnyScope, requireScope } from '../session/require-scope.ts';
 interface ApiParts {
   readonly routes: readonly ResourceServer[];
   readonly requireSameOrigin: RequestHandler;
+  readonly requireAllowedHost: RequestHandler;
   readonly requireToken: RequestHandler;
   readonly requireAppToken: (...scope: readonly string[]) => RequestHandler;
   readonly requireUserOrAppToken: (...scope: readonly string[]) => RequestHandler;
@@ -16,7 +17,7 @@ interface ApiParts {
 
 /** `/api/*`: the routes of the route table, and nothing else. */
 export function createApiRoutes(parts: ApiParts): RequestHandler {
-  const { routes, requireSameOrigin, requireToken, limit, forwardTo } = parts;
+  const { routes, requireSameOrigin, requireAllowedHost, requireToken, limit, forwardTo } = parts;
 
   /** The middleware that loads the route's token and checks its scopes. */
   function createGuards(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
@@ -39,11 +40,18 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
   const api = Router({ caseSensitive: true, strict: true });
   api.use(requireSameOrigin);
   for (const server of routes) {
-    const { path, rateLimit } = server;
+    const { path, rateLimit, token } = server;
+    const hostCheck = token === 'user' ? [] : [requireAllowedHost]; // elsewhere, the cookie belongs to the public host
     const limits = rateLimit ? [limit(`${Object.keys(server.methods)} ${path}`, rateLimit)] : [];
     const forward = forwardTo(server);
     for (const [method, rule] of Object.entries(server.methods))
-      api[routerMethods[method as Method]](path, ...limits, ...createGuards(server, rule), forward);
+      api[routerMethods[method as Method]](
+        path,
+        ...hostCheck,
+        ...limits,
+        ...createGuards(server, rule),
+        forward,
+      );
   }
   handleOtherMethods(api, routes);
   return api;

@@ -102,6 +102,16 @@ test('a body is sent as JSON or as a form, with the parameters in the path', asy
   ]);
 });
 
+test('the console shows which request headers were not forwarded to the API', async () => {
+  await call('GET /data', { 'Request headers': 'X-File-Name: a.txt\nprefer: return=minimal' });
+  await getConsole().getByText('These request headers were not forwarded to the API: x-file-name.').waitFor();
+  const names = recorder.requests[0]!.headers.map(([name]) => name);
+  expect([names.includes('prefer'), names.includes('x-file-name')]).toEqual([true, false]);
+  await call('GET /data', { 'Request headers': 'no header' });
+  await getConsole().getByRole('alert').getByText("This isn't a header").waitFor();
+  expect(recorder.requests).toHaveLength(1);
+});
+
 test('invalid input is reported at once: nothing is sent, and the input stays', async () => {
   await call('POST /data', { 'or one name=value': '{"title": ' });
   await getConsole().getByRole('alert').getByText("This isn't valid JSON").waitFor();

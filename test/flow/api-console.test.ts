@@ -146,7 +146,7 @@ test.each<[string, Readonly<Record<string, string>>, number]>([
 
 test('? and # in a path parameter are percent-encoded', async () => {
   await submitConsole({ row: 'GET /things/:id', 'path.id': 'a?b=1#c' });
-  expect(apiRequests()).toEqual(['GET /v1/things/a%3Fb%3D1%23c'.replace('%3D', '=')]);
+  expect(apiRequests()).toEqual(['GET /v1/things/a%3Fb%3D1%23c']);
 });
 
 test('the error page names the missing parameter and keeps the rest of the input', async () => {

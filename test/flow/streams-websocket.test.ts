@@ -211,7 +211,7 @@ describe('a WebSocket handshake', () => {
   test("the API receives the bearer token, but not the browser's cookies, Origin or Fetch Metadata", async () => {
     const client = await openWebSocket(
       '/api/echo?room=1',
-      { ...fromOurPage, authorization: 'Basic eDp5', 'x-color': 'red' },
+      { ...fromOurPage, authorization: 'Basic eDp5', 'x-requested-with': 'red' },
       ['a', 'b'],
     );
     expect(client.protocol).toBe('b');
@@ -219,7 +219,7 @@ describe('a WebSocket handshake', () => {
     expect(rawHeaders.filter((each) => each.toLowerCase() === 'authorization')).toHaveLength(1);
     expect(headers).toMatchObject({
       authorization: 'Bearer the-token',
-      'x-color': 'red',
+      'x-requested-with': 'red',
       'sec-websocket-protocol': 'a,b',
     });
     for (const name of ['cookie', 'origin', 'sec-fetch-site', 'sec-websocket-extensions'])

@@ -113,6 +113,38 @@ describe('with CORS_ORIGINS set', () => {
     expect([options.status, options.headers.allow]).toEqual([204, 'GET, HEAD, POST, OPTIONS']); // not a preflight
   });
 
+  test('scripts of a listed origin can read the headers that the API exposes', async () => {
+    const exposed = async (value: string, headers = {}) => {
+      world.apiFaults.set({
+        response: {
+          status: 200,
+          headers: {
+            'x-total-count': '319',
+            'x-other': 'a',
+            etag: '"e"',
+            'access-control-expose-headers': value,
+          },
+          body: '{}',
+        },
+      });
+      const response = await fetchFrom(listedOrigin, 'GET', '/api/data', headers);
+      expect(response.headers['x-total-count']).toBe('319');
+      return response.headers['access-control-expose-headers']?.split(/, */);
+    };
+    try {
+      const own = ['Retry-After', 'Location', 'Link'];
+      const named = await exposed('X-Total-Count, Set-Cookie, ETag, X-Missing');
+      expect(named).toEqual(expect.arrayContaining([...own, 'x-total-count']));
+      expect(named?.filter((name) => /cookie|missing|other|etag/i.test(name))).toEqual(['ETag']);
+      expect(await exposed('*')).toEqual(expect.arrayContaining([...own, 'x-total-count', 'x-other']));
+      expect(
+        await exposed('X-Total-Count', { origin: world.origin, 'sec-fetch-site': 'same-origin' }),
+      ).toBeUndefined();
+    } finally {
+      world.apiFaults.set(undefined);
+    }
+  });
+
   test('scripts of a listed origin can read the session, refresh it and sign out', async () => {
     const info = await fetchFrom(listedOrigin, 'GET', '/auth/session');
     expect(JSON.parse(info.text)).toMatchObject({ authenticated: true });

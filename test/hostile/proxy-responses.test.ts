@@ -8,6 +8,38 @@ const responseWithLength = (status: string, body: string, headers: readonly stri
 const json = 'Content-Type: application/json';
 const readHead = (text: string) => text.split('\r\n\r\n', 1)[0]!.toLowerCase();
 
+const evil = (names: string) => names.split(' ').map((name) => [name, 'evil'] as const);
+
+/** What an API tells its caller, although parts of the names resemble those of dropped headers. */
+const passed: readonly (readonly [name: string, value: string])[] = [
+  ['X-Total-Count', '319'],
+  ['ETag', '"abc"'],
+  ['Last-Modified', 'Mon, 01 Jan 2024 00:00:00 GMT'],
+  ['Accept-Ranges', 'bytes'],
+  ['Content-Disposition', 'attachment'],
+  ['Content-Language', 'pl'],
+  ['Content-Digest', 'sha-256=:x:'],
+  ['Retry-After', '5'],
+  ['RateLimit-Policy', '"a";q=10'],
+  ['X-RateLimit-Policy', 'a'],
+  ['X-RateLimit-Remaining', '9'],
+  ['Idempotency-Key', 'k'],
+  ['X-Api-Key-Id', 'k'],
+  ['Upload-Offset', '10'],
+  ['Tus-Resumable', '1.0.0'],
+  ['X-Goog-Upload-Status', 'active'],
+  ['X-Goog-Storage-Class', 'STANDARD'],
+  ['OData-Version', '4.0'],
+  ['Mcp-Session-Id', 's'],
+  ['Preference-Applied', 'return=minimal'],
+  ['Deprecation', '@1'],
+  ['Sunset', 'Mon, 01 Jan 2029 00:00:00 GMT'],
+  ['Warning', '299 - "deprecated"'],
+  ['Server-Timing', 'db;dur=5'],
+  ['X-Knowledge-Id', '1'],
+  ['X-Accel-Buffering', 'no'],
+];
+
 /** Response headers an API must not set: they affect our origin, caches, or only one connection. */
 const dropped: readonly (readonly [name: string, value: string])[] = [
   ['Set-Cookie', 'latchkey=evil; Path=/'],
@@ -46,6 +78,50 @@ const dropped: readonly (readonly [name: string, value: string])[] = [
   ['Server', 'evil/1.0'],
   ['X-Powered-By', 'evil'],
   ['X-Request-Id', 'evil'],
+  // a proxy in front would send a file of its own, replay the request, or take this instance out of service
+  ...evil(
+    'X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Charset X-Accel-Buffering X_Accel_Redirect',
+  ),
+  ...evil(
+    'X-Sendfile X-Sendfile2 X-Send-File X-Sendfile-Temporary X-LIGHTTPD-send-file X-LIGHTTPD-send-tempfile',
+  ),
+  ...evil(
+    'X-LiteSpeed-Location X-Reproxy-URL X-Reproxy-File X-AppEngine-BlobKey X-Middleware-Rewrite Fly-Replay',
+  ),
+  ...evil(
+    'X-Envoy-Immediate-Health-Check-Fail X-Envoy-Degraded X-ServiceFabric Arr-Disable-Session-Affinity',
+  ),
+  ...evil('X-Forwarded-Host Proxy-Status Via Priority'),
+  // caches and CDNs would store it
+  ...evil(
+    'Cloudflare-CDN-Cache-Control Netlify-CDN-Cache-Control Vercel-CDN-Cache-Control Any-Vendor-Cache-Control',
+  ),
+  ...evil('Edge-Control Edge-Cache-Tag Cache-Tag X-Cache-Tags Surrogate-Key xkey X-Varnish-TTL X-TTL X-Esi'),
+  ...evil(
+    'X-LiteSpeed-Cache-Control X-Cacheable Cache-Group-Invalidation Cache-Groups No-Vary-Search Akamai-Cache-Control',
+  ),
+  ...evil('X-Akamai-Edgescape Fastly-Debug Netlify-Vary X-Pagespeed CF-Edge-Cache Variants Variant-Key'),
+  // browsers would apply it to the whole origin, to later requests or to other documents
+  ...evil('Set-Login Accept-CH Accept-CH-Lifetime Critical-CH Delegate-CH Secure-Session-Registration'),
+  ...evil(
+    'Secure-Session-Challenge Sec-Session-Registration Permissions-Policy Feature-Policy Referrer-Policy',
+  ),
+  ...evil('Document-Policy Require-Document-Policy Integrity-Policy Origin-Agent-Cluster Origin-Trial'),
+  ...evil(
+    'Timing-Allow-Origin Speculation-Rules SourceMap X-SourceMap Supports-Loading-Mode Use-As-Dictionary',
+  ),
+  ...evil(
+    'Service-Worker-Navigation-Preload Expect-CT X-DNS-Prefetch-Control X-Permitted-Cross-Domain-Policies',
+  ),
+  ...evil(
+    'X-WebKit-CSP X-Content-Security-Policy Attribution-Reporting-Register-Source Observe-Browsing-Topics',
+  ),
+  ...evil(
+    'Shared-Storage-Write Ad-Auction-Signals Activate-Storage-Access Cross-Origin-Embedder-Policy-Report-Only',
+  ),
+  ...evil('Public-Key-Pins-Report-Only IdP-SignIn-Status Alternate-Protocol Allow-CSP-From X-UA-Compatible'),
+  // credentials
+  ...evil('Authentication-Info Optional-WWW-Authenticate Proxy-Authentication-Info Latchkey-Dropped-Headers'),
   // a debugging API may repeat the request headers, which contain the token
   ['Authorization', 'Bearer evil'],
 ];
@@ -67,6 +143,12 @@ describe('an API response', () => {
     const { statuses, text } = await api.send('GET /api/data');
     expect([statuses, text.endsWith('\r\n\r\n{}')]).toEqual([[200], true]);
     expect(readHead(text)).not.toContain('evil');
+  });
+
+  test.each(passed)('reaches the browser with its header %s', async (name, value) => {
+    api.recorder.respondWith(responseWithLength('200 OK', '{}', [json, `${name}: ${value}`]));
+    const { text } = await api.send('GET /api/data');
+    expect(text.split('\r\n').map((line) => line.toLowerCase())).toContain(`${name}: ${value}`.toLowerCase());
   });
 
   test('reaches the browser with our own caching, CSP and sniffing headers, each once', async () => {
@@ -94,6 +176,67 @@ describe('an API response', () => {
     const { statuses, text } = await api.send('GET /api/data');
     expect([statuses, text.endsWith('{}')]).toEqual([[200], true]);
     expect(readHead(text)).not.toContain('evil');
+  });
+
+  test.each([
+    ['a redirect to its slash', '/api/user/data/', '/api/data/'],
+    ['a created resource', '/api/user/data/7?x=y', '/api/data/7?x=y'],
+    ['another site', 'https://elsewhere.example/x', 'https://elsewhere.example/x'],
+  ])('never reveals its inner address: the Location of %s', async (_what, location, mapped) => {
+    for (const prefix of location.startsWith('/') ? ['', api.recorder.url] : [''])
+      for (const name of ['Location', 'Content-Location']) {
+        api.recorder.respondWith(
+          responseWithLength('307 Temporary Redirect', '{}', [`${name}: ${prefix}${location}`]),
+        );
+        const { text } = await api.send('GET /api/data');
+        expect(text).toContain(`\r\n${name.toLowerCase()}: ${mapped}\r\n`);
+      }
+  });
+
+  test('reaches the browser with the paging relations of its Link only', async () => {
+    const links = [
+      '</evil.js>; rel=preload; as=script',
+      `<${api.recorder.url}/api/user/data?page=2>; rel="next"`,
+    ];
+    for (const lines of [[`Link: ${links.join(', ')}`], links.map((link) => `Link: ${link}`)]) {
+      api.recorder.respondWith(responseWithLength('200 OK', '{}', lines));
+      const head = readHead((await api.send('GET /api/data')).text);
+      expect(head).toContain('\r\nlink: </api/data?page=2>; rel="next"\r\n');
+      expect(head).not.toContain('evil');
+    }
+  });
+
+  const bytes = (text: string) => Buffer.from(text).toString('latin1');
+  test.each([
+    ['with a length', (lines: readonly string[]) => responseWithLength('200 OK', '{}', lines)],
+    ['without a length', (lines: readonly string[]) => rawResponse('200 OK', lines, '{}')],
+  ])('cannot add a header of its own by the characters of a file name: a body %s', async (_how, respond) => {
+    const split = bytes('\u010d\u010aSet-Cookie: latchkey=evil\u010d\u010aX: ');
+    const named = `attachment; filename="${split}"`;
+    const values = [
+      named,
+      split,
+      `attachment; filename=${split}`,
+      `attachment; filename="a"; filename*=${split}`,
+    ];
+    for (const value of values)
+      for (const name of ['Content-Disposition', 'X-Title', 'Content-Location']) {
+        api.recorder.respondWith(respond([`${name}: ${value}`]));
+        const { statuses: received, text } = await api.send('GET /api/data');
+        expect([received, /^(set-cookie|x):/im.test(text)]).toEqual([[200], false]);
+      }
+  });
+
+  test.each([
+    [bytes('a ż"ó(1)\'.pdf').replace('"', '\\"'), "filename*=UTF-8''a%20%C5%BC%22%C3%B3%281%29%27.pdf"],
+    ['\xe9.pdf', "filename*=UTF-8''%C3%A9.pdf"],
+  ])('keeps a file name that is not ASCII: %j', async (name, expected) => {
+    const line = `Content-Disposition: attachment; filename="${name}"`;
+    api.recorder.respondWith(responseWithLength('200 OK', '{}', [line]));
+    const { text } = await api.send('GET /api/data');
+    expect(/\r\ncontent-disposition: (attachment; filename="[ -~]*"; )(.*)\r\n/.exec(text)?.[2]).toBe(
+      expected,
+    );
   });
 
   const statuses = [

@@ -9,11 +9,19 @@ interface RouteRow {
   readonly token?: string | undefined;
   readonly webSocket?: boolean | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly requestHeaders?: readonly string[] | undefined;
+  readonly forwardedFor?: boolean | undefined;
 }
 
 const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
-const forbiddenHeaderNames =
-  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|expect|cookie|sec-websocket-.*)$/i;
+/** Headers of the connection, and those that Latchkey sets. */
+const reservedHeaderNames =
+  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|expect|cookie|sec-websocket-.*)$/;
+/** Headers of a caller that would be credentials, or would make the request another one. */
+const refusedCallerHeaderNames =
+  /^(authorization|cookie2|latchkey-.*|x-request-id|x-http-method|x-(http-)?method-override|x-original-(url|method|uri)|x-rewrite-url)$/;
+const addressHeaderNames =
+  /^(forwarded|x-forwarded-.*|x-real-ip|x-client-ip|true-client-ip|.*-connecting-ip)$/;
 
 /** Rows with the same path and method: only the first would be used. */
 export function findDuplicates(rows: readonly RouteRow[]): readonly RouteProblem[] {
@@ -46,17 +54,42 @@ export function findRowProblems(
   if (each.token === 'app' && Object.values(methods ?? {}).some(({ anyOf }) => anyOf.length > 0))
     report('methods', 'cannot use anyOf with "token": "app"; list the scopes to request in allOf');
   if (each.webSocket && methods && !methods.GET) report('webSocket', 'requires GET in methods');
-  for (const name of Object.keys(each.headers ?? {})) {
-    if (!headerName.test(name) || forbiddenHeaderNames.test(name))
-      report('headers', `cannot set ${JSON.stringify(name)}`);
-    if (/^authorization$/i.test(name) && each.token !== undefined && each.token !== 'none')
-      report(
-        'headers',
-        'cannot set Authorization unless "token" is "none": that header carries the access token',
-      );
-  }
+  for (const [member, message] of findHeaderProblems(each)) report(member, message);
   if (each.target !== undefined)
     for (const message of parseTarget(each.target, { ...options, path: each.path }).problems)
       report('target', message);
+  return problems;
+}
+
+/** The problems of the headers in a row of the route table: the member, and the message. */
+function findHeaderProblems(row: RouteRow): [member: string, message: string][] {
+  const problems: [string, string][] = [];
+  const fixed = new Set<string>();
+  for (const name of Object.keys(row.headers ?? {})) {
+    const normalized = name.toLowerCase();
+    fixed.add(normalized);
+    if (!headerName.test(name) || reservedHeaderNames.test(normalized))
+      problems.push(['headers', `cannot set ${JSON.stringify(name)}`]);
+    if (normalized === 'authorization' && row.token !== undefined && row.token !== 'none')
+      problems.push([
+        'headers',
+        'cannot set Authorization unless "token" is "none": that header carries the access token',
+      ]);
+  }
+  if (row.forwardedFor && fixed.has('x-forwarded-for'))
+    problems.push(['forwardedFor', 'cannot be true while headers sets X-Forwarded-For']);
+  for (const name of row.requestHeaders ?? []) {
+    const normalized = name.toLowerCase().replaceAll('_', '-'); // some servers treat _ as -
+    const isRefused = reservedHeaderNames.test(normalized) || refusedCallerHeaderNames.test(normalized);
+    if (!headerName.test(name) || isRefused)
+      problems.push(['requestHeaders', `cannot name ${JSON.stringify(name)}`]);
+    else if (addressHeaderNames.test(normalized))
+      problems.push([
+        'requestHeaders',
+        `cannot name ${JSON.stringify(name)}, which any caller could set; "forwardedFor": true sends the real address`,
+      ]);
+    else if (fixed.has(name.toLowerCase()))
+      problems.push(['requestHeaders', `names ${JSON.stringify(name)}, which headers sets`]);
+  }
   return problems;
 }

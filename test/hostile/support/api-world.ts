@@ -31,13 +31,17 @@ export interface ApiWorld {
 }
 
 /** @param routes rows of a route table that replaces the default one */
-export async function createApiWorld(routes?: readonly unknown[]): Promise<ApiWorld> {
+export async function createApiWorld(
+  routes?: readonly unknown[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<ApiWorld> {
   const recorder = await startRecorder();
   const world = await createWorld({
     env: {
       OAUTH2_API_BASE_URL: recorder.url,
       OAUTH2_SCOPES: 'read:profile read:data write:data',
       ...(routes && { API_ROUTES_FILE: writeRoutesFile(routes) }),
+      ...env,
     },
   });
   const browser = world.browser();

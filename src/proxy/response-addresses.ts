@@ -1,0 +1,117 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { ResourceServer } from '../config/route-table.ts';
+import { paths } from '../paths.ts';
+import { parameterSegment } from './target-path.ts';
+
+type Row = Pick<ResourceServer, 'path' | 'origin' | 'targetPath'>;
+
+/** The request to which an API responded. */
+interface SentRequest {
+  readonly origin: string;
+  /** Path and query. */
+  readonly path: string;
+  /** The pattern of the route, whose addresses are preferred if several routes lead to one target. */
+  readonly routePath?: string | undefined;
+}
+
+interface ReverseRoute extends Row {
+  /** Matches the target, with a group for each parameter, and everything below it as `$below`. */
+  readonly expression: RegExp;
+}
+
+const addressHeader = /^((content|operation)-)?location$/;
+/** Longer addresses are not mapped: a hostile API could make the match slow. */
+const maxAddressLength = 4_096;
+const pagingRelations: ReadonlySet<string> = new Set(['first', 'last', 'next', 'prev', 'previous']);
+const linkValue = /<([^<>\s]*)>((?:\s*;\s*[\w*-]+(?:=(?:"(?:[^"\\]|\\.)*"|[^\s;,"\\]*))?)*)/g;
+const linkParameter = /;\s*([\w*-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s;,"\\]*))?/g;
+
+/**
+ * `mapAddresses(headers, sentRequest)` changes the addresses in an API's response: what is at or below the target of a
+ * route becomes the address under /api. Others stay as they are. Of `Link`, only paging relations remain, because
+ * browsers load what others name (RFC 8288).
+ */
+export function createAddressMapper(rows: readonly Row[]) {
+  const routes = rows.map((row): ReverseRoute => ({ ...row, expression: compileTarget(row.targetPath) }));
+
+  function mapAddress(address: string, { origin, path, routePath }: SentRequest): string {
+    const base = origin + path;
+    const ascii = address.replace(
+      /[\x80-\xff]/g,
+      (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`,
+    );
+    if (address === '' || address.length > maxAddressLength || !URL.canParse(ascii, base)) return address;
+    const { origin: targetOrigin, pathname, search, hash } = new URL(ascii, base);
+    const candidates = routes
+      .filter((route) => route.origin === targetOrigin)
+      .map((route) => ({ isCurrent: route.path === routePath, ...reverse(route, pathname) }))
+      .filter(({ mapped }) => mapped !== undefined)
+      .sort((a, b) => a.below.length - b.below.length || Number(b.isCurrent) - Number(a.isCurrent));
+    const [best] = candidates;
+    return best?.mapped === undefined ? address : `${paths.api}${best.mapped}${search}${hash}`;
+  }
+
+  return function mapAddresses(headers: IncomingHttpHeaders, request: SentRequest): void {
+    for (const name of Object.keys(headers)) {
+      const value = headers[name];
+      if (value === undefined) continue;
+      if (addressHeader.test(name)) headers[name] = mapAddress(String([value].flat()[0]), request);
+    }
+    if (headers.link === undefined) return;
+    const links = filterLinks(String(headers.link), (address) => mapAddress(address, request));
+    if (links === '') delete headers.link;
+    else headers.link = links;
+  };
+}
+
+function compileTarget(targetPath: string): RegExp {
+  const pattern = targetPath.replace(/\?.*$/, '');
+  const named = new Set<string>();
+  const segments = pattern.split('/').map((segment) => {
+    const [, name, suffix = ''] = parameterSegment.exec(segment) ?? [];
+    if (name === undefined) return escapeForRegExp(segment);
+    const isRepeated = named.has(name);
+    named.add(name);
+    const value = isRepeated ? `\\k<${name}>` : `(?<${name}>${segment.startsWith('*') ? '.+' : '[^/]+?'})`;
+    return value + escapeForRegExp(suffix);
+  });
+  return new RegExp(`^${segments.join('/')}(?<$below>${pattern.endsWith('/') ? '.*' : '(/.*)?'})$`);
+}
+
+/** The path under /api that leads to `pathname`, and which part of it is below the target; no path if there is none. */
+function reverse({ expression, path, targetPath }: ReverseRoute, pathname: string) {
+  const groups = expression.exec(pathname)?.groups;
+  if (!groups) return { mapped: undefined, below: '' };
+  const { $below: below = '' } = groups;
+  const filled = path.split('/').map((segment) => {
+    const [, name] = parameterSegment.exec(segment) ?? [];
+    return name === undefined ? segment : groups[name];
+  });
+  const isComplete = filled.every((each) => each !== undefined); // a target need not use every parameter
+  const separator = targetPath.endsWith('/') && below !== '' ? '/' : '';
+  return { mapped: isComplete ? filled.join('/') + separator + below : undefined, below };
+}
+
+/** The paging links of a `Link` header, written anew. */
+function filterLinks(header: string, mapAddress: (address: string) => string): string {
+  return [...header.matchAll(linkValue)]
+    .flatMap(([, address = '', text = '']) => {
+      const parameters = [...text.matchAll(linkParameter)].map(
+        ([, name = '', value = '']) => [name.toLowerCase(), value.replace(/^"|"$/g, '')] as const,
+      );
+      const relations =
+        parameters
+          .find(([name]) => name === 'rel')?.[1]
+          .toLowerCase()
+          .split(/\s+/) ?? [];
+      if (relations.length === 0 || !relations.every((each) => pagingRelations.has(each))) return [];
+      const others = parameters.filter(([name]) => !/^(rel|rev|anchor|as)$/.test(name));
+      const written = others.map(([name, value]) => `; ${name}="${value}"`).join('');
+      return [`<${mapAddress(address)}>; rel="${relations.join(' ')}"${written}`];
+    })
+    .join(', ');
+}
+
+function escapeForRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+}
