@@ -79,7 +79,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     isRefused: boolean,
   ): Promise<TokenRecord | undefined> {
     const change: Change = (newest, confirmAndExtend) =>
-      decideRefresh(newest, { observed, isRefused, confirmAndExtend });
+      decideRefresh(newest, { sessionId: id, observed, isRefused, confirmAndExtend });
     for (let restarts = 0; ; restarts += 1) {
       try {
         return await store.update(id, change, (discarded, reason) => {
