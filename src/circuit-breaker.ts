@@ -1,7 +1,12 @@
+/** For whom a call is made. */
+export interface Caller {
+  readonly name: string;
+  /** False for what one user may have many of: a session whose user is unknown, an address. */
+  readonly isUser: boolean;
+}
+
 export interface CircuitBreakerOptions {
   readonly now: () => number;
-  /** It opens when callers with this weight in total have failed in a row, with no success in between. */
-  readonly weightToOpen: number;
   /** It does not open before this time has passed since the last success. */
   readonly quietMs?: number;
 }
@@ -10,17 +15,21 @@ export interface CircuitBreakerOptions {
 export type Admission = 'call' | 'probe' | 'refused';
 
 /**
- * Stops calls to a server that fails for everybody, and never because of one caller: however often the calls of one
- * caller fail, they count once, and a caller that has just failed cannot be the probe.
+ * Stops calls to a server that fails for everybody, and never because of one caller: it opens when three users or ten
+ * other callers in a row have failed, with no success in between. However often the calls of one caller fail, they count
+ * once, and a caller that has just failed cannot be the probe.
  */
 export interface CircuitBreaker {
-  admit(caller: string): Admission;
+  admit(caller: Caller): Admission;
   /** Closes the circuit breaker. A call with neither outcome, such as one that its client aborted, changes nothing. */
   recordSuccess(): void;
-  /** @param weight by default 1; less for a caller that may be the same person as another caller */
-  recordFailure(caller: string, weight?: number): void;
+  recordFailure(caller: Caller): void;
 }
 
+/** Three users, or ten others. */
+const weightToOpen = 30;
+const userWeight = 10;
+const otherWeight = 3;
 /** A failure counts for this long. */
 const failureMs = 60_000;
 /** A caller that has failed leaves the next probes to others for this long. */
@@ -32,7 +41,7 @@ const maxCallers = 1_000;
 
 /** A circuit breaker that sends its first probe after a second, and then one every two seconds, until a call succeeds. */
 export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBreaker {
-  const { now, weightToOpen, quietMs = 0 } = options;
+  const { now, quietMs = 0 } = options;
   /** The last failure of each caller since the last success, oldest first. */
   const failures = new Map<string, { readonly at: number; readonly weight: number }>();
   let succeededAt = Number.NEGATIVE_INFINITY;
@@ -55,9 +64,9 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
   }
 
   return {
-    admit(caller) {
+    admit({ name }) {
       if (nextProbeAt === undefined) return 'call';
-      const hasJustFailed = now() - (failures.get(caller)?.at ?? Number.NEGATIVE_INFINITY) < leaveProbesMs;
+      const hasJustFailed = now() - (failures.get(name)?.at ?? Number.NEGATIVE_INFINITY) < leaveProbesMs;
       if (now() < nextProbeAt || hasJustFailed) return 'refused';
       scheduleProbe(pauseMs);
       return 'probe';
@@ -69,9 +78,9 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
       nextProbeAt = undefined;
     },
 
-    recordFailure(caller, weight = 1) {
-      failures.delete(caller); // the map stays sorted by time
-      failures.set(caller, { at: now(), weight });
+    recordFailure({ name, isUser }) {
+      failures.delete(name); // the map stays sorted by time
+      failures.set(name, { at: now(), weight: isUser ? userWeight : otherWeight });
       forgetOldFailures();
       if (nextProbeAt === undefined && isFailing()) scheduleProbe(firstPauseMs);
     },

@@ -8,6 +8,7 @@ import {
   refreshTokenGrant,
   tokenRevocation,
 } from 'openid-client';
+import type { Caller } from '../circuit-breaker.ts';
 import type { Logger } from '../logger.ts';
 import { createClientAuthentication } from './client-authentication.ts';
 import type { Identity } from './id-token.ts';
@@ -15,7 +16,7 @@ import { createIdTokenChecks } from './id-token-checks.ts';
 import { type AuthorizationRequest, toRequestParameters } from './login-requirements.ts';
 import { createMetadataLoader, type Provider, type Server } from './metadata.ts';
 import { OAuthError, toOAuthError } from './oauth-error.ts';
-import { type Caller, createRequestPolicy } from './request-policy.ts';
+import { createRequestPolicy } from './request-policy.ts';
 import { readTokenResponse, requireBearer } from './token-response.ts';
 import { isExpired, type TokenSet } from './token-set.ts';
 import {

@@ -1,14 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createCircuitBreaker } from '../circuit-breaker.ts';
+import { type Caller, createCircuitBreaker } from '../circuit-breaker.ts';
 import { createFairQueue, QueueFullError } from '../fair-queue.ts';
 import { OAuthError } from './oauth-error.ts';
 
 const maxAttempts = 3;
 const initialDelayMs = 100;
-/** Three users, or ten sessions whose users are unknown: they may all be sessions of one user. */
-const weightToOpen = 30;
-const userWeight = 10;
-const sessionWeight = 3;
 const queue = {
   maxConcurrent: 10,
   slotMs: 2_000,
@@ -16,13 +12,6 @@ const queue = {
   maxQueued: 10_000,
   maxQueuedPerCaller: 100,
 };
-
-/** For whom a request is made. */
-export interface Caller {
-  readonly name: string;
-  /** False for one session of a user who may have others. */
-  readonly isUser: boolean;
-}
 
 export type RequestPolicy = <T>(caller: Caller, request: () => Promise<T>) => Promise<T>;
 
@@ -40,7 +29,7 @@ export type RequestPolicy = <T>(caller: Caller, request: () => Promise<T>) => Pr
  */
 export function createRequestPolicy(now: () => number): RequestPolicy {
   const runInTurn = createFairQueue(queue);
-  const breaker = createCircuitBreaker({ now, weightToOpen });
+  const breaker = createCircuitBreaker({ now });
   let callCount = 0;
 
   async function executeWithRetries<T>(caller: Caller, request: () => Promise<T>): Promise<T> {
@@ -48,7 +37,7 @@ export function createRequestPolicy(now: () => number): RequestPolicy {
     const call = `call ${callCount}`;
     let lastError: unknown;
     for (let attempt = 1; ; attempt += 1) {
-      const admission = breaker.admit(caller.name);
+      const admission = breaker.admit(caller);
       if (admission === 'refused') throw lastError ?? unavailableError('circuit breaker is open');
       try {
         const result = await request();
@@ -63,13 +52,13 @@ export function createRequestPolicy(now: () => number): RequestPolicy {
     }
   }
 
-  function recordError(error: unknown, { name, isUser }: Caller, call: string): void {
+  function recordError(error: unknown, caller: Caller, call: string): void {
     if (!(error instanceof OAuthError)) return; // nothing was sent
     if (!countsAsFailure(error))
       breaker.recordSuccess(); // a rejection shows that the server works
     else if (error.options.isUnreachable)
-      breaker.recordFailure(call, userWeight); // nobody can connect: each call counts
-    else breaker.recordFailure(name, isUser ? userWeight : sessionWeight);
+      breaker.recordFailure({ name: call, isUser: true }); // nobody can connect: each call counts
+    else breaker.recordFailure(caller);
   }
 
   return async function execute(caller, request) {

@@ -8,6 +8,7 @@ import { buildUpstreamHeaders } from './proxy-headers.ts';
 import { readRequestBody } from './request-body.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
+import { identifyCaller } from './upstream-circuit-breaker.ts';
 import { drainResponse, isEventStream, sendResponse, streamResponse } from './upstream-response.ts';
 import { forwardWebSocket } from './websocket-proxy.ts';
 
@@ -62,6 +63,7 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
           path,
           headers: Object.assign(buildUpstreamHeaders(req, requestBody !== null), server.headers),
           tokenSource,
+          caller: identifyCaller(req),
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
           signal: clientAbort.signal,
         });

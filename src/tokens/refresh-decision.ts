@@ -1,8 +1,8 @@
+import type { Caller } from '../circuit-breaker.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
-import type { Caller } from '../oauth/request-policy.ts';
 import { isExpired, isFresh, type TokenSet } from '../oauth/token-set.ts';
 import { LeaseLostError, type TokenRecord } from './token-store.ts';
 

@@ -1,6 +1,6 @@
 import type { Agent } from 'undici';
 import { writeRoutesFile } from '../../support/routes-file.ts';
-import { createWorld, type World } from '../../support/world.ts';
+import { createWorld, type World, type WorldOptions } from '../../support/world.ts';
 import { readRecord, readSession } from './logged-in.ts';
 import { formatHead, type RawResponse, sendRaw } from './raw-http.ts';
 import { type RecordedRequest, type Recorder, startRecorder } from './recorder.ts';
@@ -31,13 +31,17 @@ export interface ApiWorld {
 }
 
 /** @param routes rows of a route table that replaces the default one */
-export async function createApiWorld(routes?: readonly unknown[]): Promise<ApiWorld> {
+export async function createApiWorld(
+  routes?: readonly unknown[],
+  env: WorldOptions['env'] = {},
+): Promise<ApiWorld> {
   const recorder = await startRecorder();
   const world = await createWorld({
     env: {
       OAUTH2_API_BASE_URL: recorder.url,
       OAUTH2_SCOPES: 'read:profile read:data write:data',
       ...(routes && { API_ROUTES_FILE: writeRoutesFile(routes) }),
+      ...env,
     },
   });
   const browser = world.browser();
