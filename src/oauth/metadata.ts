@@ -105,7 +105,7 @@ export function createMetadataLoader(
         throw error;
       });
     } catch (error) {
-      const { kind, message, retryAfterSeconds } = toOAuthError(error);
+      const { kind, message, retryAfterSeconds, options } = toOAuthError(error);
       // Whatever is wrong with the metadata, it is not the user's login.
       const discoveryKind =
         kind === 'invalid_response'
@@ -117,6 +117,7 @@ export function createMetadataLoader(
       throw new OAuthError(discoveryKind, `discovery failed: ${details}`, {
         cause: error,
         retryAfterSeconds,
+        isUnreachable: options.isUnreachable ?? false,
       });
     }
   }

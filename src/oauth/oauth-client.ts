@@ -8,6 +8,7 @@ import {
   refreshTokenGrant,
   tokenRevocation,
 } from 'openid-client';
+import type { Caller } from '../circuit-breaker.ts';
 import type { Logger } from '../logger.ts';
 import { createClientAuthentication } from './client-authentication.ts';
 import type { Identity } from './id-token.ts';
@@ -49,16 +50,11 @@ export interface OAuthClient {
   authorizationCodeGrant(callbackQuery: URLSearchParams, request: AuthorizationRequest): Promise<LoginGrant>;
   /**
    * The tokens for the refresh token of `tokens` (RFC 6749 6), through the request policy, because an outage of the
-   * provider affects every session at once. `beforeSending` runs right before each attempt; its errors pass unchanged.
-   * An ID token in the response must be that of `identity` (OIDC Core 12.2); if the provider's keys cannot be fetched, it
-   * is ignored.
+   * provider affects every session at once. An ID token in the response must be that of `identity` (OIDC Core 12.2); if
+   * the provider's keys cannot be fetched, it is ignored.
    * @throws OAuthError with `untrustedTokens`: a check of the response failed
    */
-  refreshTokenGrant(
-    tokens: TokenSet,
-    identity?: Identity,
-    beforeSending?: () => Promise<void>,
-  ): Promise<TokenSet>;
+  refreshTokenGrant(tokens: TokenSet, options?: RefreshOptions): Promise<TokenSet>;
   /** An app token (RFC 6749 4.4), through the same request policy. */
   clientCredentialsGrant(scope: readonly string[]): Promise<TokenSet>;
   /** Revokes a token (RFC 7009); does nothing when the server has no revocation endpoint. */
@@ -68,6 +64,14 @@ export interface OAuthClient {
    * `hint`; `undefined` when the provider has no such endpoint, or its metadata cannot be fetched in two seconds.
    */
   getEndSessionUrl(hint?: Readonly<Record<string, string>>): Promise<URL | undefined>;
+}
+
+export interface RefreshOptions {
+  readonly identity?: Identity | undefined;
+  /** Whose tokens these are: what the provider answers to one user holds for no other. By default an unknown user's. */
+  readonly caller?: Caller;
+  /** Runs right before each attempt; its errors pass unchanged. */
+  readonly beforeSending?: () => Promise<void>;
 }
 
 interface OAuthClientParts {
@@ -191,9 +195,9 @@ export function createOAuthClient(
         return { tokens, user: await fetchUser(server, tokens, claims), identity };
       }),
 
-    refreshTokenGrant: (tokens, identity, beforeSending = async () => {}) =>
-      withRequestPolicy(async () => {
-        await beforeSending();
+    refreshTokenGrant: (tokens, { identity, caller, beforeSending } = {}) =>
+      withRequestPolicy(caller ?? { name: tokens.refreshToken ?? '', isUser: false }, async () => {
+        await beforeSending?.();
         return withServer(async (server) => {
           if (tokens.refreshToken === undefined) throw new OAuthError('rejected_other', 'no refresh token');
           const response = await refreshTokenGrant(server.configuration, tokens.refreshToken);
@@ -210,7 +214,7 @@ export function createOAuthClient(
       }),
 
     clientCredentialsGrant: (scope) =>
-      withRequestPolicy(() =>
+      withRequestPolicy({ name: 'the application', isUser: true }, () =>
         withServer(async (server) => {
           const parameters: Record<string, string> = scope.length > 0 ? { scope: scope.join(' ') } : {};
           const response = await clientCredentialsGrant(server.configuration, parameters);

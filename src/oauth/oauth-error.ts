@@ -40,6 +40,8 @@ export class OAuthError extends Error {
       readonly code?: string | undefined;
       /** From the response's `Retry-After` (RFC 9110 10.2.3). */
       readonly retryAfterSeconds?: number | undefined;
+      /** No connection was made, which does not depend on whose request it was. */
+      readonly isUnreachable?: boolean;
       /** The tokens of a refresh response that failed a check. They have to be revoked, never used. */
       readonly untrustedTokens?: TokenSet;
     } = {},

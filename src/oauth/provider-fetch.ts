@@ -42,8 +42,10 @@ export function createProviderFetch(
       });
       bytes = await readLimited(response);
     } catch (error) {
-      const kind = wasNeverSent(error) ? 'unavailable' : 'outcome_unknown';
-      throw new OAuthError(kind, `no response to ${request}: ${describeRootCause(error)}`, { cause: error });
+      const isUnreachable = wasNeverSent(error);
+      const kind = isUnreachable ? 'unavailable' : 'outcome_unknown';
+      const message = `no response to ${request}: ${describeRootCause(error)}`;
+      throw new OAuthError(kind, message, { cause: error, isUnreachable });
     }
     if (!bytes) throw new OAuthError('outcome_unknown', `the response to ${request} is larger than 1 MiB`);
     const headers = new Headers(response.headers);

@@ -1,17 +1,19 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
+import type { Caller } from '../circuit-breaker.ts';
 import type { ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import { isSafe } from '../middleware/http-methods.ts';
 import type { TokenSource } from '../session/token-source.ts';
 import { readStepUp } from './step-up.ts';
-import { createUpstreamCircuitBreaker } from './upstream-circuit-breaker.ts';
+import { createUpstreamCircuitBreakers } from './upstream-circuit-breaker.ts';
 import { isDisconnected, toAppError, unavailableStatuses } from './upstream-errors.ts';
 import { drainResponse, type UpstreamResponse } from './upstream-response.ts';
 
 /** A request to an API. */
 export interface UpstreamRequest {
+  /** The row of the route table: the same object for all requests of a route. */
   readonly server: Pick<
     ResourceServer,
     'origin' | 'timeoutMs' | 'idleMs' | 'stream' | 'tokenRefusedStatuses'
@@ -22,6 +24,8 @@ export interface UpstreamRequest {
   /** A new object for each request: `authorization` is added to it. */
   readonly headers: Record<string, string | string[]>;
   readonly tokenSource?: TokenSource | undefined;
+  /** For whom the request is made; see `identifyCaller`. */
+  readonly caller: Caller;
   /** A stream can be sent only once. */
   readonly body: Buffer | Readable | null;
   readonly signal: AbortSignal;
@@ -47,35 +51,24 @@ function isDifferentToken(replacement: TokenSource, refused: TokenSource): boole
   return replacement.sessionId !== undefined || replacement.accessToken !== refused.accessToken;
 }
 
-/** A `CallUpstream` with one circuit breaker per origin. */
+/** A `CallUpstream` with one circuit breaker per origin, and one per route and method. */
 export function createCallUpstream(upstream: Dispatcher): CallUpstream {
-  const circuitBreakers = new Map<string, ReturnType<typeof createUpstreamCircuitBreaker>>();
-
-  function getCircuitBreaker(origin: string): ReturnType<typeof createUpstreamCircuitBreaker> {
-    const existing = circuitBreakers.get(origin);
-    if (existing) return existing;
-    const circuitBreaker = createUpstreamCircuitBreaker();
-    circuitBreakers.set(origin, circuitBreaker);
-    return circuitBreaker;
-  }
+  const withCircuitBreakers = createUpstreamCircuitBreakers();
 
   function sendRequest(
     { server, method, path, headers, body, signal }: UpstreamRequest,
     headersTimeoutMs: number,
   ): Promise<UpstreamResponse> {
-    const isUpload = body !== null && !Buffer.isBuffer(body);
-    return getCircuitBreaker(server.origin)(() =>
-      upstream.request({
-        origin: server.origin,
-        path,
-        method,
-        headers,
-        body,
-        signal,
-        headersTimeout: isUpload ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
-        bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
-      }),
-    );
+    return upstream.request({
+      origin: server.origin,
+      path,
+      method,
+      headers,
+      body,
+      signal,
+      headersTimeout: isUpload(body) ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
+      bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
+    });
   }
 
   async function requestWithRetries(
@@ -102,23 +95,31 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
   }
 
   return async function callUpstream(request) {
-    const { tokenSource, server, body } = request;
+    const { tokenSource, server, method, caller, body } = request;
+    const send = (source: TokenSource | undefined) =>
+      withCircuitBreakers({ server, method, caller, isUpload: isUpload(body) }, () =>
+        requestWithRetries(request, source),
+      );
     const isTokenRefused = ({ statusCode }: UpstreamResponse) =>
       server.tokenRefusedStatuses.includes(statusCode);
     try {
-      const response = await requestWithRetries(request, tokenSource);
+      const response = await send(tokenSource);
       if (!tokenSource?.replace || !isTokenRefused(response)) return response;
       if (await readStepUp(response)) return response; // the token is valid, but its login is not sufficient
       drainResponse(response);
       const replacement = await tokenSource.replace();
       if (!replacement) throw new AppError('login_required');
-      if (body !== null && !Buffer.isBuffer(body))
+      if (isUpload(body))
         throw new AppError(
           isDifferentToken(replacement, tokenSource) ? 'token_renewed' : 'app_token_refused',
         );
-      return await requestWithRetries(request, replacement);
+      return await send(replacement);
     } catch (error) {
       throw toAppError(error);
     }
   };
+}
+
+function isUpload(body: UpstreamRequest['body']): body is Readable {
+  return body !== null && !Buffer.isBuffer(body);
 }

@@ -10,6 +10,7 @@ import { readRequestBody } from './request-body.ts';
 import { createAddressMapper } from './response-addresses.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
+import { identifyCaller } from './upstream-circuit-breaker.ts';
 import {
   drainResponse,
   isEventStream,
@@ -81,6 +82,7 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
           path,
           headers: Object.assign(buildUpstreamHeaders(req, requestBody !== null), server.headers),
           tokenSource,
+          caller: identifyCaller(req),
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
           signal: clientAbort.signal,
         });

@@ -1,57 +1,96 @@
+import { isIP } from 'node:net';
+import type { Request } from 'express';
+import { ipKeyGenerator } from 'express-rate-limit';
+import { type Caller, type CircuitBreaker, createCircuitBreaker } from '../circuit-breaker.ts';
 import { AppError } from '../errors.ts';
-import { isDisconnected, isTimeout, unavailableStatuses } from './upstream-errors.ts';
+import { isConnectFailure, isDisconnected, isTimeout, unavailableStatuses } from './upstream-errors.ts';
 import type { UpstreamResponse } from './upstream-response.ts';
 
-const failuresToOpen = 10;
-const firstPauseMs = 1_000;
-const maxPauseMs = 10_000;
+/** While others get responses from a route, what fails is not the route. */
+const quietMs = 1_000;
 
-type Execute = (request: () => Promise<UpstreamResponse>) => Promise<UpstreamResponse>;
+/** One call, with all its retries. */
+export interface GuardedCall {
+  /** The row of the route table; each row and method has a circuit breaker of its own. */
+  readonly server: { readonly origin: string };
+  readonly method: string;
+  /** As `identifyCaller` returns it. */
+  readonly caller: Caller;
+  readonly isUpload: boolean;
+}
+
+type Execute = (call: GuardedCall, send: () => Promise<UpstreamResponse>) => Promise<UpstreamResponse>;
 
 /**
- * `execute(request)`: the circuit breaker of one origin. It opens after ten failures in a row (no connection, no
- * response in time, 502, 503, 504) and then lets one probe through after 1, 2, 4, 8 and then every 10 s, even if the
- * previous probe is still in progress. It does not use cockatiel as `oauth/request-policy.ts` does, because cockatiel
- * makes every caller wait for its probe, and a probe here can be an upload of an hour.
- * @throws AppError `temporarily_unavailable` immediately while the circuit breaker is open
+ * `execute(call, send)`: the circuit breakers of all APIs (decision 24).
+ * - That of a host opens after ten calls in a row that could not connect.
+ * - That of a route and method opens after three users (ten sessions of unknown users, or addresses) in a row got no response in
+ *   time, 502, 503 or 504, or lost their connection.
+ * A lost upload does not count: an API may answer an upload by closing its connection.
+ * @throws AppError `temporarily_unavailable` immediately while a circuit breaker is open
  */
-export function createUpstreamCircuitBreaker(): Execute {
-  let failures = 0;
-  let probes = 0;
-  let nextProbeAt = 0;
+export function createUpstreamCircuitBreakers(now: () => number = Date.now): Execute {
+  const hosts = new Map<string, CircuitBreaker>();
+  const routes = new WeakMap<object, Map<string, CircuitBreaker>>();
+  let callCount = 0;
 
-  function scheduleNextProbe(): void {
-    const pauseMs = Math.min(firstPauseMs * 2 ** probes, maxPauseMs);
-    nextProbeAt = Date.now() + pauseMs * (0.5 + Math.random() / 2); // so that instances do not probe simultaneously
+  function getHost(origin: string): CircuitBreaker {
+    return getOrCreate(hosts, origin, () => createCircuitBreaker({ now }));
   }
 
-  function recordFailure(): void {
-    failures += 1;
-    if (failures === failuresToOpen) scheduleNextProbe();
+  function getRoute({ server, method }: GuardedCall): CircuitBreaker {
+    const methods = routes.get(server) ?? new Map<string, CircuitBreaker>();
+    routes.set(server, methods);
+    const createForRoute = () => createCircuitBreaker({ now, quietMs });
+    return getOrCreate(methods, method === 'HEAD' ? 'GET' : method, createForRoute);
   }
 
-  function recordSuccess(): void {
-    failures = 0;
-    probes = 0;
-  }
-
-  return async function execute(request) {
-    if (failures >= failuresToOpen) {
-      if (Date.now() < nextProbeAt) {
-        const cause = new Error('upstream circuit breaker is open');
-        throw new AppError('temporarily_unavailable', { cause, retryAfterSeconds: 1 });
-      }
-      probes += 1;
-      scheduleNextProbe();
-    }
+  return async function execute(call, send) {
+    const { server, caller, isUpload } = call;
+    const [host, route] = [getHost(server.origin), getRoute(call)];
+    if (host.admit(caller) === 'refused') throw circuitIsOpen(`no connection to ${server.origin}`);
+    if (route.admit(caller) === 'refused')
+      throw circuitIsOpen('the calls of several users to this route failed');
     try {
-      const response = await request();
-      if (unavailableStatuses.has(response.statusCode)) recordFailure();
-      else recordSuccess();
+      const response = await send();
+      host.recordSuccess();
+      if (unavailableStatuses.has(response.statusCode)) route.recordFailure(caller);
+      else route.recordSuccess();
       return response;
     } catch (error) {
-      if (isDisconnected(error) || isTimeout(error)) recordFailure(); // an aborted request says nothing about the API
-      throw error;
+      if (isConnectFailure(error)) {
+        callCount += 1;
+        host.recordFailure({ name: `call ${callCount}`, isUser: false });
+      } else if (isTimeout(error)) {
+        host.recordSuccess();
+        route.recordFailure(caller);
+      } else if (isDisconnected(error) && !isUpload) route.recordFailure(caller);
+      throw error; // a request that its client aborted says nothing about the API
     }
   };
+}
+
+/** Who makes a request: the user, else the session, else the address (IPv6: /56 network). */
+export function identifyCaller(
+  req: Pick<Request, 'login' | 'tokenSource'> & { readonly ip?: string | undefined },
+): Caller {
+  const sub = req.login?.user.sub;
+  if (sub !== undefined) return { name: `user ${sub}`, isUser: true };
+  const sessionId = req.tokenSource?.sessionId;
+  if (sessionId !== undefined) return { name: `session ${sessionId}`, isUser: false };
+  const name = isIP(req.ip ?? '') ? `address ${ipKeyGenerator(req.ip ?? '')}` : 'unknown address';
+  return { name, isUser: false };
+}
+
+function circuitIsOpen(reason: string): AppError {
+  const cause = new Error(`upstream circuit breaker is open: ${reason}`);
+  return new AppError('temporarily_unavailable', { cause, retryAfterSeconds: 1 });
+}
+
+function getOrCreate<T>(map: Map<string, T>, key: string, create: () => T): T {
+  const existing = map.get(key);
+  if (existing !== undefined) return existing;
+  const created = create();
+  map.set(key, created);
+  return created;
 }

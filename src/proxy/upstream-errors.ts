@@ -1,24 +1,30 @@
+import { types } from 'node:util';
 import { AppError } from '../errors.ts';
+
+const { isNativeError } = types; // also for errors of another realm, unlike `instanceof`
 
 /** The statuses with which an API, or the gateway in front of it, reports that it is temporarily unavailable. */
 export const unavailableStatuses: ReadonlySet<number> = new Set([502, 503, 504]);
 
 const timeoutCodes = /_TIMEOUT$|^ETIMEDOUT$/;
-const disconnectCodes = new Set([
+const connectFailureCodes = new Set([
   'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
   'EHOSTUNREACH',
   'ENETUNREACH',
   'ENOTFOUND',
   'EAI_AGAIN',
   'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_SOCKET',
 ]);
+const lostConnectionCodes = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+
+/** True when no connection to the API could be made, which does not depend on the request. */
+export function isConnectFailure(error: unknown): boolean {
+  return connectFailureCodes.has(getErrorCode(error));
+}
 
 /** True when the connection to the API failed or was lost before the response. */
 export function isDisconnected(error: unknown): boolean {
-  return disconnectCodes.has(getErrorCode(error));
+  return isConnectFailure(error) || lostConnectionCodes.has(getErrorCode(error));
 }
 
 /** True when the API did not respond in time. */
@@ -33,5 +39,5 @@ export function toAppError(error: unknown): AppError {
 }
 
 function getErrorCode(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
+  return isNativeError(error) && 'code' in error ? String(error.code) : '';
 }

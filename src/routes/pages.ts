@@ -8,10 +8,12 @@ import { toDisplayFields } from '../pages/display-fields.ts';
 import { describeTokens } from '../pages/token-panel.ts';
 import { paths } from '../paths.ts';
 import type { CallUpstream } from '../proxy/call-upstream.ts';
+import { identifyCaller } from '../proxy/upstream-circuit-breaker.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
+import type { TokenRecord } from '../tokens/token-store.ts';
 
 interface PageParts {
   readonly config: Config;
@@ -74,7 +76,7 @@ export function createPageRoutes(parts: PageParts) {
     }
     const [sessionEndsAt, apiProfile] = await Promise.all([
       tokens.endsAt(id),
-      loadApiProfile(createUserTokenSource(parts, id, login), req),
+      loadApiProfile(login, createUserTokenSource(parts, id, login), req),
     ]);
     const { flash } = req.session;
     if (flash !== undefined) {
@@ -102,6 +104,7 @@ export function createPageRoutes(parts: PageParts) {
 
   /** The response of the API behind `/api/profile`: `{}` without such a route, `undefined` if the call fails. */
   async function loadApiProfile(
+    login: TokenRecord,
     tokenSource: TokenSource,
     req: Request,
   ): Promise<Readonly<Record<string, unknown>> | undefined> {
@@ -113,6 +116,7 @@ export function createPageRoutes(parts: PageParts) {
         path: profileRoute.targetPath + (profileRoute.targetQuery ? `?${profileRoute.targetQuery}` : ''),
         headers: { accept: 'application/json', ...profileRoute.headers },
         tokenSource,
+        caller: identifyCaller({ login, tokenSource }),
         body: null,
         signal: AbortSignal.timeout(profileRoute.timeoutMs),
       });

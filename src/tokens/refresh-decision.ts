@@ -1,3 +1,4 @@
+import type { Caller } from '../circuit-breaker.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
@@ -14,6 +15,7 @@ interface RefreshDecisionParts {
 }
 
 interface RefreshRequest {
+  readonly sessionId: string;
   /** The tokens that the caller found too old, or that an API has rejected (`isRefused`). */
   readonly observed: TokenSet;
   readonly isRefused: boolean;
@@ -47,13 +49,17 @@ export function createRefreshDecision({
     return new AppError('temporarily_unavailable', { cause: failure, retryAfterSeconds });
   }
 
-  return async function decideRefresh(newest, { observed, isRefused, confirmAndExtend }) {
+  return async function decideRefresh(newest, { sessionId, observed, isRefused, confirmAndExtend }) {
     const isExpiredNow = () => isExpired(newest.tokens, now());
     const wasRefreshedMeanwhile = newest.tokens.accessToken !== observed.accessToken;
     if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) return newest;
     if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
     try {
-      const tokens = await oauth.refreshTokenGrant(newest.tokens, newest.identity, confirmAndExtend);
+      const tokens = await oauth.refreshTokenGrant(newest.tokens, {
+        identity: newest.identity,
+        caller: toCaller(newest, sessionId),
+        beforeSending: confirmAndExtend,
+      });
       return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
     } catch (error) {
       if (error instanceof LeaseLostError || error instanceof AppError) throw error; // nothing was sent
@@ -91,4 +97,10 @@ export function createRefreshDecision({
       throw toRetryLaterError(failure, newest.tokens);
     }
   };
+}
+
+function toCaller({ user: { sub } }: TokenRecord, sessionId: string): Caller {
+  return sub === undefined
+    ? { name: `session ${sessionId}`, isUser: false }
+    : { name: `user ${sub}`, isUser: true };
 }

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { createCircuitBreaker } from '../circuit-breaker.ts';
 import type { Logger } from '../logger.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
@@ -8,17 +10,22 @@ import type { TokenSet } from '../oauth/token-set.ts';
 export interface Revocation {
   readonly token: string;
   readonly hint: 'refresh_token' | 'access_token';
+  /** The same for all tokens of a session; they are revoked in their order. */
+  readonly group: string;
   /** When it was queued, epoch milliseconds. */
   readonly since: number;
 }
 
 /**
  * Revocations that are queued until the provider accepts them. Any running instance sends them: each token once, unless
- * an instance dies while sending it; with backoff while the provider fails, for a day at most.
+ * an instance dies while sending it; with backoff while the provider fails, for a day at most. Sessions do not wait for
+ * one another: ten revocations run at once, not counting those that have got no response for two seconds.
  */
 export interface RevocationOutbox {
   /** Once this settles, the tokens will be revoked even if this process dies. */
   add(tokens: TokenSet): Promise<void>;
+  /** Settles when every revocation that nobody has attempted yet has been attempted once. */
+  processNew(): Promise<void>;
   /** Settles when every due revocation has been attempted once. */
   processDue(): Promise<void>;
   /** The number of queued tokens. */
@@ -27,10 +34,20 @@ export interface RevocationOutbox {
   close(): void;
 }
 
+/** For `createFairQueue`: how many revocations an instance sends at once, first attempts and repeated ones separately. */
+export const revocationSlots = {
+  maxConcurrent: 10,
+  slotMs: 2_000,
+  maxConcurrentPerCaller: Number.POSITIVE_INFINITY,
+  maxQueued: Number.POSITIVE_INFINITY,
+  maxQueuedPerCaller: Number.POSITIVE_INFINITY,
+} as const;
+
 /** A revocation that has failed for this long is given up. */
 export const maxRetryMs = 86_400_000;
 const minRetryDelayMs = 1_000;
 const maxRetryDelayMs = 60_000;
+const maxWorkMs = 2_000;
 
 /** The delay before the next attempt after `attempts` failed ones: a second, doubling up to a minute. */
 export function retryDelayMs(attempts: number): number {
@@ -39,31 +56,35 @@ export function retryDelayMs(attempts: number): number {
 
 /** One revocation per token, the refresh token first because it can be used to get new tokens. */
 export function toRevocations({ accessToken, refreshToken }: TokenSet, since: number): readonly Revocation[] {
+  const shared = { group: randomUUID(), since };
   return [
-    ...(refreshToken === undefined ? [] : [{ token: refreshToken, hint: 'refresh_token', since } as const]),
-    { token: accessToken, hint: 'access_token', since },
+    ...(refreshToken === undefined
+      ? []
+      : [{ token: refreshToken, hint: 'refresh_token', ...shared } as const]),
+    { token: accessToken, hint: 'access_token', ...shared },
   ];
 }
 
 /**
  * Returns `attempt(revocation)`, which calls the revocation endpoint and resolves to true when the revocation is done:
- * accepted, rejected for good, or too old. Until a `Retry-After` of the provider is over, it sends nothing and
- * resolves to false.
+ * accepted, rejected for good, or too old. Until a `Retry-After` of the provider is over, it sends nothing for that
+ * session and resolves to false; for no session, except for a probe, when ten sessions in a row got one.
  */
 export function createRevoker(
   oauth: Pick<OAuthClient, 'revokeToken'>,
   now: () => number,
   log: Logger,
 ): (revocation: Revocation) => Promise<boolean> {
-  let notBefore = 0;
-  return async function attempt({ token, hint, since }) {
-    if (now() < notBefore) return false;
+  const waits = createWaits(now);
+  return async function attempt({ token, hint, group, since }) {
+    if (!waits.mayCall(group)) return false;
     try {
       await oauth.revokeToken(token, hint);
+      waits.recordSuccess();
       return true;
     } catch (error) {
       const failure = toOAuthError(error);
-      if (failure.retryAfterSeconds !== undefined) notBefore = now() + failure.retryAfterSeconds * 1000;
+      if (failure.retryAfterSeconds !== undefined) waits.recordRetryAfter(group, failure.retryAfterSeconds);
       if (isOrdinary(failure, hint)) {
         log.debug({ err: failure, hint }, 'the provider has nothing to revoke for a token');
         return true;
@@ -73,6 +94,27 @@ export function createRevoker(
       else log.warn({ err: failure, hint }, 'token revocation failed; will retry');
       return isDone;
     }
+  };
+}
+
+/** Who has to wait for a `Retry-After`. */
+function createWaits(now: () => number) {
+  const notBefore = new Map<string, number>(); // by group
+  const breaker = createCircuitBreaker({ now });
+
+  return {
+    mayCall(group: string): boolean {
+      if (now() < (notBefore.get(group) ?? 0)) return false;
+      return breaker.admit({ name: group, isUser: false }) !== 'refused';
+    },
+
+    recordSuccess: breaker.recordSuccess,
+
+    recordRetryAfter(group: string, retryAfterSeconds: number): void {
+      for (const [each, until] of notBefore) if (until <= now()) notBefore.delete(each);
+      notBefore.set(group, now() + retryAfterSeconds * 1000);
+      breaker.recordFailure({ name: group, isUser: false });
+    },
   };
 }
 
@@ -89,10 +131,15 @@ function isFinal({ kind }: OAuthError): boolean {
   return kind === 'rejected_other' || kind === 'invalid_grant' || kind === 'invalid_response';
 }
 
-/** Calls `work` about once a second until `signal` aborts, without keeping the process alive. */
+/**
+ * Calls `work` about once a second until `signal` aborts, without keeping the process alive. It does not wait longer than
+ * two seconds for `work`, a part of which may be stuck.
+ */
 export async function runEverySecond(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await delay(1_000 * (0.75 + Math.random() / 2), undefined, { ref: false, signal }).catch(() => undefined);
-    if (!signal.aborted) await work().catch(() => undefined); // store unavailable: the next call tries again
+    if (signal.aborted) return;
+    const done = work().catch(() => undefined); // store unavailable: the next call tries again
+    await Promise.race([done, delay(maxWorkMs, undefined, { ref: false })]);
   }
 }

@@ -88,7 +88,7 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
 
   /** Sends the revocations at once, which a sign-out waits for briefly; the outbox retries those that fail. */
   async function processOutbox(): Promise<void> {
-    const work = outbox.processDue().catch((error: unknown) => {
+    const work = outbox.processNew().catch((error: unknown) => {
       log.warn({ err: error }, 'processing the revocation outbox failed; entries remain queued');
     });
     runInBackground(work);

@@ -23,7 +23,8 @@ export interface TokenManager extends Omit<SessionEnding, 'revoke'> {
    */
   current(id: string): Promise<TokenRecord | undefined>;
   /**
-   * The record after a refresh, even if its access token was still valid.
+   * The record after a refresh, even if its access token was still valid; without another refresh if the last one was a
+   * moment ago, so that no session can make the provider limit our requests.
    * @throws AppError `no_refresh_token`, `temporarily_unavailable`
    */
   refresh(id: string): Promise<TokenRecord | undefined>;
@@ -47,6 +48,8 @@ interface TokenManagerParts {
 
 /** An access token with less lifetime left than this may expire on its way to the API. */
 const expirySafetyMarginMs = 2_000;
+/** A session is not refreshed again on request before this time has passed since the last refresh. */
+const minRequestedRefreshMs = 5_000;
 const maxRestarts = 3; // of a refresh that lost its lease
 
 /** A manager whose records are in `store` and whose revocations go through `outbox`. */
@@ -79,7 +82,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
     isRefused: boolean,
   ): Promise<TokenRecord | undefined> {
     const change: Change = (newest, confirmAndExtend) =>
-      decideRefresh(newest, { observed, isRefused, confirmAndExtend });
+      decideRefresh(newest, { sessionId: id, observed, isRefused, confirmAndExtend });
     for (let restarts = 0; ; restarts += 1) {
       try {
         return await store.update(id, change, (discarded, reason) => {
@@ -125,6 +128,7 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       const record = await store.get(id, { touch: true });
       if (!record || isExpiredAndUnrefreshable(record.tokens, now())) return undefined;
       if (record.tokens.refreshToken === undefined) throw new AppError('no_refresh_token');
+      if (wasJustRefreshed(record, now())) return record;
       return refreshOnce(id, record.tokens);
     },
 
@@ -141,6 +145,12 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
       } while (background.size > 0 || refreshes.size > 0);
     },
   };
+}
+
+/** True when the tokens are fresh and come from a refresh, not from the login, a few seconds ago. */
+function wasJustRefreshed({ tokens, signedInAt }: TokenRecord, now: number): boolean {
+  const { issuedAt } = tokens;
+  return issuedAt > signedInAt && now < issuedAt + minRequestedRefreshMs && isFresh(tokens, now);
 }
 
 /** True when the access token has expired and there is no refresh token. */

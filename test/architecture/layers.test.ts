@@ -41,7 +41,9 @@ const layers = [
   ...['ground', 'crypto', 'config', 'oauth', 'tokens', 'middleware', 'session', 'login', 'saved-forms'],
   ...['proxy', 'pages', 'routes', 'stores', 'deps', 'process', 'app', 'main'],
 ];
-const groundFiles = ['src/errors.ts', 'src/logger.ts', 'src/metrics.ts', 'src/paths.ts'];
+const groundFiles = ['circuit-breaker', 'errors', 'fair-queue', 'logger', 'metrics', 'paths'].map(
+  (name) => `src/${name}.ts`,
+);
 
 function layerOf(path: string): string {
   if (groundFiles.includes(path)) return 'ground';

@@ -18,6 +18,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 let provider: FakeProvider;
 let latchkey: Latchkey;
 let browser: Browser;
+let offsetMs = 0;
 
 async function start(
   shape: ProviderShape,
@@ -27,6 +28,7 @@ async function start(
   provider = await startFakeProvider(shape);
   const { clientId, clientSecret } = provider.client;
   latchkey = await startLatchkey({
+    deps: { now: () => Date.now() + offsetMs },
     ...{ apiUrl: provider.url, clientId, clientSecret: rejectedSecret ?? clientSecret },
     env: { ...env(provider.url), ...(rejectedSecret && { OAUTH2_CLIENT_SECRET_NEXT: clientSecret }) },
   });
@@ -55,8 +57,11 @@ const googleEnv = (url: string): Env => ({ OAUTH2_PROVIDER: 'google', OAUTH2_ISS
 const secondBrainEnv = (): Env => ({ OAUTH2_PROVIDER: 'second-brain-database' });
 
 const session = async () => (await browser.fetch('/auth/session')).json() as Record<string, unknown>;
-const refresh = () =>
-  browser.fetch('/auth/refresh', { method: 'POST', headers: { accept: 'application/json' } });
+/** Each one is five seconds after the last: Latchkey does not refresh more often on request. */
+function refresh() {
+  offsetMs += 5_000;
+  return browser.fetch('/auth/refresh', { method: 'POST', headers: { accept: 'application/json' } });
+}
 
 test.each<[string, ProviderShape, (url: string) => Env, unknown, string[]]>([
   [

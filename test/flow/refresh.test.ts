@@ -189,6 +189,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     expect(json.status).toBe(200);
     expect(json.json()).toMatchObject({ authenticated: true, token_type: 'bearer' });
     expect(refreshes(world)).toBe(1);
+    await world.clock.advance(5);
     world.providerFaults.set({
       path: /^\/token$/,
       response: { status: 503, headers: { 'retry-after': '7' } },
@@ -201,6 +202,23 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     expect(unavailable.headers['retry-after']).toBe('7');
     const page = await browser.submit(await browser.go('/profile'), {}, { action: '/auth/refresh' });
     expect(page.text).toContain('still signed in');
+  });
+
+  test('POST /auth/refresh, however often it is called, causes one refresh in five seconds, on all instances', async () => {
+    const other = store === 'redis' ? await world.startAnotherInstance() : world.latchkey;
+    const refresh = (origin: string) =>
+      browser.fetch(`${origin}/auth/refresh`, { method: 'POST', headers: { accept: 'application/json' } });
+    for (let call = 0; call < 10; call += 1) {
+      const response = await refresh(call % 2 ? other.origin : world.origin);
+      expect([response.status, response.json()]).toMatchObject([200, { authenticated: true }]);
+    }
+    expect(refreshes(world)).toBe(1);
+    await world.clock.advance(5);
+    expect((await refresh(world.origin)).status).toBe(200);
+    expect(refreshes(world)).toBe(2);
+    await world.clock.advance(99); // the token expires, so the pause must not delay its refresh
+    expect((await browser.fetch('/api/profile')).status).toBe(200);
+    expect(refreshes(world)).toBe(3);
   });
 
   test('a session that is used does not reach its idle timeout, and an unused session expires', async () => {

@@ -11,8 +11,12 @@ import { createRevoker } from '../../src/tokens/revocation-outbox.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, type World } from '../support/world.ts';
 
-const registration = `tests-${randomBytes(5).toString('hex')}`;
-const stream = `latchkey:revocations:${registration}`;
+let registration: string;
+let stream: string;
+beforeEach(() => {
+  registration = `tests-${randomBytes(5).toString('hex')}`;
+  stream = `latchkey:revocations:${registration}`;
+});
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await delay(50);
@@ -169,6 +173,96 @@ describe('the revocation outbox', () => {
     },
   );
 
+  test.each(kinds)(
+    'an outbox in %s: revocations without a response delay only their own sessions',
+    async (_name, create) => {
+      const stuck = new Set<string>();
+      const { attempted, attempt } = attemptWith((token) =>
+        stuck.has(token) ? new Promise(() => {}) : Promise.resolve(),
+      );
+      const outbox = create(attempt, Date.now);
+      for (let session = 0; session < 25; session += 1) {
+        const tokenSet = tokens();
+        stuck.add(tokenSet.refreshToken!);
+        await outbox.add(tokenSet);
+        outbox.processNew().catch(() => undefined);
+      }
+      const tokenSet = tokens();
+      await outbox.add(tokenSet);
+      outbox.processNew().catch(() => undefined);
+      await until(() => attempted.includes(tokenSet.accessToken));
+      expect(attempted.filter((each) => Object.values(tokenSet).includes(each))).toEqual([
+        tokenSet.refreshToken,
+        tokenSet.accessToken,
+      ]);
+      expect(attempted.filter((each) => each.startsWith('at-'))).toEqual([tokenSet.accessToken]); // the others wait for theirs
+      outbox.close();
+    },
+    20_000,
+  );
+
+  test.each(kinds)(
+    'an outbox in %s: a revocation that fails at first is repeated although hundreds of others fail',
+    async (_name, create) => {
+      const healed = new Set<string>();
+      const { attempted, attempt } = attemptWith((token) =>
+        healed.has(token) ? Promise.resolve() : Promise.reject(new OAuthError('unavailable', 'down')),
+      );
+      const outbox = create(attempt, Date.now);
+      for (let session = 0; session < 200; session += 1) await outbox.add(tokens());
+      const tokenSet = tokens();
+      await outbox.add(tokenSet);
+      await outbox.processNew();
+      expect(attempted).toHaveLength(402);
+      for (const each of [tokenSet.refreshToken!, tokenSet.accessToken]) healed.add(each);
+      await until(async () => {
+        await outbox.processDue();
+        return (await outbox.pending()) === 400;
+      });
+      outbox.close();
+    },
+    20_000,
+  );
+
+  test('a Retry-After for one session delays only its own revocations', async () => {
+    let now = 0;
+    const { attempted, attempt } = attemptWith(
+      (token) =>
+        token.startsWith('limited')
+          ? Promise.reject(new OAuthError('unavailable', 'busy', { retryAfterSeconds: 300 }))
+          : Promise.resolve(),
+      () => now,
+    );
+    const revocation = (token: string, group: string) =>
+      ({ token, group, hint: 'refresh_token', since: 0 }) as const;
+    for (let each = 0; each < 9; each += 1)
+      expect(await attempt(revocation(`limited-${each}`, `group ${each}`))).toBe(false);
+    expect(await attempt(revocation('limited-again', 'group 3'))).toBe(false);
+    expect(await attempt(revocation('other', 'other group'))).toBe(true);
+    expect(attempted).not.toContain('limited-again');
+    now += 300_000;
+    expect(await attempt(revocation('free', 'group 3'))).toBe(true);
+  });
+
+  test('a Retry-After for ten sessions in a row delays all revocations, and a probe follows within a second', async () => {
+    let now = 0;
+    const { attempted, attempt } = attemptWith(
+      (token) =>
+        token.startsWith('limited')
+          ? Promise.reject(new OAuthError('unavailable', 'busy', { retryAfterSeconds: 300 }))
+          : Promise.resolve(),
+      () => now,
+    );
+    const revocation = (token: string, group: string) =>
+      ({ token, group, hint: 'refresh_token', since: 0 }) as const;
+    for (let each = 0; each < 10; each += 1) await attempt(revocation(`limited-${each}`, `group ${each}`));
+    expect(await attempt(revocation('other', 'other group'))).toBe(false);
+    expect(attempted).toHaveLength(10);
+    now += 1_000;
+    expect(await attempt(revocation('other', 'other group'))).toBe(true);
+    expect(await attempt(revocation('another', 'another group'))).toBe(true);
+  });
+
   test('an outbox in Redis stores tokens encrypted', async () => {
     const { attempt } = attemptWith(() => Promise.reject(new OAuthError('unavailable', 'down')));
     const outbox = createRedisRevocationOutbox({ redis, registration, secrets, attempt, now: Date.now });
@@ -179,10 +273,14 @@ describe('the revocation outbox', () => {
     expect(raw).not.toContain(tokenSet.accessToken);
     expect(raw).not.toContain(tokenSet.refreshToken);
     outbox.close();
-    await redis.del(stream);
   });
 
   test('another instance takes over the Redis outbox entries of an instance that stopped', async () => {
+    const readPending = () =>
+      redis.xpending(stream, 'instances').then(
+        ([count]) => count,
+        () => 0, // there is no group yet
+      );
     const hanging = attemptWith(() => new Promise(() => {}));
     const stopped = createRedisRevocationOutbox({
       redis,
@@ -194,12 +292,12 @@ describe('the revocation outbox', () => {
     const tokenSet = tokens();
     await stopped.add(tokenSet);
     void stopped.processDue(); // claims the entries and never finishes
-    await until(() => hanging.attempted.length > 0);
+    await until(async () => (await readPending()) === 2);
     stopped.close();
     const { attempted, attempt } = attemptWith(async () => {});
     const other = createRedisRevocationOutbox({ redis, registration, secrets, attempt, now: Date.now });
     await other.processDue();
-    expect(attempted).toEqual([tokenSet.accessToken]); // the first instance may still be processing the other one
+    expect(attempted).toEqual([]); // the first instance may still be processing them
     const ids = (await redis.xpending(stream, 'instances', '-', '+', 10)) as [string][];
     await redis.call(
       'XCLAIM',
@@ -213,7 +311,7 @@ describe('the revocation outbox', () => {
       'JUSTID',
     );
     await other.processDue();
-    expect(attempted).toEqual([tokenSet.accessToken, tokenSet.refreshToken]);
+    expect(attempted).toEqual([tokenSet.refreshToken, tokenSet.accessToken]);
     expect(await other.pending()).toBe(0);
     other.close();
   });

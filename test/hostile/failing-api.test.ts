@@ -3,15 +3,26 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
 import { formatHead, sendRaw, waitUntil } from './support/raw-http.ts';
 
-describe('while the circuit breaker of an API is open', () => {
+describe('while the circuit breaker of a route is open', () => {
   let api: ApiWorld;
   beforeEach(async () => {
-    api = await createApiWorld([
-      { path: '/small', target: '/small', methods: { GET: {}, POST: {} }, bodyLimitBytes: 1000 },
-      { path: '/large', target: '/large', methods: { GET: {}, POST: {} } },
-    ]);
+    api = await createApiWorld(
+      [
+        {
+          path: '/small',
+          target: '/small',
+          token: 'none',
+          methods: { GET: {}, POST: {} },
+          bodyLimitBytes: 1000,
+        },
+        { path: '/large', target: '/large', token: 'none', methods: { GET: {}, POST: {} } },
+      ],
+      { TRUST_PROXY: '1' },
+    );
     api.recorder.respondWith((_req, res) => res.writeHead(503, { 'retry-after': '1' }).end());
-    for (let call = 0; call < 10; call += 1) await api.send('GET /api/small');
+    for (const route of ['GET /api/small', 'POST /api/small', 'POST /api/large'])
+      for (let caller = 0; caller < 10; caller += 1)
+        await api.send(route, [`X-Forwarded-For: 10.0.0.${caller}`]);
   });
   afterEach(() => api.close());
 
@@ -44,15 +55,14 @@ describe('while the circuit breaker of an API is open', () => {
 
   test('other requests do not wait for a slow upload that serves as the probe', async () => {
     await delay(1_100);
-    api.recorder.respondWith((req, res) => (req.method === 'GET' ? res.end('ok') : req.resume()));
+    api.recorder.respondWith((req, res) => (req.url === '/large?probe' ? req.resume() : res.end('ok')));
     const upload = connect({ port: Number(new URL(api.world.origin).port), host: '127.0.0.1' });
-    upload.write(formatHead('POST /api/large', chunked()));
+    upload.write(formatHead('POST /api/large?probe', chunked()));
     upload.write('1\r\nx\r\n');
     await waitUntil(() => api.openRequestCount() === 1);
-    const [first] = (await api.send('GET /api/small')).statuses;
-    expect(first).toBe(503);
-    await delay(2_100); // the upload is still running, and the next probe is due
-    expect((await api.send('GET /api/small')).statuses).toEqual([200]);
+    expect((await api.send('POST /api/large')).statuses).toEqual([503]);
+    while ((await api.send('POST /api/large')).statuses[0] === 503) await delay(50); // until the next probe is due
+    expect(api.openRequestCount()).toBe(1);
     upload.destroy();
   });
 

@@ -125,11 +125,15 @@ export class Claims {
     else this.#history.violate(claims.signedIn, `${session.id} (${session.user}) at ${where}`);
   }
 
-  #excuseOfEnd({ grant, startedAt }: Session): string | undefined {
+  #excuseOfEnd({ grant, startedAt, replaces }: Session): string | undefined {
     if (this.#history.hasDataLossSince(startedAt)) return 'Redis lost writes';
-    // While this login was in progress, its user signed out in another tab.
+    // While this login was in progress, its user signed out in another tab, which may have revoked the grant before the
+    // provider issued a new one.
     for (const other of this.#history.sessions.values())
-      if (other.grant === grant && (other.signOutRequestedAt ?? Number.NEGATIVE_INFINITY) > startedAt - 2_000)
+      if (
+        (other.grant === grant || other.id === replaces) &&
+        (other.signOutRequestedAt ?? Number.NEGATIVE_INFINITY) > startedAt - 2_000
+      )
         return 'its user signed out in another tab meanwhile';
     // Two tabs signed in as different users at the same moment, and one of them revoked the tokens that both replaced.
     const replaced = [...this.#history.sessions.values()].filter((each) => each.grant === grant);

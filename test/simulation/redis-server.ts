@@ -248,11 +248,12 @@ export class RedisServer {
       case 'XREADGROUP':
         return this.#readGroup(text, group);
       case 'XPENDING': {
-        const [, groupName, , minIdle, , , count] = text;
+        const [, groupName, , minIdle, start, , count] = text;
+        const after = start!.startsWith('(') ? start!.slice(1) : '0-0';
         const { pending } = group(this.#stream(key), groupName!);
         return [...pending]
           .map(([id, each]) => ({ id, ...each, idle: Math.floor(this.nowMs() - each.deliveredAt) }))
-          .filter(({ idle }) => idle >= Number(minIdle))
+          .filter(({ id, idle }) => idle >= Number(minIdle) && compareIds(id, after) > 0)
           .sort((a, b) => compareIds(a.id, b.id))
           .slice(0, Number(count))
           .map(({ id, consumer, idle, deliveries }) => [

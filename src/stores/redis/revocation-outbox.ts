@@ -1,18 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { createSealer, type KeySource } from '../../crypto/sealing.ts';
 import { storeUnavailable } from '../../errors.ts';
+import { createFairQueue } from '../../fair-queue.ts';
 import {
   maxRetryMs,
   type Revocation,
   type RevocationOutbox,
   retryDelayMs,
+  revocationSlots,
   runEverySecond,
   toRevocations,
 } from '../../tokens/revocation-outbox.ts';
+import { createKeyedMutex } from '../keyed-mutex.ts';
 import type { RedisConnection } from './connection.ts';
 
 const group = 'instances';
-const maxPendingPerRun = 32;
+const pendingPageSize = 100;
+/** A run reads at most this many pending entries; the next one continues after them. */
+const maxPendingPerRun = 1_000;
 /** An instance that has an attempt in progress shows it this often. */
 const heartbeatMs = 5_000;
 /** An instance that has not shown for this long that its attempt is in progress counts as dead. */
@@ -37,7 +42,12 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
   const closed = new AbortController();
   /** Entries that this instance has attempted and deferred, so it knows that no attempt is in progress. */
   const deferredIds = new Set<string>();
+  const runInOrder = createKeyedMutex();
+  const [runNew, runRetry] = [createFairQueue(revocationSlots), createFairQueue(revocationSlots)];
   let hasGroup = false;
+  let scan: Promise<void> | undefined;
+  /** The last pending entry that a scan has read, as the exclusive start of the next one; `-` is the first entry. */
+  let scanFrom = '-';
 
   async function ensureGroup(): Promise<void> {
     if (hasGroup) return;
@@ -60,7 +70,9 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
     }, heartbeatMs).unref();
     try {
       // An entry that is unreadable here may be readable for newer instances, which have a newer secret or format.
-      const isDone = revocation ? await attempt(revocation) : now() - Number.parseInt(id, 10) > maxRetryMs;
+      const isDone = revocation
+        ? await runInOrder(revocation.group, () => attempt(revocation))
+        : now() - Number.parseInt(id, 10) > maxRetryMs;
       if (isDone) await redis.multi().xack(stream, group, id).xdel(stream, id).exec();
       else deferredIds.add(id);
     } finally {
@@ -68,11 +80,13 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
     }
   }
 
-  async function processDue(): Promise<void> {
-    if ((await redis.xlen(stream)) === 0) return deferredIds.clear();
+  /** Calls `work` with the number of entries, unless there are none. */
+  async function withEntries(work: (count: number) => Promise<unknown>): Promise<void> {
+    const count = await redis.xlen(stream);
+    if (count === 0) return deferredIds.clear();
     await ensureGroup();
     try {
-      await deliverDue();
+      await work(count);
     } catch (error) {
       // Redis has lost its data, and the group with it; what is added afterwards needs a new one.
       if (error instanceof Error && error.message.includes('NOGROUP')) hasGroup = false;
@@ -80,18 +94,51 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
     }
   }
 
-  async function deliverDue(): Promise<void> {
-    for (let entry = await readNew(); entry; entry = await readNew()) await deliver(entry);
-    const pending = await redis.xpending(stream, group, 'IDLE', retryDelayMs(1), '-', '+', maxPendingPerRun);
-    for (const [id, , idleMs, deliveries] of pending as Pending[]) {
-      const minIdleMs = deferredIds.has(id)
-        ? retryDelayMs(deliveries)
-        : Math.max(retryDelayMs(deliveries), claimAfterIdleMs);
-      if (idleMs < minIdleMs) continue;
-      // XCLAIM checks the idle time again, so of two instances that claim at the same time only one gets the entry.
-      const [claimed] = (await claim(id, minIdleMs)) as Entry[];
-      if (claimed) await deliver(claimed);
+  async function deliverNew(count: number): Promise<void> {
+    const deliverNext = async () => {
+      const entry = await readNew();
+      if (entry) await deliver(entry);
+      return entry !== undefined;
+    };
+    const deliverAll = async () => {
+      while (await runNew(stream, deliverNext));
+    };
+    await Promise.all(Array.from({ length: Math.min(count, revocationSlots.maxConcurrent) }, deliverAll));
+  }
+
+  function deliverPending(): Promise<void> {
+    scan ??= scanPending().finally(() => {
+      scan = undefined;
+    });
+    return scan;
+  }
+
+  async function scanPending(): Promise<void> {
+    const due: Promise<void>[] = [];
+    for (let read = 0; read < maxPendingPerRun; read += pendingPageSize) {
+      const page = await redis.xpending(
+        ...([stream, group, 'IDLE', retryDelayMs(1), scanFrom, '+', pendingPageSize] as const),
+      );
+      const pending = page as Pending[];
+      for (const each of pending.filter(isDue)) due.push(runRetry(stream, () => claimAndDeliver(each)));
+      const last = pending.length < pendingPageSize ? undefined : pending.at(-1);
+      scanFrom = last ? `(${last[0]}` : '-';
+      if (!last) break;
     }
+    await Promise.all(due);
+  }
+
+  function minIdleMsOf([id, , , deliveries]: Pending): number {
+    const delayMs = retryDelayMs(deliveries);
+    return deferredIds.has(id) ? delayMs : Math.max(delayMs, claimAfterIdleMs);
+  }
+
+  const isDue = (pending: Pending) => pending[2] >= minIdleMsOf(pending);
+
+  async function claimAndDeliver(pending: Pending): Promise<void> {
+    // XCLAIM checks the idle time again, so of two instances that claim at the same time only one gets the entry.
+    const [claimed] = (await claim(pending[0], minIdleMsOf(pending))) as Entry[];
+    if (claimed) await deliver(claimed);
   }
 
   const claim = (id: string, minIdleMs: number, ...options: readonly 'JUSTID'[]) =>
@@ -102,6 +149,9 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
     const read = await redis.xreadgroup('GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>');
     return (read as [string, Entry[]][] | null)?.[0]?.[1][0];
   }
+
+  const processNew = () => withEntries(deliverNew);
+  const processDue = () => withEntries((count) => Promise.all([deliverNew(count), deliverPending()]));
 
   runEverySecond(processDue, closed.signal);
   return {
@@ -116,6 +166,7 @@ export function createRedisRevocationOutbox(options: RedisRevocationOutboxOption
         throw storeUnavailable(error);
       }
     },
+    processNew,
     processDue,
     pending: () => redis.xlen(stream),
     close: () => closed.abort(),

@@ -1,6 +1,6 @@
 import type { Agent } from 'undici';
 import { writeRoutesFile } from '../../support/routes-file.ts';
-import { createWorld, type World } from '../../support/world.ts';
+import { createWorld, type World, type WorldOptions } from '../../support/world.ts';
 import { readRecord, readSession } from './logged-in.ts';
 import { formatHead, type RawResponse, sendRaw } from './raw-http.ts';
 import { type RecordedRequest, type Recorder, startRecorder } from './recorder.ts';
@@ -33,7 +33,7 @@ export interface ApiWorld {
 /** @param routes rows of a route table that replaces the default one */
 export async function createApiWorld(
   routes?: readonly unknown[],
-  env: Readonly<Record<string, string>> = {},
+  env: WorldOptions['env'] = {},
 ): Promise<ApiWorld> {
   const recorder = await startRecorder();
   const world = await createWorld({
