@@ -11,6 +11,7 @@ import { createCsrfProtection } from './middleware/csrf.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
 import { apiHeaders, createPageHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
+import { discardUnreadBodies } from './middleware/unread-bodies.ts';
 import { createOAuthClient } from './oauth/oauth-client.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { createI18n } from './pages/i18n.ts';
@@ -120,8 +121,8 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.appLogo = config.brand.logoUrl;
 
   // The order of the middleware. Each line depends on those before it.
-  // 1. /healthz. Before the log, which it would fill.
-  handler.use(createHealthRoutes());
+  // 1. Request bodies that no handler reads, as every handler may respond early; /healthz, before the log that it would fill.
+  handler.use(discardUnreadBodies, createHealthRoutes());
   // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
   handler.use(createRequestLog(log));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.

@@ -5,7 +5,7 @@ import { AppError } from '../errors.ts';
 import type { CallUpstream } from './call-upstream.ts';
 import type { OpenStreams, RegisterStream } from './open-streams.ts';
 import { buildUpstreamHeaders } from './proxy-headers.ts';
-import { readRequestBody } from './request-body.ts';
+import { canHaveBody, readRequestBody } from './request-body.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
 import { drainResponse, isEventStream, sendResponse, streamResponse } from './upstream-response.ts';
@@ -60,7 +60,7 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
           server,
           method: req.method as Dispatcher.HttpMethod,
           path,
-          headers: Object.assign(buildUpstreamHeaders(req, requestBody !== null), server.headers),
+          headers: Object.assign(buildUpstreamHeaders(req, canHaveBody(req.method)), server.headers),
           tokenSource,
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
           signal: clientAbort.signal,
@@ -75,7 +75,6 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
         else sendResponse(response, res);
       } catch (error) {
         if (res.closed) return; // no browser is left to receive the error
-        req.unpipe().resume(); // some clients read the response only after sending the whole body
         throw error;
       }
     };
