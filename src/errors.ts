@@ -18,6 +18,8 @@ export const errorStatuses = {
   session_changed: 409,
   no_refresh_token: 409,
   payload_too_large: 413,
+  /** A WebSocket handshake that cannot be performed (RFC 9110 15.5.22). */
+  upgrade_required: 426,
   too_many_requests: 429,
   internal_error: 500,
   upstream_unreachable: 502,

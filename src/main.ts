@@ -5,6 +5,7 @@ import { ConfigError, loadConfig } from './config/load.ts';
 import { createDeps } from './deps.ts';
 import { serveMetrics } from './metrics.ts';
 import { handleClientErrors } from './middleware/client-errors.ts';
+import { continueWhenRead } from './middleware/unread-bodies.ts';
 import { listenForUpgrades } from './proxy/websocket-upgrade.ts';
 
 /** EX_CONFIG of sysexits.h: a restart with the same configuration fails again. */
@@ -53,6 +54,7 @@ async function start(): Promise<void> {
   await deps.connected();
   const server = createServer({ keepAliveTimeout, requestTimeout }, app.handler);
   listenForUpgrades(server, app.handler);
+  continueWhenRead(server);
   handleClientErrors(server, log);
   server.on('error', (error: NodeJS.ErrnoException) => {
     console.error(

@@ -1,3 +1,4 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Request, RequestHandler } from 'express';
 
@@ -31,6 +32,23 @@ export const discardUnreadBodies: RequestHandler = function discardUnreadBodies(
   });
   next();
 };
+
+/**
+ * Sends `100 Continue` only when a handler reads the body, so that clients which wait for it do not upload what will be
+ * rejected. Node.js sends it to every request that has `Expect`.
+ */
+export function continueWhenRead(server: Server): void {
+  server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+    const { shouldKeepAlive } = res;
+    res.shouldKeepAlive = false; // after a final response, the body may follow or not (RFC 9110 10.1.1)
+    req.once('resume', () => {
+      if (res.headersSent) return;
+      res.shouldKeepAlive = shouldKeepAlive;
+      res.writeContinue();
+    });
+    server.emit('request', req, res);
+  });
+}
 
 /** True if the request has a body (RFC 9112 6.3), even if all of it has been read. */
 export function hasBody({ headers }: Pick<Request, 'headers'>): boolean {

@@ -10,6 +10,7 @@ import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
 import { drainResponse, isEventStream, sendResponse, streamResponse } from './upstream-response.ts';
 import { forwardWebSocket } from './websocket-proxy.ts';
+import { rejectImpossibleHandshake } from './websocket-upgrade.ts';
 
 /** Where a request is sent. Omitted members have the defaults of the route table. */
 type ForwardOptions = Pick<ResourceServer, 'origin' | 'targetPath'> & Partial<ResourceServer>;
@@ -39,6 +40,7 @@ export function createForwarder({ callUpstream, streams, now }: ForwarderParts) 
       if (res.closed) return; // the browser disconnected while its token was loaded
       const path = buildTargetPath(req.params) + buildTargetQuery(req.url);
       const registerStream: RegisterStream = (close) => streams.register(tokenSource?.sessionId, close);
+      if (server.webSocket) rejectImpossibleHandshake(req);
       if (req.webSocketHandshake) {
         if (!server.webSocket) throw new AppError('not_found');
         const url = new URL(server.origin + path);

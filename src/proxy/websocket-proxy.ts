@@ -109,9 +109,12 @@ function openUpstreamSocket(
     for (const [name, value] of Object.entries(headers)) request.setHeader(name, value);
     request.end();
   }
+  if (version !== '13') {
+    res.setHeader('Sec-WebSocket-Version', '13'); // RFC 6455 4.4
+    throw new AppError('upgrade_required', { cause: new Error('not version 13 of the WebSocket protocol') });
+  }
   try {
-    if (version !== '13' || !handshakeKeyPattern.test(key ?? ''))
-      throw new Error('invalid WebSocket handshake (RFC 6455)');
+    if (!handshakeKeyPattern.test(key ?? '')) throw new Error('invalid WebSocket handshake (RFC 6455)');
     return new WebSocket(url, protocols ?? [], { ...socketOptions, finishRequest });
   } catch (error) {
     res.setHeader('Sec-WebSocket-Version', '13'); // RFC 6455 4.4

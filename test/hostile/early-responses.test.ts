@@ -36,7 +36,10 @@ describe('a response that is sent before the request body was read', () => {
     ]);
   });
   afterAll(() => api.close());
-  beforeEach(() => api.recorder.respondWith(undefined));
+  beforeEach(async () => {
+    api.recorder.respondWith(undefined);
+    await api.send('POST /api/public', ['Content-Length: 0']); // so that failures do not add up to an open circuit breaker
+  });
 
   /** Sends an upload and then another request on the same connection. */
   async function upload(
@@ -169,5 +172,50 @@ describe('a response that is sent before the request body was read', () => {
     api.recorder.requests.length = 0;
     expect((await sendRaw(api.world.origin, [head, ...parts, next])).statuses).toEqual([413]);
     expect(api.recorder.requests).toEqual([]);
+  });
+
+  describe('for a client that waits for 100 Continue', () => {
+    const expectation = ['Expect: 100-continue', 'Content-Length: 60000'];
+
+    test.each([
+      ['POST /api/small', 413, []],
+      ['POST /api/up', 401, []],
+      ['POST /api/nowhere', 404, []],
+      ['PATCH /api/up', 405, []],
+      ['POST /console', 403, ['Sec-Fetch-Site: cross-site']],
+    ] as const)(
+      'is sent without 100, and closes the connection: %s %i',
+      async (requestLine, status, headers) => {
+        const cookie = status === 401 ? [] : [`Cookie: ${api.cookie}`];
+        const lines = ['Host: localhost', 'Expect: 100-continue', 'Content-Length: 60000', ...cookie];
+        const head = formatHead(requestLine, [...lines, ...headers]);
+        const { statuses, text } = await sendRaw(api.world.origin, [head]);
+        expect(statuses).toEqual([status]);
+        expect(text).toMatch(/\r\nConnection: close\r\n/i);
+      },
+    );
+
+    test('100 is sent when the body is read, and the connection stays usable', async () => {
+      const head = formatHead('POST /api/up', ['Host: localhost', `Cookie: ${api.cookie}`, ...expectation]);
+      const body = Buffer.alloc(60_000, 'x');
+      const { statuses } = await sendRaw(api.world.origin, [head, body, nextRequest]);
+      expect(statuses).toEqual([100, 201, 200]);
+    });
+
+    test('100 is sent for an upload that is streamed', async () => {
+      const lines = [
+        'Host: localhost',
+        `Cookie: ${api.cookie}`,
+        'Expect: 100-continue',
+        'Content-Length: 300000',
+      ];
+      const body = Buffer.alloc(300_000, 'x');
+      const { statuses } = await sendRaw(api.world.origin, [
+        formatHead('POST /api/up', lines),
+        body,
+        nextRequest,
+      ]);
+      expect(statuses).toEqual([100, 201, 200]);
+    });
   });
 });

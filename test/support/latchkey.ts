@@ -7,6 +7,7 @@ import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
 import { handleClientErrors } from '../../src/middleware/client-errors.ts';
+import { continueWhenRead } from '../../src/middleware/unread-bodies.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
 import { testRedisUrl } from './test-redis.ts';
 
@@ -78,6 +79,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   await Promise.all([app.discover().catch(() => undefined), waitForStore(real)]);
   server.on('request', app.handler);
   listenForUpgrades(server, app.handler);
+  continueWhenRead(server);
   handleClientErrors(server, log);
   return {
     origin,
