@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { Agent, buildConnector } from 'undici';
 
 const connectTimeoutMs = 5_000;
-/** For the headers of one response; four times the default of Node.js. */
-const maxHeaderBytes = 65_536;
+/** For the headers of one response; twice the default of Node.js. */
+const maxHeaderBytes = 32_768;
 /** How long a response may take to be read after a write failed. */
 const lateResponseMs = 500;
 
