@@ -13,6 +13,7 @@ import { requireDataDestination } from './middleware/data-destination.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
 import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
+import { discardUnreadBodies } from './middleware/unread-bodies.ts';
 import { createOAuthClient } from './oauth/oauth-client.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { createI18n } from './pages/i18n.ts';
@@ -135,9 +136,10 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.appLogo = config.brand.logoUrl;
 
   // The order of the middleware. Each line depends on those before it.
-  // 1. Base security headers, for every response, and /healthz and /readyz. Before the log, which they would fill.
+  // 1. Request bodies that no handler reads, as every handler may respond early; base security headers, for every response;
+  //    /healthz and /readyz, before the log, which they would fill.
   const health = createHealthRoutes();
-  handler.use(baseHeaders, health.routes);
+  handler.use(discardUnreadBodies, baseHeaders, health.routes);
   // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
   handler.use(createRequestLog(log));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.

@@ -2,10 +2,11 @@ import { RedisStore } from 'connect-redis';
 import { MemoryStore as MemoryRateLimitStore, type Store as RateLimitStore } from 'express-rate-limit';
 import { MemoryStore, type Store } from 'express-session';
 import { Registry } from 'prom-client';
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { Config } from './config/load.ts';
 import { createLogger, type Logger } from './logger.ts';
 import type { ConsumedStates } from './login/consumed-states.ts';
+import { createUpstreamAgent } from './proxy/upstream-agent.ts';
 import type { SavedForms } from './saved-forms/saved-forms.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
 import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
@@ -56,10 +57,7 @@ export function createDeps(
   config: Config,
   { now = Date.now, log = createLogger(config.logLevel) }: Partial<Pick<Deps, 'now' | 'log'>> = {},
 ): Deps {
-  const upstream = new Agent({
-    connect: { timeout: 5_000 },
-    connections: config.limits.upstreamConnections || null,
-  });
+  const upstream = createUpstreamAgent(config.limits.upstreamConnections);
   const metrics = new Registry();
   const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
   if (!config.redis) {

@@ -22,6 +22,8 @@ export const errorStatuses = {
   payload_too_large: 413,
   /** The request is for a host that is not ours (RFC 9110 15.5.20). */
   misdirected_request: 421,
+  /** A WebSocket handshake that cannot be performed (RFC 9110 15.5.22). */
+  upgrade_required: 426,
   too_many_requests: 429,
   internal_error: 500,
   upstream_unreachable: 502,

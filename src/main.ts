@@ -44,6 +44,7 @@ async function start(): Promise<void> {
   const { createMetricsServer } = await import('./metrics.ts');
   const { handleClientErrors } = await import('./middleware/client-errors.ts');
   const { disconnectStalledClients } = await import('./middleware/stalled-clients.ts');
+  const { continueWhenRead } = await import('./middleware/unread-bodies.ts');
   const { trackConnections } = await import('./process/connections.ts');
   const { listenForUpgrades } = await import('./proxy/websocket-upgrade.ts');
   const deps = createDeps(config);
@@ -85,6 +86,7 @@ async function start(): Promise<void> {
   const connections = trackConnections(server);
   server.on('request', connections.holdRequests(app.handler));
   listenForUpgrades(server, app.handler);
+  continueWhenRead(server);
   handleClientErrors(server, log);
   disconnectStalledClients(server, { timeoutMs: config.limits.clientReadTimeoutMs, log });
   await listen(server, { host, port, hostVariable: 'HOST', portVariable: 'PORT' }, log);

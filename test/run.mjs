@@ -1,10 +1,11 @@
-// Runs the tests with Redis and, if needed, Chromium: `node test/run.mjs [jest arguments]`.
+// Runs the tests with Redis and, if needed, Chromium and nginx: `node test/run.mjs [jest arguments]`.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findChromium } from './support/find-chromium.mjs';
+import { findNginx } from './support/find-nginx.mjs';
 import { startRedis } from './support/redis-server.mjs';
 
 const args = process.argv.slice(2);
@@ -12,6 +13,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'latchkey-test-'));
 process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
 
 const chromium = includesBrowserTests() ? findChromium() : '';
+const nginx = includesNginxTests() ? findNginx() : '';
 const redis = process.env.TEST_REDIS_URL ? undefined : await startRedis(scratch);
 const report = join(scratch, 'report.json');
 const jest = spawn(
@@ -31,6 +33,7 @@ const jest = spawn(
       NODE_ENV: 'test',
       TEST_REDIS_URL: process.env.TEST_REDIS_URL ?? redis.url,
       TEST_CHROMIUM: chromium,
+      TEST_NGINX: nginx,
     },
   },
 );
@@ -48,4 +51,10 @@ jest.on('exit', (code) => {
 function includesBrowserTests() {
   const paths = args.filter((each) => each.startsWith('test/'));
   return paths.length === 0 || paths.some((each) => !/^test\/(flow|hostile|architecture|unit)\b/.test(each));
+}
+
+/** False if every path among the arguments lies in a folder, or names a file, that needs no nginx. */
+function includesNginxTests() {
+  const paths = args.filter((each) => each.startsWith('test/'));
+  return paths.length === 0 || paths.some((each) => /^test\/hostile(\/?$|\/b)/.test(each));
 }

@@ -76,6 +76,8 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     res.status(error.status).set('Cache-Control', 'no-store').vary('Cookie');
     if (error.retryAfterSeconds !== undefined) res.set('Retry-After', String(error.retryAfterSeconds));
     if (error.allow) res.set('Allow', error.allow.join(', '));
+    // Without `Connection: Upgrade`: clients that use Node.js would take the response for a switch of protocols.
+    if (error.status === 426) res.set({ Upgrade: 'websocket', Connection: 'close' });
     if (error.status === 413 || error.status === 408) res.set('Connection', 'close'); // the rest is not read
 
     if (isNavigation(req)) {

@@ -4,11 +4,11 @@ import type { Dispatcher } from 'undici';
 import type { Caller } from '../circuit-breaker.ts';
 import type { ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
-import { isSafe } from '../middleware/http-methods.ts';
+import { isIdempotent, isSafe } from '../middleware/http-methods.ts';
 import type { TokenSource } from '../session/token-source.ts';
 import { readStepUp } from './step-up.ts';
 import { createUpstreamCircuitBreakers } from './upstream-circuit-breaker.ts';
-import { isDisconnected, toAppError, unavailableStatuses } from './upstream-errors.ts';
+import { isDisconnected, isUnsent, toAppError, unavailableStatuses } from './upstream-errors.ts';
 import { drainResponse, type UpstreamResponse } from './upstream-response.ts';
 
 /** A request to an API. */
@@ -34,8 +34,9 @@ export interface UpstreamRequest {
 /**
  * The API's response, whatever its status, with its body not yet read.
  *
- * A safe request without a body is retried, at most twice and within the route's timeout, when the API is unreachable
- * or returns 502, 503 or 504 without `Retry-After`. When the API rejects the access token, the token is replaced once
+ * Requests are retried at most twice and within the route's timeout, unless their body is a stream: idempotent ones when the
+ * API is unreachable or the connection is lost, others when nothing of them was sent, and safe ones without a body also
+ * when the API returns 502, 503 or 504 without `Retry-After`. When the API rejects the access token, the token is replaced once
  * for all concurrent requests, and the request is sent again; that second response is final.
  * @throws AppError `upstream_unreachable`, `upstream_timeout`, `temporarily_unavailable` (the circuit breaker is open,
  * or the token cannot be replaced now), `login_required` and `app_token_refused` (the token cannot be replaced at all),
@@ -45,6 +46,10 @@ export type CallUpstream = (request: UpstreamRequest) => Promise<UpstreamRespons
 
 const maxAttempts = 3;
 const initialDelayMs = 50;
+
+function isStream(body: UpstreamRequest['body']): body is Readable {
+  return body !== null && !Buffer.isBuffer(body);
+}
 
 /** False when `AppTokenManager` returned the rejected token again, because it is itself a recent replacement. */
 function isDifferentToken(replacement: TokenSource, refused: TokenSource): boolean {
@@ -66,7 +71,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
       headers,
       body,
       signal,
-      headersTimeout: isUpload(body) ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
+      headersTimeout: isStream(body) ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
       bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
     });
   }
@@ -77,7 +82,10 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
   ): Promise<UpstreamResponse> {
     const { server, method, headers, body, signal } = request;
     if (tokenSource) headers.authorization = `Bearer ${tokenSource.accessToken}`;
-    if (!isSafe(method) || body !== null) return sendRequest(request, server.timeoutMs);
+    if (isStream(body)) return sendRequest(request, server.timeoutMs);
+    const isRetryableStatus = isSafe(method) && body === null;
+    const isRetryable = (error: unknown) =>
+      isIdempotent(method) ? isDisconnected(error) : isUnsent(error, body?.length ?? 0);
     const deadline = Date.now() + server.timeoutMs;
     for (let attempt = 1; ; attempt += 1) {
       const delayMs = initialDelayMs * 4 ** (attempt - 1) * (0.5 + Math.random());
@@ -85,10 +93,10 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
       try {
         const response = await sendRequest(request, Math.max(1, deadline - Date.now()));
         const isTransient = unavailableStatuses.has(response.statusCode) && !response.headers['retry-after'];
-        if (!isTransient || !canRetry()) return response;
+        if (!isRetryableStatus || !isTransient || !canRetry()) return response;
         drainResponse(response);
       } catch (error) {
-        if (!isDisconnected(error) || !canRetry()) throw error;
+        if (!isRetryable(error) || !canRetry()) throw error;
       }
       await delay(delayMs, undefined, { signal });
     }
@@ -97,7 +105,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
   return async function callUpstream(request) {
     const { tokenSource, server, method, caller, body } = request;
     const send = (source: TokenSource | undefined) =>
-      withCircuitBreakers({ server, method, caller, isUpload: isUpload(body) }, () =>
+      withCircuitBreakers({ server, method, caller, isUpload: isStream(body) }, () =>
         requestWithRetries(request, source),
       );
     const isTokenRefused = ({ statusCode }: UpstreamResponse) =>
@@ -109,7 +117,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
       drainResponse(response);
       const replacement = await tokenSource.replace();
       if (!replacement) throw new AppError('login_required');
-      if (isUpload(body))
+      if (isStream(body))
         throw new AppError(
           isDifferentToken(replacement, tokenSource) ? 'token_renewed' : 'app_token_refused',
         );
@@ -118,8 +126,4 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
       throw toAppError(error);
     }
   };
-}
-
-function isUpload(body: UpstreamRequest['body']): body is Readable {
-  return body !== null && !Buffer.isBuffer(body);
 }

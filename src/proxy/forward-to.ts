@@ -6,7 +6,7 @@ import { AppError } from '../errors.ts';
 import type { CallUpstream } from './call-upstream.ts';
 import type { OpenStreams, RegisterStream } from './open-streams.ts';
 import { createUpstreamHeadersBuilder } from './proxy-headers.ts';
-import { readRequestBody } from './request-body.ts';
+import { canHaveBody, readRequestBody } from './request-body.ts';
 import { createAddressMapper } from './response-addresses.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
@@ -19,6 +19,7 @@ import {
   type UpstreamResponse,
 } from './upstream-response.ts';
 import { forwardWebSocket } from './websocket-proxy.ts';
+import { rejectImpossibleHandshake } from './websocket-upgrade.ts';
 
 /** Where a request is sent. Omitted members have the defaults of the route table. */
 type ForwardOptions = Pick<ResourceServer, 'origin' | 'targetPath'> & Partial<ResourceServer>;
@@ -53,6 +54,7 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
       if (res.closed) return; // the browser disconnected while its token was loaded
       const path = buildTargetPath(req) + buildTargetQuery(req.url);
       const registerStream: RegisterStream = (close) => streams.register(tokenSource?.sessionId, close);
+      if (server.webSocket) rejectImpossibleHandshake(req);
       const owner = { sessionId: tokenSource?.sessionId, userId: login?.user.sub, address: req.ip };
       const reserveStream = () => res.once('close', streams.reserve(owner));
       if (server.stream || (server.webSocket && req.webSocketHandshake)) reserveStream();
@@ -80,7 +82,7 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
           server,
           method: req.method as Dispatcher.HttpMethod,
           path,
-          headers: Object.assign(buildUpstreamHeaders(req, requestBody !== null), server.headers),
+          headers: Object.assign(buildUpstreamHeaders(req, canHaveBody(req.method)), server.headers),
           tokenSource,
           caller: identifyCaller(req),
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
@@ -100,7 +102,6 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
         } else sendResponse(response, res);
       } catch (error) {
         if (res.closed) return; // no browser is left to receive the error
-        req.unpipe().resume(); // some clients read the response only after sending the whole body
         throw error;
       }
     };

@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { Response } from 'express';
 import type { Dispatcher } from 'undici';
 import type { RegisterStream } from './open-streams.ts';
@@ -13,8 +14,12 @@ const closeTimeoutMs = 500;
 const sessionEndedEvent = `event: session_ended\ndata: ${JSON.stringify({ error: 'login_required' })}\n\n`;
 
 /** Streams the API's response to the client, as fast as the client reads it. */
-export function sendResponse({ statusCode, headers, body }: UpstreamResponse, res: Response): void {
-  res.writeHead(statusCode, buildBrowserHeaders(headers, res));
+export function sendResponse(
+  { statusCode, headers, body }: UpstreamResponse,
+  res: Response,
+  extraHeaders: OutgoingHttpHeaders = {},
+): void {
+  res.writeHead(statusCode, { ...buildBrowserHeaders(headers, res), ...extraHeaders });
   if (statusCode === 304 || statusCode === 204) {
     // A 304 may state the length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
     body.on('error', () => undefined).resume();
@@ -48,7 +53,8 @@ export function streamResponse(
   body.on('data', (chunk: Buffer) => {
     tail = (tail + chunk.subarray(-4).toString('latin1')).slice(-4);
   });
-  sendResponse(response, res);
+  // nginx would collect the events until its buffers are full or the response ends.
+  sendResponse(response, res, { 'x-accel-buffering': 'no' });
   res.flushHeaders(); // the first event may come much later
   const unregister = registerStream((reason) => {
     // An incomplete event or file must not look complete.

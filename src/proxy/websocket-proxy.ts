@@ -80,12 +80,15 @@ export async function forwardWebSocket(
   }
 }
 
-/** @throws AppError `invalid_request` */
+/** @throws AppError `invalid_request`, `upgrade_required` */
 function readHandshake(req: Request, res: Response): ClientHandshake {
   const { 'sec-websocket-key': key = '', 'sec-websocket-version': version } = req.headers;
   const protocols = req.headers['sec-websocket-protocol']?.split(',').map((each) => each.trim()) ?? [];
+  if (version !== '13') {
+    res.setHeader('Sec-WebSocket-Version', '13'); // RFC 6455 4.4
+    throw new AppError('upgrade_required', { cause: new Error('not version 13 of the WebSocket protocol') });
+  }
   const isValid =
-    version === '13' &&
     handshakeKeyPattern.test(key) &&
     protocols.every((each) => protocolPattern.test(each)) &&
     new Set(protocols).size === protocols.length;

@@ -7,6 +7,7 @@ import { waitUntil } from '../hostile/support/raw-http.ts';
 /** A response that is read as it arrives. */
 interface StreamedResponse {
   readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
   text(): string;
   /** Settles when the connection closes. */
   readonly ended: Promise<'complete' | 'aborted'>;
@@ -53,7 +54,13 @@ describe('server-sent events', () => {
           response.on('error', () => undefined);
           response.on('close', () => done(response.complete ? 'complete' : 'aborted'));
         });
-        resolve({ status: response.statusCode!, text: () => text, ended, abort: () => request.destroy() });
+        resolve({
+          status: response.statusCode!,
+          headers: response.headers,
+          text: () => text,
+          ended,
+          abort: () => request.destroy(),
+        });
       });
       request.on('error', reject);
     });
@@ -77,6 +84,16 @@ describe('server-sent events', () => {
     stream.end();
     expect(await response.ended).toBe('complete');
     expect(response.text()).toBe('data: 1\n\ndata: 2\n\n');
+  });
+
+  test.each([
+    ['an event stream', '/plain', 'text/event-stream', 'no'],
+    ['a response of a route with "stream"', '/file', 'application/x-ndjson', 'no'],
+    ['another response', '/plain', 'application/json', undefined],
+  ])('X-Accel-Buffering tells nginx not to buffer %s', async (_what, path, type, expected) => {
+    api.recorder.respondWith((_req, res) => void res.writeHead(200, { 'content-type': type }).end('x'));
+    const response = await read(path);
+    expect(response.headers['x-accel-buffering']).toBe(expected);
   });
 
   test("a stream is aborted when the API sends nothing for longer than the route's idleSeconds", async () => {

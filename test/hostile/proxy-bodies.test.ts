@@ -10,7 +10,11 @@ const smuggled = 'GET /api/data?smuggled HTTP/1.1\r\nHost: x\r\n\r\n';
 describe('a request body', () => {
   let api: ApiWorld;
   beforeAll(async () => {
-    api = await createApiWorld();
+    api = await createApiWorld([
+      { path: '/profile', target: '/api/user/profile', methods: { GET: {} } },
+      { path: '/data', target: '/api/user/data', methods: { GET: {}, POST: { allOf: ['write:data'] } } },
+      { path: '/any', target: '/any', methods: { POST: {}, PUT: {}, PATCH: {}, DELETE: {}, OPTIONS: {} } },
+    ]);
   });
   afterAll(() => api.close());
   beforeEach(() => api.recorder.respondWith(undefined));
@@ -108,6 +112,43 @@ describe('a request body', () => {
     for (const each of api.recorder.requests) expect((await each.body).isWhole).toBe(false);
   });
 
+  test.each([
+    ['POST', 'application/vnd.api+json'],
+    ['PUT', 'text/plain'],
+    ['PATCH', 'application/merge-patch+json'],
+  ])('of no bytes keeps its Content-* headers: %s', async (method, type) => {
+    const headers = [
+      `Content-Type: ${type}`,
+      'Content-Range: bytes */524288',
+      'Content-Language: de',
+      'Content-Length: 0',
+    ];
+    const { forwarded } = await api.sendAndRecord(`${method} /api/any`, headers);
+    expect(forwarded[0]!.headers.filter(([name]) => name.startsWith('content-')).sort()).toEqual([
+      ['content-language', 'de'],
+      ['content-length', '0'],
+      ['content-range', 'bytes */524288'],
+      ['content-type', type],
+    ]);
+  });
+
+  test('that is absent costs a DELETE request no Content-* headers, and adds none', async () => {
+    const { forwarded } = await api.sendAndRecord('DELETE /api/any', [json]);
+    const names = forwarded[0]!.headers.map(([name]) => name);
+    expect(names.filter((name) => name.startsWith('content-'))).toEqual(['content-type']);
+    expect((await forwarded[0]!.body).bytes).toBe(0);
+  });
+
+  test('of an OPTIONS request is forwarded if the route lists OPTIONS', async () => {
+    const { response, forwarded } = await api.sendAndRecord(
+      'OPTIONS /api/any',
+      [json, 'Content-Length: 2'],
+      ['{}'],
+    );
+    expect([response.statuses, (await forwarded[0]!.body).text]).toEqual([[200], '{}']);
+    expect(forwarded[0]!.headers).toContainEqual(['content-type', 'application/json']);
+  });
+
   test('of exactly 10 MiB is forwarded, with its length or in chunks', async () => {
     const whole = Buffer.alloc(limit, 'x');
     const byLength = await api.sendAndRecord('POST /api/data', [`Content-Length: ${limit}`], [whole]);
@@ -155,7 +196,7 @@ describe('a request body', () => {
     ['GET', ['Content-Length: 44']],
     ['HEAD', ['Content-Length: 44']],
     ['GET', ['Transfer-Encoding: chunked']],
-  ])('of a %s request with %j is dropped, and is not parsed as another request', async (method, framing) => {
+  ])('of a %s request with %j gets 400, and is not parsed as another request', async (method, framing) => {
     api.recorder.requests.length = 0;
     const body = framing[0]!.startsWith('Content')
       ? smuggled.padEnd(44).slice(0, 44)
@@ -167,11 +208,8 @@ describe('a request body', () => {
       body,
       nextRequest,
     ]);
-    expect(response.statuses).toEqual([200, 200]);
-    expect(api.recorder.requests.map(({ target }) => target)).toEqual(['/api/user/profile']);
-    expect(await api.recorder.requests[0]!.body).toMatchObject({ bytes: 0, isWhole: true });
-    const names = api.recorder.requests[0]!.headers.map(([name]) => name);
-    expect(names.filter((name) => name.startsWith('content-') || name === 'transfer-encoding')).toEqual([]);
+    expect(response.statuses).toEqual([400, 200]);
+    expect(api.recorder.requests).toEqual([]); // without its body, the request could mean something else
   });
 
   test('never reaches the API in full, and leaves no API request open, when the browser disconnects during a token refresh', async () => {

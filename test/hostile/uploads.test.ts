@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
-import { waitUntil } from './support/raw-http.ts';
+import { formatHead, waitUntil } from './support/raw-http.ts';
 
 const mebibyte = 1024 * 1024;
 const chunk = (bytes: number) => `${bytes.toString(16)}\r\n${'x'.repeat(bytes)}\r\n`;
@@ -53,6 +55,29 @@ describe('a slow upload', () => {
     } as RequestInit);
     expect([response.status, (await api.recorder.requests[0]!.body).bytes]).toEqual([201, 8000]);
     expect(Date.now() - startedAt).toBeGreaterThan(1_900); // nearly twice the time it may stall
+  });
+
+  test.each([
+    ['a small body', 'Content-Length: 60000', 'x'],
+    ['a large body', `Content-Length: ${mebibyte}`, 'x'],
+    ['a chunked body', 'Transfer-Encoding: chunked', chunk(1)],
+  ])('gets 408 when it never stalls but arrives byte by byte: %s', async (_what, framing, part) => {
+    const { port } = new URL(api.world.origin);
+    const socket = connect(Number(port), '127.0.0.1');
+    const head = ['Host: localhost', `Cookie: ${api.cookie}`, framing];
+    socket.write(formatHead('POST /api/upload', head));
+    let text = '';
+    socket.on('data', (data) => {
+      text += data;
+    });
+    const startedAt = Date.now();
+    const timer = setInterval(() => socket.write(part), 100);
+    await once(socket, 'end');
+    clearInterval(timer);
+    socket.destroy();
+    expect(text).toMatch(/^HTTP\/1\.1 408 /);
+    expect(Date.now() - startedAt).toBeLessThan(5_000);
+    await waitUntil(() => api.openRequestCount() === 0);
   });
 
   test('gets 504 when the API does not read it', async () => {

@@ -5,7 +5,15 @@ import { existsSync } from 'node:fs';
  * The first of `names` that can be executed. If there is none, root on Debian gets `debianPackage` installed; for other
  * users, and when apt-get fails, the process exits with a message that says what to do.
  */
-export function findProgram({ what, names, debianPackage, otherCommand, alternative }) {
+export function findProgram({
+  what,
+  names,
+  versionOption = '--version',
+  debianPackage,
+  otherCommand,
+  alternative,
+}) {
+  const canRun = (name) => spawnSync(name, [versionOption]).status === 0;
   const found = names.find(canRun);
   if (found !== undefined) return found;
   const isDebian = existsSync('/etc/debian_version');
@@ -28,10 +36,6 @@ export function findProgram({ what, names, debianPackage, otherCommand, alternat
 export function exitWithMessage(problem, alternative) {
   console.error(`${problem}\n${alternative}`);
   process.exit(1);
-}
-
-function canRun(name) {
-  return spawnSync(name, ['--version']).status === 0;
 }
 
 let hasUpdatedLists = false;

@@ -8,6 +8,7 @@ import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
 import { handleClientErrors } from '../../src/middleware/client-errors.ts';
 import { disconnectStalledClients } from '../../src/middleware/stalled-clients.ts';
+import { continueWhenRead } from '../../src/middleware/unread-bodies.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
 import { testRedisUrl } from './test-redis.ts';
 
@@ -79,6 +80,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   await Promise.all([app.discover().catch(() => undefined), waitForStore(real)]);
   server.on('request', app.handler);
   listenForUpgrades(server, app.handler);
+  continueWhenRead(server);
   handleClientErrors(server, log);
   disconnectStalledClients(server, { timeoutMs: config.limits.clientReadTimeoutMs, log });
   return {

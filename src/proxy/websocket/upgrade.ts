@@ -1,10 +1,12 @@
 import { type IncomingMessage, type RequestListener, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
 
 /** A WebSocket handshake to which no response has been sent. */
 export interface WebSocketHandshake {
+  /** False for a handshake over HTTP/1.0, usually because of a proxy that does not use HTTP/1.1 by default (nginx). */
+  readonly isPossible: boolean;
   /**
    * The connection, and the bytes received after the handshake. The response object no longer writes to the connection,
    * and emits `close` when the connection closes, so that the request is logged at that time.
@@ -36,7 +38,7 @@ export function listenForUpgrades(server: Server, handler: RequestListener): voi
       return;
     }
     if (isWebSocketHandshake(req)) {
-      Object.assign(req, { webSocketHandshake: createHandshake(socket, res, head) });
+      Object.assign(req, { webSocketHandshake: createHandshake(req, res, head) });
       handler(req, res);
     } else {
       res.detachSocket(socket);
@@ -55,12 +57,33 @@ export const rejectWebSocket: RequestHandler = function rejectWebSocket(req, _re
   next();
 };
 
-function isWebSocketHandshake({ method, httpVersion, headers }: IncomingMessage): boolean {
-  return method === 'GET' && httpVersion === '1.1' && headers.upgrade?.toLowerCase() === 'websocket';
+function isWebSocketHandshake({ method, headers }: IncomingMessage): boolean {
+  return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket';
+}
+
+/**
+ * Rejects a WebSocket handshake that cannot be performed, because a proxy sent it over HTTP/1.0 or removed `Upgrade` or
+ * `Connection`. Forwarded as a plain GET request, it would get a response that explains nothing.
+ * @throws AppError `upgrade_required`
+ */
+export function rejectImpossibleHandshake({ method, headers, webSocketHandshake }: Request): void {
+  const isHandshake =
+    method === 'GET' &&
+    (headers['sec-websocket-key'] !== undefined || /^websocket$/i.test(headers.upgrade ?? ''));
+  if (webSocketHandshake ? webSocketHandshake.isPossible : !isHandshake) return;
+  throw new AppError('upgrade_required', {
+    cause: new Error(
+      'a WebSocket handshake needs HTTP/1.1 and the headers Upgrade and Connection, which a proxy may have removed',
+    ),
+  });
 }
 
 /** Manages the connection of `res` in place of the server, which stops doing so when it emits `upgrade`. */
-function createHandshake(socket: Socket, res: ServerResponse, head: Buffer): WebSocketHandshake {
+function createHandshake(
+  { socket, httpVersion }: IncomingMessage,
+  res: ServerResponse,
+  head: Buffer,
+): WebSocketHandshake {
   const emitDrain = () => res.emit('drain');
   const destroySocket = () => socket.destroy();
   const closeAfterResponse = () => {
@@ -71,6 +94,7 @@ function createHandshake(socket: Socket, res: ServerResponse, head: Buffer): Web
   res.shouldKeepAlive = false;
   res.on('finish', closeAfterResponse);
   return {
+    isPossible: httpVersion === '1.1',
     detachSocket() {
       socket.off('drain', emitDrain).off('end', destroySocket);
       res.off('finish', closeAfterResponse);

@@ -1,0 +1,56 @@
+import type { Socket } from 'node:net';
+import { Agent, buildConnector } from 'undici';
+
+const connectTimeoutMs = 5_000;
+/** For the headers of one response; twice the default of Node.js. */
+const maxHeaderBytes = 32_768;
+/** How long a response may take to be read after a write failed. */
+const lateResponseMs = 500;
+
+/** The connections to the APIs, at most `maxConnections` for each host; 0 means no limit. */
+export function createUpstreamAgent(maxConnections = 0): Agent {
+  const connect = buildConnector({ timeout: connectTimeoutMs });
+  return new Agent({
+    connections: maxConnections || null,
+    maxHeaderSize: maxHeaderBytes,
+    connect(options, callback) {
+      connect(options, (...result) => {
+        if (result[1]) readBeforeFailing(result[1]);
+        callback(...result);
+      });
+    },
+  });
+}
+
+/**
+ * Delays the failure of a write until what the API sent before it closed the connection has been read: probably an early
+ * response, such as 413, that says why. If there is none, the error of the write is reported.
+ */
+function readBeforeFailing(socket: Socket): void {
+  const { _write, _writev, destroy } = socket;
+  let writeError: Error | undefined;
+  let bytesReadBefore = 0;
+  function delayError(done: WriteCallback): WriteCallback {
+    return (error) => {
+      if (!error || !isConnectionLost(error)) return done(error);
+      writeError = error;
+      bytesReadBefore = socket.bytesRead;
+      const timer = setTimeout(() => done(error), lateResponseMs);
+      socket.once('close', () => clearTimeout(timer));
+    };
+  }
+  socket._write = (chunk, encoding, done) => _write.call(socket, chunk, encoding, delayError(done));
+  if (_writev) socket._writev = (chunks, done) => _writev.call(socket, chunks, delayError(done));
+  socket.destroy = (error) => {
+    const isUnanswered = error && isConnectionLost(error) && socket.bytesRead === bytesReadBefore;
+    return destroy.call(socket, isUnanswered ? (writeError ?? error) : error);
+  };
+}
+
+type WriteCallback = (error?: Error | null) => void;
+
+const lostConnectionCodes = new Set(['EPIPE', 'ECONNRESET', 'UND_ERR_SOCKET']);
+
+function isConnectionLost(error: Error): boolean {
+  return 'code' in error && lostConnectionCodes.has(String(error.code));
+}
