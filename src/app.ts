@@ -21,7 +21,7 @@ import { paths } from './paths.ts';
 import { createCallUpstream } from './proxy/call-upstream.ts';
 import { createForwarder } from './proxy/forward-to.ts';
 import { createOpenStreams } from './proxy/open-streams.ts';
-import { rejectWebSocket } from './proxy/websocket-upgrade.ts';
+import { rejectWebSocket } from './proxy/websocket/upgrade.ts';
 import { createApiRoutes } from './routes/api.ts';
 import { createCallbackRoutes } from './routes/callback.ts';
 import { createConsoleRoutes } from './routes/console.ts';

@@ -46,7 +46,7 @@ async function start(): Promise<void> {
   const { disconnectStalledClients } = await import('./middleware/stalled-clients.ts');
   const { continueWhenRead } = await import('./middleware/unread-bodies.ts');
   const { trackConnections } = await import('./process/connections.ts');
-  const { listenForUpgrades } = await import('./proxy/websocket-upgrade.ts');
+  const { listenForUpgrades } = await import('./proxy/websocket/upgrade.ts');
   const deps = createDeps(config);
   const { log } = deps;
   for (const warning of config.warnings) log.warn(warning);

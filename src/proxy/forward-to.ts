@@ -18,8 +18,8 @@ import {
   streamResponse,
   type UpstreamResponse,
 } from './upstream-response.ts';
-import { forwardWebSocket } from './websocket-proxy.ts';
-import { rejectImpossibleHandshake } from './websocket-upgrade.ts';
+import { forwardWebSocket } from './websocket/proxy.ts';
+import { rejectImpossibleHandshake } from './websocket/upgrade.ts';
 
 /** Where a request is sent. Omitted members have the defaults of the route table. */
 type ForwardOptions = Pick<ResourceServer, 'origin' | 'targetPath'> & Partial<ResourceServer>;

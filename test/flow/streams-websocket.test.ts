@@ -15,7 +15,7 @@ import { createErrorResponse } from '../../src/pages/error-response.ts';
 import { createCallUpstream } from '../../src/proxy/call-upstream.ts';
 import { createForwarder } from '../../src/proxy/forward-to.ts';
 import { createOpenStreams } from '../../src/proxy/open-streams.ts';
-import { listenForUpgrades, rejectWebSocket } from '../../src/proxy/websocket-upgrade.ts';
+import { listenForUpgrades, rejectWebSocket } from '../../src/proxy/websocket/upgrade.ts';
 import { createPageUserTags } from '../../src/session/page-user-tag.ts';
 import { requireScope } from '../../src/session/require-scope.ts';
 import { createTokenGuards } from '../../src/session/require-token.ts';

@@ -9,7 +9,7 @@ import { createLogger } from '../../src/logger.ts';
 import { handleClientErrors } from '../../src/middleware/client-errors.ts';
 import { disconnectStalledClients } from '../../src/middleware/stalled-clients.ts';
 import { continueWhenRead } from '../../src/middleware/unread-bodies.ts';
-import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
+import { listenForUpgrades } from '../../src/proxy/websocket/upgrade.ts';
 import { testRedisUrl } from './test-redis.ts';
 
 export interface LatchkeyOptions {

@@ -4,7 +4,7 @@ import {
   encodeControlFrame,
   FrameError,
   opcodes,
-} from '../../src/proxy/websocket-frames.ts';
+} from '../../src/proxy/websocket/frames.ts';
 
 const payloadOf = (length: number) => Buffer.from(Array.from({ length }, (_, n) => n % 251));
 

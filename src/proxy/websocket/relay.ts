@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { CloseReason, CloseStream } from './open-streams.ts';
+import type { CloseReason, CloseStream } from '../open-streams.ts';
 import {
   createFrameReader,
   encodeCloseReason,
   encodeControlFrame,
   type FrameReader,
   opcodes,
-} from './websocket-frames.ts';
+} from './frames.ts';
 
 const pingIntervalMs = 30_000;
 /** Latchkey disconnects a peer that has sent nothing, not even a pong, or has read nothing, for this many intervals. */

@@ -3,11 +3,11 @@ import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { Request, Response } from 'express';
-import { AppError } from '../errors.ts';
-import type { TokenSource } from '../session/token-source.ts';
-import type { RegisterStream } from './open-streams.ts';
-import { buildBrowserHeaders } from './proxy-headers.ts';
-import { joinWebSockets } from './websocket-relay.ts';
+import { AppError } from '../../errors.ts';
+import type { TokenSource } from '../../session/token-source.ts';
+import type { RegisterStream } from '../open-streams.ts';
+import { buildBrowserHeaders } from '../proxy-headers.ts';
+import { joinWebSockets } from './relay.ts';
 
 const handshakeKeyPattern = /^[+/0-9A-Za-z]{22}==$/;
 const protocolPattern = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/;
