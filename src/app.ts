@@ -6,6 +6,7 @@ import type { Deps } from './deps.ts';
 import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
 import { registerRevocationGauge } from './metrics.ts';
+import { createBodyLimits } from './middleware/body-limits.ts';
 import { createCors } from './middleware/cors.ts';
 import { createCsrfProtection } from './middleware/csrf.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
@@ -31,14 +32,15 @@ import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
 import { createPageUserTags } from './session/page-user-tag.ts';
 import { createTokenGuards } from './session/require-token.ts';
 import { createSessions } from './session/session.ts';
+import { createUserKeys } from './session/user-key.ts';
 import { createAppTokenManager } from './tokens/app-token-manager.ts';
 import { createRevoker } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call. */
 const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
-/** The paths that AUTH_RATE_LIMIT limits; logout is never limited. */
-const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session];
+/** The paths that share AUTH_RATE_LIMIT. Sign-outs have a count of their own, so that a user over the limit can sign out. */
+const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session, paths.console];
 /**
  * Rejected callbacks per minute. With a valid state, each of them costs a key in Redis and a request to the provider, and
  * anybody can get a state and invent a code. Far more than the users behind one address ever cause.
@@ -83,7 +85,9 @@ export function createApp(config: Config, deps: Deps): App {
   const streams = createOpenStreams({ sessionEndEvents, endsAt: tokens.endsAt, now, log });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwarder({ callUpstream, streams, now });
-  const limit = createRateLimits({ ...deps, getSessionId });
+  const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
+  const limit = createRateLimits({ ...deps, getUserKey });
+  const limitBody = createBodyLimits({ getUserKey });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
   const pageHeaders = createPageHeaders(session.cookie.secure);
   const { texts, english } = createI18n(resolvePath('../views/texts'), {
@@ -97,6 +101,7 @@ export function createApp(config: Config, deps: Deps): App {
   };
   const shared = {
     ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
+    limitBody,
     ...tokenGuards,
     ...deps,
   };
@@ -147,9 +152,11 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(noStore);
   // 11. The texts in the browser's language. Before the first handler that renders a page.
   handler.use(texts);
-  // 12. AUTH_RATE_LIMIT. Before the endpoints that call the provider.
+  // 12. AUTH_RATE_LIMIT. Before the endpoints that call the provider or read a body, and before sign-out, which stores
+  //     that a login was cancelled.
   if (authRateLimit > 0) {
     handler.use(rateLimitedPaths, limit('auth', { limit: authRateLimit, windowSeconds: 60 }));
+    handler.use(paths.logout, limit('sign-out', { limit: authRateLimit, windowSeconds: 60 }));
     const rejected = { limit: Math.min(authRateLimit, maxRejectedCallbacks), windowSeconds: 60 };
     const isRejected = ({ statusCode }: Response) => statusCode === 400;
     handler.use(paths.callback, limit('rejected-callbacks', rejected, { countsOnly: isRejected }));

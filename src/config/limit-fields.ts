@@ -7,7 +7,7 @@ export const limitFields = {
     type: type.count.default(600),
     example: '600',
     meaning:
-      'Requests per minute, per session or (without a session) per client address, to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
+      'Requests per minute to /auth/login, /auth/callback, /auth/refresh, /auth/session and /console, per user (all sessions together) or, without a live session, per client address; as many sign-outs, counted separately. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
   },
 } as const satisfies Record<string, Field>;

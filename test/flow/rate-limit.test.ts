@@ -15,7 +15,7 @@ afterAll(() => redis.disconnect());
 
 /** Deletes the counts in Redis, as if the minute were over. */
 async function clearCounts(): Promise<void> {
-  const keys = await redis.keys('latchkey:rate:*:auth:*');
+  const keys = await redis.keys('latchkey:rate:*');
   if (keys.length > 0) await redis.del(keys);
 }
 
@@ -41,7 +41,8 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
   let world: World;
   beforeEach(async () => {
     await clearCounts();
-    world = await createWorld({ store, env: { AUTH_RATE_LIMIT: '4', TRUST_PROXY: '1' } });
+    const env = { AUTH_RATE_LIMIT: '4', TRUST_PROXY: '1', OAUTH2_SCOPES: 'openid read:profile' };
+    world = await createWorld({ store, env });
   });
   afterEach(() => world.close());
 
@@ -94,7 +95,7 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     expect((await fromIp('2001:db8:1:100::1')).status).toBe(200);
   });
 
-  test('with a session the limit applies per session, regardless of the IP address', async () => {
+  test('with a live session the limit applies per user, regardless of the IP address', async () => {
     const alice = world.browser();
     await world.signIn(alice);
     const bob = world.browser();
@@ -107,6 +108,47 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     expect((await fromIp('192.0.2.9', { cookie: bobsSession.cookie })).status).toBe(200);
     expect((await fromIp('192.0.2.9')).status).toBe(200);
     expect(world.latchkey.logLines.join('')).not.toContain(id);
+  });
+
+  test('all sessions of one user share one limit, so that signing in again does not raise it', async () => {
+    const browsers = [world.browser(), world.browser()];
+    for (const browser of browsers) await world.signIn(browser); // two requests each, from one IP address
+    const [first, second] = await Promise.all(browsers.map(readSession));
+    expect(first!.id).not.toBe(second!.id);
+    const from = (session = first!) => fromIp('192.0.2.9', { cookie: session.cookie });
+    expect(await statuses(2, () => from(first))).toEqual([200, 200]);
+    expect(await statuses(2, () => from(second))).toEqual([200, 200]);
+    expect([(await from(first)).status, (await from(second)).status]).toEqual([429, 429]);
+  });
+
+  test('the cookie of a session that has ended counts by IP address', async () => {
+    const ended = [];
+    for (const user of ['alice', 'bob']) {
+      const browser = world.browser();
+      await world.signIn(browser, user);
+      ended.push((await readSession(browser)).cookie);
+      await browser.step('/auth/logout', { method: 'POST', from: world.origin });
+    }
+    const received = [];
+    for (const cookie of [...ended, ...ended, ...ended])
+      received.push((await fromIp('192.0.2.5', { cookie })).status);
+    expect(received).toEqual([200, 200, 200, 200, 429, 429]);
+  });
+
+  test('sign-outs without a live session, which store a key each, are limited by IP address', async () => {
+    const { login } = cookieNames(world.origin);
+    const before = (await redis.keys('latchkey:cancelled:*')).length;
+    let last = 0;
+    const signOut = () => {
+      last += 1;
+      const binding = String(last).padStart(43, 'A');
+      return request(world.origin)
+        .post('/auth/logout')
+        .set({ ...fetchHeaders, cookie: `${login}=${binding}`, 'x-forwarded-for': '192.0.2.1' });
+    };
+    expect(await statuses(6, signOut)).toEqual([204, 204, 204, 204, 429, 429]);
+    const stored = (await redis.keys('latchkey:cancelled:*')).length - before;
+    expect(stored).toBe(store === 'redis' ? 4 : 0);
   });
 
   test('a callback over the limit does not redeem its code, which works a minute later', async () => {

@@ -1,0 +1,63 @@
+import type { Request, RequestHandler } from 'express';
+import { AppError } from '../errors.ts';
+import { addressKeyOf } from './client-address.ts';
+
+/** How long a body may take to arrive, in total: a byte now and then does not extend it. */
+export const bodyTimeoutMs = 10_000;
+/** Requests whose body is in memory, until their response has been sent. */
+const maxBodies = 32;
+const maxBodiesPerCaller = 4;
+
+interface BodyLimitParts {
+  /** The key of the user who is signed in; `undefined` without a session and when it has ended. */
+  readonly getUserKey: (req: Request) => Promise<string | undefined>;
+}
+
+/**
+ * `limitBody(parse)`: middleware that reads a body with the parser `parse`, which limits its size. The body must arrive
+ * within `bodyTimeoutMs`, and few requests of one caller, and of all callers, may have a body in memory at once.
+ * @throws AppError `request_timeout`, `too_many_requests` (this caller), `temporarily_unavailable` (all callers together)
+ */
+export function createBodyLimits({ getUserKey }: BodyLimitParts) {
+  const open = new Map<string, number>();
+  let total = 0;
+
+  function change(caller: string, by: 1 | -1): void {
+    total += by;
+    const count = (open.get(caller) ?? 0) + by;
+    if (count === 0) open.delete(caller);
+    else open.set(caller, count);
+  }
+
+  return function limitBody(parse: RequestHandler): RequestHandler {
+    return async function limitedBody(req, res, next) {
+      const caller = (await getUserKey(req)) ?? addressKeyOf(req);
+      if (res.closed) return; // nobody is left to send the body
+      if ((open.get(caller) ?? 0) >= maxBodiesPerCaller)
+        throw new AppError('too_many_requests', {
+          retryAfterSeconds: 1,
+          cause: new Error('too many bodies of one caller in memory'),
+        });
+      if (total >= maxBodies)
+        throw new AppError('temporarily_unavailable', {
+          retryAfterSeconds: 1,
+          cause: new Error('too many bodies in memory'),
+        });
+      change(caller, 1);
+      res.once('close', () => change(caller, -1));
+      let isDone = false;
+      function finish(error?: unknown): void {
+        clearTimeout(timer);
+        if (isDone) return;
+        isDone = true;
+        next(error);
+      }
+      const timer = setTimeout(() => {
+        req.pause();
+        finish(new AppError('request_timeout', { cause: new Error('the body took too long') }));
+      }, bodyTimeoutMs);
+      res.once('close', () => clearTimeout(timer));
+      parse(req, res, finish);
+    };
+  };
+}
