@@ -54,6 +54,8 @@ export interface App {
   discover(): Promise<{ readonly canRevoke: boolean; readonly canVerify: boolean }>;
   /** Ends all open streams, and from then on each new one immediately, so that every response ends. */
   closeStreams(): void;
+  /** True for the address of a peer whose `X-Forwarded-*` headers count (`TRUST_PROXY`). */
+  isTrustedProxy(address: string): boolean;
   /** Waits for the background work, then stops the revocation outbox. */
   drain(): Promise<void>;
 }
@@ -87,7 +89,7 @@ export function createApp(config: Config, deps: Deps): App {
   const forwardTo = createForwarder({ callUpstream, streams, now });
   const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
   const limit = createRateLimits({ ...deps, getUserKey });
-  const limitBody = createBodyLimits({ getUserKey });
+  const limitBody = createBodyLimits({ getUserKey, log });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
   const pageHeaders = createPageHeaders(session.cookie.secure);
   const { texts, english } = createI18n(resolvePath('../views/texts'), {
@@ -117,6 +119,8 @@ export function createApp(config: Config, deps: Deps): App {
   const handler = express();
   handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   handler.set('trust proxy', config.trustProxy).set('case sensitive routing', true);
+  const trust: (address: string, hop: number) => boolean = handler.get('trust proxy fn');
+  const isTrustedProxy = (address: string) => trust(address, 0);
   handler
     .set('view engine', 'ejs')
     .set('views', resolvePath('../views'))
@@ -178,5 +182,5 @@ export function createApp(config: Config, deps: Deps): App {
     await Promise.all([tokens.drain(), appTokens.drain()]);
     outbox.close();
   }
-  return { handler, discover: oauth.discover, closeStreams: streams.closeAll, drain };
+  return { handler, discover: oauth.discover, closeStreams: streams.closeAll, isTrustedProxy, drain };
 }

@@ -5,15 +5,13 @@ import { ConfigError, loadConfig } from './config/load.ts';
 import { createDeps } from './deps.ts';
 import { serveMetrics } from './metrics.ts';
 import { handleClientErrors } from './middleware/client-errors.ts';
+import { limitConnections } from './middleware/connection-limits.ts';
+import { closeUnfinishedRequests, continueWhenRead, serverTimes } from './middleware/request-times.ts';
 import { listenForUpgrades } from './proxy/websocket-upgrade.ts';
 
 /** EX_CONFIG of sysexits.h: a restart with the same configuration fails again. */
 const exitConfig = 78;
 const shutdownTimeoutMs = 10_000;
-/** Longer than load balancers usually keep idle connections, so that they never send a request into a closing one. */
-const keepAliveTimeout = 65_000;
-/** Large uploads take time; stalled ones are detected while they are forwarded (proxy/request-body.ts). */
-const requestTimeout = 3_600_000;
 
 readEnvFile({ quiet: true });
 
@@ -51,7 +49,10 @@ async function start(): Promise<void> {
   );
 
   await deps.connected();
-  const server = createServer({ keepAliveTimeout, requestTimeout }, app.handler);
+  const server = createServer(serverTimes, app.handler);
+  limitConnections(server, { limits: config.connections, isTrustedProxy: app.isTrustedProxy, log });
+  closeUnfinishedRequests(server);
+  continueWhenRead(server);
   listenForUpgrades(server, app.handler);
   handleClientErrors(server, log);
   server.on('error', (error: NodeJS.ErrnoException) => {

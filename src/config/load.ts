@@ -242,6 +242,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     corsOrigins: values.CORS_ORIGINS as readonly string[],
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
+    connections: { total: values.MAX_CONNECTIONS, perAddress: values.MAX_CONNECTIONS_PER_ADDRESS },
     redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
     /** Messages to log at startup. */
     warnings: [...notices, ...collectWarnings(values)],

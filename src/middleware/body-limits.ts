@@ -1,16 +1,20 @@
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
 import { addressKeyOf } from './client-address.ts';
+import { createRefusalLog } from './refusal-log.ts';
 
 /** How long a body may take to arrive, in total: a byte now and then does not extend it. */
 export const bodyTimeoutMs = 10_000;
 /** Requests whose body is in memory, until their response has been sent. */
 const maxBodies = 32;
 const maxBodiesPerCaller = 4;
+const refusedMessage = 'requests rejected: too many bodies in memory at once';
 
 interface BodyLimitParts {
   /** The key of the user who is signed in; `undefined` without a session and when it has ended. */
   readonly getUserKey: (req: Request) => Promise<string | undefined>;
+  readonly log: Logger;
 }
 
 /**
@@ -18,7 +22,9 @@ interface BodyLimitParts {
  * within `bodyTimeoutMs`, and few requests of one caller, and of all callers, may have a body in memory at once.
  * @throws AppError `request_timeout`, `too_many_requests` (this caller), `temporarily_unavailable` (all callers together)
  */
-export function createBodyLimits({ getUserKey }: BodyLimitParts) {
+export function createBodyLimits({ getUserKey, log }: BodyLimitParts) {
+  const logCallerRefusal = createRefusalLog(log, { limit: maxBodiesPerCaller }, refusedMessage);
+  const logTotalRefusal = createRefusalLog(log, { limit: maxBodies }, refusedMessage);
   const open = new Map<string, number>();
   let total = 0;
 
@@ -33,16 +39,8 @@ export function createBodyLimits({ getUserKey }: BodyLimitParts) {
     return async function limitedBody(req, res, next) {
       const caller = (await getUserKey(req)) ?? addressKeyOf(req);
       if (res.closed) return; // nobody is left to send the body
-      if ((open.get(caller) ?? 0) >= maxBodiesPerCaller)
-        throw new AppError('too_many_requests', {
-          retryAfterSeconds: 1,
-          cause: new Error('too many bodies of one caller in memory'),
-        });
-      if (total >= maxBodies)
-        throw new AppError('temporarily_unavailable', {
-          retryAfterSeconds: 1,
-          cause: new Error('too many bodies in memory'),
-        });
+      if ((open.get(caller) ?? 0) >= maxBodiesPerCaller) refuse('too_many_requests', logCallerRefusal);
+      if (total >= maxBodies) refuse('temporarily_unavailable', logTotalRefusal);
       change(caller, 1);
       res.once('close', () => change(caller, -1));
       let isDone = false;
@@ -60,4 +58,9 @@ export function createBodyLimits({ getUserKey }: BodyLimitParts) {
       parse(req, res, finish);
     };
   };
+}
+
+function refuse(code: 'too_many_requests' | 'temporarily_unavailable', logRefusal: () => void): never {
+  logRefusal();
+  throw new AppError(code, { retryAfterSeconds: 1 });
 }

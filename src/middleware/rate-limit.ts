@@ -4,6 +4,7 @@ import type { ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { addressKeyOf } from './client-address.ts';
+import { createRefusalLog } from './refusal-log.ts';
 
 export type RateLimit = NonNullable<ResourceServer['rateLimit']>;
 
@@ -40,6 +41,7 @@ export function createRateLimits({ rateLimitStore, getUserKey, log }: RateLimitP
     rate: RateLimit,
     { countsOnly }: { readonly countsOnly?: (res: Response) => boolean } = {},
   ): RequestHandler {
+    const logRefusal = createRefusalLog(log, { limit: name }, 'requests rejected: a rate limit is reached');
     return rateLimit({
       identifier: name,
       limit: rate.limit,
@@ -57,8 +59,8 @@ export function createRateLimits({ rateLimitStore, getUserKey, log }: RateLimitP
       legacyHeaders: false,
       handler(_req, res, next) {
         const retryAfterSeconds = Math.max(1, Number(res.getHeader('Retry-After')));
-        const cause = new Error(`over the rate limit "${name}"`);
-        next(new AppError('too_many_requests', { retryAfterSeconds, cause }));
+        logRefusal();
+        next(new AppError('too_many_requests', { retryAfterSeconds }));
       },
       // Both would write to the console, including the key of a request that is counted twice.
       validate: false,

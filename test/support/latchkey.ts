@@ -7,6 +7,8 @@ import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
 import { handleClientErrors } from '../../src/middleware/client-errors.ts';
+import { limitConnections } from '../../src/middleware/connection-limits.ts';
+import { closeUnfinishedRequests, continueWhenRead } from '../../src/middleware/request-times.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket-upgrade.ts';
 import { testRedisUrl } from './test-redis.ts';
 
@@ -77,6 +79,9 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   const app = createApp(config, deps);
   await Promise.all([app.discover().catch(() => undefined), waitForStore(real)]);
   server.on('request', app.handler);
+  limitConnections(server, { limits: config.connections, isTrustedProxy: app.isTrustedProxy, log });
+  closeUnfinishedRequests(server);
+  continueWhenRead(server);
   listenForUpgrades(server, app.handler);
   handleClientErrors(server, log);
   return {
