@@ -9,6 +9,7 @@ import { registerRevocationGauge } from './metrics.ts';
 import { createBodyLimits } from './middleware/body-limits.ts';
 import { createCors } from './middleware/cors.ts';
 import { createCsrfProtection } from './middleware/csrf.ts';
+import { createForwardedHeaders } from './middleware/forwarded-headers.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
 import { apiHeaders, createPageHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
@@ -129,7 +130,9 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.appLogo = config.brand.logoUrl;
 
   // The order of the middleware. Each line depends on those before it.
-  // 1. /healthz. Before the log, which it would fill.
+  // 1. What a trusted proxy says about the request, in one form, for all that follow; and /healthz. Before the log, which
+  //    it would fill.
+  handler.use(createForwardedHeaders({ isTrustedProxy, publicOrigin, log }));
   handler.use(createHealthRoutes());
   // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
   handler.use(createRequestLog(log));

@@ -69,6 +69,13 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     expect(rejected.headers).not.toHaveProperty('x-ratelimit-limit');
   });
 
+  test('rejected requests cause one log line, which names the limit', async () => {
+    await statuses(8, () => fromIp('192.0.2.1'));
+    const lines = world.latchkey.logLines.filter((line) => line.includes('a rate limit is reached'));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('"limit":"auth"');
+  });
+
   test('a user over the limit gets an error page and can still sign out', async () => {
     const navigation = { 'sec-fetch-mode': 'navigate', accept: 'text/html' };
     const openLogin = () => request(world.origin).get('/auth/login').set(navigation);
@@ -93,6 +100,20 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     expect(await statuses(4, () => fromIp('2001:db8:1:2::1'))).toEqual([200, 200, 200, 200]);
     expect((await fromIp('2001:db8:1:ff:a:b:c:d')).status).toBe(429);
     expect((await fromIp('2001:db8:1:100::1')).status).toBe(200);
+  });
+
+  test.each([
+    ['a port', (count: number) => `203.0.113.6:4000${count}`],
+    ['brackets and a port', (count: number) => `[2001:db8::1]:4000${count}`],
+    ['no IP address', (count: number) => `garbage${count}`],
+    ['nothing', (count: number) => ' '.repeat(count)],
+  ])('an address in X-Forwarded-For with %s is one address for the limit', async (_what, addressOf) => {
+    let count = 0;
+    const send = () => {
+      count += 1;
+      return fromIp(addressOf(count));
+    };
+    expect(await statuses(6, send)).toEqual([200, 200, 200, 200, 429, 429]);
   });
 
   test('with a live session the limit applies per user, regardless of the IP address', async () => {
@@ -214,6 +235,44 @@ test('an untrusted proxy cannot set the client IP address', async () => {
   };
   expect(await statuses(3, spoofed)).toEqual([200, 200, 429]);
   await world.close();
+});
+
+describe('behind two proxies that are trusted by address', () => {
+  let world: World;
+  beforeEach(async () => {
+    world = await createWorld({
+      store: 'memory',
+      env: { AUTH_RATE_LIMIT: '2', TRUST_PROXY: 'loopback, 10.0.0.0/8' },
+    });
+  });
+  afterEach(() => world.close());
+  const send = (headers: Readonly<Record<string, string>>) => getSession(world.origin, headers);
+
+  test('a port in the address of the first proxy does not hide the client', async () => {
+    const from = (client: string) => send({ 'x-forwarded-for': `${client}, 10.0.0.2:5000` });
+    expect(await statuses(3, () => from('203.0.113.1:1'))).toEqual([200, 200, 429]);
+    expect((await from('203.0.113.2:1')).status).toBe(200);
+  });
+
+  test('the address comes from Forwarded (RFC 7239) if there is no X-Forwarded-For', async () => {
+    let last = 0;
+    const from = (client: string) => {
+      last += 1;
+      return send({ forwarded: `For="${client}:${last}";proto=https, for=10.0.0.2;by=_x` });
+    };
+    expect(await statuses(3, () => from('[2001:db8::1]'))).toEqual([200, 200, 429]);
+    expect((await from('203.0.113.2')).status).toBe(200);
+    const spoofed = { 'x-forwarded-for': '203.0.113.7', forwarded: 'for=203.0.113.8' };
+    expect(await statuses(2, () => send(spoofed))).toEqual([200, 200]);
+    expect((await send({ 'x-forwarded-for': '203.0.113.7', forwarded: 'for=203.0.113.9' })).status).toBe(429);
+  });
+
+  test('an address that is none is logged once, without its value', async () => {
+    for (const each of ['strange-value', 'strange-value-2']) await send({ 'x-forwarded-for': each });
+    const lines = world.latchkey.logLines.filter((line) => line.includes('no IP addresses'));
+    expect(lines).toHaveLength(1);
+    expect(world.latchkey.logLines.join()).not.toContain('strange-value');
+  });
 });
 
 test('AUTH_RATE_LIMIT=0 disables the limit and its headers', async () => {
