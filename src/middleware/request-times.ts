@@ -4,7 +4,8 @@ import type { Server } from 'node:http';
 export const serverTimes = {
   /** Longer than load balancers usually keep idle connections, so that they never send a request into a closing one. */
   keepAliveTimeout: 65_000,
-  headersTimeout: 30_000,
+  /** It also counts on a new connection that is silent: load balancers open them in advance, and keep them for 60 s. */
+  headersTimeout: 70_000,
   /** As long as the longest upload. Every other body has a shorter limit where it is read. */
   requestTimeout: 3_600_000,
   connectionsCheckingInterval: 5_000,
@@ -30,9 +31,12 @@ export function closeUnfinishedRequests(server: Server): void {
 
 /**
  * Sends `100 Continue` when a handler begins to read the body, and not before the guards: a request that they reject
- * gets its response without one, and then Node closes the connection (RFC 9110 10.1.1).
+ * gets its response without one, and then Node closes the connection (RFC 9110 10.1.1). Any other expectation gets 417.
  */
 export function continueWhenRead(server: Server): void {
+  server.on('checkExpectation', (_req, res) => {
+    res.writeHead(417, { Connection: 'close', 'Content-Length': '0' }).end(); // the body is not read
+  });
   server.on('checkContinue', (req, res) => {
     req.once('resume', () => {
       if (!res.headersSent) res.writeContinue();
