@@ -5,10 +5,12 @@ import { addressKeyOf } from './client-address.ts';
 import { createRefusalLog } from './refusal-log.ts';
 
 /** How long a body may take to arrive, in total: a byte now and then does not extend it. */
-export const bodyTimeoutMs = 10_000;
+const bodyTimeoutMs = 10_000;
 /** Requests whose body is in memory, until their response has been sent. */
-const maxBodies = 32;
-const maxBodiesPerCaller = 4;
+const maxBodies = 64;
+const maxBodiesPerUser = 4;
+/** More, because many users may share an address. */
+const maxBodiesPerAddress = 16;
 const refusedMessage = 'requests rejected: too many bodies in memory at once';
 
 interface BodyLimitParts {
@@ -23,7 +25,8 @@ interface BodyLimitParts {
  * @throws AppError `request_timeout`, `too_many_requests` (this caller), `temporarily_unavailable` (all callers together)
  */
 export function createBodyLimits({ getUserKey, log }: BodyLimitParts) {
-  const logCallerRefusal = createRefusalLog(log, { limit: maxBodiesPerCaller }, refusedMessage);
+  const logUserRefusal = createRefusalLog(log, { limit: maxBodiesPerUser }, refusedMessage);
+  const logAddressRefusal = createRefusalLog(log, { limit: maxBodiesPerAddress }, refusedMessage);
   const logTotalRefusal = createRefusalLog(log, { limit: maxBodies }, refusedMessage);
   const open = new Map<string, number>();
   let total = 0;
@@ -37,9 +40,12 @@ export function createBodyLimits({ getUserKey, log }: BodyLimitParts) {
 
   return function limitBody(parse: RequestHandler): RequestHandler {
     return async function limitedBody(req, res, next) {
-      const caller = (await getUserKey(req)) ?? addressKeyOf(req);
+      const userKey = await getUserKey(req);
       if (res.closed) return; // nobody is left to send the body
-      if ((open.get(caller) ?? 0) >= maxBodiesPerCaller) refuse('too_many_requests', logCallerRefusal);
+      const caller = userKey ?? addressKeyOf(req);
+      const isUser = userKey !== undefined;
+      if ((open.get(caller) ?? 0) >= (isUser ? maxBodiesPerUser : maxBodiesPerAddress))
+        refuse('too_many_requests', isUser ? logUserRefusal : logAddressRefusal);
       if (total >= maxBodies) refuse('temporarily_unavailable', logTotalRefusal);
       change(caller, 1);
       res.once('close', () => change(caller, -1));

@@ -11,14 +11,17 @@ export const serverTimes = {
   connectionsCheckingInterval: 5_000,
 } as const;
 
-/** How long a client may go on sending the body of a request that has its response already. */
-const unreadBodyMs = 10_000;
+/**
+ * How long a client may go on sending the body of a request that has its response already. Long enough for clients that
+ * read the response only after sending the whole body.
+ */
+const defaultUnreadBodyMs = 30_000;
 
 /**
  * Closes connections whose client does not finish a request after the response: nobody reads its body, so that only
  * `requestTimeout` would end it.
  */
-export function closeUnfinishedRequests(server: Server): void {
+export function closeUnfinishedRequests(server: Server, unreadBodyMs = defaultUnreadBodyMs): void {
   server.on('request', (req, res) => {
     res.once('finish', () => {
       if (req.complete) return;

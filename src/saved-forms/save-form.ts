@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
-import { type ErrorRequestHandler, type Request, type Response, raw } from 'express';
+import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, raw } from 'express';
 import { AppError } from '../errors.ts';
 import { isFormSubmission } from '../middleware/fetch-metadata.ts';
 import { paths } from '../paths.ts';
@@ -19,14 +18,13 @@ declare global {
 const savableTypes = ['application/x-www-form-urlencoded', 'application/json'];
 /** The largest form that is saved, or buffered so that it can be sent again. */
 export const maxFormBytes = 256 * 1024;
-const readTimeoutMs = 10_000;
 const maxUrlLength = 2_048;
-
-const readRaw = raw({ type: savableTypes, limit: maxFormBytes, inflate: false });
 
 interface FormSaverParts {
   readonly savedForms: SavedForms;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'ids'>;
+  /** Limits the time and number of the bodies that a parser reads. */
+  readonly limitBody: (parse: RequestHandler) => RequestHandler;
   readonly now: () => number;
 }
 
@@ -34,12 +32,15 @@ interface FormSaverParts {
  * Error middleware that saves a form whose request failed with `login_required`, and sets `req.resumePath`. Only the user
  * of the ended session can send it. Mount it after the routes that receive the forms. It always passes the error on.
  */
-export function createFormSaver({ savedForms, sessions, now }: FormSaverParts): ErrorRequestHandler {
+export function createFormSaver(parts: FormSaverParts): ErrorRequestHandler {
+  const { savedForms, sessions, limitBody, now } = parts;
+  const readRaw = limitBody(raw({ type: savableTypes, limit: maxFormBytes, inflate: false }));
+
   return async function saveForm(error: unknown, req, res, next) {
     const sessionId = sessions.getSessionId(req);
     const isLoginRequired = error instanceof AppError && error.code === 'login_required';
     if (isLoginRequired && sessionId !== undefined && sessions.ids.hasOwner(sessionId) && canSave(req)) {
-      const body = req.bufferedBody ?? (await readBody(req, res));
+      const body = req.bufferedBody ?? (await readBody(readRaw, req, res));
       if (body) {
         const id = randomBytes(32).toString('base64url');
         const contentType = req.headers['content-type'] ?? '';
@@ -72,17 +73,13 @@ function canSave(req: Request): boolean {
   return length <= maxFormBytes && req.originalUrl.length <= maxUrlLength && req.originalUrl.startsWith('/');
 }
 
-/** The whole body; `undefined` if it is larger than `maxFormBytes` or takes more than ten seconds to arrive. */
-async function readBody(req: Request, res: Response): Promise<Buffer | undefined> {
-  const timer = new AbortController();
-  const body = new Promise<Buffer | undefined>((resolve) => {
-    readRaw(req, res, (failure?: unknown) => {
+/** The whole body; `undefined` if it is larger than `maxFormBytes`, late, or one of too many at once. */
+function readBody(read: RequestHandler, req: Request, res: Response): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    function finish(failure?: unknown): void {
+      if (!req.complete) res.set('Connection', 'close'); // the rest is not read
       resolve(failure === undefined && Buffer.isBuffer(req.body) ? req.body : undefined);
-    });
+    }
+    Promise.resolve(read(req, res, finish)).catch(finish);
   });
-  const timeout = delay(readTimeoutMs, undefined, { signal: timer.signal }).catch(() => undefined);
-  const received = await Promise.race([body, timeout]);
-  timer.abort();
-  if (!req.complete) res.set('Connection', 'close'); // the rest is not read
-  return received;
 }

@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
+import { readSession } from './support/logged-in.ts';
 import { formatHead, waitUntil } from './support/raw-http.ts';
 
 const formHead = ['Host: localhost', 'Content-Type: application/x-www-form-urlencoded'];
@@ -66,6 +67,17 @@ test('the fifth body that one user leaves incomplete at once gets 429, and other
     body: 'row=POST+%2Fdata',
   });
   expect(other.status).toBe(201);
+});
+
+test('of the forms that one address leaves incomplete after its session ended, only sixteen are waited for', async () => {
+  const browser = api.world.browser();
+  await api.world.signIn(browser);
+  const { cookie } = await readSession(browser);
+  await browser.step('/auth/logout', { method: 'POST', from: api.world.origin });
+  const form = [`Cookie: ${cookie}`, 'Sec-Fetch-Mode: navigate'];
+  const sent = Array.from({ length: 20 }, () => post('/api/data', form));
+  await waitUntil(() => sent.filter((each) => statusOf(each) !== 0).length === 4);
+  for (const each of sent) if (statusOf(each) !== 0) expect(statusOf(each)).toBe(401);
 });
 
 test('a form that arrives byte by byte gets 408 ten seconds after its first byte', async () => {
