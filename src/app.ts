@@ -7,9 +7,11 @@ import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
 import { registerRevocationGauge } from './metrics.ts';
 import { createHostCheck } from './middleware/allowed-hosts.ts';
+import { createBodyLimits } from './middleware/body-limits.ts';
 import { createCors } from './middleware/cors.ts';
 import { createCsrfProtection } from './middleware/csrf.ts';
 import { requireDataDestination } from './middleware/data-destination.ts';
+import { createForwardedHeaders } from './middleware/forwarded-headers.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
 import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
@@ -34,14 +36,15 @@ import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
 import { createPageUserTags } from './session/page-user-tag.ts';
 import { createTokenGuards } from './session/require-token.ts';
 import { createSessions } from './session/session.ts';
+import { createUserKeys } from './session/user-key.ts';
 import { createAppTokenManager } from './tokens/app-token-manager.ts';
 import { createRevoker } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call. */
 const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
-/** The paths that AUTH_RATE_LIMIT limits; logout is never limited. */
-const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session];
+/** The paths that share AUTH_RATE_LIMIT. Sign-outs have a count of their own, so that a user over the limit can sign out. */
+const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session, paths.console];
 /**
  * Rejected callbacks per minute. With a valid state, each of them costs a key in Redis and a request to the provider, and
  * anybody can get a state and invent a code. Far more than the users behind one address ever cause.
@@ -59,6 +62,8 @@ export interface App {
   announceShutdown(): void;
   /** Ends all open streams, and from then on each new one immediately, so that every response ends. */
   closeStreams(): void;
+  /** True for the address of a peer whose `X-Forwarded-*` headers count (`TRUST_PROXY`). */
+  isTrustedProxy(address: string): boolean;
   /** Waits for the background work, then stops the revocation outbox. */
   drain(): Promise<void>;
 }
@@ -96,7 +101,9 @@ export function createApp(config: Config, deps: Deps): App {
   });
   const callUpstream = createCallUpstream(deps.upstream);
   const forwardTo = createForwarder({ callUpstream, streams, now, routes: config.routes });
-  const limit = createRateLimits({ ...deps, getSessionId });
+  const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
+  const limit = createRateLimits({ ...deps, getUserKey });
+  const limitBody = createBodyLimits({ getUserKey, log });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
   const requireAllowedHost = createHostCheck(publicOrigin, config.allowedHosts);
   const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);
@@ -111,6 +118,7 @@ export function createApp(config: Config, deps: Deps): App {
   };
   const shared = {
     ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
+    limitBody,
     ...tokenGuards,
     ...deps,
   };
@@ -128,6 +136,8 @@ export function createApp(config: Config, deps: Deps): App {
   const handler = express();
   handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   handler.set('trust proxy', config.trustProxy).set('case sensitive routing', true);
+  const trust: (address: string, hop: number) => boolean = handler.get('trust proxy fn');
+  const isTrustedProxy = (address: string) => trust(address, 0);
   handler
     .set('view engine', 'ejs')
     .set('views', resolvePath('../views'))
@@ -136,10 +146,12 @@ export function createApp(config: Config, deps: Deps): App {
   handler.locals.appLogo = config.brand.logoUrl;
 
   // The order of the middleware. Each line depends on those before it.
-  // 1. Request bodies that no handler reads, as every handler may respond early; base security headers, for every response;
-  //    /healthz and /readyz, before the log, which they would fill.
+  // 1. Request bodies that no handler reads, as every handler may respond early; what a trusted proxy says about the
+  //    request, in one form; base security headers, for every response; /healthz and /readyz, before the log, which they
+  //    would fill.
   const health = createHealthRoutes();
-  handler.use(discardUnreadBodies, baseHeaders, health.routes);
+  handler.use(discardUnreadBodies, createForwardedHeaders({ isTrustedProxy, publicOrigin, log }));
+  handler.use(baseHeaders, health.routes);
   // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
   handler.use(createRequestLog(log));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.
@@ -165,9 +177,11 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(noStore);
   // 11. The texts in the browser's language. Before the first handler that renders a page.
   handler.use(texts);
-  // 12. AUTH_RATE_LIMIT, and the limit of saved forms. Before the endpoints that call the provider or read forms.
+  // 12. AUTH_RATE_LIMIT, and the limit of saved forms. Before the endpoints that call the provider or read a body, and
+  //     before sign-out, which stores that a login was cancelled.
   if (authRateLimit > 0) {
     handler.use(rateLimitedPaths, limit('auth', { limit: authRateLimit, windowSeconds: 60 }));
+    handler.use(paths.logout, limit('sign-out', { limit: authRateLimit, windowSeconds: 60 }));
     const rejected = { limit: Math.min(authRateLimit, maxRejectedCallbacks), windowSeconds: 60 };
     const isRejected = ({ statusCode }: Response) => statusCode === 400;
     handler.use(paths.callback, limit('rejected-callbacks', rejected, { countsOnly: isRejected }));
@@ -191,5 +205,6 @@ export function createApp(config: Config, deps: Deps): App {
     outbox.close();
   }
   const { announceShutdown } = health;
-  return { handler, discover: oauth.discover, announceShutdown, closeStreams: streams.closeAll, drain };
+  const { discover } = oauth;
+  return { handler, discover, announceShutdown, closeStreams: streams.closeAll, isTrustedProxy, drain };
 }

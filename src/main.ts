@@ -7,10 +7,6 @@ const exitConfig = 78;
 const requestsTimeoutMs = 10_000;
 /** The same for requests and background work together; docker-compose.yml allows this and SHUTDOWN_DELAY_SECONDS. */
 const shutdownTimeoutMs = 15_000;
-/** Longer than load balancers usually keep idle connections, so that they never send a request into a closing one. */
-const keepAliveTimeout = 65_000;
-/** Large uploads take time; stalled ones are detected while they are forwarded (proxy/request-body.ts). */
-const requestTimeout = 3_600_000;
 
 // Before anything else, because process 1 of a container ignores signals without a handler. The other modules are
 // imported later, which takes half a second. Until the server listens, there is nothing to finish.
@@ -43,6 +39,8 @@ async function start(): Promise<void> {
   const { createDeps } = await import('./deps.ts');
   const { createMetricsServer } = await import('./metrics.ts');
   const { handleClientErrors } = await import('./middleware/client-errors.ts');
+  const { limitConnections, limitPipelining } = await import('./middleware/connection-limits.ts');
+  const { serverTimes } = await import('./middleware/request-times.ts');
   const { disconnectStalledClients } = await import('./middleware/stalled-clients.ts');
   const { continueWhenRead } = await import('./middleware/unread-bodies.ts');
   const { trackConnections } = await import('./process/connections.ts');
@@ -82,9 +80,14 @@ async function start(): Promise<void> {
   );
 
   await deps.connected();
-  const server = createServer({ keepAliveTimeout, requestTimeout });
+  const server = createServer(serverTimes);
   const connections = trackConnections(server);
-  server.on('request', connections.holdRequests(app.handler));
+  server.on('request', limitPipelining(connections.holdRequests(app.handler)));
+  limitConnections(server, {
+    limits: config.limits.connections,
+    isTrustedProxy: app.isTrustedProxy,
+    log,
+  });
   listenForUpgrades(server, app.handler);
   continueWhenRead(server);
   handleClientErrors(server, log);

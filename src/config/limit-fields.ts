@@ -8,8 +8,22 @@ export const limitFields = {
     type: type.count.default(600),
     example: '600',
     meaning:
-      'Requests per minute, per session or (without a session) per client address, to /auth/login, /auth/callback, /auth/refresh and /auth/session; sign-out is not limited. Further requests get 429 with Retry-After. 0 means no limit.',
+      'Requests per minute to /auth/login, /auth/callback, /auth/refresh, /auth/session and /console, per user (all sessions together) or, without a live session, per client address; as many sign-outs, counted separately. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
+  },
+  MAX_CONNECTIONS: {
+    type: type.count.default(4_000),
+    example: '4000',
+    meaning:
+      'Connections to PORT at once, in total; further ones are closed. Every open stream and WebSocket is one of them. 0 means no limit.',
+    unset: '4000',
+  },
+  MAX_CONNECTIONS_PER_ADDRESS: {
+    type: type.count.default(1_000),
+    example: '1000',
+    meaning:
+      'Connections to PORT at once from one address (IPv6: one /56 network); further ones are closed. Proxies in TRUST_PROXY are not limited, and if that is a number, no peer is. 0 means no limit.',
+    unset: '1000',
   },
   MAX_STREAMS: {
     type: type.count.default(2_000),
@@ -65,6 +79,8 @@ type LimitValues = { readonly [K in keyof typeof limitFields]: z.output<(typeof 
 /** The limits on streams, slow clients, connections to APIs and saved forms. */
 export function readLimits(values: LimitValues) {
   return {
+    /** Connections to `PORT`; 0 means no limit. */
+    connections: { total: values.MAX_CONNECTIONS, perAddress: values.MAX_CONNECTIONS_PER_ADDRESS },
     /** Streams that are open at a time; 0 means no limit. */
     streams: values.MAX_STREAMS,
     streamsPerAddress: values.MAX_STREAMS_PER_ADDRESS,

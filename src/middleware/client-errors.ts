@@ -50,6 +50,10 @@ export function handleClientErrors(server: Server, log: Logger): void {
         'request rejected (431): its headers are too large, probably because of too many or too large cookies',
       );
     else log.debug({ code: error.code }, 'connection closed: invalid request or connection error');
+    if (socket.bytesRead === 0) {
+      socket.destroy(); // opened in advance and not used: a proxy would take a response for that to its next request
+      return;
+    }
     const responses = [...(openResponses.get(socket) ?? [])];
     if (!socket.writable || responses.some((each) => each.headersSent)) {
       socket.destroy(); // a second response would end up inside the first

@@ -1,15 +1,18 @@
 import type { Request, RequestHandler, Response } from 'express';
-import { ipKeyGenerator, rateLimit, type Store } from 'express-rate-limit';
+import { rateLimit, type Store } from 'express-rate-limit';
 import type { ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import { addressKeyOf } from './client-address.ts';
+import { createRefusalLog } from './refusal-log.ts';
 
 export type RateLimit = NonNullable<ResourceServer['rateLimit']>;
 
 interface RateLimitParts {
   /** A separate store for each limit; in Redis, limits with the same name count together. */
   readonly rateLimitStore: (name: string) => Store;
-  readonly getSessionId: (req: Request) => string | undefined;
+  /** The key of the user who is signed in; `undefined` without a session and when it has ended. */
+  readonly getUserKey: (req: Request) => Promise<string | undefined>;
   readonly log: Logger;
 }
 
@@ -19,18 +22,18 @@ const retryAfterMs = 1_000;
 const silentLogger = { warn() {}, error() {} };
 
 /**
- * `limit(name, { limit, windowSeconds })`: middleware that allows `limit` requests per window and session, or per
- * address (IPv6: /56 network) without a session. Responses have `RateLimit` and `RateLimit-Policy`
- * (draft-ietf-httpapi-ratelimit-headers-08). `name` is printable ASCII. While the store is unavailable, every request
- * passes. With `countsOnly`, only the requests count whose response fulfils it.
+ * `limit(name, { limit, windowSeconds })`: middleware that allows `limit` requests per window and user, however many
+ * sessions the user has, or per address (IPv6: /56 network) without a live session. Responses have `RateLimit` and
+ * `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-08). `name` is printable ASCII. While the store is
+ * unavailable, every request passes. With `countsOnly`, only the requests count whose response fulfils it.
  * @throws AppError `too_many_requests`
  */
-export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimitParts) {
-  const withTimeout = createStoreTimeout(log);
+export function createRateLimits({ rateLimitStore, getUserKey, log }: RateLimitParts) {
+  const guard = createStoreGuard(log);
 
-  function getLimitKey(req: Request): string {
-    const id = getSessionId(req);
-    return id === undefined ? `address:${ipKeyGenerator(req.ip ?? '')}` : `session:${id}`;
+  async function getLimitKey(req: Request): Promise<string> {
+    const userKey = await guard.tryRead(() => getUserKey(req));
+    return userKey ?? addressKeyOf(req);
   }
 
   return function limit(
@@ -38,12 +41,13 @@ export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimi
     rate: RateLimit,
     { countsOnly }: { readonly countsOnly?: (res: Response) => boolean } = {},
   ): RequestHandler {
+    const logRefusal = createRefusalLog(log, { limit: name }, 'requests rejected: a rate limit is reached');
     return rateLimit({
       identifier: name,
       limit: rate.limit,
       windowMs: rate.windowSeconds * 1000,
       keyGenerator: getLimitKey,
-      store: withTimeout(rateLimitStore(name)),
+      store: guard.protect(rateLimitStore(name)),
       passOnStoreError: true,
       ...(countsOnly
         ? {
@@ -55,6 +59,7 @@ export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimi
       legacyHeaders: false,
       handler(_req, res, next) {
         const retryAfterSeconds = Math.max(1, Number(res.getHeader('Retry-After')));
+        logRefusal();
         next(new AppError('too_many_requests', { retryAfterSeconds }));
       },
       // Both would write to the console, including the key of a request that is counted twice.
@@ -65,10 +70,10 @@ export function createRateLimits({ rateLimitStore, getSessionId, log }: RateLimi
 }
 
 /**
- * Wraps stores so that a slow one does not delay requests: counting times out, and for a second after a failure no
+ * Guards stores so that a slow one does not delay requests: an operation times out, and for a second after a failure no
  * store is tried. An outage has one log line at its beginning and one at its end.
  */
-function createStoreTimeout(log: Logger): (store: Store) => Store {
+function createStoreGuard(log: Logger) {
   let retryAt = 0;
   let isUnavailable = false;
 
@@ -84,26 +89,38 @@ function createStoreTimeout(log: Logger): (store: Store) => Store {
     isUnavailable = false;
   }
 
-  return (store) => ({
-    init: (options) => store.init?.(options),
-    async increment(key) {
-      if (Date.now() < retryAt)
-        throw new Error('rate-limit store failed recently; not querying it again yet');
-      let timer: NodeJS.Timeout | undefined;
-      const timeout = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => reject(new Error('rate-limit store timed out')), countTimeoutMs);
-      });
-      try {
-        const count = await Promise.race([store.increment(key), timeout]);
-        markRecovered();
-        return count;
-      } catch (error) {
-        return markFailed(error);
-      } finally {
-        clearTimeout(timer);
-      }
-    },
-    decrement: (key) => store.decrement(key),
-    resetKey: (key) => store.resetKey(key),
-  });
+  async function withTimeout<T>(operation: () => T | Promise<T>): Promise<T> {
+    if (Date.now() < retryAt) throw new Error('rate-limit store failed recently; not querying it again yet');
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error('rate-limit store timed out')), countTimeoutMs);
+    });
+    try {
+      return await Promise.race([operation(), timeout]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    /** What `read` returns, or `undefined` when it fails. Only counting decides whether the store is unavailable. */
+    tryRead: <T>(read: () => Promise<T>) => withTimeout(read).catch(() => undefined),
+
+    protect: (store: Store): Store => ({
+      init: (options) => store.init?.(options),
+      async increment(key) {
+        const isPaused = Date.now() < retryAt;
+        try {
+          const count = await withTimeout(() => store.increment(key));
+          markRecovered();
+          return count;
+        } catch (error) {
+          if (isPaused) throw error;
+          return markFailed(error);
+        }
+      },
+      decrement: (key) => store.decrement(key),
+      resetKey: (key) => store.resetKey(key),
+    }),
+  };
 }

@@ -1,6 +1,6 @@
 import type { Limits } from '../config/limit-fields.ts';
 import { AppError } from '../errors.ts';
-import { networkOf } from '../middleware/client-network.ts';
+import { networkOf } from '../middleware/client-address.ts';
 
 const retryAfterSeconds = 10;
 

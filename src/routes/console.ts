@@ -5,20 +5,43 @@ import { allowOnly } from '../middleware/http-methods.ts';
 import { removePageHeaders, rewriteRequest } from '../middleware/rewrite-request.ts';
 import { emptyBody, fillPath, InvalidInputError, listConsoleRows, readBody } from '../pages/console-rows.ts';
 import { paths } from '../paths.ts';
-import { readTagFromQuery } from '../session/page-user-tag.ts';
+import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts';
+import type { Sessions } from '../session/session.ts';
+import type { TokenManager } from '../tokens/token-manager.ts';
+
+interface ConsoleParts {
+  readonly config: Pick<Config, 'routes' | 'publicOrigin'>;
+  readonly tokens: Pick<TokenManager, 'peek'>;
+  readonly sessions: Pick<Sessions, 'getSessionId' | 'findRecentOwner'>;
+  readonly pageUserTags: Pick<PageUserTags, 'check'>;
+  /** Limits the time and number of the bodies that a parser reads. */
+  readonly limitBody: (parse: RequestHandler) => RequestHandler;
+}
 
 /**
  * `POST /console`: sends the API call that a form of the console describes, for browsers without JavaScript. The response
- * is that of `/api`.
+ * is that of `/api`. The form is read only with a session, or if it can be saved because the session has ended.
  * @param api handles the call like a request from the browser: same guards, scopes and limits
  * @param saveForm saves the form after `login_required`, as it does for requests to `/api`
  */
 export function createConsoleRoutes(
-  { config: { routes, publicOrigin } }: { readonly config: Pick<Config, 'routes' | 'publicOrigin'> },
+  { config: { routes, publicOrigin }, tokens, sessions, pageUserTags, limitBody }: ConsoleParts,
   api: RequestHandler,
   saveForm: ErrorRequestHandler,
 ): RequestHandler {
   const rows = listConsoleRows(routes);
+
+  /** Before the form is read, so that strangers cannot make Latchkey hold bodies in memory. */
+  const requireSession: RequestHandler = async function requireSession(req, _res, next) {
+    const id = sessions.getSessionId(req);
+    if (id === undefined) throw new AppError('login_required');
+    const login = await tokens.peek(id);
+    if (login) pageUserTags.check(req, id, login);
+    else if (!(await sessions.findRecentOwner(id))) throw new AppError('login_required');
+    next();
+  };
+
+  const readForm = limitBody(urlencoded({ extended: false, limit: '256kb', inflate: false }));
 
   const send: RequestHandler = function send(req, res, next) {
     const input: Readonly<Record<string, unknown>> = req.body ?? {};
@@ -45,7 +68,7 @@ export function createConsoleRoutes(
   const router = Router({ caseSensitive: true });
   router
     .route(paths.console)
-    .post(readTagFromQuery, urlencoded({ extended: false, limit: '256kb', inflate: false }), send, saveForm)
+    .post(readTagFromQuery, requireSession, readForm, send, saveForm)
     .all(allowOnly('POST'));
   return router;
 }

@@ -18,7 +18,7 @@ interface LoginParts {
   readonly config: Pick<Config, 'publicOrigin' | 'corsOrigins' | 'provider' | 'loginConfirm'>;
   readonly oauth: OAuthClient;
   readonly tokens: Pick<TokenManager, 'peek'>;
-  readonly sessions: Pick<Sessions, 'getSessionId'>;
+  readonly sessions: Pick<Sessions, 'getSessionId' | 'requireHttps'>;
   readonly pageUserTags: Pick<PageUserTags, 'tagsFor'>;
   readonly loginParameters: Pick<LoginParameters, 'read'>;
   readonly transactions: LoginTransactions;
@@ -67,6 +67,6 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
 
   const getOnly = allowOnly('GET'); // a HEAD request must not start a login
   const router = Router({ caseSensitive: true });
-  router.route(paths.login).head(getOnly).get(login).all(getOnly);
+  router.route(paths.login).head(getOnly).get(sessions.requireHttps, login).all(getOnly);
   return router;
 }

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, raw } from 'express';
 import { AppError } from '../errors.ts';
 import { isFormSubmission } from '../middleware/fetch-metadata.ts';
@@ -19,17 +18,16 @@ declare global {
 const savableTypes = ['application/x-www-form-urlencoded', 'application/json'];
 /** The largest form that is saved, or buffered so that it can be sent again. */
 export const maxFormBytes = 256 * 1024;
-const readTimeoutMs = 10_000;
 const maxUrlLength = 2_048;
 const maxTypeLength = 200;
-
-const readRaw = raw({ type: savableTypes, limit: maxFormBytes, inflate: false });
 
 interface FormSaverParts {
   readonly savedForms: SavedForms;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'findRecentOwner'>;
   /** Passes an error when too many forms were submitted. */
   readonly limitSaves: RequestHandler;
+  /** Limits the time and number of the bodies that a parser reads. */
+  readonly limitBody: (parse: RequestHandler) => RequestHandler;
   readonly now: () => number;
 }
 
@@ -38,12 +36,10 @@ interface FormSaverParts {
  * and sets `req.resumePath`. Only the user of that session can send it. Mount it after the routes that receive the forms.
  * It always passes the error on.
  */
-export function createFormSaver({
-  savedForms,
-  sessions,
-  limitSaves,
-  now,
-}: FormSaverParts): ErrorRequestHandler {
+export function createFormSaver(parts: FormSaverParts): ErrorRequestHandler {
+  const { savedForms, sessions, limitSaves, limitBody, now } = parts;
+  const readRaw = limitBody(raw({ type: savableTypes, limit: maxFormBytes, inflate: false }));
+
   /** Every check comes before the body is read. */
   async function trySave(req: Request, res: Response): Promise<void> {
     const sessionId = sessions.getSessionId(req);
@@ -51,7 +47,7 @@ export function createFormSaver({
     const owner = await sessions.findRecentOwner(sessionId);
     if (!owner) return;
     await applyLimit(limitSaves, req, res);
-    const body = req.bufferedBody ?? (await readBody(req, res));
+    const body = req.bufferedBody ?? (await readBody(readRaw, req, res));
     if (!body) return;
     const id = randomBytes(32).toString('base64url');
     const { method, originalUrl: url } = req;
@@ -96,17 +92,13 @@ function canSave(req: Request): boolean {
   );
 }
 
-/** The whole body; `undefined` if it is larger than `maxFormBytes` or takes more than ten seconds to arrive. */
-async function readBody(req: Request, res: Response): Promise<Buffer | undefined> {
-  const timer = new AbortController();
-  const body = new Promise<Buffer | undefined>((resolve) => {
-    readRaw(req, res, (failure?: unknown) => {
+/** The whole body; `undefined` if it is larger than `maxFormBytes`, late, or one of too many at once. */
+function readBody(read: RequestHandler, req: Request, res: Response): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    function finish(failure?: unknown): void {
+      if (!req.complete) res.set('Connection', 'close'); // the rest is not read
       resolve(failure === undefined && Buffer.isBuffer(req.body) ? req.body : undefined);
-    });
+    }
+    Promise.resolve(read(req, res, finish)).catch(finish);
   });
-  const timeout = delay(readTimeoutMs, undefined, { signal: timer.signal }).catch(() => undefined);
-  const received = await Promise.race([body, timeout]);
-  timer.abort();
-  if (!req.complete) res.set('Connection', 'close'); // the rest is not read
-  return received;
 }

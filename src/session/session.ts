@@ -19,6 +19,8 @@ declare module 'express-session' {
 
 /** The browser's session: a signed, opaque id in a cookie, and the data that express-session stores for pages. */
 export interface Sessions {
+  /** Middleware that fails when the session cookie must be `Secure` and the request did not arrive over https. */
+  readonly requireHttps: RequestHandler;
   /** Middleware that loads `req.session`. 503 when the store is unavailable, so an outage never looks like an empty session. */
   readonly load: RequestHandler;
   /** The session id in the browser's cookie, if this client registration signed it. Whether a user is signed in, only the token store knows. */
@@ -48,7 +50,7 @@ export interface Sessions {
 }
 
 const notSecureMessage =
-  'cannot set the Secure session cookie: request is not https (no X-Forwarded-Proto: https, or the proxy is not in TRUST_PROXY)';
+  'cannot set the Secure session cookie: request is not https (the proxy says so in X-Forwarded-Proto, or is not in TRUST_PROXY)';
 
 /** Sessions based on express-session, which here stores only changed sessions and never extends one on its own. */
 export function createSessions(
@@ -81,12 +83,21 @@ export function createSessions(
     });
   }
 
+  function checkHttps(req: Request): void {
+    if (cookie.secure && !req.secure)
+      throw new AppError('internal_error', { cause: new Error(notSecureMessage) });
+  }
+
   return {
     ids,
 
+    requireHttps(req, _res, next) {
+      checkHttps(req);
+      next();
+    },
+
     load(req, res, next) {
-      if (cookie.secure && !req.secure)
-        throw new AppError('internal_error', { cause: new Error(notSecureMessage) });
+      checkHttps(req);
       let isLoaded = false;
       expressSession(req, res, (error?: unknown) => {
         if (isLoaded) {

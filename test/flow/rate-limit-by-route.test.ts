@@ -13,7 +13,7 @@ const sendError: ErrorRequestHandler = (error, _req, res, _next) => {
 test('limits are counted separately, even when they apply to the same session or request', async () => {
   const limit = createRateLimits({
     rateLimitStore: () => new MemoryStore(),
-    getSessionId: (req) => req.get('x-session'),
+    getUserKey: async (req) => req.get('x-session'),
     log: createLogger('silent'),
   });
   const app = express();

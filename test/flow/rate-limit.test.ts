@@ -15,7 +15,7 @@ afterAll(() => redis.disconnect());
 
 /** Deletes the counts in Redis, as if the minute were over. */
 async function clearCounts(): Promise<void> {
-  const keys = await redis.keys('latchkey:rate:*:auth:*');
+  const keys = await redis.keys('latchkey:rate:*');
   if (keys.length > 0) await redis.del(keys);
 }
 
@@ -41,7 +41,8 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
   let world: World;
   beforeEach(async () => {
     await clearCounts();
-    world = await createWorld({ store, env: { AUTH_RATE_LIMIT: '4', TRUST_PROXY: '1' } });
+    const env = { AUTH_RATE_LIMIT: '4', TRUST_PROXY: '1', OAUTH2_SCOPES: 'openid read:profile' };
+    world = await createWorld({ store, env });
   });
   afterEach(() => world.close());
 
@@ -66,6 +67,13 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     expect(rejected.headers['retry-after']).toMatch(/^(60|5\d)$/);
     expect(rejected.headers.ratelimit).toBe(`"auth"; r=0; t=${rejected.headers['retry-after']}`);
     expect(rejected.headers).not.toHaveProperty('x-ratelimit-limit');
+  });
+
+  test('rejected requests cause one log line, which names the limit', async () => {
+    await statuses(8, () => fromIp('192.0.2.1'));
+    const lines = world.latchkey.logLines.filter((line) => line.includes('a rate limit is reached'));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('"limit":"auth"');
   });
 
   test('a user over the limit gets an error page and can still sign out', async () => {
@@ -94,7 +102,21 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     expect((await fromIp('2001:db8:1:100::1')).status).toBe(200);
   });
 
-  test('with a session the limit applies per session, regardless of the IP address', async () => {
+  test.each([
+    ['a port', (count: number) => `203.0.113.6:4000${count}`],
+    ['brackets and a port', (count: number) => `[2001:db8::1]:4000${count}`],
+    ['no IP address', (count: number) => `garbage${count}`],
+    ['nothing', (count: number) => ' '.repeat(count)],
+  ])('an address in X-Forwarded-For with %s is one address for the limit', async (_what, addressOf) => {
+    let count = 0;
+    const send = () => {
+      count += 1;
+      return fromIp(addressOf(count));
+    };
+    expect(await statuses(6, send)).toEqual([200, 200, 200, 200, 429, 429]);
+  });
+
+  test('with a live session the limit applies per user, regardless of the IP address', async () => {
     const alice = world.browser();
     await world.signIn(alice);
     const bob = world.browser();
@@ -107,6 +129,47 @@ describe.each(['redis', 'memory'] as const)('AUTH_RATE_LIMIT=4, counted in %s', 
     expect((await fromIp('192.0.2.9', { cookie: bobsSession.cookie })).status).toBe(200);
     expect((await fromIp('192.0.2.9')).status).toBe(200);
     expect(world.latchkey.logLines.join('')).not.toContain(id);
+  });
+
+  test('all sessions of one user share one limit, so that signing in again does not raise it', async () => {
+    const browsers = [world.browser(), world.browser()];
+    for (const browser of browsers) await world.signIn(browser); // two requests each, from one IP address
+    const [first, second] = await Promise.all(browsers.map(readSession));
+    expect(first!.id).not.toBe(second!.id);
+    const from = (session = first!) => fromIp('192.0.2.9', { cookie: session.cookie });
+    expect(await statuses(2, () => from(first))).toEqual([200, 200]);
+    expect(await statuses(2, () => from(second))).toEqual([200, 200]);
+    expect([(await from(first)).status, (await from(second)).status]).toEqual([429, 429]);
+  });
+
+  test('the cookie of a session that has ended counts by IP address', async () => {
+    const ended = [];
+    for (const user of ['alice', 'bob']) {
+      const browser = world.browser();
+      await world.signIn(browser, user);
+      ended.push((await readSession(browser)).cookie);
+      await browser.step('/auth/logout', { method: 'POST', from: world.origin });
+    }
+    const received = [];
+    for (const cookie of [...ended, ...ended, ...ended])
+      received.push((await fromIp('192.0.2.5', { cookie })).status);
+    expect(received).toEqual([200, 200, 200, 200, 429, 429]);
+  });
+
+  test('sign-outs without a live session, which store a key each, are limited by IP address', async () => {
+    const { login } = cookieNames(world.origin);
+    const before = (await redis.keys('latchkey:cancelled:*')).length;
+    let last = 0;
+    const signOut = () => {
+      last += 1;
+      const binding = String(last).padStart(43, 'A');
+      return request(world.origin)
+        .post('/auth/logout')
+        .set({ ...fetchHeaders, cookie: `${login}=${binding}`, 'x-forwarded-for': '192.0.2.1' });
+    };
+    expect(await statuses(6, signOut)).toEqual([204, 204, 204, 204, 429, 429]);
+    const stored = (await redis.keys('latchkey:cancelled:*')).length - before;
+    expect(stored).toBe(store === 'redis' ? 4 : 0);
   });
 
   test('a callback over the limit does not redeem its code, which works a minute later', async () => {
@@ -172,6 +235,44 @@ test('an untrusted proxy cannot set the client IP address', async () => {
   };
   expect(await statuses(3, spoofed)).toEqual([200, 200, 429]);
   await world.close();
+});
+
+describe('behind two proxies that are trusted by address', () => {
+  let world: World;
+  beforeEach(async () => {
+    world = await createWorld({
+      store: 'memory',
+      env: { AUTH_RATE_LIMIT: '2', TRUST_PROXY: 'loopback, 10.0.0.0/8' },
+    });
+  });
+  afterEach(() => world.close());
+  const send = (headers: Readonly<Record<string, string>>) => getSession(world.origin, headers);
+
+  test('a port in the address of the first proxy does not hide the client', async () => {
+    const from = (client: string) => send({ 'x-forwarded-for': `${client}, 10.0.0.2:5000` });
+    expect(await statuses(3, () => from('203.0.113.1:1'))).toEqual([200, 200, 429]);
+    expect((await from('203.0.113.2:1')).status).toBe(200);
+  });
+
+  test('the address comes from Forwarded (RFC 7239) if there is no X-Forwarded-For', async () => {
+    let last = 0;
+    const from = (client: string) => {
+      last += 1;
+      return send({ forwarded: `For="${client}:${last}";proto=https, for=10.0.0.2;by=_x` });
+    };
+    expect(await statuses(3, () => from('[2001:db8::1]'))).toEqual([200, 200, 429]);
+    expect((await from('203.0.113.2')).status).toBe(200);
+    const spoofed = { 'x-forwarded-for': '203.0.113.7', forwarded: 'for=203.0.113.8' };
+    expect(await statuses(2, () => send(spoofed))).toEqual([200, 200]);
+    expect((await send({ 'x-forwarded-for': '203.0.113.7', forwarded: 'for=203.0.113.9' })).status).toBe(429);
+  });
+
+  test('an address that is none is logged once, without its value', async () => {
+    for (const each of ['strange-value', 'strange-value-2']) await send({ 'x-forwarded-for': each });
+    const lines = world.latchkey.logLines.filter((line) => line.includes('no IP addresses'));
+    expect(lines).toHaveLength(1);
+    expect(world.latchkey.logLines.join()).not.toContain('strange-value');
+  });
 });
 
 test('AUTH_RATE_LIMIT=0 disables the limit and its headers', async () => {

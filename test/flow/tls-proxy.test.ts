@@ -51,10 +51,37 @@ describe('behind a TLS-terminating proxy', () => {
     expect((await browser.fetch('/api/profile')).text).not.toContain('evil.example');
   });
 
-  test('without X-Forwarded-Proto: https from the proxy, sign-in returns 500 and the log names the header', async () => {
-    const browser = browserBehind({ host: 'app.example.test' });
-    const page = await world.signIn(browser);
-    expect(page.status).toBe(500);
-    expect(world.latchkey.logLines.join()).toContain('X-Forwarded-Proto: https');
+  test.each([
+    ['X-Forwarded-Proto: HTTPS', { 'x-forwarded-proto': 'HTTPS' }],
+    ['X-Forwarded-Proto: https, http', { 'x-forwarded-proto': 'https, http' }],
+    ['X-Forwarded-Proto: wss', { 'x-forwarded-proto': 'wss' }],
+    ['Forwarded: proto=https', { forwarded: 'for=192.0.2.1;Proto=https' }],
+    [
+      'Forwarded: proto="HTTPS"',
+      { forwarded: 'proto="HTTPS";for="[2001:db8::1]:1", for=10.0.0.1;proto=http' },
+    ],
+    ['X-Forwarded-Ssl: on', { 'x-forwarded-ssl': 'on' }],
+    ['X-Forwarded-Scheme: https', { 'x-forwarded-scheme': 'https' }],
+    ['Front-End-Https: On', { 'front-end-https': 'On' }],
+    ['an empty X-Forwarded-Proto', { 'x-forwarded-proto': '' }],
+    ['nothing about the scheme', {}],
+  ])('a user signs in when the proxy sends %s', async (_what, headers) => {
+    const browser = browserBehind({ host: 'app.example.test', ...headers });
+    expect((await world.signIn(browser)).text).toContain('alice');
   });
+
+  test.each([
+    ['X-Forwarded-Proto: http', { 'x-forwarded-proto': 'http' }],
+    ['Forwarded: proto=http', { forwarded: 'proto=http' }],
+    ['both headers, that say different things', { 'x-forwarded-proto': 'http', forwarded: 'proto=https' }],
+  ])(
+    'when the proxy sends %s, the login fails before the user is at the provider, and the log names the header',
+    async (_what, headers) => {
+      const browser = browserBehind({ host: 'app.example.test', ...headers });
+      world.latchkey.logLines.length = 0;
+      const page = await browser.step('/auth/login');
+      expect([page.status, page.headers.location]).toEqual([500, undefined]);
+      expect(world.latchkey.logLines.join()).toContain('X-Forwarded-Proto');
+    },
+  );
 });

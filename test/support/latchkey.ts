@@ -7,6 +7,7 @@ import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
 import { handleClientErrors } from '../../src/middleware/client-errors.ts';
+import { limitConnections, limitPipelining } from '../../src/middleware/connection-limits.ts';
 import { disconnectStalledClients } from '../../src/middleware/stalled-clients.ts';
 import { continueWhenRead } from '../../src/middleware/unread-bodies.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket/upgrade.ts';
@@ -78,7 +79,8 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   const deps = { ...real, ...options.wrap?.(real) };
   const app = createApp(config, deps);
   await Promise.all([app.discover().catch(() => undefined), waitForStore(real)]);
-  server.on('request', app.handler);
+  server.on('request', limitPipelining(app.handler));
+  limitConnections(server, { limits: config.limits.connections, isTrustedProxy: app.isTrustedProxy, log });
   listenForUpgrades(server, app.handler);
   continueWhenRead(server);
   handleClientErrors(server, log);

@@ -1,0 +1,72 @@
+import type { Request, RequestHandler } from 'express';
+import { AppError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import { addressKeyOf } from './client-address.ts';
+import { createRefusalLog } from './refusal-log.ts';
+
+/** How long a body may take to arrive, in total: a byte now and then does not extend it. */
+const bodyTimeoutMs = 10_000;
+/** Requests whose body is in memory, until their response has been sent. */
+const maxBodies = 64;
+const maxBodiesPerUser = 4;
+/** More, because many users may share an address. */
+const maxBodiesPerAddress = 16;
+const refusedMessage = 'requests rejected: too many bodies in memory at once';
+
+interface BodyLimitParts {
+  /** The key of the user who is signed in; `undefined` without a session and when it has ended. */
+  readonly getUserKey: (req: Request) => Promise<string | undefined>;
+  readonly log: Logger;
+}
+
+/**
+ * `limitBody(parse)`: middleware that reads a body with the parser `parse`, which limits its size. The body must arrive
+ * within `bodyTimeoutMs`, and few requests of one caller, and of all callers, may have a body in memory at once.
+ * @throws AppError `request_timeout`, `too_many_requests` (this caller), `temporarily_unavailable` (all callers together)
+ */
+export function createBodyLimits({ getUserKey, log }: BodyLimitParts) {
+  const logUserRefusal = createRefusalLog(log, { limit: maxBodiesPerUser }, refusedMessage);
+  const logAddressRefusal = createRefusalLog(log, { limit: maxBodiesPerAddress }, refusedMessage);
+  const logTotalRefusal = createRefusalLog(log, { limit: maxBodies }, refusedMessage);
+  const open = new Map<string, number>();
+  let total = 0;
+
+  function change(caller: string, by: 1 | -1): void {
+    total += by;
+    const count = (open.get(caller) ?? 0) + by;
+    if (count === 0) open.delete(caller);
+    else open.set(caller, count);
+  }
+
+  return function limitBody(parse: RequestHandler): RequestHandler {
+    return async function limitedBody(req, res, next) {
+      const userKey = await getUserKey(req);
+      if (res.closed) return; // nobody is left to send the body
+      const caller = userKey ?? addressKeyOf(req);
+      const isUser = userKey !== undefined;
+      if ((open.get(caller) ?? 0) >= (isUser ? maxBodiesPerUser : maxBodiesPerAddress))
+        refuse('too_many_requests', isUser ? logUserRefusal : logAddressRefusal);
+      if (total >= maxBodies) refuse('temporarily_unavailable', logTotalRefusal);
+      change(caller, 1);
+      res.once('close', () => change(caller, -1));
+      let isDone = false;
+      function finish(error?: unknown): void {
+        clearTimeout(timer);
+        if (isDone) return;
+        isDone = true;
+        next(error);
+      }
+      const timer = setTimeout(() => {
+        req.pause();
+        finish(new AppError('request_timeout', { cause: new Error('the body took too long') }));
+      }, bodyTimeoutMs);
+      res.once('close', () => clearTimeout(timer));
+      parse(req, res, finish);
+    };
+  };
+}
+
+function refuse(code: 'too_many_requests' | 'temporarily_unavailable', logRefusal: () => void): never {
+  logRefusal();
+  throw new AppError(code, { retryAfterSeconds: 1 });
+}

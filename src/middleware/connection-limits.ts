@@ -1,0 +1,87 @@
+import type { RequestListener, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { ipKeyGenerator } from 'express-rate-limit';
+import type { Logger } from '../logger.ts';
+import { createRefusalLog } from './refusal-log.ts';
+
+/** 0 means no limit. */
+export interface ConnectionLimits {
+  readonly total: number;
+  /** Connections of one address (IPv6: one /56 network), unless it is a trusted proxy, which connects for many clients. */
+  readonly perAddress: number;
+}
+
+interface ConnectionLimitParts {
+  readonly limits: ConnectionLimits;
+  readonly isTrustedProxy: (address: string) => boolean;
+  readonly log: Logger;
+}
+
+/** Requests without a complete response on one connection. Browsers and proxies have one, and wait for its response. */
+const maxPipelined = 10;
+const refusedMessage = 'connections refused: the limit in this setting is reached';
+
+/** Closes new connections over the limits, without a response: they have not sent a request yet. */
+export function limitConnections(
+  server: Server,
+  { limits, isTrustedProxy, log }: ConnectionLimitParts,
+): void {
+  if (limits.total > 0) {
+    server.maxConnections = limits.total;
+    const logRefusal = createRefusalLog(log, { setting: 'MAX_CONNECTIONS' }, refusedMessage);
+    server.on('drop', logRefusal);
+  }
+  if (limits.perAddress > 0)
+    limitPerAddress(
+      server,
+      limits.perAddress,
+      isTrustedProxy,
+      createRefusalLog(log, { setting: 'MAX_CONNECTIONS_PER_ADDRESS' }, refusedMessage),
+    );
+}
+
+function limitPerAddress(
+  server: Server,
+  max: number,
+  isTrustedProxy: (address: string) => boolean,
+  logRefusal: () => void,
+): void {
+  const open = new Map<string, number>();
+  const known = new WeakSet<Socket>(); // the server emits `connection` again after an ignored `Upgrade`
+
+  server.on('connection', (socket: Socket) => {
+    const { remoteAddress } = socket;
+    if (remoteAddress === undefined || known.has(socket) || isTrustedProxy(remoteAddress)) return;
+    known.add(socket);
+    const key = ipKeyGenerator(remoteAddress);
+    const count = open.get(key) ?? 0;
+    if (count >= max) {
+      logRefusal();
+      socket.destroy();
+      return;
+    }
+    open.set(key, count + 1);
+    socket.once('close', () => {
+      const left = (open.get(key) ?? 1) - 1;
+      if (left === 0) open.delete(key);
+      else open.set(key, left);
+    });
+  });
+}
+
+/**
+ * Closes connections on which a client sends many requests without waiting for the responses. Node passes on all requests
+ * of a packet at once, more than a thousand, and each takes memory until its response has been sent.
+ */
+export function limitPipelining(handler: RequestListener): RequestListener {
+  const pending = new WeakMap<Socket, number>();
+
+  return function limitedPipelining(req, res) {
+    const { socket } = req;
+    const count = (pending.get(socket) ?? 0) + 1;
+    pending.set(socket, count);
+    res.once('close', () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
+    if (count > maxPipelined) socket.destroy();
+    else handler(req, res);
+  };
+}

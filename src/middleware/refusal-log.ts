@@ -1,0 +1,24 @@
+import type { Logger } from '../logger.ts';
+
+const intervalMs = 60_000;
+
+/**
+ * A function that logs a refusal as a warning, at most once a minute with the number of refusals since the last line:
+ * how many there are is up to strangers.
+ * @param facts what identifies the limit
+ */
+export function createRefusalLog(
+  log: Logger,
+  facts: Readonly<Record<string, unknown>>,
+  message: string,
+): () => void {
+  let refused = 0;
+  let nextLineAt = 0;
+  return () => {
+    refused += 1;
+    if (Date.now() < nextLineAt) return;
+    log.warn({ ...facts, refused }, message);
+    nextLineAt = Date.now() + intervalMs;
+    refused = 0;
+  };
+}
