@@ -21,7 +21,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 
 const { config: readEnvFile } = await import('dotenv');
 const { ConfigError, loadConfig } = await import('./config/load.ts');
-const { ListenError, listen } = await import('./process/listen.ts');
+const { ListenError, listen } = await import('./server/listen.ts');
 
 readEnvFile({ quiet: true });
 
@@ -38,12 +38,12 @@ async function start(): Promise<void> {
   const { createApp } = await import('./app.ts');
   const { createDeps } = await import('./deps.ts');
   const { createMetricsServer } = await import('./metrics.ts');
-  const { handleClientErrors } = await import('./middleware/client-errors.ts');
-  const { limitConnections, limitPipelining } = await import('./middleware/connection-limits.ts');
-  const { serverTimes } = await import('./middleware/request-times.ts');
-  const { disconnectStalledClients } = await import('./middleware/stalled-clients.ts');
-  const { continueWhenRead } = await import('./middleware/unread-bodies.ts');
-  const { trackConnections } = await import('./process/connections.ts');
+  const { handleClientErrors } = await import('./server/client-errors.ts');
+  const { limitConnections, limitPipelining } = await import('./server/connection-limits.ts');
+  const { serverTimes } = await import('./server/request-times.ts');
+  const { disconnectStalledClients } = await import('./server/stalled-clients.ts');
+  const { continueWhenRead } = await import('./server/continue-when-read.ts');
+  const { trackConnections } = await import('./server/connections.ts');
   const { listenForUpgrades } = await import('./proxy/websocket/upgrade.ts');
   const deps = createDeps(config);
   const { log } = deps;

@@ -39,7 +39,7 @@ const demo = read('demo');
  */
 const layers = [
   ...['ground', 'crypto', 'config', 'oauth', 'tokens', 'middleware', 'session', 'login', 'saved-forms'],
-  ...['proxy', 'pages', 'routes', 'stores', 'deps', 'process', 'app', 'main'],
+  ...['proxy', 'pages', 'routes', 'stores', 'deps', 'server', 'app', 'main'],
 ];
 const groundFiles = ['circuit-breaker', 'errors', 'fair-queue', 'logger', 'metrics', 'paths'].map(
   (name) => `src/${name}.ts`,

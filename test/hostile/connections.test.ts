@@ -1,10 +1,10 @@
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { createLogger } from '../../src/logger.ts';
-import { handleClientErrors } from '../../src/middleware/client-errors.ts';
-import { limitConnections, limitPipelining } from '../../src/middleware/connection-limits.ts';
-import { serverTimes } from '../../src/middleware/request-times.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket/upgrade.ts';
+import { handleClientErrors } from '../../src/server/client-errors.ts';
+import { limitConnections, limitPipelining } from '../../src/server/connection-limits.ts';
+import { serverTimes } from '../../src/server/request-times.ts';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
 import { formatHead, sendRaw, waitUntil } from './support/raw-http.ts';
 

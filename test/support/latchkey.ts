@@ -6,11 +6,11 @@ import { createApp } from '../../src/app.ts';
 import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
-import { handleClientErrors } from '../../src/middleware/client-errors.ts';
-import { limitConnections, limitPipelining } from '../../src/middleware/connection-limits.ts';
-import { disconnectStalledClients } from '../../src/middleware/stalled-clients.ts';
-import { continueWhenRead } from '../../src/middleware/unread-bodies.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket/upgrade.ts';
+import { handleClientErrors } from '../../src/server/client-errors.ts';
+import { limitConnections, limitPipelining } from '../../src/server/connection-limits.ts';
+import { continueWhenRead } from '../../src/server/continue-when-read.ts';
+import { disconnectStalledClients } from '../../src/server/stalled-clients.ts';
 import { testRedisUrl } from './test-redis.ts';
 
 export interface LatchkeyOptions {

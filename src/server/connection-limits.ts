@@ -2,7 +2,7 @@ import type { RequestListener, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
 import type { Logger } from '../logger.ts';
-import { createRefusalLog } from './refusal-log.ts';
+import { createRefusalLog } from '../middleware/refusal-log.ts';
 
 /** 0 means no limit. */
 export interface ConnectionLimits {
