@@ -22,6 +22,15 @@ const connectTimeoutMs = 1_000;
 /** A command may first wait for the pipeline before it, and both must fail within two seconds. */
 const commandTimeoutMs = 800;
 const maxReconnectDelayMs = 500;
+/**
+ * A connection that owes a reply for this long is replaced: its peer may be gone without closing it. A lease that was
+ * confirmed (six seconds) outlasts the loss: heartbeat, this time, and the reconnect.
+ */
+const silenceTimeoutMs = 2_000;
+/** How often a connection is used at least, so that its loss is noticed before a user needs it. */
+export const heartbeatIntervalMs = 1_000;
+/** How long a connection that is being closed may take to send what is left. */
+const disconnectTimeoutMs = 200;
 /** How often the nodes of a cluster are read, and how long the first one that is asked may hang. */
 const clusterRefreshIntervalMs = 1_000;
 const clusterRefreshTimeoutMs = 1_000;
@@ -34,6 +43,10 @@ const reconnectDelayMs = (attempt: number) => Math.min(50 * attempt, maxReconnec
 export const connectionTiming = {
   connectTimeout: connectTimeoutMs,
   commandTimeout: commandTimeoutMs,
+  socketTimeout: silenceTimeoutMs,
+  disconnectTimeout: disconnectTimeoutMs,
+  /** The longest pause between two looks whether Redis has loaded its data. */
+  maxLoadingRetryTime: maxReconnectDelayMs,
   retryStrategy: reconnectDelayMs,
 } as const;
 
@@ -73,6 +86,7 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
         sentinels: [...nodes],
         name,
         sentinelRetryStrategy: reconnectDelayMs,
+        sentinelCommandTimeout: connectTimeoutMs,
         failoverDetector: true,
       });
     return new Redis({ ...commonOptions, ...nodes[0], db: database, enableAutoPipelining: true });
@@ -81,7 +95,17 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
   const redis = connect();
   redis.on('error', (error) => log.warn({ err: error }, 'Redis connection error'));
   redis.on('ready', () => log.info('connected to Redis'));
+  startHeartbeat(redis);
   return redis;
+}
+
+/** Uses each connection once a second; ioredis replaces one that does not reply. Stops when `redis` is closed. */
+function startHeartbeat(redis: RedisConnection): void {
+  const timer = setInterval(() => {
+    const connections = redis instanceof Cluster ? redis.nodes() : [redis];
+    for (const each of connections) if (each.status === 'ready') each.ping().catch(() => undefined);
+  }, heartbeatIntervalMs).unref();
+  redis.once('end', () => clearInterval(timer));
 }
 
 /**

@@ -3,11 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, type Redis } from 'ioredis';
 import type { Logger } from '../../logger.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
-import type { RedisConnection } from './connection.ts';
+import { heartbeatIntervalMs, type RedisConnection } from './connection.ts';
 
 const reconnectDelayMs = 200;
-/** Without pings, a connection that only receives would not notice that its peer is gone. */
-const pingIntervalMs = 5_000;
 
 /**
  * Session-end events across all instances of one client registration on the same Redis. They arrive on a separate connection, which is opened
@@ -30,9 +28,10 @@ export function createRedisSessionEndEvents(
     disconnected.catch(() => undefined); // `once` rejects on an error, which may come before it is awaited
     subscriber.on('error', () => undefined); // the failure it causes is handled below
     subscriber.on('message', (_channel, id) => onEnd(id));
+    // A connection that only receives would not notice that its peer is gone; one that owes a reply is closed.
     const pingTimer = setInterval(() => {
-      subscriber?.ping().catch(() => subscriber?.disconnect());
-    }, pingIntervalMs);
+      subscriber?.ping().catch(() => undefined);
+    }, heartbeatIntervalMs);
     try {
       await subscriber.subscribe(channel);
       onSubscribed();
