@@ -76,8 +76,8 @@ export function createDeps(
       close: () => upstream.close(),
     };
   }
-  const { url, waitReplicas } = config.redis;
-  const redis = connectRedis(url, log);
+  const { url, sentinel, waitReplicas } = config.redis;
+  const redis = connectRedis(url, log, sentinel);
   const waitForReplicas = createReplicaWait(redis, waitReplicas, log);
   const { secrets, registration, idleSeconds } = config.session;
   const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log);

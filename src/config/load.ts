@@ -3,6 +3,7 @@ import type { Secret } from '../crypto/secret.ts';
 import { isLoopback } from './field-types.ts';
 import { type ConfigProblem, fields, type Values, type Variable, variables } from './fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
+import { buildRedisSettings } from './redis-settings.ts';
 import { hashRegistration } from './registration.ts';
 import { type ResourceServer, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
@@ -242,7 +243,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     corsOrigins: values.CORS_ORIGINS as readonly string[],
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
-    redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
+    redis: buildRedisSettings(values),
     /** Messages to log at startup. */
     warnings: [...notices, ...collectWarnings(values)],
   };

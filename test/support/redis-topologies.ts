@@ -28,6 +28,8 @@ export interface ServerOptions {
   readonly port?: number;
   /** Lines of a configuration file, which a sentinel needs. */
   readonly config?: string;
+  /** Only TLS connections, with this certificate. */
+  readonly tls?: Certificate;
 }
 
 /** Settles when `condition` is true; rejects after ten seconds. */
@@ -46,11 +48,21 @@ export async function startServer(options: ServerOptions = {}): Promise<RedisSer
   const port = options.port ?? (await freePort());
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-redis-'));
   const file = join(folder, 'redis.conf');
-  writeFileSync(file, `${options.config ?? "save ''"}\nport ${port}\nbind 127.0.0.1\ndir ${folder}\n`);
+  const ports = options.tls
+    ? `port 0\ntls-port ${port}\n${describeCertificate(options.tls)}`
+    : `port ${port}`;
+  const config = options.config ?? "save ''";
+  writeFileSync(file, `${config}\n${ports}\nbind 127.0.0.1\ndir ${folder}\n`);
   const args = [file, ...(options.args ?? [])].map(String);
   const child = spawn(findRedisServer(), args, { stdio: 'ignore' });
   children.add(child);
-  const admin = new Redis({ port, retryStrategy: () => 50, maxRetriesPerRequest: null, ...options.admin });
+  const admin = new Redis({
+    port,
+    retryStrategy: () => 50,
+    maxRetriesPerRequest: null,
+    ...(options.tls && { tls: { rejectUnauthorized: false } }),
+    ...options.admin,
+  });
   admin.on('error', () => undefined); // until it has started
   await waitFor(() => admin.status === 'ready');
   return {
@@ -63,6 +75,11 @@ export async function startServer(options: ServerOptions = {}): Promise<RedisSer
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function describeCertificate({ cert, key }: Certificate): string {
+  const files = `tls-cert-file ${cert}\ntls-key-file ${key}\ntls-ca-cert-file ${cert}`;
+  return `${files}\ntls-auth-clients no\ntls-replication yes\ntls-cluster yes`;
 }
 
 /** Redis servers that Latchkey reaches by `url`, all through `relay`. */
@@ -94,16 +111,26 @@ export async function startSingle(options: ServerOptions = {}): Promise<Topology
   };
 }
 
+interface SentinelOptions {
+  readonly master?: ServerOptions;
+  /** Lines of the configuration file of the sentinel. */
+  readonly config?: string;
+  readonly admin?: AdminOptions;
+}
+
 /** A master and one sentinel, which reports the address of the relay to the master. */
-export async function startSentinel(
-  options: { readonly config?: string; readonly admin?: AdminOptions; readonly master?: ServerOptions } = {},
-): Promise<Topology> {
-  const server = await startServer(options.master);
+export async function startSentinel({
+  master = {},
+  config = '',
+  admin,
+}: SentinelOptions = {}): Promise<Topology> {
+  const server = await startServer(master);
   const relay = await openRelay(server.port);
   const sentinel = await startServer({
     args: ['--sentinel'],
-    config: `sentinel monitor main 127.0.0.1 ${relay.port} 1\nsentinel down-after-milliseconds main 60000\n${options.config ?? ''}`,
-    ...(options.admin && { admin: options.admin }),
+    config: `sentinel monitor main 127.0.0.1 ${relay.port} 1\nsentinel down-after-milliseconds main 60000\n${config}`,
+    ...(master.tls && { tls: master.tls }),
+    ...(admin && { admin }),
   });
   return {
     url: `redis+sentinel://127.0.0.1:${sentinel.port}/main`,
@@ -140,8 +167,14 @@ export async function startCluster(options: ServerOptions = {}): Promise<Topolog
   };
 }
 
+export interface Certificate {
+  readonly cert: string;
+  readonly key: string;
+  remove(): void;
+}
+
 /** A certificate for 127.0.0.1 that signs itself, in files of a folder that `remove` deletes. */
-export function createCertificate() {
+export function createCertificate(): Certificate {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-tls-'));
   const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
   const { status, stderr } = spawnSync('openssl', [

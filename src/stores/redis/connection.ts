@@ -50,14 +50,20 @@ export const connectionTiming = {
   retryStrategy: reconnectDelayMs,
 } as const;
 
+/** How to sign in to the sentinels, which have users of their own. */
+export interface SentinelCredentials {
+  readonly username?: string | undefined;
+  readonly password?: Secret | undefined;
+}
+
 /**
  * A connection that fails fast while Redis is unavailable, so that requests get their 503 within two seconds, and that
  * reconnects automatically, also to the new master after a failover.
  */
-export function connectRedis(url: Secret, log: Logger): RedisConnection {
+export function connectRedis(url: Secret, log: Logger, sentinel: SentinelCredentials = {}): RedisConnection {
   const parsed = parseRedisUrl(url.reveal());
   if (!parsed) throw new Error('REDIS_URL has an unsupported format');
-  const { kind, nodes, name, tls, database, username, password } = parsed;
+  const { kind, nodes, name, tls, database, username, password, family, socketPath } = parsed;
   const commonOptions = {
     ...connectionTiming,
     maxRetriesPerRequest: 0,
@@ -66,6 +72,7 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
     reconnectOnError: (error: Error) => error.message.includes('READONLY'),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
+    ...(family !== undefined && { family }),
     ...(tls && { tls: {} }),
   };
 
@@ -77,19 +84,28 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
         slotsRefreshTimeout: clusterRefreshTimeoutMs,
         enableAutoPipelining: true,
         enableOfflineQueue: false,
+        // Without an offline queue it never succeeds when the nodes announce other addresses than those in REDIS_URL.
+        enableReadyCheck: false,
         clusterRetryStrategy: reconnectDelayMs,
+        // The socket resolves the name, by `family`, and TLS compares it with the certificate.
+        dnsLookup: (host, callback) => callback(null, host),
       });
     if (kind === 'sentinel')
       return new Redis({
         ...commonOptions,
+        db: database,
         enableAutoPipelining: true,
         sentinels: [...nodes],
         name,
         sentinelRetryStrategy: reconnectDelayMs,
         sentinelCommandTimeout: connectTimeoutMs,
+        ...(sentinel.username !== undefined && { sentinelUsername: sentinel.username }),
+        ...(sentinel.password !== undefined && { sentinelPassword: sentinel.password.reveal() }),
+        ...(tls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
         failoverDetector: true,
       });
-    return new Redis({ ...commonOptions, ...nodes[0], db: database, enableAutoPipelining: true });
+    const address = socketPath === undefined ? nodes[0] : { path: socketPath };
+    return new Redis({ ...commonOptions, ...address, db: database, enableAutoPipelining: true });
   }
 
   const redis = connect();
