@@ -58,6 +58,12 @@ export const sessionFields = {
     meaning: 'The ACL user for the sentinels.',
     unset: 'the default user',
   },
+  REDIS_PREFIX: {
+    type: type.keyPrefix.default('latchkey:'),
+    example: 'latchkey:',
+    meaning: 'Where the names of all keys and channels begin, for an ACL user that may use only these.',
+    unset: 'latchkey:',
+  },
   REDIS_WAIT_REPLICAS: {
     type: type.count.default(0),
     example: '1',

@@ -150,6 +150,11 @@ export const redisUrl = z
   })
   .transform((value) => new Secret(value));
 
+/** Neither a pattern of an ACL (`*`, `?`, `[`) nor a hash tag of a cluster (`{`). */
+export const keyPrefix = z
+  .string()
+  .regex(/^[\w.:/-]{1,64}$/, 'must be up to 64 letters, digits and the characters _ . : / -');
+
 export const password = z.string().transform((value) => new Secret(value));
 
 export const trustedProxies = z

@@ -6,6 +6,8 @@ export function buildRedisSettings(values: Values) {
   return {
     url: values.REDIS_URL,
     sentinel: { username: values.REDIS_SENTINEL_USERNAME, password: values.REDIS_SENTINEL_PASSWORD },
+    /** Where every key and channel begins. */
+    keyPrefix: values.REDIS_PREFIX,
     waitReplicas: values.REDIS_WAIT_REPLICAS,
   };
 }

@@ -10,6 +10,7 @@ import {
   toRevocations,
 } from '../../tokens/revocation-outbox.ts';
 import type { RedisConnection } from './connection.ts';
+import { defaultKeyPrefix } from './keys.ts';
 
 const group = 'instances';
 const maxPendingPerRun = 32;
@@ -20,6 +21,7 @@ const claimAfterIdleMs = 3 * heartbeatMs;
 
 interface RedisRevocationOutboxOptions extends KeySource {
   readonly redis: RedisConnection;
+  readonly keyPrefix?: string;
   readonly attempt: (revocation: Revocation) => Promise<boolean>;
   readonly now: () => number;
 }
@@ -30,8 +32,8 @@ interface RedisRevocationOutboxOptions extends KeySource {
  * finds its retry delay over and claims it. The delay grows with the number of deliveries, which Redis counts.
  */
 export function createRedisRevocationOutbox(options: RedisRevocationOutboxOptions): RevocationOutbox {
-  const { redis, attempt, now } = options;
-  const stream = `latchkey:revocations:${options.registration}`;
+  const { redis, keyPrefix = defaultKeyPrefix, attempt, now } = options;
+  const stream = `${keyPrefix}revocations:${options.registration}`;
   const sealer = createSealer(options, 'revocations');
   const consumer = randomUUID();
   const closed = new AbortController();

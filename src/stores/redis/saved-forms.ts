@@ -8,18 +8,20 @@ import {
   savedFormTtlMs,
 } from '../../saved-forms/saved-forms.ts';
 import type { RedisConnection } from './connection.ts';
+import { defaultKeyPrefix } from './keys.ts';
 
 interface RedisSavedFormsOptions extends KeySource {
   readonly redis: RedisConnection;
+  readonly keyPrefix?: string;
   readonly now: () => number;
 }
 
 /** Saved forms, sealed, that all instances of one client registration on the same Redis share. */
 export function createRedisSavedForms(options: RedisSavedFormsOptions): SavedForms {
-  const { redis, registration, now } = options;
+  const { redis, registration, keyPrefix = defaultKeyPrefix, now } = options;
   const sealer = createSealer(options, 'kept_forms');
-  const keyOf = (id: string) => `latchkey:kept-form:${registration}:${id}`;
-  const counterOf = (sessionId: string) => `latchkey:kept-forms:${registration}:${sessionId}`;
+  const keyOf = (id: string) => `${keyPrefix}kept-form:${registration}:${id}`;
+  const counterOf = (sessionId: string) => `${keyPrefix}kept-forms:${registration}:${sessionId}`;
 
   function unsealForm(key: string, sealed: Buffer | null): SavedForm | undefined {
     if (!sealed) return undefined;

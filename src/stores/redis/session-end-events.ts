@@ -4,6 +4,7 @@ import { Cluster, type Redis } from 'ioredis';
 import type { Logger } from '../../logger.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import { heartbeatIntervalMs, type RedisConnection } from './connection.ts';
+import { defaultKeyPrefix } from './keys.ts';
 
 const reconnectDelayMs = 200;
 
@@ -15,8 +16,9 @@ export function createRedisSessionEndEvents(
   redis: RedisConnection,
   registration: string,
   log: Logger,
+  keyPrefix = defaultKeyPrefix,
 ): SessionEndEvents {
-  const channel = `latchkey:session-ends:${registration}`;
+  const channel = `${keyPrefix}session-ends:${registration}`;
   const closed = new AbortController();
   let subscriber: Redis | undefined;
   let onEnd = (_id: string) => {};
