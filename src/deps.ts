@@ -1,4 +1,3 @@
-import { RedisStore } from 'connect-redis';
 import { MemoryStore as MemoryRateLimitStore, type Store as RateLimitStore } from 'express-rate-limit';
 import { MemoryStore, type Store } from 'express-session';
 import { Registry } from 'prom-client';
@@ -21,11 +20,12 @@ import { createRedisRateLimitStore } from './stores/redis/rate-limit-store.ts';
 import { createRedisRevocationOutbox } from './stores/redis/revocation-outbox.ts';
 import { createRedisSavedForms } from './stores/redis/saved-forms.ts';
 import { createRedisSessionEndEvents } from './stores/redis/session-end-events.ts';
-import { createRedisTokenStore, sessionKeyPrefix } from './stores/redis/token-store.ts';
+import { createRedisSessionStore } from './stores/redis/session-store.ts';
+import { createRedisTokenStore } from './stores/redis/token-store.ts';
 import type { AppTokenStore } from './tokens/app-token-store.ts';
 import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from './tokens/session-end-events.ts';
-import { sessionDataGraceMs, type TokenStore } from './tokens/token-store.ts';
+import type { TokenStore } from './tokens/token-store.ts';
 
 /** Everything through which the app reaches the outside; tests can replace each member. */
 export interface Deps {
@@ -77,12 +77,12 @@ export function createDeps(
       close: () => upstream.close(),
     };
   }
-  const { url, waitReplicas } = config.redis;
-  const redis = connectRedis(url, log);
+  const { url, sentinel, keyPrefix, waitReplicas } = config.redis;
+  const redis = connectRedis(url, log, sentinel);
   const waitForReplicas = createReplicaWait(redis, waitReplicas, log);
   const { secrets, registration, idleSeconds } = config.session;
-  const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log);
-  const sealed = { redis, secrets, registration, now };
+  const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log, keyPrefix);
+  const sealed = { redis, keyPrefix, secrets, registration, now };
   return {
     ...shared,
     appTokenStore: createRedisAppTokenStore({ ...sealed, registration: config.app.registration }),
@@ -93,17 +93,11 @@ export function createDeps(
       lifetime: config.session,
       sessionEndEvents,
     }),
-    consumedStates: createRedisConsumedStates(redis, registration),
+    consumedStates: createRedisConsumedStates(redis, registration, keyPrefix),
     savedForms: createRedisSavedForms({ ...sealed, maxBytes: config.limits.savedFormsBytes }),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ ...sealed, attempt }),
-    // `touch` is disabled, because the token store extends both keys of a session together.
-    sessionStore: new RedisStore({
-      client: redis,
-      prefix: sessionKeyPrefix(registration),
-      ttl: () => idleSeconds + sessionDataGraceMs / 1000,
-      disableTouch: true,
-    }),
-    rateLimitStore: (name) => createRedisRateLimitStore(redis, registration, name),
+    sessionStore: createRedisSessionStore({ redis, keyPrefix, registration, idleSeconds }),
+    rateLimitStore: (name) => createRedisRateLimitStore(redis, registration, name, keyPrefix),
     connected: () => waitUntilReady(redis),
     async close() {
       sessionEndEvents.close();

@@ -1,5 +1,7 @@
 import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { format } from 'node:util';
+import type { Logger } from './logger.ts';
 
 /** EX_CONFIG of sysexits.h: a restart with the same configuration fails again. */
 const exitConfig = 78;
@@ -47,6 +49,7 @@ async function start(): Promise<void> {
   const { listenForUpgrades } = await import('./proxy/websocket/upgrade.ts');
   const deps = createDeps(config);
   const { log } = deps;
+  logConsoleOutput(log);
   for (const warning of config.warnings) log.warn(warning);
 
   const metricsServer = createMetricsServer(deps);
@@ -128,4 +131,18 @@ async function start(): Promise<void> {
       log.error({ err: error }, 'graceful shutdown failed');
       process.exit(1);
     });
+}
+
+/**
+ * Logs what ioredis would write to the console, because log collectors expect JSON lines only: its warnings, and errors
+ * of connections on which nobody can listen.
+ */
+function logConsoleOutput(log: Logger): void {
+  const { error } = console;
+  const write = (parts: readonly unknown[]) => {
+    const [output] = format(...parts).split('\n');
+    log.warn({ output }, 'a library wrote to the console');
+  };
+  console.warn = (...parts) => write(parts);
+  console.error = (...parts) => (String(parts[0]).startsWith('[ioredis]') ? write(parts) : error(...parts));
 }

@@ -43,9 +43,29 @@ export const sessionFields = {
     type: type.redisUrl.optional(),
     example: 'redis://127.0.0.1:6379',
     meaning:
-      'Where sessions are stored, one of: redis://host:port | rediss://host:port | redis+sentinel://host:port,host:port/name | redis+cluster://host:port,host:port; each with user:password@ if needed. Docker compose sets it.',
+      'Where sessions are stored, one of: redis://host:port/database | redis+sentinel://host:port,host:port/name | redis+cluster://host:port,host:port (each with rediss instead of redis for TLS) | unix:///path/to/socket; with user:password@ before the host if needed, special characters percent-encoded. docs/redis.md explains each form. Docker compose sets it.',
     unset: 'in memory, lost on restart; required when NODE_ENV is production',
     isSecret: true,
+  },
+  REDIS_SENTINEL_PASSWORD: {
+    isSecret: true,
+    type: type.password.optional(),
+    example: 'a-password',
+    meaning:
+      'The password of the sentinels, if they have one; that of REDIS_URL is sent to the servers only.',
+    unset: 'none',
+  },
+  REDIS_SENTINEL_USERNAME: {
+    type: z.string().optional(),
+    example: 'latchkey',
+    meaning: 'The ACL user for the sentinels.',
+    unset: 'the default user',
+  },
+  REDIS_PREFIX: {
+    type: type.keyPrefix.default('latchkey:'),
+    example: 'latchkey:',
+    meaning: 'Where the names of all keys and channels begin, for an ACL user that may use only these.',
+    unset: 'latchkey:',
   },
   REDIS_WAIT_REPLICAS: {
     type: type.count.default(0),

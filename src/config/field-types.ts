@@ -2,7 +2,7 @@ import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
 import { Secret } from '../crypto/secret.ts';
 import { deviationNames } from './presets.ts';
-import { parseRedisUrl } from './redis-url.ts';
+import { readRedisUrl } from './redis-url.ts';
 
 /** A variable. `docs/configuration.md` and `.env.example` are generated from `meaning` and `unset`. */
 export interface Field {
@@ -171,11 +171,18 @@ export const clientAuth = choice(
 
 export const redisUrl = z
   .string()
-  .refine(
-    (value) => parseRedisUrl(value) !== undefined,
-    'must be one of: redis://host:port | rediss://host:port | redis+sentinel://host:port,host:port/name | redis+cluster://host:port,host:port',
-  )
+  .superRefine((value, context) => {
+    const target = readRedisUrl(value);
+    if (typeof target === 'string') context.addIssue({ code: 'custom', message: target });
+  })
   .transform((value) => new Secret(value));
+
+/** Neither a pattern of an ACL (`*`, `?`, `[`) nor a hash tag of a cluster (`{`). */
+export const keyPrefix = z
+  .string()
+  .regex(/^[\w.:/-]{1,64}$/, 'must be up to 64 letters, digits and the characters _ . : / -');
+
+export const password = z.string().transform((value) => new Secret(value));
 
 export const trustedProxies = z
   .string()

@@ -12,6 +12,7 @@ import { readLimits } from './limit-fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
 import { readEnvironment } from './reading/environment.ts';
 import { readRoutesFile } from './reading/routes-file.ts';
+import { buildRedisSettings } from './redis-settings.ts';
 import { hashRegistration } from './registration.ts';
 import { type ResourceServer, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
@@ -240,7 +241,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
     limits: readLimits(values),
-    redis: values.REDIS_URL && { url: values.REDIS_URL, waitReplicas: values.REDIS_WAIT_REPLICAS },
+    redis: buildRedisSettings(values),
     /** Messages to log at startup. */
     warnings: [...notices, ...collectWarnings(values)],
   };

@@ -111,13 +111,17 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
     report('METRICS_PORT', 'must differ from PORT');
   if ((values.SESSION_IDLE_SECONDS ?? 0) > (values.SESSION_ABSOLUTE_SECONDS ?? Number.POSITIVE_INFINITY))
     report('SESSION_IDLE_SECONDS', 'must not be greater than SESSION_ABSOLUTE_SECONDS');
-  if (
-    values.REDIS_WAIT_REPLICAS &&
-    values.REDIS_URL &&
-    parseRedisUrl(values.REDIS_URL.reveal())?.kind === 'cluster'
-  )
+  const redis = values.REDIS_URL && parseRedisUrl(values.REDIS_URL.reveal());
+  if (values.REDIS_WAIT_REPLICAS && redis?.kind === 'cluster')
     // WAIT has no key, so a cluster client may send it to another node than the write.
     report('REDIS_WAIT_REPLICAS', 'is not supported with Redis Cluster');
+  if (values.REDIS_SENTINEL_USERNAME && !values.REDIS_SENTINEL_PASSWORD)
+    report('REDIS_SENTINEL_PASSWORD', 'is required when REDIS_SENTINEL_USERNAME is set');
+  if (values.REDIS_SENTINEL_PASSWORD && redis && redis.kind !== 'sentinel')
+    report(
+      'REDIS_SENTINEL_PASSWORD',
+      'is used only with redis+sentinel:// or rediss+sentinel:// in REDIS_URL',
+    );
   if (values.NODE_ENV === 'production' && !values.REDIS_URL)
     report('REDIS_URL', 'is required when NODE_ENV is production: sessions must survive a restart');
   for (const variable of secretVariables) {

@@ -334,17 +334,20 @@ describe('the token store in memory', () => {
 });
 
 describe('the token store in Redis', () => {
-  const key = (id: string) => `{sess:${registration}:${id}}:tokens`;
+  const key = (id: string) => `latchkey:{sess:${registration}:${id}}:tokens`;
 
   test('get() extends both keys of a session only when called with touch, and at most once a minute', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
-    await redis.set(`sess:${registration}:${id}`, '{}');
+    await redis.set(`latchkey:{sess:${registration}:${id}}:data`, '{}');
     const shorten = () =>
-      Promise.all([redis.pexpire(key(id), 5_000), redis.pexpire(`sess:${registration}:${id}`, 5_000)]);
+      Promise.all([
+        redis.pexpire(key(id), 5_000),
+        redis.pexpire(`latchkey:{sess:${registration}:${id}}:data`, 5_000),
+      ]);
     const timesToLive = async () =>
-      Promise.all([redis.pttl(key(id)), redis.pttl(`sess:${registration}:${id}`)]);
+      Promise.all([redis.pttl(key(id)), redis.pttl(`latchkey:{sess:${registration}:${id}}:data`)]);
     await shorten();
     await store.get(id);
     for (const each of await timesToLive()) expect(each).toBeLessThanOrEqual(5_000);
@@ -437,7 +440,7 @@ describe('the token store in Redis', () => {
     expect(accessOf(await own.update(id, withAccessToken('b')))).toBe('b'); // neither ended nor in a pause
     await own.put(id, record('c')); // no tombstone
     expect(accessOf(await own.get(id))).toBe('c');
-    const source = `{sess:${registration}:${id}}:tokens`;
+    const source = `latchkey:{sess:${registration}:${id}}:tokens`;
     await redis.set(source.replace(registration, 'registration-two'), (await redis.getBuffer(source))!);
     await expect(other.get(id)).rejects.toMatchObject({ code: 'temporarily_unavailable' }); // sealed for its registration
   });
@@ -445,7 +448,7 @@ describe('the token store in Redis', () => {
   test('a process that has sent its refresh token takes its lease back, unless another one has sent something too', async () => {
     const store = redisStore();
     const id = randomUUID();
-    const lease = `{sess:${registration}:${id}}:lease`;
+    const lease = `latchkey:{sess:${registration}:${id}}:lease`;
     await store.put(id, record('a'));
     await store.update(id, async (newest, confirmAndExtend) => {
       const owner = (await redis.get(lease))!;
@@ -514,7 +517,7 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
-    const lease = `{sess:${registration}:${id}}:lease`;
+    const lease = `latchkey:{sess:${registration}:${id}}:lease`;
     const delayed = store.update(id, async (newest, confirmAndExtend) => {
       await redis.del(lease);
       await confirmAndExtend();
@@ -549,14 +552,14 @@ describe('the token store in Redis', () => {
     const id = randomUUID();
     await one.put(id, record('a'));
     const stored = await one.update(id, async (newest) => {
-      await redis.del(`{sess:${registration}:${id}}:lease`); // as if this process had paused for longer than its lease
+      await redis.del(`latchkey:{sess:${registration}:${id}}:lease`); // as if this process had paused for longer than its lease
       await two.update(id, withAccessToken('newer'));
       return { ...newest, tokens: tokens('older') };
     });
     expect(accessOf(stored)).toBe('newer');
     expect(accessOf(await one.get(id))).toBe('newer');
     const removed = await one.update(id, async (newest) => {
-      await redis.del(`{sess:${registration}:${id}}:lease`);
+      await redis.del(`latchkey:{sess:${registration}:${id}}:lease`);
       await two.take(id, signedOut);
       return { ...newest, tokens: tokens('restored') };
     });
@@ -649,9 +652,9 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, { ...record('a'), signedInAt: now() - (lifetime.absoluteSeconds - 5) * 1000 });
-    await redis.set(`sess:${registration}:${id}`, '{}');
+    await redis.set(`latchkey:{sess:${registration}:${id}}:data`, '{}');
     await store.get(id, { touch: true });
-    for (const each of [key(id), `sess:${registration}:${id}`])
+    for (const each of [key(id), `latchkey:{sess:${registration}:${id}}:data`])
       expect(await redis.pttl(each)).toBeLessThanOrEqual(5_000);
   });
 

@@ -6,6 +6,7 @@ export interface Modules {
   readonly sealing: typeof import('../../src/crypto/sealing.ts');
   readonly oauthClient: typeof import('../../src/oauth/oauth-client.ts');
   readonly connection: typeof import('../../src/stores/redis/connection.ts');
+  readonly keys: typeof import('../../src/stores/redis/keys.ts');
   readonly tokenStore: typeof import('../../src/stores/redis/token-store.ts');
   readonly appTokenStore: typeof import('../../src/stores/redis/app-token-store.ts');
   readonly outbox: typeof import('../../src/stores/redis/revocation-outbox.ts');
@@ -25,6 +26,7 @@ export async function loadModules(directory: string): Promise<Modules> {
     sealing: await load('crypto/sealing'),
     oauthClient: await load('oauth/oauth-client'),
     connection: await load('stores/redis/connection'),
+    keys: await load('stores/redis/keys'),
     tokenStore: await load('stores/redis/token-store'),
     appTokenStore: await load('stores/redis/app-token-store'),
     outbox: await load('stores/redis/revocation-outbox'),

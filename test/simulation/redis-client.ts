@@ -15,6 +15,7 @@ interface Waiting {
 export interface ClientOptions {
   readonly connectTimeout: number;
   readonly commandTimeout: number;
+  readonly socketTimeout: number;
   readonly retryStrategy: (attempt: number) => number | null;
 }
 
@@ -29,6 +30,9 @@ export class SimulatedRedis extends EventEmitter {
   #connection: Connection | undefined;
   #attempts = 0;
   #commandNumber = 0;
+  /** Commands without a reply on this connection, including those that have timed out. */
+  readonly #unanswered = new Set<number>();
+  #cancelSocketTimeout: (() => void) | undefined;
 
   constructor(
     private readonly network: RedisNetwork,
@@ -45,7 +49,11 @@ export class SimulatedRedis extends EventEmitter {
   #connect(): void {
     if (this.status === 'end') return;
     const events = {
-      onReply: (number: number, reply: Reply | Error) => this.#settle(number, reply),
+      onReply: (number: number, reply: Reply | Error) => {
+        this.#unanswered.delete(number);
+        this.#watchSilence(true);
+        this.#settle(number, reply);
+      },
       onBreak: () => this.#onBreak(),
       onMessage: (channel: string, message: string) => this.emit('message', channel, message),
     };
@@ -68,8 +76,25 @@ export class SimulatedRedis extends EventEmitter {
     }
   }
 
+  /** Gives a connection up that owes a reply and has delivered nothing for the length of `socketTimeout`. */
+  #watchSilence(hasReceived: boolean): void {
+    if (this.#cancelSocketTimeout && !hasReceived) return;
+    this.#cancelSocketTimeout?.();
+    this.#cancelSocketTimeout = undefined;
+    if (this.#unanswered.size === 0) return;
+    this.#cancelSocketTimeout = this.network.time.schedule(
+      this.options.socketTimeout,
+      () => this.#connection?.closeByClient(),
+      this.#owner,
+      true,
+    );
+  }
+
   #onBreak(): void {
     this.#connection = undefined;
+    this.#unanswered.clear();
+    this.#cancelSocketTimeout?.();
+    this.#cancelSocketTimeout = undefined;
     for (const number of [...this.#waiting.keys()]) this.#settle(number, new Error('Connection is closed.'));
     if (this.status !== 'end') this.#reconnect();
   }
@@ -116,6 +141,8 @@ export class SimulatedRedis extends EventEmitter {
       this.#waiting.set(number, { resolve, reject, isBuffer, cancelTimeout });
       const encode = (argument: Argument) =>
         Buffer.isBuffer(argument) ? argument : Buffer.from(String(argument));
+      this.#unanswered.add(number);
+      this.#watchSilence(false);
       connection.send(
         number,
         commands.map((command) => command.map(encode)),

@@ -21,6 +21,7 @@ const network: Owner = { name: 'network', skewMs: 0, isDead: false, pausedUntil:
 /** One TCP connection: commands and replies keep their order. */
 export class Connection {
   isBroken = false;
+  isClosedByClient = false;
   isSubscribed = false;
   #lastArrivalAt = 0;
   #lastReplyAt = 0;
@@ -49,6 +50,14 @@ export class Connection {
   break(): void {
     if (this.isBroken) return;
     this.isBroken = true;
+    this.network.time.schedule(0, () => this.events.onBreak(), this.owner);
+  }
+
+  /** The client gives the connection up: it receives nothing more, but what it has sent still arrives at Redis. */
+  closeByClient(): void {
+    if (this.isBroken || this.isClosedByClient) return;
+    this.isClosedByClient = true;
+    this.network.forget(this);
     this.network.time.schedule(0, () => this.events.onBreak(), this.owner);
   }
 
@@ -156,7 +165,8 @@ export class RedisNetwork {
   }
 
   deliverReply(connection: Connection, atMs: number, run: () => void): void {
-    const arrive = () => this.time.schedule(0, () => !connection.isBroken && run(), connection.owner);
+    const isOpen = () => !connection.isBroken && !connection.isClosedByClient;
+    const arrive = () => this.time.schedule(0, () => isOpen() && run(), connection.owner);
     this.time.schedule(atMs - this.time.nowMs, () => this.#run(connection, arrive), network);
   }
 

@@ -58,7 +58,7 @@ export class World {
   readonly #slots: (Instance | undefined)[];
   readonly #everyInstance: Instance[] = [];
   readonly #sealer: Sealer;
-  readonly #sessionKeyPrefix: string;
+  readonly #tokenKeyParts: { readonly start: string; readonly end: string };
   #secrets: string[];
   #isQuiet = false;
   readonly #script: Owner = { name: 'script', skewMs: 0, isDead: false, pausedUntil: 0 };
@@ -91,7 +91,8 @@ export class World {
     // Reads the records of every instance.
     const { session } = loadConfig(modules, ['old', 'new'].map(secretOf).join(','), schedule.idleSeconds);
     this.#sealer = modules.sealing.createSealer(session, 'tokens');
-    this.#sessionKeyPrefix = modules.tokenStore.sessionKeyPrefix(session.registration);
+    const { defaultKeyPrefix, sessionKeyParts } = modules.keys;
+    this.#tokenKeyParts = sessionKeyParts(defaultKeyPrefix, session.registration, 'tokens');
     this.#secrets = Array.from({ length: schedule.instances }, () => schedule.secrets);
     this.#slots = Array.from({ length: schedule.instances }, () => undefined);
     this.#act = createUserActions(this);
@@ -277,7 +278,8 @@ export class World {
 
   /** The refresh token in a sealed record; `undefined` without a record. */
   refreshTokenOf(id: string): string | undefined {
-    const key = `{${this.#sessionKeyPrefix}${id}}:tokens`;
+    const { start, end } = this.#tokenKeyParts;
+    const key = start + id + end;
     const sealed = this.server.read(key);
     return sealed && this.#unseal(key, sealed);
   }
@@ -288,9 +290,9 @@ export class World {
   }
 
   #onWrite(key: string, before: Buffer | undefined, after: Buffer | undefined): void {
-    const name = /^\{(.*)\}:tokens$/.exec(key)?.[1];
-    if (!name?.startsWith(this.#sessionKeyPrefix) || !after || (before && after.equals(before))) return;
-    const id = name.slice(this.#sessionKeyPrefix.length);
+    const { start, end } = this.#tokenKeyParts;
+    if (!key.startsWith(start) || !key.endsWith(end) || !after || (before && after.equals(before))) return;
+    const id = key.slice(start.length, -end.length);
     const { history, provider } = this;
     const tokenOf = (sealed: Buffer) => provider.refreshTokens.get(this.#unseal(key, sealed) ?? '');
     const [old, next] = [before && tokenOf(before), tokenOf(after)];

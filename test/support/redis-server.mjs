@@ -5,15 +5,20 @@ import { exitWithMessage, findProgram } from './find-program.mjs';
 
 const alternative = 'Or set TEST_REDIS_URL=redis://host:port to use a running server.';
 
-/** Starts a Redis without persistence on a free port; it is killed when this process exits. */
-export async function startRedis(scratch) {
-  const server = findProgram({
+/** The name of the Redis server program of this machine. */
+export function findRedisServer() {
+  return findProgram({
     what: 'a Redis server',
     names: ['redis-server', 'valkey-server'],
     debianPackage: 'redis-server',
     otherCommand: process.platform === 'darwin' ? 'brew install redis' : 'sudo dnf install valkey',
     alternative,
   });
+}
+
+/** Starts a Redis without persistence on a free port; it is killed when this process exits. */
+export async function startRedis(scratch) {
+  const server = findRedisServer();
   const port = await freePort();
   const child = spawn(
     server,
@@ -30,7 +35,7 @@ export async function startRedis(scratch) {
   return { url: `redis://127.0.0.1:${port}`, stop };
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const { port } = server.address();

@@ -9,16 +9,23 @@ export interface Relay {
   /** Connections stay open, but no bytes pass until `resume`. */
   pause(): void;
   resume(): void;
+  /** The connections that are open stay open, but no byte ever passes again, as after a lost node; new ones work. */
+  freeze(): void;
+  /** The number of connections made so far. */
+  readonly connections: number;
 }
 
 /** A relay to `target`, closed at first. Its port stays the same when it is closed and opened again. */
 export async function createRelay(target: { readonly host: string; readonly port: number }): Promise<Relay> {
   const sockets = new Set<Socket>();
+  const frozen = new Set<Socket>();
   let isPaused = false;
+  let connections = 0;
   let server: Server | undefined;
   let port = 0;
 
   function relayConnection(client: Socket): void {
+    connections += 1;
     const upstream = connect(target);
     for (const [from, to] of [
       [client, upstream],
@@ -39,6 +46,9 @@ export async function createRelay(target: { readonly host: string; readonly port
     get port() {
       return port;
     },
+    get connections() {
+      return connections;
+    },
     async open() {
       server = createServer(relayConnection);
       await new Promise<void>((resolve) => server?.listen(port, '127.0.0.1', resolve));
@@ -46,7 +56,7 @@ export async function createRelay(target: { readonly host: string; readonly port
     },
     async close() {
       const closed = new Promise((resolve) => server?.close(resolve));
-      for (const each of sockets) each.destroy();
+      for (const each of [...sockets, ...frozen]) each.destroy();
       await closed;
     },
     pause() {
@@ -56,6 +66,13 @@ export async function createRelay(target: { readonly host: string; readonly port
     resume() {
       isPaused = false;
       for (const each of sockets) each.resume();
+    },
+    freeze() {
+      for (const each of sockets) {
+        each.pause();
+        frozen.add(each);
+        sockets.delete(each);
+      }
     },
   };
   await relay.open();

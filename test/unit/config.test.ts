@@ -148,6 +148,17 @@ test.each([
     { REDIS_URL: 'redis+cluster://a:1,b:2', REDIS_WAIT_REPLICAS: '1' },
     'REDIS_WAIT_REPLICAS',
   ],
+  ['a Redis password with an unencoded %', { REDIS_URL: 'redis://:100%pure@h' }, 'REDIS_URL'],
+  [
+    'a sentinel password without sentinels',
+    { REDIS_URL: 'redis://h', REDIS_SENTINEL_PASSWORD: 'x' },
+    'REDIS_SENTINEL_PASSWORD',
+  ],
+  [
+    'a sentinel user without a password',
+    { REDIS_URL: 'redis+sentinel://h/main', REDIS_SENTINEL_USERNAME: 'x' },
+    'REDIS_SENTINEL_PASSWORD',
+  ],
   [
     'the demo session secret in public',
     { ...https, SESSION_SECRET: 'demo-only-session-secret-which-everybody-knows' },
@@ -691,7 +702,8 @@ test('no secret is ever printed, either in a reported problem or in a loaded con
     ...valid,
     SESSION_SECRET: secret,
     OAUTH2_CLIENT_SECRET: secret,
-    REDIS_URL: `redis://:${secret}@x`,
+    REDIS_URL: `redis+sentinel://:${secret}@x/main`,
+    REDIS_SENTINEL_PASSWORD: secret,
   });
   expect(inspect(config, { depth: 9 }) + JSON.stringify(config)).not.toContain(secret);
   expect(`${config.provider.clientSecrets[0]}`).toBe('[secret]');

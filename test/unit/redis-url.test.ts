@@ -1,4 +1,4 @@
-import { parseRedisUrl } from '../../src/config/redis-url.ts';
+import { parseRedisUrl, readRedisUrl } from '../../src/config/redis-url.ts';
 
 test.each([
   [
@@ -32,6 +32,23 @@ test.each([
       ],
     },
   ],
+  [
+    'rediss+sentinel://:pw@a/main?db=2',
+    { kind: 'sentinel', tls: true, password: 'pw', name: 'main', database: 2 },
+  ],
+  ['rediss+cluster://a,b', { kind: 'cluster', tls: true }],
+  ['redis+cluster://a:1/0?family=6', { kind: 'cluster', family: 6 }],
+  ['redis://redis.internal/1?family=4', { database: 1, family: 4 }],
+  ['redis://a?db=4', { database: 4 }],
+  [
+    'unix:///run/redis/redis.sock',
+    { kind: 'server', socketPath: '/run/redis/redis.sock', nodes: [], tls: false },
+  ],
+  ['unix:///run/a@b%20c?db=1', { socketPath: '/run/a@b c', database: 1 }],
+  ['unix://me:pw@/run/redis.sock', { socketPath: '/run/redis.sock', username: 'me', password: 'pw' }],
+  ['redis://:a:b@h', { password: 'a:b' }],
+  ['redis://:%41%25@h', { password: 'A%' }],
+  ['redis://:p%C3%A4ss@h', { password: 'päss' }],
 ])('parseRedisUrl parses %s', (url, expected) => {
   expect(parseRedisUrl(url)).toMatchObject(expected);
 });
@@ -49,4 +66,33 @@ test.each([
   'redis+other://a',
 ])('parseRedisUrl rejects %s', (url) => {
   expect(parseRedisUrl(url)).toBeUndefined();
+});
+
+test.each([
+  ...['redis://:100%pure@h', 'redis://:a/b@c@h:6379', 'redis://:a@b@h', 'redis://:a/b@h', 'redis://:a?b@h'],
+  ...[
+    'redis://:a#b@h',
+    'redis://:a b@h',
+    'redis://a%zz:b@h',
+    'redis+sentinel://:a/b@h/main',
+    'redis://:%E4@h',
+  ],
+  ...['redis+cluster://:a%@h1,h2', 'unix://:a/b@/run/redis.sock', 'redis://:[a]@h'],
+])('a special character that is not percent-encoded is named as the problem of %s', (url) => {
+  expect(readRedisUrl(url)).toMatch(/^must percent-encode special characters in the user and the password/);
+});
+
+test.each([
+  ['redis://secret@h', /^has a user without a password/],
+  ['redis://secret:@h', /^has a user without a password/],
+  ['redis://h?ssl=true', /^has a parameter that is not supported/],
+  ['redis://h?family=5', /^has a parameter that is not supported/],
+  ['redis+cluster://h?db=1', /^has a parameter that is not supported/],
+  ['redis://h/1?db=2', /^must not contain two databases/],
+  ['unix://run/redis.sock', /^must be one of/],
+  ['unix:///', /^must be one of/],
+  ['redis+cluster://a/1', /^must be one of/],
+])('the message for %s says what to change, without a part of the URL', (url, message) => {
+  expect(readRedisUrl(url)).toMatch(message);
+  expect(readRedisUrl(url)).not.toContain('secret');
 });

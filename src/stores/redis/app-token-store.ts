@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createSealer, type KeySource } from '../../crypto/sealing.ts';
 import type { AppTokenFailure, AppTokenRecord, AppTokenStore } from '../../tokens/app-token-store.ts';
 import type { RedisConnection } from './connection.ts';
+import { defaultKeyPrefix } from './keys.ts';
 import { createLeases } from './lease.ts';
 
 /** How long a token without a stated expiry is stored, unless another one replaces it. */
@@ -9,6 +10,7 @@ const maxAgeMs = 30 * 86_400_000;
 
 interface RedisAppTokenStoreOptions extends KeySource {
   readonly redis: RedisConnection;
+  readonly keyPrefix?: string;
   readonly now: () => number;
 }
 
@@ -18,13 +20,13 @@ interface RedisAppTokenStoreOptions extends KeySource {
  * stored.
  */
 export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): AppTokenStore {
-  const { registration, redis, now } = options;
+  const { registration, redis, keyPrefix = defaultKeyPrefix, now } = options;
   const sealer = createSealer(options, 'app-tokens');
   const withLease = createLeases(redis, (key) => `${key}:lease`);
 
   function keyOf(scope: readonly string[]): string {
     const hash = createHash('sha256').update(JSON.stringify(scope)).digest('base64url');
-    return `latchkey:app-token:${registration}:${hash}`;
+    return `${keyPrefix}app-token:${registration}:${hash}`;
   }
 
   async function readPart<T>(key: string): Promise<T | undefined> {

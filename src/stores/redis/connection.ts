@@ -4,6 +4,7 @@ import { Cluster, Redis, type Result } from 'ioredis';
 import { parseRedisUrl } from '../../config/redis-url.ts';
 import type { Secret } from '../../crypto/secret.ts';
 import type { Logger } from '../../logger.ts';
+import { createConnectionLog, reportConnections } from './connection-log.ts';
 
 export type RedisConnection = Redis | Cluster;
 
@@ -22,6 +23,15 @@ const connectTimeoutMs = 1_000;
 /** A command may first wait for the pipeline before it, and both must fail within two seconds. */
 const commandTimeoutMs = 800;
 const maxReconnectDelayMs = 500;
+/**
+ * A connection that owes a reply for this long is replaced: its peer may be gone without closing it. A lease that was
+ * confirmed (six seconds) outlasts the loss: heartbeat, this time, and the reconnect.
+ */
+const silenceTimeoutMs = 2_000;
+/** How often a connection is used at least, so that its loss is noticed before a user needs it. */
+export const heartbeatIntervalMs = 1_000;
+/** How long a connection that is being closed may take to send what is left. */
+const disconnectTimeoutMs = 200;
 /** How often the nodes of a cluster are read, and how long the first one that is asked may hang. */
 const clusterRefreshIntervalMs = 1_000;
 const clusterRefreshTimeoutMs = 1_000;
@@ -34,25 +44,42 @@ const reconnectDelayMs = (attempt: number) => Math.min(50 * attempt, maxReconnec
 export const connectionTiming = {
   connectTimeout: connectTimeoutMs,
   commandTimeout: commandTimeoutMs,
+  socketTimeout: silenceTimeoutMs,
+  disconnectTimeout: disconnectTimeoutMs,
+  /** The longest pause between two looks whether Redis has loaded its data. */
+  maxLoadingRetryTime: maxReconnectDelayMs,
   retryStrategy: reconnectDelayMs,
 } as const;
+
+/** How to sign in to the sentinels, which have users of their own. */
+export interface SentinelCredentials {
+  readonly username?: string | undefined;
+  readonly password?: Secret | undefined;
+}
 
 /**
  * A connection that fails fast while Redis is unavailable, so that requests get their 503 within two seconds, and that
  * reconnects automatically, also to the new master after a failover.
  */
-export function connectRedis(url: Secret, log: Logger): RedisConnection {
+export function connectRedis(url: Secret, log: Logger, sentinel: SentinelCredentials = {}): RedisConnection {
   const parsed = parseRedisUrl(url.reveal());
   if (!parsed) throw new Error('REDIS_URL has an unsupported format');
-  const { kind, nodes, name, tls, database, username, password } = parsed;
+  const { kind, nodes, name, tls, database, username, password, family, socketPath } = parsed;
+  const connectionLog = createConnectionLog(log, parsed);
   const commonOptions = {
     ...connectionTiming,
+    disableClientInfo: true, // a minimal user may not set it, and the refusal would be in the ACL log of Redis
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     // A demoted master responds with READONLY, within the error of a script; reconnecting leads to the current master.
-    reconnectOnError: (error: Error) => error.message.includes('READONLY'),
+    reconnectOnError(error: Error) {
+      if (!error.message.includes('READONLY')) return false;
+      connectionLog.failed(new Error('READONLY'));
+      return true;
+    },
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
+    ...(family !== undefined && { family }),
     ...(tls && { tls: {} }),
   };
 
@@ -64,24 +91,43 @@ export function connectRedis(url: Secret, log: Logger): RedisConnection {
         slotsRefreshTimeout: clusterRefreshTimeoutMs,
         enableAutoPipelining: true,
         enableOfflineQueue: false,
+        // Without an offline queue it never succeeds when the nodes announce other addresses than those in REDIS_URL.
+        enableReadyCheck: false,
         clusterRetryStrategy: reconnectDelayMs,
+        // The socket resolves the name, by `family`, and TLS compares it with the certificate.
+        dnsLookup: (host, callback) => callback(null, host),
       });
     if (kind === 'sentinel')
       return new Redis({
         ...commonOptions,
+        db: database,
         enableAutoPipelining: true,
         sentinels: [...nodes],
         name,
         sentinelRetryStrategy: reconnectDelayMs,
+        sentinelCommandTimeout: connectTimeoutMs,
+        ...(sentinel.username !== undefined && { sentinelUsername: sentinel.username }),
+        ...(sentinel.password !== undefined && { sentinelPassword: sentinel.password.reveal() }),
+        ...(tls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
         failoverDetector: true,
       });
-    return new Redis({ ...commonOptions, ...nodes[0], db: database, enableAutoPipelining: true });
+    const address = socketPath === undefined ? nodes[0] : { path: socketPath };
+    return new Redis({ ...commonOptions, ...address, db: database, enableAutoPipelining: true });
   }
 
   const redis = connect();
-  redis.on('error', (error) => log.warn({ err: error }, 'Redis connection error'));
-  redis.on('ready', () => log.info('connected to Redis'));
+  reportConnections(redis, connectionLog);
+  startHeartbeat(redis);
   return redis;
+}
+
+/** Uses each connection once a second; ioredis replaces one that does not reply. Stops when `redis` is closed. */
+function startHeartbeat(redis: RedisConnection): void {
+  const timer = setInterval(() => {
+    const connections = redis instanceof Cluster ? redis.nodes() : [redis];
+    for (const each of connections) if (each.status === 'ready') each.ping().catch(() => undefined);
+  }, heartbeatIntervalMs).unref();
+  redis.once('end', () => clearInterval(timer));
 }
 
 /**

@@ -2,12 +2,17 @@ import { createHash } from 'node:crypto';
 import { storeUnavailable } from '../../errors.ts';
 import { type ConsumedStates, consumedStateTtlMs } from '../../login/consumed-states.ts';
 import type { RedisConnection } from './connection.ts';
+import { defaultKeyPrefix } from './keys.ts';
 
 /** Consumed states that all instances of one client registration on the same Redis share. */
-export function createRedisConsumedStates(redis: RedisConnection, registration: string): ConsumedStates {
-  const consumedKey = (nonce: string) => `latchkey:spent:${registration}:${nonce}`;
+export function createRedisConsumedStates(
+  redis: RedisConnection,
+  registration: string,
+  keyPrefix = defaultKeyPrefix,
+): ConsumedStates {
+  const consumedKey = (nonce: string) => `${keyPrefix}spent:${registration}:${nonce}`;
   const cancelledKey = (binding: string) =>
-    `latchkey:cancelled:${registration}:${createHash('sha256').update(binding).digest('base64url')}`;
+    `${keyPrefix}cancelled:${registration}:${createHash('sha256').update(binding).digest('base64url')}`;
   return {
     consume: (nonce) =>
       withStoreErrors(

@@ -1,5 +1,6 @@
 import { RedisStore } from 'rate-limit-redis';
 import type { RedisConnection } from './connection.ts';
+import { defaultKeyPrefix } from './keys.ts';
 
 /**
  * Counters that all instances of one client registration on the same Redis share, one set for each `name`.
@@ -12,9 +13,10 @@ export function createRedisRateLimitStore(
   redis: RedisConnection,
   registration: string,
   name: string,
+  keyPrefix = defaultKeyPrefix,
 ): RedisStore {
   return new RedisStore({
-    prefix: `latchkey:rate:${registration}:${name}:`,
+    prefix: `${keyPrefix}rate:${registration}:${name}:`,
     async sendCommand(command, ...args) {
       const [script = '', keys, ...rest] = args;
       if (command === 'SCRIPT') return args[1] ?? ''; // SCRIPT LOAD

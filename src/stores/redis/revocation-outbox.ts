@@ -13,6 +13,7 @@ import {
 } from '../../tokens/revocation-outbox.ts';
 import { createKeyedMutex } from '../keyed-mutex.ts';
 import type { RedisConnection } from './connection.ts';
+import { defaultKeyPrefix } from './keys.ts';
 
 const group = 'instances';
 const pendingPageSize = 100;
@@ -25,6 +26,7 @@ const claimAfterIdleMs = 3 * heartbeatMs;
 
 interface RedisRevocationOutboxOptions extends KeySource {
   readonly redis: RedisConnection;
+  readonly keyPrefix?: string;
   readonly attempt: (revocation: Revocation) => Promise<boolean>;
   readonly now: () => number;
 }
@@ -35,8 +37,8 @@ interface RedisRevocationOutboxOptions extends KeySource {
  * finds its retry delay over and claims it. The delay grows with the number of deliveries, which Redis counts.
  */
 export function createRedisRevocationOutbox(options: RedisRevocationOutboxOptions): RevocationOutbox {
-  const { redis, attempt, now } = options;
-  const stream = `latchkey:revocations:${options.registration}`;
+  const { redis, keyPrefix = defaultKeyPrefix, attempt, now } = options;
+  const stream = `${keyPrefix}revocations:${options.registration}`;
   const sealer = createSealer(options, 'revocations');
   const consumer = randomUUID();
   const closed = new AbortController();

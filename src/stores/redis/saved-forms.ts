@@ -9,10 +9,12 @@ import {
   savedFormTtlMs,
 } from '../../saved-forms/saved-forms.ts';
 import type { RedisConnection } from './connection.ts';
+import { defaultKeyPrefix } from './keys.ts';
 import { putWithinLimits, takeForm } from './saved-form-scripts.ts';
 
 interface RedisSavedFormsOptions extends KeySource {
   readonly redis: RedisConnection;
+  readonly keyPrefix?: string;
   readonly now: () => number;
   /** The maximum size of all saved forms together, as they are stored. */
   readonly maxBytes: number;
@@ -23,9 +25,9 @@ interface RedisSavedFormsOptions extends KeySource {
  * their sizes. All keys have the same hash tag, so that one script can check the limits and save, on a cluster too.
  */
 export function createRedisSavedForms(options: RedisSavedFormsOptions): SavedForms {
-  const { redis, registration, now, maxBytes } = options;
+  const { redis, registration, keyPrefix = defaultKeyPrefix, now, maxBytes } = options;
   const sealer = createSealer(options, 'kept_forms');
-  const prefix = `latchkey:saved-forms:{${registration}}`;
+  const prefix = `${keyPrefix}saved-forms:{${registration}}`;
   const keyOf = (id: string) => `${prefix}:${id}`;
   const ledger = `${prefix}:ledger`;
 

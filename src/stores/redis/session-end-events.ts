@@ -3,11 +3,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, type Redis } from 'ioredis';
 import type { Logger } from '../../logger.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
-import type { RedisConnection } from './connection.ts';
+import { heartbeatIntervalMs, type RedisConnection } from './connection.ts';
+import { describeFailure, isPermissionError } from './connection-log.ts';
+import { defaultKeyPrefix } from './keys.ts';
 
-const reconnectDelayMs = 200;
-/** Without pings, a connection that only receives would not notice that its peer is gone. */
-const pingIntervalMs = 5_000;
+const firstRetryDelayMs = 200;
+const maxRetryDelayMs = 2_000;
+/** A user that may not subscribe usually never may. */
+const maxRefusedDelayMs = 300_000;
 
 /**
  * Session-end events across all instances of one client registration on the same Redis. They arrive on a separate connection, which is opened
@@ -17,10 +20,12 @@ export function createRedisSessionEndEvents(
   redis: RedisConnection,
   registration: string,
   log: Logger,
+  keyPrefix = defaultKeyPrefix,
 ): SessionEndEvents {
-  const channel = `latchkey:session-ends:${registration}`;
+  const channel = `${keyPrefix}session-ends:${registration}`;
   const closed = new AbortController();
   let subscriber: Redis | undefined;
+  let isPublishing = true;
   let onEnd = (_id: string) => {};
 
   /** Calls `onSubscribed` when the subscription is active, and settles when the connection is lost. */
@@ -30,9 +35,10 @@ export function createRedisSessionEndEvents(
     disconnected.catch(() => undefined); // `once` rejects on an error, which may come before it is awaited
     subscriber.on('error', () => undefined); // the failure it causes is handled below
     subscriber.on('message', (_channel, id) => onEnd(id));
+    // A connection that only receives would not notice that its peer is gone; one that owes a reply is closed.
     const pingTimer = setInterval(() => {
-      subscriber?.ping().catch(() => subscriber?.disconnect());
-    }, pingIntervalMs);
+      subscriber?.ping().catch(() => undefined);
+    }, heartbeatIntervalMs);
     try {
       await subscriber.subscribe(channel);
       onSubscribed();
@@ -45,32 +51,47 @@ export function createRedisSessionEndEvents(
 
   async function keepSubscribed(onGap: () => void): Promise<void> {
     let isSubscribed = true;
+    let delayMs = firstRetryDelayMs;
     const onSubscribed = () => {
       isSubscribed = true;
+      delayMs = firstRetryDelayMs;
       onGap();
     };
     while (!closed.signal.aborted) {
-      await subscribeUntilDisconnected(onSubscribed).catch((error: unknown) => {
-        if (isSubscribed && !closed.signal.aborted)
-          log.warn(
-            { err: error },
-            'session-end subscription failed; streams may stay open up to 30 s after a logout on another instance',
-          );
-        isSubscribed = false; // one log line per outage, not per attempt
-      });
-      await delay(reconnectDelayMs, undefined, { ref: false });
+      const nextDelayMs = await subscribeUntilDisconnected(onSubscribed).then(
+        () => firstRetryDelayMs,
+        (error: unknown) => {
+          if (isSubscribed && !closed.signal.aborted)
+            log.warn(
+              describeFailure(error),
+              'session-end subscription failed; streams may stay open up to 30 s after a logout on another instance',
+            );
+          isSubscribed = false; // one log line per outage, not per attempt
+          const isRefused = isPermissionError(error);
+          return Math.min(2 * delayMs, isRefused ? maxRefusedDelayMs : maxRetryDelayMs);
+        },
+      );
+      await delay(delayMs, undefined, { ref: false });
+      delayMs = nextDelayMs;
     }
   }
 
   return {
     publish(id) {
       onEnd(id);
-      redis.publish(channel, id).catch((error: unknown) => {
-        log.warn(
-          { err: error },
-          'failed to notify other instances that a session has ended; their streams may stay open up to 30 s',
-        );
-      });
+      redis.publish(channel, id).then(
+        () => {
+          isPublishing = true;
+        },
+        (error: unknown) => {
+          if (isPublishing)
+            log.warn(
+              describeFailure(error),
+              'failed to notify other instances that a session has ended; their streams may stay open up to 30 s',
+            );
+          isPublishing = false; // one log line until it works again
+        },
+      );
     },
     listen(listener, onGap) {
       onEnd = listener;

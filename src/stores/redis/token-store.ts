@@ -13,11 +13,9 @@ import {
 } from '../../tokens/token-store.ts';
 import { runAfterPending } from '../keyed-mutex.ts';
 import { createReconnectGrace, type RedisConnection, retryUntilWritten } from './connection.ts';
+import { createSessionKeys, defaultKeyPrefix } from './keys.ts';
 import { createLeases } from './lease.ts';
 import { endIfUnchanged, putUnlessEnded, writeIfUnchanged } from './token-scripts.ts';
-
-/** Prefix of the keys of express-session's store; the token keys below are in the same Redis Cluster slot. */
-export const sessionKeyPrefix = (registration: string) => `sess:${registration}:`;
 
 const maxRememberedTouches = 50_000;
 const maxTakeAttempts = 10;
@@ -25,6 +23,7 @@ const maxTombstoneMs = 30 * 86_400_000;
 
 interface RedisTokenStoreOptions extends KeySource {
   readonly redis: RedisConnection;
+  readonly keyPrefix?: string;
   /** Settles when enough replicas have every write made so far, so that a failover does not lose them. */
   readonly waitForReplicas: () => Promise<void>;
   readonly lifetime: Lifetime;
@@ -37,11 +36,11 @@ interface RedisTokenStoreOptions extends KeySource {
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
   const { redis, waitForReplicas, lifetime, sessionEndEvents, now } = options;
   const sealer = createSealer(options, 'tokens');
-  const prefix = sessionKeyPrefix(options.registration);
-  const tokenKey = (id: string) => `{${prefix}${id}}:tokens`;
-  const tombstoneKey = (id: string) => `{${prefix}${id}}:ended`;
-  const leaseKey = (id: string) => `{${prefix}${id}}:lease`;
-  const failureKey = (id: string) => `{${prefix}${id}}:failure`;
+  const keyOf = createSessionKeys(options.keyPrefix ?? defaultKeyPrefix, options.registration);
+  const tokenKey = (id: string) => keyOf(id, 'tokens');
+  const tombstoneKey = (id: string) => keyOf(id, 'ended');
+  const leaseKey = (id: string) => keyOf(id, 'lease');
+  const failureKey = (id: string) => keyOf(id, 'failure');
   const idleMs = lifetime.idleSeconds * 1000;
   const tombstoneMs = Math.min(lifetime.absoluteSeconds * 1000, maxTombstoneMs);
   const withLease = createLeases(redis, leaseKey);
@@ -103,7 +102,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         const ttlMs = Math.min(idleMs, absoluteEndOf(record, lifetime) - now());
         await Promise.all([
           redis.pexpire(key, ttlMs),
-          redis.pexpire(prefix + id, ttlMs + sessionDataGraceMs),
+          redis.pexpire(keyOf(id, 'data'), ttlMs + sessionDataGraceMs),
         ]);
         return record;
       }),

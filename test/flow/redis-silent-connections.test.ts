@@ -1,0 +1,105 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { Secret } from '../../src/crypto/secret.ts';
+import { createLogger } from '../../src/logger.ts';
+import { connectRedis, type RedisConnection } from '../../src/stores/redis/connection.ts';
+import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
+import {
+  startCluster,
+  startSentinel,
+  startSingle,
+  type Topology,
+  waitFor,
+} from '../support/redis-topologies.ts';
+
+const log = createLogger('silent');
+/** Long enough for a slow machine, and far from the 15 minutes after which TCP gives up. */
+const maxRecoveryMs = 8_000;
+
+describe.each([
+  ['a single server', startSingle],
+  ['Sentinel', startSentinel],
+  ['a cluster', startCluster],
+])('with %s', (_name, start) => {
+  let topology: Topology;
+  let redis: RedisConnection;
+  beforeEach(async () => {
+    topology = await start();
+    redis = connectRedis(new Secret(topology.url), log);
+    await waitFor(() =>
+      redis.ping().then(
+        () => true,
+        () => false,
+      ),
+    );
+  });
+  afterEach(async () => {
+    redis.disconnect();
+    await topology.close();
+  });
+
+  test('a connection that died silently is replaced within seconds, without a request that finds it', async () => {
+    const before = topology.relay.connections;
+    topology.relay.freeze();
+    await waitFor(() => topology.relay.connections > before);
+    const deadline = Date.now() + maxRecoveryMs;
+    await waitFor(() =>
+      redis.set('key', 'value').then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect(Date.now()).toBeLessThan(deadline);
+  });
+
+  test('a command that timed out on a connection that died is not executed later', async () => {
+    topology.relay.freeze();
+    await expect(redis.incr('count')).rejects.toThrow();
+    await waitFor(() =>
+      redis.set('key', 'value').then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect(await redis.get('count')).toBeNull();
+  });
+
+  test('a subscription that died silently is replaced within seconds, and reports the gap', async () => {
+    const events = createRedisSessionEndEvents(redis, 'registration', log);
+    const received: string[] = [];
+    let gaps = 0;
+    events.listen(
+      (id) => received.push(id),
+      () => {
+        gaps += 1;
+      },
+    );
+    await waitFor(() => gaps === 1);
+    topology.relay.freeze();
+    await waitFor(() => gaps === 2);
+    const id = randomUUID();
+    await topology.admin.publish('latchkey:session-ends:registration', id);
+    await waitFor(() => received.includes(id));
+    events.close();
+  });
+});
+
+test('a sentinel that accepts connections but never responds does not keep Latchkey from asking the next one', async () => {
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => sockets.push(socket)).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as { port: number };
+  const topology = await startSentinel();
+  const redis = connectRedis(new Secret(topology.url.replace('://', `://127.0.0.1:${port},`)), log);
+  await waitFor(() =>
+    redis.ping().then(
+      () => true,
+      () => false,
+    ),
+  );
+  redis.disconnect();
+  silent.close();
+  for (const each of sockets) each.destroy();
+  await topology.close();
+});
