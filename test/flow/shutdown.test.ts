@@ -45,6 +45,7 @@ async function start(env: Record<string, string> = {}): Promise<Run> {
   const run = startProcess(buildDir, {
     ...validEnv,
     API_ROUTES_FILE: routesFile,
+    ALLOWED_HOSTS: '127.0.0.1',
     PORT: String(port),
     ...env,
   });
