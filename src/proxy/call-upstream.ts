@@ -44,6 +44,8 @@ export interface UpstreamRequest {
  */
 export type CallUpstream = (request: UpstreamRequest) => Promise<UpstreamResponse>;
 
+/** What is read ahead of a slow client, besides the buffers of the sockets. */
+const responseBufferBytes = 16_384;
 const maxAttempts = 3;
 const initialDelayMs = 50;
 
@@ -73,6 +75,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
       signal,
       headersTimeout: isStream(body) ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
       bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
+      highWaterMark: responseBufferBytes,
     });
   }
 
