@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { createLogger } from '../../src/logger.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket/upgrade.ts';
@@ -120,7 +120,7 @@ describe('connections', () => {
     flood.socket.write(Buffer.concat(Array(1000).fill(get)));
     usual.socket.write(Buffer.concat(Array(10).fill(get)));
     await waitUntil(() => flood.isClosed() && usual.text().split('200 OK').length === 11);
-    expect(handled).toBe(20);
+    expect(handled).toBe(11);
     for (let round = 12; round < 32; round += 1) {
       usual.socket.write(get);
       await waitUntil(() => usual.text().split('200 OK').length === round);
@@ -128,6 +128,24 @@ describe('connections', () => {
   });
 
   test('that send nothing, or half a head, are closed', async () => {
+  test('handle the second request of a packet once the first has its response, and never after the client has gone', async () => {
+    const responses: ServerResponse[] = [];
+    const { server, port } = await listen({});
+    server.removeAllListeners('request');
+    server.on(
+      'request',
+      limitPipelining((_req, res) => responses.push(res)),
+    );
+    const connection = open(port);
+    connection.socket.write(Buffer.concat([get, get, get]));
+    await waitUntil(() => responses.length === 1);
+    responses[0]!.end('first');
+    await waitUntil(() => responses.length === 2 && connection.text().includes('first'));
+    connection.socket.destroy();
+    await waitUntil(() => responses[1]!.closed);
+    expect(responses).toHaveLength(2);
+  });
+
     const { server, port } = await listen({});
     expect(server.requestTimeout).toBe(3_600_000);
     server.headersTimeout = 500; // checked every five seconds
@@ -198,5 +216,26 @@ describe('a request whose body Latchkey does not read', () => {
     connection.socket.write('{"a": 1}');
     await waitUntil(() => connection.text().includes('HTTP/1.1 201'));
     expect((await api.recorder.requests.at(-1)!.body).text).toBe('{"a": 1}');
+  });
+});
+
+describe('a connection to the API', () => {
+  test('is free again after the client of ten requests in one packet has gone', async () => {
+    const api = await createApiWorld([{ path: '/data', target: '/data', methods: { GET: {} } }], {
+      MAX_UPSTREAM_CONNECTIONS: '5',
+    });
+    api.recorder.respondWith(() => undefined);
+    const head = formatHead('GET /api/data', ['Host: localhost', `Cookie: ${api.cookie}`]);
+    for (let round = 1; round <= 3; round += 1) {
+      const connection = open(Number(new URL(api.world.origin).port));
+      connection.socket.write(Buffer.concat(Array(10).fill(head)));
+      await waitUntil(() => api.recorder.requests.length === round);
+      connection.socket.destroy();
+      await waitUntil(() => api.openRequestCount() === 0);
+    }
+    api.recorder.respondWith(undefined);
+    const responses = await Promise.all(Array.from({ length: 5 }, () => api.send('GET /api/data')));
+    expect(responses.map(({ statuses }) => statuses)).toEqual(Array(5).fill([200]));
+    await api.close();
   });
 });
