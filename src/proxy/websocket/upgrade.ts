@@ -92,6 +92,7 @@ function createHandshake(
   };
   socket.on('drain', emitDrain).on('error', destroySocket).on('end', destroySocket);
   res.shouldKeepAlive = false;
+    queueMicrotask(() => res.emit('close')); // as after every other response; limits depend on it
   res.on('finish', closeAfterResponse);
   return {
     isPossible: httpVersion === '1.1',
