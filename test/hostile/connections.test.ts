@@ -91,15 +91,16 @@ describe('connections', () => {
     expect(await isServed(open(port))).toBe(true);
   });
 
-  test('with an ignored Upgrade count once', async () => {
+  test('with an ignored Upgrade count once, and are closed after the response, as Node keeps memory for each', async () => {
     const { server, port } = await listen({ perAddress: 1 });
     listenForUpgrades(server, (_req, res) => res.end('ok'));
-    const connection = open(port);
-    for (let count = 1; count < 4; count += 1) {
-      connection.socket.write(formatHead('GET /', ['Host: a', 'Connection: upgrade', 'Upgrade: h2c']));
-      await waitUntil(() => connection.text().split('200 OK').length === count + 1);
+    for (let count = 0; count < 3; count += 1) {
+      const connection = open(port);
+      const upgrade = formatHead('GET /', ['Host: a', 'Connection: upgrade', 'Upgrade: h2c']);
+      connection.socket.write(Buffer.concat([upgrade, upgrade]));
+      await waitUntil(() => connection.isClosed());
+      expect(connection.text().split('200 OK')).toHaveLength(2);
     }
-    expect(connection.isClosed()).toBe(false);
   });
 
   test('that a load balancer opens in advance and keeps idle for a minute are not closed', async () => {
@@ -127,7 +128,6 @@ describe('connections', () => {
     }
   });
 
-  test('that send nothing, or half a head, are closed', async () => {
   test('handle the second request of a packet once the first has its response, and never after the client has gone', async () => {
     const responses: ServerResponse[] = [];
     const { server, port } = await listen({});
@@ -146,6 +146,7 @@ describe('connections', () => {
     expect(responses).toHaveLength(2);
   });
 
+  test('that send nothing, or half a head, are closed', async () => {
     const { server, port } = await listen({});
     expect(server.requestTimeout).toBe(3_600_000);
     server.headersTimeout = 500; // checked every five seconds
