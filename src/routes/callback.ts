@@ -129,6 +129,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       );
     // The code was not used, so that a reload can try again. After any other failure, a reload starts a new login.
     if (kind === 'unavailable') await consumedStates.release(transaction.nonce);
+    else if (req.query.code !== undefined) await consumedStates.forgetSoon(transaction.nonce);
     throw toLoginError(failure, { returnTo: transaction.returnTo, isSignedIn: old !== undefined });
   }
 

@@ -70,8 +70,9 @@ function limitPerAddress(
 }
 
 /**
- * Closes connections on which a client sends many requests without waiting for the responses. Node passes on all requests
- * of a packet at once, more than a thousand, and each takes memory until its response has been sent.
+ * Passes on the requests of one connection one after another, as their responses are sent. Node passes on all requests of
+ * a packet at once, more than a thousand, and a response that waits for an earlier one gets no event when the connection
+ * closes, so what its request occupies would never be released. A connection with too many of them is closed.
  */
 export function limitPipelining(handler: RequestListener): RequestListener {
   const pending = new WeakMap<Socket, number>();
@@ -82,6 +83,7 @@ export function limitPipelining(handler: RequestListener): RequestListener {
     pending.set(socket, count);
     res.once('close', () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
     if (count > maxPipelined) socket.destroy();
-    else handler(req, res);
+    else if (res.socket) handler(req, res);
+    else res.once('socket', () => handler(req, res)); // its turn: the response before it has been sent
   };
 }

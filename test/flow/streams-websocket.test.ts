@@ -413,6 +413,14 @@ describe('a WebSocket handshake', () => {
     },
   );
 
+  test('handshakes that the API rejects do not count as open WebSockets', async () => {
+    rejectHandshake = (_req, socket) => socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno');
+    for (let count = 0; count <= limits.streamsPerSession; count += 1)
+      expect(await responseTo(connectClient())).toMatchObject({ status: 403, text: 'no' });
+    rejectHandshake = undefined;
+    expect((await responseTo(connectClient())).status).toBe(101);
+  });
+
   test('a handshake pipelined behind an unanswered request closes the connection', async () => {
     const socket = connect(portOf(gateway), '127.0.0.1');
     const common = `Host: x\r\nCookie: session=alice\r\n`;

@@ -3,6 +3,8 @@ import type { Socket } from 'node:net';
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../../errors.ts';
 
+const replacedHeaders: ReadonlySet<string> = new Set(['upgrade', 'connection']);
+
 /** A WebSocket handshake to which no response has been sent. */
 export interface WebSocketHandshake {
   /** False for a handshake over HTTP/1.0, usually because of a proxy that does not use HTTP/1.1 by default (nginx). */
@@ -25,7 +27,8 @@ declare global {
 
 /**
  * Passes WebSocket handshakes to `handler` as ordinary requests with `webSocketHandshake`, and closes the connection
- * after the response unless a handler detaches it. Every other `Upgrade` header is ignored (RFC 9110 7.8).
+ * after the response unless a handler detaches it. Every other `Upgrade` header is ignored (RFC 9110 7.8), and the connection
+ * closes after the response.
  */
 export function listenForUpgrades(server: Server, handler: RequestListener): void {
   server.on('upgrade', (req: IncomingMessage, _duplex, head: Buffer) => {
@@ -89,6 +92,7 @@ function createHandshake(
   const closeAfterResponse = () => {
     res.detachSocket(socket);
     socket.destroySoon();
+    queueMicrotask(() => res.emit('close')); // as after every other response; limits depend on it
   };
   socket.on('drain', emitDrain).on('error', destroySocket).on('end', destroySocket);
   res.shouldKeepAlive = false;
@@ -105,10 +109,14 @@ function createHandshake(
   };
 }
 
-/** The request head as it was received, for the HTTP parser to read again, but without `Upgrade`. */
+/**
+ * The request head as it was received, for the HTTP parser to read again, but without `Upgrade`. The connection closes after
+ * the response, because Node keeps listeners on the socket of each ignored `Upgrade`.
+ */
 function serializeWithoutUpgrade({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
-  const lines = [`${method} ${url} HTTP/${httpVersion}`];
+  const lines = [`${method} ${url} HTTP/${httpVersion}`, 'Connection: close'];
   for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]?.toLowerCase() !== 'upgrade') lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`);
+    if (!replacedHeaders.has(rawHeaders[i]?.toLowerCase() ?? ''))
+      lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`);
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
 }

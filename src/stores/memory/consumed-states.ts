@@ -1,4 +1,7 @@
-import { type ConsumedStates, consumedStateTtlMs } from '../../login/consumed-states.ts';
+import { type ConsumedStates, consumedStateTtlMs, rejectedStateTtlMs } from '../../login/consumed-states.ts';
+
+/** Strangers can sign out with invented login cookies. Over this number, the oldest sign-out is forgotten. */
+const maxCancelled = 65_536;
 
 /** Consumed states in the memory of this process. */
 export function createMemoryConsumedStates(now: () => number): ConsumedStates {
@@ -7,19 +10,22 @@ export function createMemoryConsumedStates(now: () => number): ConsumedStates {
   return {
     async consume(nonce) {
       for (const [other, until] of consumed) {
-        if (until > now()) break; // all others are newer
+        if (until > now()) break; // most others are newer
         consumed.delete(other);
       }
-      if (consumed.has(nonce)) return false;
+      if ((consumed.get(nonce) ?? 0) > now()) return false;
       consumed.set(nonce, now() + consumedStateTtlMs);
       return true;
     },
     async release(nonce) {
       consumed.delete(nonce);
     },
+    async forgetSoon(nonce) {
+      consumed.set(nonce, now() + rejectedStateTtlMs);
+    },
     async cancel(binding, at) {
       for (const [other, since] of cancelled) {
-        if (since + consumedStateTtlMs > now()) break; // all others are newer
+        if (since + consumedStateTtlMs > now() && cancelled.size < maxCancelled) break; // all others are newer
         cancelled.delete(other);
       }
       cancelled.delete(binding);
