@@ -13,6 +13,7 @@ export interface ReplacementRequest {
   readonly method: string;
   /** Path and query on our origin. */
   readonly url: string;
+  /** '' without a body. */
   readonly contentType: string;
   readonly body: Buffer;
 }
@@ -23,7 +24,8 @@ export function rewriteRequest(req: Request, { method, url, contentType, body }:
   req.url = url;
   delete req.headers['transfer-encoding'];
   delete req.headers['content-encoding'];
-  req.headers['content-type'] = contentType;
+  if (contentType === '') delete req.headers['content-type'];
+  else req.headers['content-type'] = contentType;
   req.headers['content-length'] = String(body.length);
   req.bufferedBody = body;
 }

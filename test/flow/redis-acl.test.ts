@@ -26,7 +26,7 @@ const app = {
   target: '/api/user/data',
   methods: { GET: {} },
   token: 'app',
-  rateLimit: { requests: 50, seconds: 60 },
+  rateLimit: { limit: 50, windowSeconds: 60 },
 };
 
 let topology: Topology;
@@ -49,6 +49,7 @@ async function start(started: Topology, extraRules: readonly string[] = [], env 
       REDIS_PREFIX: prefix,
       API_ROUTES_FILE: writeRoutesFile([...defaultRouteTable.routes, app]),
       AUTH_RATE_LIMIT: '500',
+      OAUTH2_APP_SCOPES: 'read:data',
       OAUTH2_SCOPES: 'openid profile read:profile read:data write:data',
       ...env,
     },
