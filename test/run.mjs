@@ -38,7 +38,19 @@ const jest = spawn(
   },
 );
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => jest.kill(signal));
+// Jest waits without end for what a test left open.
+const watch = setInterval(() => {
+  if (!existsSync(report)) return;
+  clearInterval(watch);
+  setTimeout(() => {
+    console.error(
+      'A test left something open, for example a timer or a connection: jest did not exit in 15 seconds.',
+    );
+    jest.kill('SIGKILL');
+  }, 15_000).unref();
+}, 1_000);
 jest.on('exit', (code) => {
+  clearInterval(watch);
   redis?.stop();
   const counts = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined;
   const failed = counts ? counts.numFailedTests + counts.numRuntimeErrorTestSuites : 1;
