@@ -49,6 +49,8 @@ export interface ResourceServer {
   readonly headers: Readonly<Record<string, string>>;
   /** The query parameters to forward; all when absent. */
   readonly query: readonly string[] | undefined;
+  /** A form that is submitted to this route after the session has expired is saved. */
+  readonly saveForms: boolean;
   /** Maximum requests per session, or per address without a session. */
   readonly rateLimit: { readonly limit: number; readonly windowSeconds: number } | undefined;
 }
@@ -67,6 +69,7 @@ export const routeDefaults = {
   forwardedFor: false,
   headers: {},
   query: undefined,
+  saveForms: true,
   rateLimit: undefined,
 } as const satisfies Partial<ResourceServer>;
 
@@ -153,6 +156,10 @@ const row = z.strictObject({
     .default({})
     .describe('Headers to send to the API in addition to those of the caller'),
   query: z.array(z.string()).optional().describe('The query parameters to forward; by default all'),
+  saveForms: z
+    .boolean()
+    .default(true)
+    .describe('Save forms that are submitted after the session has expired'),
   rateLimit: rateLimit
     .optional()
     .describe('Maximum requests per session, or per address without a session; more get 429'),
@@ -197,15 +204,7 @@ export function readRouteTable(
       problems: problems.map((each) => formatProblem(each, options.lineOf?.(each.path))),
     };
   const routes = parsed.data.routes.map((each) => {
-    const {
-      target: _,
-      timeoutSeconds,
-      idleSeconds,
-      headers,
-      requestHeaders,
-      tokenRefusedStatuses,
-      ...rest
-    } = each;
+    const { target: _, timeoutSeconds, idleSeconds, tokenRefusedStatuses, ...rest } = each;
     const { target } = parseTarget(each.target, { ...options, path: each.path });
     return {
       ...rest,
@@ -215,9 +214,9 @@ export function readRouteTable(
       tokenRefusedStatuses: tokenRefusedStatuses ?? options.tokenRefusedStatuses,
       timeoutMs: timeoutSeconds * 1000,
       idleMs: idleSeconds * 1000,
-      requestHeaders: requestHeaders.map((name) => name.toLowerCase()),
+      requestHeaders: each.requestHeaders.map((name) => name.toLowerCase()),
       headers: Object.fromEntries(
-        Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]),
+        Object.entries(each.headers).map(([name, value]) => [name.toLowerCase(), value]),
       ),
       query: each.query,
       rateLimit: each.rateLimit,

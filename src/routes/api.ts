@@ -1,4 +1,4 @@
-import { type RequestHandler, Router } from 'express';
+import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Method, ResourceServer, ScopeRule } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import type { RateLimit } from '../middleware/rate-limit.ts';
@@ -44,9 +44,11 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
     const hostCheck = token === 'user' ? [] : [requireAllowedHost]; // elsewhere, the cookie belongs to the public host
     const limits = rateLimit ? [limit(`${Object.keys(server.methods)} ${path}`, rateLimit)] : [];
     const forward = forwardTo(server);
+    const formRule = server.saveForms ? [] : [refuseToSaveForm];
     for (const [method, rule] of Object.entries(server.methods))
       api[routerMethods[method as Method]](
         path,
+        ...formRule,
         ...hostCheck,
         ...limits,
         ...createGuards(server, rule),
@@ -66,6 +68,11 @@ const routerMethods = {
   DELETE: 'delete',
   OPTIONS: 'options',
 } as const satisfies Record<Method, string>;
+
+function refuseToSaveForm(req: Request, _res: Response, next: NextFunction): void {
+  req.isFormSavable = false;
+  next();
+}
 
 function applyIfSignedIn(guard: RequestHandler): RequestHandler {
   return function applyIfSignedIn(req, res, next) {

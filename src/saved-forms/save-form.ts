@@ -11,6 +11,8 @@ declare global {
     interface Request {
       /** The path of the page with the saved form of this request; absent if none was saved. */
       resumePath?: string;
+      /** False if the route says that its forms are not saved (`saveForms`). */
+      isFormSavable?: boolean;
     }
   }
 }
@@ -82,7 +84,7 @@ function applyLimit(limit: RequestHandler, req: Request, res: Response): Promise
 }
 
 function canSave(req: Request): boolean {
-  if (!isFormSubmission(req) || !req.is(savableTypes)) return false;
+  if (req.isFormSavable === false || !isFormSubmission(req) || !req.is(savableTypes)) return false;
   const length = Number(req.headers['content-length'] ?? 0);
   return (
     length <= maxFormBytes &&

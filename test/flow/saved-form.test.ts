@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
+import { defaultRouteTable } from '../../src/config/presets.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { storeUnavailable } from '../../src/errors.ts';
 import type { SavedForm, SavedForms } from '../../src/saved-forms/saved-forms.ts';
@@ -8,6 +9,7 @@ import { createRedisSavedForms } from '../../src/stores/redis/saved-forms.ts';
 import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { Browser, cookieNames, type Page } from '../support/browser.ts';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
@@ -159,6 +161,13 @@ test('a form in Redis is sealed for its own id, and its key expires after half a
   redis.disconnect();
 });
 
+const passwordRoute = {
+  path: '/password',
+  target: '/api/user/password',
+  methods: { POST: {} },
+  saveForms: false,
+};
+
 describe.each(['memory', 'redis'] as const)(
   'a form submitted after the session ended, with the %s store',
   (store) => {
@@ -169,7 +178,11 @@ describe.each(['memory', 'redis'] as const)(
       recorder = await startRecorder();
       world = await createWorld({
         store,
-        env: { OAUTH2_API_BASE_URL: recorder.url, OAUTH2_SCOPES: 'openid profile read:data write:data' },
+        env: {
+          OAUTH2_API_BASE_URL: recorder.url,
+          OAUTH2_SCOPES: 'openid profile read:data write:data',
+          API_ROUTES_FILE: writeRoutesFile([...defaultRouteTable.routes, passwordRoute]),
+        },
       });
     });
     afterAll(async () => {
@@ -183,8 +196,13 @@ describe.each(['memory', 'redis'] as const)(
       recorder.requests.length = 0;
     });
 
-    const send = (body = 'title=Paint+it+red&note=%3Cb%3E', type = urlencoded, sender = browser) =>
-      sender.step('/api/data?list=2', {
+    const send = (
+      body = 'title=Paint+it+red&note=%3Cb%3E',
+      type = urlencoded,
+      sender = browser,
+      path = '/api/data?list=2',
+    ) =>
+      sender.step(path, {
         method: 'POST',
         from: `${world.origin}/`,
         headers: { 'content-type': type },
@@ -391,6 +409,11 @@ describe.each(['memory', 'redis'] as const)(
       expectNotSaved(await send('--x--', type)); // after Latchkey read the body: the API rejects the token
       expectNotSaved(await send('--x--', type)); // before Latchkey reads the body: the session has ended
       expect(recorder.requests).toHaveLength(1);
+    });
+
+    test('a form of a route with "saveForms": false is not saved', async () => {
+      await world.clock.advance(week);
+      expectNotSaved(await send('new=1', urlencoded, browser, '/api/password'));
     });
 
     test('a request by a script is not saved, because the script still has the data', async () => {

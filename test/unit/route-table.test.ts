@@ -32,6 +32,7 @@ test('a row without optional members gets the documented defaults', () => {
         forwardedFor: false,
         headers: {},
         query: undefined,
+        saveForms: true,
         rateLimit: undefined,
       },
     ],
@@ -54,6 +55,7 @@ test('a row can set its own API and all other members', () => {
     forwardedFor: true,
     headers: { 'X-Api-Version': '2' },
     query: ['q'],
+    saveForms: false,
     rateLimit: { limit: 10, windowSeconds: 60 },
   };
   const { timeoutSeconds: _, idleSeconds: __, target: ___, ...same } = row;
