@@ -98,7 +98,7 @@ export const mutants: readonly Mutant[] = [
     from: 'redis.eval(keepAfterSending,',
     to: 'redis.eval(extendIfOwner,',
     profiles: ['long', 'aimed-long'],
-    directed: ['lease-lapsed-broken', 'lease-lapsed-silent'],
+    directed: ['lease-lapsed-broken', 'lease-lost'], // a silent connection is replaced before the lease lapses
   },
   {
     name: 'pending writes are given up after a minute',
