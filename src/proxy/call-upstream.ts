@@ -8,7 +8,13 @@ import { isIdempotent, isSafe } from '../middleware/http-methods.ts';
 import type { TokenSource } from '../session/token-source.ts';
 import { readStepUp } from './step-up.ts';
 import { createUpstreamCircuitBreakers } from './upstream-circuit-breaker.ts';
-import { isDisconnected, isUnsent, toAppError, unavailableStatuses } from './upstream-errors.ts';
+import {
+  createTimeoutError,
+  isDisconnected,
+  isUnsent,
+  toAppError,
+  unavailableStatuses,
+} from './upstream-errors.ts';
 import { drainResponse, type UpstreamResponse } from './upstream-response.ts';
 
 /** A request to an API. */
@@ -66,14 +72,19 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
     { server, method, path, headers, body, signal }: UpstreamRequest,
     headersTimeoutMs: number,
   ): Promise<UpstreamResponse> {
+    const [startedAt, late] = [Date.now(), new AbortController()];
     return upstream.request({
       origin: server.origin,
       path,
       method,
       headers,
       body,
-      signal,
+      signal: AbortSignal.any([signal, late.signal]),
       headersTimeout: isStream(body) ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
+      // Each interim response (1xx) restarts the timer of undici.
+      onInfo() {
+        if (!isStream(body) && Date.now() - startedAt > headersTimeoutMs) late.abort(createTimeoutError());
+      },
       bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
       highWaterMark: responseBufferBytes,
     });

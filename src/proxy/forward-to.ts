@@ -72,13 +72,14 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
       res.on('close', () => {
         if (!res.writableFinished) clientAbort.abort(); // the browser disconnected
       });
+      let response: UpstreamResponse | undefined;
       try {
         const requestBody = await readRequestBody(req, {
           limitBytes: server.bodyLimitBytes,
           timeoutMs: server.timeoutMs,
           abort: (reason) => clientAbort.abort(reason),
         });
-        const response = await callUpstream({
+        response = await callUpstream({
           server,
           method: req.method as Dispatcher.HttpMethod,
           path,
@@ -91,29 +92,15 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
         mapAddresses(response.headers, { ...sent, path });
         if (!Buffer.isBuffer(requestBody)) requestBody?.markResponseStarted();
         const stepUp = login && response.statusCode >= 400 ? await readStepUp(response) : undefined;
-        if (login && stepUp) {
-          drainResponse(response);
-          throw createStepUpError(stepUp, login, now());
-        }
-        if (server.stream) streamResponse(response, res, registerStream);
-        else if (isEventStream(response)) {
-          reserveOrDrain(reserveStream, response);
-          streamResponse(response, res, registerStream);
-        } else sendResponse(response, res);
+        if (login && stepUp) throw createStepUpError(stepUp, login, now());
+        if (isEventStream(response) && !server.stream) reserveStream();
+        if (server.stream || isEventStream(response)) streamResponse(response, res, registerStream);
+        else sendResponse(response, res);
       } catch (error) {
+        if (response && !res.headersSent) drainResponse(response); // unread, it would occupy its connection for ever
         if (res.closed) return; // no browser is left to receive the error
         throw error;
       }
     };
   };
-}
-
-/** @throws what `reserve` throws; then the response is not used */
-function reserveOrDrain(reserve: () => void, response: UpstreamResponse): void {
-  try {
-    reserve();
-  } catch (error) {
-    response.body.on('error', () => undefined).destroy(); // an event stream would not end
-    throw error;
-  }
 }

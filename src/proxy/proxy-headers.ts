@@ -56,7 +56,7 @@ const droppedResponseHeaders = new RegExp(
     /^x-accel-|send-?file/,
     /^(x-)?(lighttpd|litespeed|reproxy|envoy|servicefabric|appengine|fly|arr|middleware|proxy|forwarded)(-|$)|^(via|priority)$/,
     // caches and CDNs, with `<target>-Cache-Control` (RFC 9213), tags and invalidation
-    /cache|surrogate|varnish|page-?speed|(^|-)(edge|cdn|esi|purge|ban)(-|$)|^(expires|pragma|age|x?key|x-ttl|invalidates)$/,
+    /cache|surrogate|varnish|page-?speed|(^|-)(edge|cdn|esi|purge|ban|proxy|ttl)(-|$)|^(expires|pragma|age|x?key|invalidates)$/,
     /^(x-)?(akamai|fastly|cloudflare|cf|cloudfront|netlify|vercel|incap|sucuri)-|^(variants|variant-key|no-vary-search)$/,
     // the whole origin: policies, reports, client hints, cookies, sessions, workers, preloading
     /(?<!^(x-)?ratelimit-)polic(y|ies)|(^|-)csp(-|$)|allow-origin$|allowlist$|cookie|service-worker|source-?map/,
@@ -64,7 +64,7 @@ const droppedResponseHeaders = new RegExp(
     /^(strict-transport-security|expect-ct|alt-svc|alternate-protocol|alt-used|nel|report-to|refresh|uri|p3p|tk)$/,
     /-ch(-lifetime)?$|^(speculation-rules|supports-loading-mode|use-as-dictionary|default-style|window-target|allow-csp-from)$/,
     /^(shared-storage|activate-storage|observe-browsing|x-allow-fledge)|^x-(frame-options|xss-protection|content-type-options)$/,
-    /^x-(download-options|ua-compatible|dns-prefetch-control)$/,
+    /^(x-(download-options|ua-compatible|dns-prefetch-control)|onion-location)$/,
     // credentials, what Latchkey sets itself, and request headers that an API may echo
     /authenticate$|authentication-info$|^(authorization|x-request-id|server|x-powered-by)$|^latchkey-/,
   ]
@@ -147,7 +147,7 @@ export function buildBrowserHeaders(headers: IncomingHttpHeaders, res: ServerRes
   const exposedByUs = res.getHeader(exposeHeader);
   const exposedByApi = headers[exposeHeader];
   if (exposedByUs !== undefined && exposedByApi !== undefined)
-    forwarded[exposeHeader] = mergeExposed(String(exposedByUs), exposedByApi, Object.keys(forwarded));
+    forwarded[exposeHeader] = mergeExposed(String(exposedByUs), String(exposedByApi), Object.keys(forwarded));
   forwarded.vary = [forwarded.vary, res.getHeader('Vary'), 'Cookie']
     .filter((each) => each !== undefined)
     .join(', ');

@@ -8,7 +8,7 @@ interface RoutedRequest {
 }
 
 /** Matches a segment that a server which decodes it too often could read as several segments or as another path. */
-const unsafeSegment = /[/\\\p{Cc}]|%(?:2e|2f|5c|25|0\d|1[\da-f]|7f)|^\.{1,2}(?:;|$)/iu;
+const unsafeSegment = /[/\\\p{Cc}]|%(?:2e|2f|5c|25|0\d|1[\da-f]|7f)|^\.{1,2}\s*(?:;|$)/iu;
 /** A parameter of a pattern, and a suffix (`:id.json`). */
 export const parameterSegment = /^[:*]([A-Za-z_]\w*)(.*)$/;
 /** What a segment may not contain unescaped (RFC 3986 3.3); the escapes of everything else stay as they are. */
@@ -79,7 +79,8 @@ export function createTargetQueryBuilder(
 ): (url: string) => string {
   const allowed = names && new Set(names);
   const fixed = targetQuery === '' ? [] : [targetQuery];
-  const fixedNames = new Set(targetQuery.split('&').map(decodeName).filter(Boolean).map(normalizeName));
+  const fixedNames = new Set(targetQuery.split('&').map(decodeName).filter(Boolean).flatMap(readAsServers));
+  const isFixed = (pair: string) => readAsServers(decodeNameBytes(pair)).some((each) => fixedNames.has(each));
   return function buildTargetQuery(url) {
     const start = url.indexOf('?');
     const end = url.indexOf('#', start);
@@ -89,21 +90,37 @@ export function createTargetQueryBuilder(
       .slice(1)
       .split('&')
       .filter((each) => each !== '' && (allowed?.has(decodeName(each)) ?? true))
-      .filter((each) => !fixedNames.has(normalizeName(decodeName(each))))
+      .filter((each) => !isFixed(each))
       .map((each) => each.replaceAll(';', '%3B')); // some servers treat ; as a separator of parameters
     const all = [...fixed, ...remaining];
     return all.length === 0 ? '' : `?${all.join('&')}`;
   };
 }
 
-/** Names that some server takes for the same parameter are equal: other case, `a[]`, and what PHP makes of names. */
-function normalizeName(name: string): string {
-  return name.replace(/\[.*$/s, '').trim().replace(/[. ]/g, '_').toLowerCase();
+/**
+ * What servers make of the name of a parameter, in one case. Most cut it at a bracket, as in `a[]`, some ignore brackets at its
+ * start, PHP ends it at a zero byte and replaces some characters, among them a bracket that is not closed.
+ */
+function readAsServers(name: string): readonly string[] {
+  const [start = ''] = name.toLowerCase().split('\0', 1);
+  const [cut = ''] = start.replace(/^[\s[\]]+/, '').split(/[[\]]/, 1);
+  return [cut, start].map((each) => each.trim().replace(/[. []/g, '_'));
 }
 
 /** The name of a `name=value` pair; empty when it cannot be decoded. */
 function decodeName(pair: string): string {
-  return decode((pair.split('=', 1)[0] ?? '').replaceAll('+', ' ')) ?? '';
+  return decode(readName(pair)) ?? '';
+}
+
+/** As `decodeName`, but of what is not UTF-8, each byte is a character, as it does not matter to the rest of the name. */
+function decodeNameBytes(pair: string): string {
+  const name = readName(pair);
+  const decodeByte = (_: string, hex: string) => String.fromCharCode(Number.parseInt(hex, 16));
+  return decode(name) ?? name.replace(/%([\da-f]{2})/gi, decodeByte);
+}
+
+function readName(pair: string): string {
+  return (pair.split('=', 1)[0] ?? '').replaceAll('+', ' ');
 }
 
 function decode(text: string): string | undefined {

@@ -44,6 +44,11 @@ export function isTimeout(error: unknown): boolean {
   return timeoutCodes.test(getErrorCode(error));
 }
 
+/** An error for which `isTimeout` is true. */
+export function createTimeoutError(): Error {
+  return Object.assign(new Error('no final response in time'), { code: 'ETIMEDOUT' });
+}
+
 /** The error for the client when the API did not respond. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;

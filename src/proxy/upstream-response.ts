@@ -19,7 +19,9 @@ export function sendResponse(
   res: Response,
   extraHeaders: OutgoingHttpHeaders = {},
 ): void {
-  res.writeHead(statusCode, { ...buildBrowserHeaders(headers, res), ...extraHeaders });
+  const sent = { ...buildBrowserHeaders(headers, res), ...extraHeaders };
+  if (statusCode === 204) delete sent['content-length']; // a client that believed it would wait for a body (RFC 9110 8.6)
+  res.writeHead(statusCode, sent);
   if (statusCode === 304 || statusCode === 204) {
     // A 304 may state the length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
     body.on('error', () => undefined).resume();

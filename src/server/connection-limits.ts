@@ -26,6 +26,9 @@ export function limitConnections(
   server: Server,
   { limits, isTrustedProxy, log }: ConnectionLimitParts,
 ): void {
+  // By default, Node.js ignores all headers after the first thousand: a body without its Content-Length would be lost, and the
+  // X-Forwarded-For of a proxy that adds it at the end. Their size is limited.
+  server.maxHeadersCount = 0;
   if (limits.total > 0) {
     server.maxConnections = limits.total;
     const logRefusal = createRefusalLog(log, { setting: 'MAX_CONNECTIONS' }, refusedMessage);

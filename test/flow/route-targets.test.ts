@@ -16,7 +16,11 @@ beforeAll(async () => {
   const target = `http://127.0.0.1:${(api.address() as AddressInfo).port}`;
   const row = { methods: { GET: {} }, token: 'none' };
   const routes = [
-    { ...row, path: '/orders/:id', target: `${target}/v1/orders/:id.json?api-version=2024-01-01&code=a%2Bb` },
+    {
+      ...row,
+      path: '/orders/:id',
+      target: `${target}/v1/orders/:id.json?api-version=2024-01-01&code=a%2Bb&user_id=1`,
+    },
     { ...row, path: '/jobs/:id', target: `${target}/v1/jobs/:id:cancel` },
     { ...row, path: '/search', target: `${target}/search?index=public`, query: ['q', 'index'] },
     { ...row, path: '/plain', target: `${target}/plain` },
@@ -35,7 +39,7 @@ async function urlAtApi(path: string): Promise<string | number> {
   return status === 200 ? (received[0] ?? 'nothing') : status;
 }
 
-const fixed = 'api-version=2024-01-01&code=a%2Bb';
+const fixed = 'api-version=2024-01-01&code=a%2Bb&user_id=1';
 
 test.each([
   ['/orders/42', `/v1/orders/42.json?${fixed}`],
@@ -64,6 +68,9 @@ test.each([
     'code=',
   ],
   ...['+api-version=9', 'api-version=9&code=8', 'CODE[0]=x'],
+  // as PHP, Rack and qs read names
+  ...['api-version[%ff]=9', 'api-version%00=9', 'code%00%ff=8', '[api-version]=9', '[[code=8', 'code]x=8'],
+  ...['user_id=7', 'user.id=7', 'user[id=7', 'user%5bid=7'],
 ])('a caller cannot override a parameter that the target sets: ?%s', async (query) => {
   expect(await urlAtApi(`/orders/1?${query}&page=2`)).toBe(`/v1/orders/1.json?${fixed}&page=2`);
   expect(await urlAtApi('/search?index=secret&q=x')).toBe('/search?index=public&q=x');
@@ -73,7 +80,7 @@ test('a caller cannot override a parameter of the target behind a semicolon', as
   expect(await urlAtApi('/orders/1?a=1;code=2')).toBe(`/v1/orders/1.json?${fixed}&a=1%3Bcode=2`);
 });
 
-test.each(['..', '%2e%2e', '.', 'a%2Fb', '..;x'])(
+test.each(['..', '%2e%2e', '.', 'a%2Fb', '..;x', '..%20', '.%C2%A0', '..%20;x'])(
   'a parameter with a suffix stays one segment: %s',
   async (id) => {
     expect([404, 400]).toContain(await urlAtApi(`/orders/${id}`));

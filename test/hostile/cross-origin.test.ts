@@ -114,7 +114,7 @@ describe('with CORS_ORIGINS set', () => {
   });
 
   test('scripts of a listed origin can read the headers that the API exposes', async () => {
-    const exposed = async (value: string, headers = {}) => {
+    const exposed = async (value: string | string[], headers = {}) => {
       world.apiFaults.set({
         response: {
           status: 200,
@@ -136,6 +136,9 @@ describe('with CORS_ORIGINS set', () => {
       const named = await exposed('X-Total-Count, Set-Cookie, ETag, X-Missing');
       expect(named).toEqual(expect.arrayContaining([...own, 'x-total-count']));
       expect(named?.filter((name) => /cookie|missing|other|etag/i.test(name))).toEqual(['ETag']);
+      expect(await exposed(['X-Total-Count', 'X-Other'])).toEqual(
+        expect.arrayContaining([...own, 'x-total-count', 'x-other']),
+      );
       expect(await exposed('*')).toEqual(expect.arrayContaining([...own, 'x-total-count', 'x-other']));
       expect(
         await exposed('X-Total-Count', { origin: world.origin, 'sec-fetch-site': 'same-origin' }),

@@ -132,6 +132,15 @@ describe('a request body', () => {
     ]);
   });
 
+  test('arrives although its Content-Length is behind more headers than Node.js reads by default', async () => {
+    const many = Array.from({ length: 2_000 }, () => 'a:b');
+    const headers = [...many, 'Content-Length: 4'];
+    const { response, forwarded } = await api.sendAndRecord('POST /api/data', headers, ['body']);
+    expect(response.statuses).toEqual([201]);
+    expect((await forwarded[0]!.body).text).toBe('body');
+    expect((await api.send('GET /api/data', headers, ['body'])).statuses).toEqual([400]);
+  });
+
   test('that is absent costs a DELETE request no Content-* headers, and adds none', async () => {
     const { forwarded } = await api.sendAndRecord('DELETE /api/any', [json]);
     const names = forwarded[0]!.headers.map(([name]) => name);

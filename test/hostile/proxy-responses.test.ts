@@ -96,6 +96,7 @@ const dropped: readonly (readonly [name: string, value: string])[] = [
   ...evil(
     'Cloudflare-CDN-Cache-Control Netlify-CDN-Cache-Control Vercel-CDN-Cache-Control Any-Vendor-Cache-Control',
   ),
+  ...evil('X-Reverse-Proxy-TTL X-VC-TTL X-Proxy-Cache'),
   ...evil('Edge-Control Edge-Cache-Tag Cache-Tag X-Cache-Tags Surrogate-Key xkey X-Varnish-TTL X-TTL X-Esi'),
   ...evil(
     'X-LiteSpeed-Cache-Control X-Cacheable Cache-Group-Invalidation Cache-Groups No-Vary-Search Akamai-Cache-Control',
@@ -120,6 +121,7 @@ const dropped: readonly (readonly [name: string, value: string])[] = [
     'Shared-Storage-Write Ad-Auction-Signals Activate-Storage-Access Cross-Origin-Embedder-Policy-Report-Only',
   ),
   ...evil('Public-Key-Pins-Report-Only IdP-SignIn-Status Alternate-Protocol Allow-CSP-From X-UA-Compatible'),
+  ...evil('Onion-Location'),
   // credentials
   ...evil('Authentication-Info Optional-WWW-Authenticate Proxy-Authentication-Info Latchkey-Dropped-Headers'),
   // a debugging API may repeat the request headers, which contain the token
@@ -294,6 +296,13 @@ describe('an API response', () => {
     const isChunked = readHead(text).includes('transfer-encoding: chunked');
     expect([received, isChunked ? dechunk(receivedBody) : receivedBody]).toEqual([[200], 'abcdef']);
     expect(text).not.toContain('evil');
+  });
+
+  test('204 reaches the browser without a length, for which it would wait', async () => {
+    api.recorder.respondWith('HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello');
+    const { statuses: received, text } = await api.send('GET /api/data');
+    expect(received).toEqual([204]);
+    expect(text).not.toMatch(/content-length|hello/i);
   });
 
   test('is forwarded without the 103 Early Hints before it', async () => {

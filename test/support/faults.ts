@@ -10,7 +10,11 @@ export interface Fault {
   /** `reset` closes the connection; an object is sent as the response; default: the server handles the request. */
   readonly response?:
     | 'reset'
-    | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
+    | {
+        readonly status: number;
+        readonly headers?: Record<string, string | string[]>;
+        readonly body?: string;
+      };
 }
 
 export interface ReceivedRequest {

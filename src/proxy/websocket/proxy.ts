@@ -138,6 +138,12 @@ function connectWebSocket(
     });
     request.once('response', (rejection) => {
       cleanUp();
+      if ((rejection.statusCode ?? 0) < 200) {
+        rejection.destroy();
+        const cause = new Error('the API responded with a status that is none');
+        reject(new AppError('upstream_unreachable', { cause }));
+        return;
+      }
       resolve({ rejection });
     });
     request.once('upgrade', (response, socket, head) => {
@@ -209,6 +215,8 @@ function sendRejection(response: IncomingMessage, res: Response, timeoutMs: numb
   res.on('close', () => response.destroy());
   response.on('error', () => res.destroy());
   response.setTimeout(timeoutMs, () => response.destroy(new Error('upstream idle timeout')));
-  res.writeHead(response.statusCode ?? 502, buildBrowserHeaders(response.headers, res));
+  const headers = buildBrowserHeaders(response.headers, res);
+  if (response.statusCode === 204) delete headers['content-length']; // as in upstream-response.ts
+  res.writeHead(response.statusCode ?? 502, headers);
   response.pipe(res);
 }
