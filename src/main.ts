@@ -23,6 +23,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 
 const { config: readEnvFile } = await import('dotenv');
 const { ConfigError, loadConfig } = await import('./config/load.ts');
+const { findIgnoredProxy } = await import('./config/reading/environment.ts');
 const { ListenError, listen } = await import('./server/listen.ts');
 
 readEnvFile({ quiet: true });
@@ -50,7 +51,13 @@ async function start(): Promise<void> {
   const deps = createDeps(config);
   const { log } = deps;
   logConsoleOutput(log);
-  for (const warning of config.warnings) log.warn(warning);
+  const canUseProxy = process.allowedNodeEnvironmentFlags.has('--use-env-proxy');
+  const ignoredProxy = findIgnoredProxy(process.env, {
+    version: process.version,
+    execArgv: process.execArgv,
+    canUseProxy,
+  });
+  for (const warning of [...config.warnings, ...ignoredProxy]) log.warn(warning);
 
   const metricsServer = createMetricsServer(deps);
   const { host, port, metricsHost, metricsPort } = config;
@@ -134,8 +141,8 @@ async function start(): Promise<void> {
 }
 
 /**
- * Logs what ioredis would write to the console, because log collectors expect JSON lines only: its warnings, and errors
- * of connections on which nobody can listen.
+ * Logs what Node and ioredis would write to the console, because log collectors expect JSON lines only: warnings, and
+ * errors of connections on which nobody can listen.
  */
 function logConsoleOutput(log: Logger): void {
   const { error } = console;
@@ -143,6 +150,7 @@ function logConsoleOutput(log: Logger): void {
     const [output] = format(...parts).split('\n');
     log.warn({ output }, 'a library wrote to the console');
   };
+  process.removeAllListeners('warning').on('warning', ({ name, message }) => write([`${name}: ${message}`]));
   console.warn = (...parts) => write(parts);
   console.error = (...parts) => (String(parts[0]).startsWith('[ioredis]') ? write(parts) : error(...parts));
 }

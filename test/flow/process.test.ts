@@ -90,6 +90,7 @@ test('startup on a port in use prints one line that names the port and the varia
 
 test('startup on a metrics port in use prints one line that names the port and the variable, and serves nothing', async () => {
   const { server, origin } = await listenOnFreePort();
+  server.unref(); // a failed test does not close it
   const { port } = new URL(origin);
   const run = start({ ...validEnv, PORT: await freePort(), METRICS_PORT: port, LOG_LEVEL: 'silent' });
   expect(await run.waitForExit()).toBe(1);
@@ -116,12 +117,32 @@ test('METRICS_HOST makes the metrics available outside the container', async () 
   const port = await freePort();
   const run = start({ ...validEnv, PORT: '0', METRICS_PORT: port, METRICS_HOST: '0.0.0.0' });
   await run.waitForOutput('Latchkey is listening');
-  for (const host of ['127.0.0.1', ...(outside === undefined ? [] : [outside])]) {
+  for (const host of ['127.0.0.1', outside ?? '127.0.0.2']) {
     const { text } = await request(`http://${host}:${port}`).get('/metrics').expect(200);
     expect(text).toContain('latchkey_revocations_pending 0');
   }
   run.child.kill('SIGTERM');
   expect(await run.waitForExit()).toBe(0);
+});
+
+test('warnings of Node and an HTTPS_PROXY without effect are JSON lines of the log, and nothing is on stderr', async () => {
+  const run = start({
+    ...validEnv,
+    PORT: '0',
+    OAUTH2_ISSUER: `https://localhost:${await freePort()}`,
+    NODE_TLS_REJECT_UNAUTHORIZED: '0', // of which Node warns with the first connection
+    HTTPS_PROXY: 'http://localhost:2',
+  });
+  let stderr = '';
+  run.child.stderr?.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  await run.waitForOutput('Latchkey is listening');
+  await run.waitForOutput('"output":"Warning: Setting the NODE_TLS_REJECT_UNAUTHORIZED');
+  run.child.kill('SIGTERM');
+  expect(await run.waitForExit()).toBe(0);
+  expect(run.output()).toContain('"msg":"HTTPS_PROXY has no effect');
+  expect(stderr).toBe('');
 });
 
 test('startup without a revocation endpoint warns the operator', async () => {

@@ -3,12 +3,15 @@ import { Redis } from 'ioredis';
 import { defaultRouteTable } from '../../src/config/presets.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { storeUnavailable } from '../../src/errors.ts';
+import { createLogger } from '../../src/logger.ts';
 import type { SavedForm, SavedForms } from '../../src/saved-forms/saved-forms.ts';
 import { createMemorySavedForms } from '../../src/stores/memory/saved-forms.ts';
+import { connectRedis, type RedisConnection } from '../../src/stores/redis/connection.ts';
 import { createRedisSavedForms } from '../../src/stores/redis/saved-forms.ts';
 import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { Browser, cookieNames, type Page } from '../support/browser.ts';
+import { startCluster, type Topology, waitFor } from '../support/redis-topologies.ts';
 import { writeRoutesFile } from '../support/routes-file.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
@@ -19,17 +22,25 @@ const registration = 'registration-one';
 const scopes = 'openid profile read:data write:data';
 const maxBytes = 8 * 1024 * 1024;
 
-describe.each(['memory', 'Redis'] as const)('the saved-form store in %s', (kind) => {
+describe.each(['memory', 'Redis', 'a Redis Cluster'] as const)('the saved-form store in %s', (kind) => {
   const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
   let offsetMs = 0;
   const now = () => Date.now() + offsetMs;
-  let redis: Redis;
+  let redis: RedisConnection;
+  let cluster: Topology | undefined;
   let forms: SavedForms;
   let id: string;
-  beforeAll(() => {
-    redis = new Redis(testRedisUrl());
+  beforeAll(async () => {
+    cluster = kind === 'a Redis Cluster' ? await startCluster() : undefined;
+    redis = cluster
+      ? connectRedis(new Secret(cluster.url), createLogger('silent'))
+      : new Redis(testRedisUrl());
+    await waitFor(() => redis.ping().then(Boolean, () => false));
   });
-  afterAll(() => redis.quit());
+  afterAll(async () => {
+    redis.disconnect();
+    await cluster?.close();
+  });
   beforeEach(() => {
     offsetMs = 0;
     id = randomBytes(32).toString('base64url');

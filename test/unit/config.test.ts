@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import { fields, variables } from '../../src/config/fields.ts';
 import { ConfigError, loadConfig } from '../../src/config/load.ts';
 import { deviationNames, presets, providerNames } from '../../src/config/presets.ts';
+import { findIgnoredProxy } from '../../src/config/reading/environment.ts';
 
 const valid = {
   OAUTH2_ISSUER: 'https://login.example.com',
@@ -588,6 +589,33 @@ test('variables of other programs, empty ones and those of Kubernetes services c
     },
   };
   expect(loadConfig({ ...valid, ...env }).warnings).toEqual([]);
+});
+
+test.each(['HTTPS_PROXY', 'https_proxy'])(
+  '%s that Node does not use causes a warning with what to do',
+  (name) => {
+    const env = { [name]: 'http://user:hunter2@proxy.example.com:3128' };
+    const [node24, node20] = [
+      { version: 'v24.1.0', execArgv: [], canUseProxy: true },
+      { version: 'v20.19.0', execArgv: [], canUseProxy: false },
+    ];
+    const message = `${name} has no effect: requests to the provider are sent directly; to send them through the proxy, `;
+    expect(findIgnoredProxy(env, node24)).toEqual([
+      `${message}set NODE_USE_ENV_PROXY=1, otherwise unset the variable`,
+    ]);
+    for (const each of [env, { ...env, NODE_USE_ENV_PROXY: '1' }])
+      expect(findIgnoredProxy(each, node20)).toEqual([
+        `${message}use Node 24 with NODE_USE_ENV_PROXY=1 (this is v20.19.0), otherwise unset the variable`,
+      ]);
+    expect(findIgnoredProxy({ ...env, NODE_USE_ENV_PROXY: '1' }, node24)).toEqual([]);
+    expect(findIgnoredProxy({ ...env, NODE_OPTIONS: '--use-env-proxy' }, node24)).toEqual([]);
+    expect(findIgnoredProxy(env, { ...node24, execArgv: ['--use-env-proxy'] })).toEqual([]);
+    expect(findIgnoredProxy({ [name]: '' }, node24)).toEqual([]);
+  },
+);
+
+test('without HOST and METRICS_HOST, only this machine reaches the app and the metrics', () => {
+  expect(loadConfig(valid)).toMatchObject({ host: '127.0.0.1', metricsHost: '127.0.0.1' });
 });
 
 test('METRICS_PORT and PORT as Kubernetes sets them for a service count as unset, with a notice', () => {

@@ -86,6 +86,7 @@ test('a secret and its file are not both accepted, even if they are equal; an em
 });
 
 const hidden = 'QmFzZTY0U2VjcmV0VGhhdE11c3ROb3RCZVByaW50ZWQ=';
+const notShown = /names a file \(not shown.*\), which cannot be read \(ENOENT\)/;
 test.each([
   ['does not exist', () => join(folder, 'missing'), /names \S+\/missing, which cannot be read \(ENOENT\)/],
   ['is a folder', () => folder, /must name a regular file/],
@@ -94,7 +95,11 @@ test.each([
   ['is empty', () => file('\n'), /names \S+, which is empty/],
   ['has two lines', () => file('one-secret\nanother-secret\n'), /must contain the secret alone, on one line/],
   ['is UTF-16', () => file(Buffer.from('\uFEFFhush', 'utf16le')), /is not UTF-8 text/],
-  ['is the secret itself', () => hidden, /names a file \(not shown.*\), which cannot be read \(ENOENT\)/],
+  ['is the secret itself', () => hidden, notShown],
+  ['is a URL with a password', () => `redis://:${hidden}@redis.example.com:6379/0`, notShown],
+  ['is a secret with dots', () => `abC8Q~.${hidden}`, notShown],
+  ['is a secret that begins with a slash', () => `/${hidden}`, notShown],
+  ['is a secret with two slashes', () => `/+x/${hidden}`, notShown],
 ])(
   'a file that %s is reported once, by the name of its variable and without its content',
   (_what, path, problem) => {
@@ -124,13 +129,13 @@ test('a value in a file is checked as one in a variable, and the problem names t
 test('all problems of files and variables are reported at once', () => {
   const message = messageOf({
     ...rest,
-    SESSION_SECRET_FILE: '/nowhere',
-    OAUTH2_CLIENT_SECRET_FILE: '/nowhere',
+    SESSION_SECRET_FILE: '/tmp/nowhere',
+    OAUTH2_CLIENT_SECRET_FILE: './nowhere',
     PORT: 'x',
   });
   for (const name of [
-    'SESSION_SECRET_FILE names /nowhere',
-    'OAUTH2_CLIENT_SECRET_FILE names',
+    'SESSION_SECRET_FILE names /tmp/nowhere',
+    'OAUTH2_CLIENT_SECRET_FILE names ./nowhere',
     'PORT must',
     'OAUTH2_APP_CLIENT_SECRET is required',
   ])

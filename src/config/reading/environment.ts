@@ -51,3 +51,26 @@ export function readEnvironment(env: Environment): Settings {
   }
   return { set, fromFile, problems, notices };
 }
+
+interface NodeRuntime {
+  readonly version: string;
+  readonly execArgv: readonly string[];
+  /** Whether this Node knows `--use-env-proxy`. */
+  readonly canUseProxy: boolean;
+}
+
+/** A warning when `HTTPS_PROXY` is set, but Node does not use it for the requests to the provider. */
+export function findIgnoredProxy(env: Environment, node: NodeRuntime): readonly string[] {
+  const variable = ['HTTPS_PROXY', 'https_proxy'].find((name) => env[name]?.trim());
+  if (variable === undefined) return [];
+  const options = [env.NODE_OPTIONS, ...node.execArgv];
+  const isRequested =
+    env.NODE_USE_ENV_PROXY === '1' || options.some((each) => each?.includes('--use-env-proxy'));
+  if (isRequested && node.canUseProxy) return [];
+  const remedy = node.canUseProxy
+    ? 'set NODE_USE_ENV_PROXY=1'
+    : `use Node 24 with NODE_USE_ENV_PROXY=1 (this is ${node.version})`;
+  return [
+    `${variable} has no effect: requests to the provider are sent directly; to send them through the proxy, ${remedy}, otherwise unset the variable`,
+  ];
+}

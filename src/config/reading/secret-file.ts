@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 
 const maxBytes = 65_536;
 
@@ -31,9 +31,10 @@ export function readSecretFile(path: string): { readonly secret: string } | { re
   return { secret };
 }
 
-/** The path, unless it may be the secret itself, set as `_FILE` by mistake. */
+/** The path, unless it may be the secret itself, set as `_FILE` by mistake: a URL, a token, or base64 that begins with `/`. */
 function describePath(path: string): string {
-  return /^\.{0,2}\/|\./.test(path)
+  const [, firstFolder] = /^(\.{1,2}|\/[^/]+)\//.exec(path) ?? [];
+  return firstFolder !== undefined && existsSync(firstFolder)
     ? path
     : 'a file (not shown, because it may be the secret itself; write ./ before a relative path)';
 }

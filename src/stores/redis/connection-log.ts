@@ -2,12 +2,20 @@ import { Cluster, type Redis } from 'ioredis';
 import type { RedisTarget } from '../../config/redis-url.ts';
 import type { Logger } from '../../logger.ts';
 
-type FailureKind = 'authentication' | 'permission' | 'tls' | 'rejected' | 'readOnly' | 'unreachable';
+type FailureKind =
+  | 'authentication'
+  | 'permission'
+  | 'database'
+  | 'tls'
+  | 'rejected'
+  | 'readOnly'
+  | 'unreachable';
 
 const messages: Readonly<Record<FailureKind, string>> = {
   authentication:
     'Redis or a sentinel rejected the credentials: check REDIS_URL and REDIS_SENTINEL_PASSWORD; retrying',
   permission: 'the Redis user lacks a permission (docs/redis.md lists all); retrying',
+  database: 'Redis has no database with the number in REDIS_URL; retrying',
   tls: 'no TLS connection to Redis: check its certificate and NODE_EXTRA_CA_CERTS; retrying',
   rejected: 'Redis rejected the connection; retrying',
   readOnly: 'Redis is read-only: a replica, or a master that was replaced; reconnecting',
@@ -102,7 +110,7 @@ export function reportConnections(redis: Redis | Cluster, connectionLog: Connect
     isReported = true;
     connectionLog.failed(error, address);
   };
-  /** These errors only repeat those of the nodes or sentinels. */
+  /** These errors only repeat those of the nodes or sentinels, or follow from them. */
   const reportSummary = (error: Error) => {
     if (!isReported) report(error);
   };
@@ -125,7 +133,8 @@ export function reportConnections(redis: Redis | Cluster, connectionLog: Connect
       .on('error', (error: Error) => (isSummary(error) ? reportSummary(error) : report(error)));
 }
 
-const isSummary = (error: Error) => error.message.startsWith('All sentinels are unreachable');
+const isSummary = (error: Error) =>
+  /^(All sentinels are unreachable|Stream isn't writeable)/.test(error.message);
 
 function findHint(error: Error, { tls }: RedisTarget): { readonly hint?: string } {
   if (tls && codeOf(error) === 'ETIMEDOUT') return { hint: 'the server may not use TLS' };
@@ -172,6 +181,7 @@ function classify(error: Error): FailureKind {
   if (reply === 'WRONGPASS' || reply === 'NOAUTH' || /^ERR .*\b(AUTH|password)\b/i.test(error.message))
     return 'authentication';
   if (reply === 'NOPERM') return 'permission';
+  if (error.message.startsWith('ERR DB index')) return 'database';
   if (reply === 'READONLY') return 'readOnly';
   const code = String(codeOf(error) ?? '');
   if (/^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_|EPROTO)/.test(code)) return 'tls';

@@ -117,6 +117,10 @@ export function connectRedis(url: Secret, log: Logger, sentinel: SentinelCredent
 
   const redis = connect();
   reportConnections(redis, connectionLog);
+  // After a refused SELECT, ioredis would continue in database 0, which may be that of another app.
+  redis.on('error', ({ command }: Error & { readonly command?: { readonly name: string } }) => {
+    if (command?.name === 'select' && !(redis instanceof Cluster)) redis.disconnect(true);
+  });
   startHeartbeat(redis);
   return redis;
 }
@@ -150,13 +154,22 @@ export function createReplicaWait(
   };
 }
 
+const reconnectGraces = new WeakMap<RedisConnection, () => boolean>();
+
+/** The reconnect grace of a connection, which all its users share: each one more would add listeners to it. */
+export function findReconnectGrace(redis: RedisConnection): () => boolean {
+  const isInGrace = reconnectGraces.get(redis) ?? watchReconnects(redis);
+  reconnectGraces.set(redis, isInGrace);
+  return isInGrace;
+}
+
 /**
  * Returns a function that is true during the reconnect grace: for as long after Redis has come back as another instance
  * may need to reconnect and to write its pending tokens. An outage or a failover can lose leases, and an instance that
  * refreshed before it must not be overtaken by one that reads the older record. Redis has also come back when a shard of
  * a cluster has another master, and when the first attempts to connect have failed.
  */
-export function createReconnectGrace(redis: RedisConnection): () => boolean {
+function watchReconnects(redis: RedisConnection): () => boolean {
   const graceMs = maxReconnectMs(redis);
   let reconnectedAt = Number.NEGATIVE_INFINITY;
   let hasFailed = false;

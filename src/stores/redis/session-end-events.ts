@@ -11,6 +11,8 @@ const firstRetryDelayMs = 200;
 const maxRetryDelayMs = 2_000;
 /** A user that may not subscribe usually never may. */
 const maxRefusedDelayMs = 300_000;
+/** A subscription that was active for this long counts as restored: its loss is a new outage. */
+const stableMs = 10_000;
 
 /**
  * Session-end events across all instances of one client registration on the same Redis. They arrive on a separate connection, which is opened
@@ -50,29 +52,30 @@ export function createRedisSessionEndEvents(
   }
 
   async function keepSubscribed(onGap: () => void): Promise<void> {
-    let isSubscribed = true;
+    let isReported = false;
     let delayMs = firstRetryDelayMs;
-    const onSubscribed = () => {
-      isSubscribed = true;
-      delayMs = firstRetryDelayMs;
-      onGap();
-    };
     while (!closed.signal.aborted) {
-      const nextDelayMs = await subscribeUntilDisconnected(onSubscribed).then(
-        () => firstRetryDelayMs,
-        (error: unknown) => {
-          if (isSubscribed && !closed.signal.aborted)
-            log.warn(
-              describeFailure(error),
-              'session-end subscription failed; streams may stay open up to 30 s after a logout on another instance',
-            );
-          isSubscribed = false; // one log line per outage, not per attempt
-          const isRefused = isPermissionError(error);
-          return Math.min(2 * delayMs, isRefused ? maxRefusedDelayMs : maxRetryDelayMs);
-        },
+      let subscribedAt = Number.POSITIVE_INFINITY;
+      const onSubscribed = () => {
+        subscribedAt = Date.now();
+        onGap();
+      };
+      const error: unknown = await subscribeUntilDisconnected(onSubscribed).catch(
+        (reason: unknown) => reason,
       );
+      if (Date.now() - subscribedAt >= stableMs) {
+        isReported = false;
+        delayMs = firstRetryDelayMs;
+      }
+      if (error !== undefined && !isReported && !closed.signal.aborted) {
+        isReported = true; // one log line per outage, not per attempt
+        log.warn(
+          describeFailure(error),
+          'session-end subscription failed; streams may stay open up to 30 s after a logout on another instance',
+        );
+      }
       await delay(delayMs, undefined, { ref: false });
-      delayMs = nextDelayMs;
+      delayMs = nextRetryDelayMs(delayMs, error);
     }
   }
 
@@ -104,9 +107,19 @@ export function createRedisSessionEndEvents(
   };
 }
 
+/** The pause after the one of `delayMs`, when another attempt has failed with `error`. */
+export function nextRetryDelayMs(delayMs: number, error: unknown): number {
+  return Math.min(2 * delayMs, isPermissionError(error) ? maxRefusedDelayMs : maxRetryDelayMs);
+}
+
 /** A connection to the same Redis, in a cluster to any node, that does not reconnect automatically. */
 function createSubscriber(redis: RedisConnection): Redis {
-  const options = { retryStrategy: () => null, enableOfflineQueue: true, enableAutoPipelining: false };
+  const options = {
+    retryStrategy: () => null,
+    enableOfflineQueue: true,
+    enableAutoPipelining: false,
+    db: 0, // channels belong to no database
+  };
   if (!(redis instanceof Cluster)) return redis.duplicate(options);
   const nodes = redis.nodes();
   const node = nodes[Math.floor(Math.random() * nodes.length)];

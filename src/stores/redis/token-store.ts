@@ -12,7 +12,7 @@ import {
   touchIntervalMs,
 } from '../../tokens/token-store.ts';
 import { runAfterPending } from '../keyed-mutex.ts';
-import { createReconnectGrace, type RedisConnection, retryUntilWritten } from './connection.ts';
+import { findReconnectGrace, type RedisConnection, retryUntilWritten } from './connection.ts';
 import { createSessionKeys, defaultKeyPrefix } from './keys.ts';
 import { createLeases } from './lease.ts';
 import { endIfUnchanged, putUnlessEnded, writeIfUnchanged } from './token-scripts.ts';
@@ -44,7 +44,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   const idleMs = lifetime.idleSeconds * 1000;
   const tombstoneMs = Math.min(lifetime.absoluteSeconds * 1000, maxTombstoneMs);
   const withLease = createLeases(redis, leaseKey);
-  const isInReconnectGrace = createReconnectGrace(redis);
+  const isInReconnectGrace = findReconnectGrace(redis);
   const lastTouchedAt = new Map<string, number>();
   /** By session id: what this process could not write yet. */
   const pendingWrites = new Map<string, Promise<unknown>>();
