@@ -14,7 +14,11 @@ process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
 
 const chromium = includesBrowserTests() ? findChromium() : '';
 const nginx = includesNginxTests() ? findNginx() : '';
-const redis = process.env.TEST_REDIS_URL ? undefined : await startRedis(scratch);
+// Most of the time, tests wait; each worker has a Redis of its own.
+const workers = 3;
+const servers = process.env.TEST_REDIS_URL
+  ? []
+  : await Promise.all(Array.from({ length: workers }, () => startRedis(scratch)));
 const report = join(scratch, 'report.json');
 const jest = spawn(
   process.execPath,
@@ -22,6 +26,7 @@ const jest = spawn(
     '--experimental-vm-modules',
     '--disable-warning=ExperimentalWarning',
     fileURLToPath(new URL('../node_modules/.bin/jest', import.meta.url)),
+    `--maxWorkers=${workers}`,
     '--json',
     `--outputFile=${report}`,
     ...args,
@@ -31,7 +36,7 @@ const jest = spawn(
     env: {
       ...process.env,
       NODE_ENV: 'test',
-      TEST_REDIS_URL: process.env.TEST_REDIS_URL ?? redis.url,
+      TEST_REDIS_URL: process.env.TEST_REDIS_URL ?? servers.map(({ url }) => url).join(' '),
       TEST_CHROMIUM: chromium,
       TEST_NGINX: nginx,
     },
@@ -51,7 +56,7 @@ const watch = setInterval(() => {
 }, 1_000);
 jest.on('exit', (code) => {
   clearInterval(watch);
-  redis?.stop();
+  for (const server of servers) server.stop();
   const counts = existsSync(report) ? JSON.parse(readFileSync(report, 'utf8')) : undefined;
   const failed = counts ? counts.numFailedTests + counts.numRuntimeErrorTestSuites : 1;
   const skipped = counts ? counts.numPendingTests + counts.numTodoTests : 0;

@@ -1,9 +1,11 @@
 import { Redis } from 'ioredis';
 
-/** The URL of this test worker's own database: tests of other workers run at the same time. */
+/** The URL of a database that no other test worker uses at the same time. */
 export function testRedisUrl(): string {
-  const url = new URL(process.env.TEST_REDIS_URL!);
-  url.pathname = `/${Number(process.env.JEST_WORKER_ID ?? 0) % 16}`;
+  const worker = Number(process.env.JEST_WORKER_ID ?? 0);
+  const servers = process.env.TEST_REDIS_URL!.split(' ');
+  const url = new URL(servers[worker % servers.length]!);
+  url.pathname = `/${worker % 16}`;
   return url.href;
 }
 
