@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { validEnv } from './processes.ts';
 import { waitFor } from './redis-topologies.ts';
 
 /** The built product as a process of its own. */
@@ -14,21 +15,11 @@ export interface LatchkeyProcess {
   close(): void;
 }
 
-const validEnv = {
-  OAUTH2_ISSUER: 'http://localhost:1',
-  OAUTH2_CLIENT_ID: 'x',
-  OAUTH2_CLIENT_SECRET: 'a-client-secret',
-  OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
-  OAUTH2_API_BASE_URL: 'http://localhost:2',
-  SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
-  PORT: '0',
-};
-
 /** Starts the build in `folder` on a free port. */
 export function startLatchkeyProcess(folder: string, env: Readonly<Record<string, string>>): LatchkeyProcess {
   const child = spawn(process.execPath, [join(folder, 'dist/main.js')], {
     cwd: folder,
-    env: { PATH: process.env.PATH ?? '', ...validEnv, ...env },
+    env: { PATH: process.env.PATH ?? '', ...validEnv, PORT: '0', ...env },
   });
   process.once('exit', () => child.kill('SIGKILL'));
   const [stdout, stderr] = [collectLines(child.stdout), collectLines(child.stderr)];
