@@ -101,7 +101,7 @@ const row = z.strictObject({
     .refine((path) => path.length > 1 && pathPattern.test(path) && !dotSegment.test(path), {
       error: 'must be a path under /api, such as /things, /things/:id or /files/*rest',
     })
-    .describe('Path under /api: literal segments, :name for one segment, and as the last segment *name for one or more'),
+    .describe('Path under /api: literal segments, :name, and as the last segment *name for one or more'),
   target: z
     .string()
     .describe(
@@ -162,7 +162,7 @@ const row = z.strictObject({
     .describe('Save forms that are submitted after the session has expired'),
   rateLimit: rateLimit
     .optional()
-    .describe('Maximum number of requests per user, or per address without a live session; further requests get 429'),
+    .describe('Maximum requests per user, or per address without a live session; further ones get 429'),
 });
 
 type Row = Partial<z.output<typeof row>>;
