@@ -10,7 +10,7 @@ export const sessionFields = {
     type: z.string('is missing').pipe(sessionSecrets),
     example: 'the output of: openssl rand -hex 32',
     meaning:
-      'At least 32 random characters; signs cookies and encrypts tokens. It can be several secrets, separated by commas: the first is used for new data, all are accepted. To change it without signing anyone out, set (1) old,new on every instance; (2) then new,old on every instance; (3) after SESSION_ABSOLUTE_SECONDS, new.',
+      'At least 32 random characters, with which Latchkey signs cookies and encrypts tokens. It can contain several secrets, separated by commas: Latchkey uses the first one for new data, and accepts all of them. To change it without signing anyone out, deploy on every instance (1) old,new; (2) then new,old; (3) after SESSION_ABSOLUTE_SECONDS, but at least a day, new (docs/deployment.md).',
     unset: 'required',
     isSecret: true,
   },
@@ -30,13 +30,13 @@ export const sessionFields = {
   SESSION_IDLE_SECONDS: {
     type: type.seconds.default(86_400),
     example: '86400',
-    meaning: 'A session ends this long after its last request.',
+    meaning: 'A session ends this many seconds after its last request.',
     unset: '86400 (one day)',
   },
   SESSION_ABSOLUTE_SECONDS: {
     type: type.seconds.default(604_800),
     example: '604800',
-    meaning: 'A session ends this long after the sign-in, even if it is in use.',
+    meaning: 'A session ends this many seconds after the sign-in, even if it is in use.',
     unset: '604800 (one week)',
   },
   REDIS_URL: {
@@ -52,7 +52,7 @@ export const sessionFields = {
     type: type.password.optional(),
     example: 'a-password',
     meaning:
-      'The password of the sentinels, if they have one; that of REDIS_URL is sent to the servers only.',
+      'The password of the sentinels, if they need one. The password in REDIS_URL is sent to the Redis servers only.',
     unset: 'none',
   },
   REDIS_SENTINEL_USERNAME: {
@@ -64,14 +64,15 @@ export const sessionFields = {
   REDIS_PREFIX: {
     type: type.keyPrefix.default('latchkey:'),
     example: 'latchkey:',
-    meaning: 'Where the names of all keys and channels begin, for an ACL user that may use only these.',
+    meaning:
+      'The beginning of the names of all keys and channels in Redis, so that the rights of an ACL user can be limited to them.',
     unset: 'latchkey:',
   },
   REDIS_WAIT_REPLICAS: {
     type: type.count.default(0),
     example: '1',
     meaning:
-      'How many Redis replicas must confirm a sign-in or a refreshed token, so that a failover does not lose it. With replicas, 1 is a good value. Each such write waits half a second at most.',
+      'How many Redis replicas must confirm a sign-in or a refreshed token, so that a failover does not lose it. If you have replicas, set 1. Latchkey waits half a second at most for the confirmation. Not available with Redis Cluster.',
     unset: '0',
   },
 } as const satisfies Record<string, Field>;
@@ -94,7 +95,7 @@ export const serverFields = {
     type: type.trustedProxies.default(0),
     example: '1, or 10.0.0.0/8',
     meaning:
-      'The proxies in front whose X-Forwarded-* headers are trusted: their number (1) or their addresses (10.0.0.0/8). Required with an https OAUTH2_REDIRECT_URI, because a proxy has to terminate TLS.',
+      'The proxies in front whose X-Forwarded-* headers Latchkey trusts: their number (1) or their addresses (10.0.0.0/8). Required with an https OAUTH2_REDIRECT_URI, because a proxy has to terminate TLS.',
     unset: '0, none',
   },
   NODE_ENV: {
@@ -127,35 +128,35 @@ export const serverFields = {
     type: type.host.default('127.0.0.1'),
     example: '0.0.0.0',
     meaning:
-      'The address on which METRICS_PORT listens; 0.0.0.0 for a scraper outside the container. Everyone who reaches it can read the metrics, so do not publish the port.',
+      'The address on which METRICS_PORT listens. Set 0.0.0.0 if Prometheus runs outside the container. Everyone who can connect to the port can read the metrics, so do not publish it.',
     unset: '127.0.0.1, this machine (or container) only',
   },
   SHUTDOWN_DELAY_SECONDS: {
     type: type.shutdownDelay.default(0),
     example: '5',
     meaning:
-      'How long to accept further requests after SIGTERM, while load balancers learn that this instance stops (/readyz returns 503). Docker compose sets 5.',
+      'How many seconds to accept further requests after SIGTERM. In this time, load balancers detect that the instance stops, because /readyz returns 503. Docker compose sets 5.',
     unset: '0',
   },
   LOGIN_CONFIRM: {
     type: z.enum(['cross-site', 'never'], 'must be cross-site or never').default('cross-site'),
     example: 'never',
     meaning:
-      'When a link on another site leads to /auth/login: cross-site shows the sign-in page first, so that no other site can start a sign-in; never goes to the provider at once, for portals and for sign-ins that the provider starts.',
+      'What happens when a link on another site leads to /auth/login. cross-site: the sign-in page is shown first, so that no other site can start a sign-in. never: the browser goes to the provider immediately, for portals and for sign-ins that the provider starts.',
     unset: 'cross-site',
   },
   ALLOWED_HOSTS: {
     type: type.hosts.default([]),
     example: 'latchkey,localhost',
     meaning:
-      'Host names, separated by commas, that requests to routes without a session (token app, user-or-app or none) may name in Host besides the public host; others get 421. Needed for callers that use an internal name, and for proxies that do not keep Host.',
+      'Host names, separated by commas, that Latchkey accepts in Host besides the public host, for requests to routes that need no session (token app, user-or-app or none). Requests with another Host get 421. Needed for callers that use an internal name, and for proxies that do not keep Host.',
     unset: 'the public host only',
   },
   HSTS_INCLUDE_SUBDOMAINS: {
     type: type.flag.default(false),
     example: 'true',
     meaning:
-      'true adds includeSubDomains to Strict-Transport-Security: browsers then use https for every subdomain of the public host too. Only if each of them has https.',
+      'true adds includeSubDomains to Strict-Transport-Security: browsers then use https for every subdomain of the public host too. Set it only if every subdomain supports https.',
     unset: 'false',
   },
   CORS_ORIGINS: {

@@ -8,68 +8,68 @@ export const limitFields = {
     type: type.count.default(600),
     example: '600',
     meaning:
-      'Requests per minute to /auth/login, /auth/callback, /auth/refresh, /auth/session and /console, per user (all sessions together) or, without a live session, per client address; as many sign-outs, counted separately. Further requests get 429 with Retry-After. 0 means no limit.',
+      'Maximum number of requests per minute to /auth/login, /auth/callback, /auth/refresh, /auth/session and /console together: per user (in all sessions) or, without a live session, per client address. Sign-outs have the same limit and are counted separately. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
   },
   MAX_CONNECTIONS: {
     type: type.count.default(4_000),
     example: '4000',
     meaning:
-      'Connections to PORT at once, in total; further ones are closed. Every open stream and WebSocket is one of them. 0 means no limit.',
+      'Maximum number of open connections to PORT, including those of streams and WebSockets. Further connections are closed. 0 means no limit.',
     unset: '4000',
   },
   MAX_CONNECTIONS_PER_ADDRESS: {
     type: type.count.default(1_000),
     example: '1000',
     meaning:
-      'Connections to PORT at once from one address (IPv6: one /56 network); further ones are closed. Proxies in TRUST_PROXY are not limited, and if that is a number, no peer is. 0 means no limit.',
+      'Maximum number of open connections to PORT from one address (IPv6: one /56 network). Further connections are closed. The limit does not apply to proxies in TRUST_PROXY; if TRUST_PROXY is a number, it applies to no peer. 0 means no limit.',
     unset: '1000',
   },
   MAX_STREAMS: {
     type: type.count.default(2_000),
     example: '2000',
     meaning:
-      'Event streams, other responses of routes with stream, and WebSockets that one process has open at a time. More get 429. Each takes two connections and about 45 KiB of memory. 0 means no limit.',
+      'Maximum number of open streams of one process: event streams, other responses of routes with stream, and WebSockets. Further requests get 429. Each stream uses two connections and about 45 KiB of memory. 0 means no limit.',
     unset: '2000',
   },
   MAX_STREAMS_PER_ADDRESS: {
     type: type.count.default(1_500),
     example: '1500',
     meaning:
-      'The same per client address (IPv6: per /56 network), for everyone behind it: three streams each for 500 users behind one NAT. 0 means no limit.',
+      'Maximum number of open streams per client address (IPv6: per /56 network). 1500 allows three streams each for 500 users behind one NAT. 0 means no limit.',
     unset: '1500',
   },
   MAX_STREAMS_PER_USER: {
     type: type.count.default(60),
     example: '60',
-    meaning: 'The same per user, in all sessions of the user. 0 means no limit.',
+    meaning: 'Maximum number of open streams per user, in all sessions of the user. 0 means no limit.',
     unset: '60',
   },
   MAX_STREAMS_PER_SESSION: {
     type: type.count.default(20),
     example: '20',
-    meaning: 'The same per session: each tab with a stream counts. 0 means no limit.',
+    meaning: 'Maximum number of open streams per session, in all tabs of the browser. 0 means no limit.',
     unset: '20',
   },
   MAX_UPSTREAM_CONNECTIONS: {
     type: type.count.default(2_500),
     example: '2500',
     meaning:
-      'Connections of one process to one API host at a time, including those of streams. Further requests get 503 with Retry-After. 0 means no limit.',
+      'Maximum number of open connections of one process to one API host, including those of streams. Further requests get 503 with Retry-After. 0 means no limit.',
     unset: '2500',
   },
   CLIENT_READ_TIMEOUT_SECONDS: {
     type: type.seconds.default(60),
     example: '60',
     meaning:
-      'A client that reads nothing of its response, event stream or WebSocket for this long is disconnected. A slow client is not, nor one that waits for data.',
+      'A client that reads nothing of its response, event stream or WebSocket for this many seconds is disconnected. A client that reads slowly, or that waits for data, stays connected.',
     unset: '60',
   },
   SAVED_FORMS_MAX_BYTES: {
     type: type.count.default(16_777_216),
     example: '16777216',
     meaning:
-      'Bytes that the saved forms of all users take in Redis, or in the memory of the process, at most; of one user, 1 MiB. Further forms are not saved, and the error page says so. 0 saves none.',
+      'Maximum number of bytes for the saved forms of all users, in Redis or in the memory of the process. The limit for one user is 1 MiB. Further forms are not saved, and the error page says so. 0 means that no forms are saved.',
     unset: '16777216 (16 MiB)',
   },
 } as const satisfies Record<string, Field>;

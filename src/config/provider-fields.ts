@@ -86,14 +86,14 @@ export const providerFields = {
     example: 'the new secret the provider gave you for this client',
     meaning:
       'The second client secret during a rotation: Latchkey uses the one of the two that the provider accepts. After the rotation, move its value to OAUTH2_CLIENT_SECRET.',
-    unset: 'one secret',
+    unset: 'none',
     isSecret: true,
   },
   OAUTH2_CLIENT_AUTH: {
     type: type.clientAuth.default('client_secret_basic'),
     example: 'client_secret_basic',
     meaning:
-      'How the secret is sent: client_secret_basic (in a header) or client_secret_post (in the request body). Change it if the provider returns invalid_client although the secret is right.',
+      'How the secret is sent: client_secret_basic (in a header) or client_secret_post (in the request body). Change it if the provider returns invalid_client although the secret is correct.',
     unset: 'client_secret_basic',
   },
   OAUTH2_REDIRECT_URI: {
@@ -139,7 +139,7 @@ export const providerFields = {
     type: type.clockTolerance.default(30),
     example: '60',
     meaning:
-      "How far the times in an ID token may be beyond their limits, in seconds, because the provider's servers do not have exactly the same time.",
+      'How many seconds the clock of the provider may differ from that of Latchkey when Latchkey checks the times in an ID token.',
     unset: '30',
   },
   OAUTH2_LOGOUT_HINT: {
@@ -148,7 +148,7 @@ export const providerFields = {
       .default('none'),
     example: 'logout_hint',
     meaning:
-      "What the sign-out at the provider says about the user, for providers that otherwise ask the user to confirm it: none, logout_hint (the ID token's login_hint claim, else the user's sub), or id_token (id_token_hint: the ID token becomes visible in the browser, the only token that ever does; see decision 5).",
+      "Which hint about the user Latchkey sends to the provider at sign-out. Some providers otherwise ask the user to confirm every sign-out. none; logout_hint: the ID token's login_hint claim, or else the user's sub; id_token: the ID token as id_token_hint. With id_token, the ID token becomes visible in the browser; no other setting exposes a token (decision 5).",
     unset: 'none',
   },
   OAUTH2_PROVIDER_NAME: {
@@ -189,7 +189,7 @@ export const appTokenFields = {
     type: type.issuer.optional(),
     example: 'https://login.example.org',
     meaning:
-      'The issuer URL of the provider of app tokens (client credentials grant), if it is not the one where users sign in.',
+      'The issuer URL of the provider of app tokens (client credentials grant), if it is not the provider where users sign in.',
     unset: 'the provider where users sign in',
   },
   OAUTH2_APP_TOKEN_URL: {
@@ -215,15 +215,15 @@ export const appTokenFields = {
   OAUTH2_APP_CLIENT_SECRET_NEXT: {
     type: clientSecret.optional(),
     example: 'the new secret the provider gave you for that client',
-    meaning: 'The second secret of that client during a rotation, as OAUTH2_CLIENT_SECRET_NEXT.',
-    unset: 'one secret',
+    meaning: 'The second secret of that client during a rotation. It works like OAUTH2_CLIENT_SECRET_NEXT.',
+    unset: 'none',
     isSecret: true,
   },
   OAUTH2_APP_CLIENT_AUTH: {
     type: type.clientAuth.optional(),
     example: 'client_secret_basic',
-    meaning: 'How that secret is sent: client_secret_basic or client_secret_post.',
-    unset: 'as OAUTH2_CLIENT_AUTH',
+    meaning: 'How the secret of that client is sent: client_secret_basic or client_secret_post.',
+    unset: 'the value of OAUTH2_CLIENT_AUTH',
   },
   OAUTH2_APP_SCOPES: {
     type: type.scopes.default([]),

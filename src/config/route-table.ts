@@ -127,7 +127,7 @@ const row = z.strictObject({
   timeoutSeconds: seconds
     .default(routeDefaults.timeoutMs / 1000)
     .describe(
-      'Time until the response begins, including retries; also the longest gap within the response or within an upload',
+      'Maximum time until the response begins, including retries; also the maximum time without data within the response (with stream: idleSeconds) and within an upload',
     ),
   bodyLimitBytes: z
     .number()
@@ -141,7 +141,7 @@ const row = z.strictObject({
     .describe('The response is long-lived, such as server-sent events; it is closed when the session ends'),
   idleSeconds: seconds
     .default(routeDefaults.idleMs / 1000)
-    .describe('With stream: the longest gap within the response'),
+    .describe('With stream: maximum time without data within the response'),
   webSocket: z
     .boolean()
     .default(false)
@@ -154,7 +154,7 @@ const row = z.strictObject({
   headers: z
     .record(z.string(), z.string().regex(/^[\t\x20-\x7E]*$/, 'must be printable ASCII'))
     .default({})
-    .describe('Headers to send to the API in addition to those of the caller'),
+    .describe('Headers with fixed values that are added to the request'),
   query: z.array(z.string()).optional().describe('The query parameters to forward; by default all'),
   saveForms: z
     .boolean()
@@ -162,7 +162,7 @@ const row = z.strictObject({
     .describe('Save forms that are submitted after the session has expired'),
   rateLimit: rateLimit
     .optional()
-    .describe('Maximum requests per session, or per address without a session; more get 429'),
+    .describe('Maximum requests per user, or per address without a live session; further ones get 429'),
 });
 
 type Row = Partial<z.output<typeof row>>;
