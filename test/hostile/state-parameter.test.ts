@@ -172,14 +172,14 @@ describe('the callback', () => {
     const bytes = bytesOf(state);
     for (let bit = 0; bit < bytes.length * 8; bit += bit < 28 * 8 ? 1 : 5)
       await expectRejection(browser, query({ code, state: textOf(flipBit(bytes, bit)), iss }));
-  });
+  }, 60_000);
 
   test('rejects a state truncated at any length', async () => {
     const { browser, code, state, iss } = await reachCallback();
     const bytes = bytesOf(state);
     for (let length = 0; length < bytes.length; length += 1)
       await expectRejection(browser, query({ code, state: textOf(bytes.subarray(0, length)), iss }));
-  });
+  }, 60_000);
 
   test.each([
     ['no state', () => ''],
