@@ -118,7 +118,7 @@ export function createApp(config: Config, deps: Deps): App {
   };
   const shared = {
     ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
-    limitBody,
+    ...{ limitBody, reserveConnection: streams.reserveConnection },
     ...tokenGuards,
     ...deps,
   };

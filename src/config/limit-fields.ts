@@ -58,6 +58,20 @@ export const limitFields = {
       'Maximum number of open connections of one process to one API host, including those of streams. Further requests get 503 with Retry-After. 0 means no limit.',
     unset: '2500',
   },
+  MAX_UPSTREAM_CONNECTIONS_PER_USER: {
+    type: type.count.default(200),
+    example: '200',
+    meaning:
+      'The same per user, in all sessions of the user, so that one user cannot take all connections. Further requests get 429 with Retry-After. 0 means no limit.',
+    unset: '200',
+  },
+  MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS: {
+    type: type.count.default(1_500),
+    example: '1500',
+    meaning:
+      'The same per client address (IPv6: per /56 network), for requests without a user whom the provider identifies: three connections each for 500 users behind one NAT. 0 means no limit.',
+    unset: '1500',
+  },
   CLIENT_READ_TIMEOUT_SECONDS: {
     type: type.seconds.default(60),
     example: '60',
@@ -88,6 +102,8 @@ export function readLimits(values: LimitValues) {
     streamsPerSession: values.MAX_STREAMS_PER_SESSION,
     /** Connections to one API host; 0 means no limit. */
     upstreamConnections: values.MAX_UPSTREAM_CONNECTIONS,
+    upstreamConnectionsPerUser: values.MAX_UPSTREAM_CONNECTIONS_PER_USER,
+    upstreamConnectionsPerAddress: values.MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS,
     clientReadTimeoutMs: values.CLIENT_READ_TIMEOUT_SECONDS * 1000,
     /** Bytes of all saved forms; 0 saves none. */
     savedFormsBytes: values.SAVED_FORMS_MAX_BYTES,

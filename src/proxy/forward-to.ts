@@ -37,7 +37,8 @@ interface ForwarderParts {
  * (without one when `token` is `none`). Both bodies are streamed. Streams and WebSockets are closed when their session
  * ends.
  * @throws AppError `login_required`, `insufficient_scope`, `insufficient_user_authentication`, `payload_too_large`,
- * `request_timeout`, `too_many_requests` (streams), `temporarily_unavailable` (connections), and what `callUpstream` throws
+ * `request_timeout`, `too_many_requests` (streams, connections of one caller), `temporarily_unavailable` (connections), and
+ * what `callUpstream` throws
  */
 export function createForwarder({ callUpstream, streams, now, routes = [] }: ForwarderParts) {
   const mapAddresses = createAddressMapper(routes);
@@ -58,7 +59,7 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
       const owner = { sessionId: tokenSource?.sessionId, userId: login?.user.sub, address: req.ip };
       const reserveStream = () => res.once('close', streams.reserve(owner));
       if (server.stream || (server.webSocket && req.webSocketHandshake)) reserveStream();
-      res.once('close', streams.reserveConnection(server.origin));
+      res.once('close', streams.reserveConnection(server.origin, owner));
       if (req.webSocketHandshake) {
         if (!server.webSocket) throw new AppError('not_found');
         const url = new URL(server.origin + path);

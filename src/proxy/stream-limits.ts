@@ -4,10 +4,10 @@ import { networkOf } from '../middleware/client-address.ts';
 
 const retryAfterSeconds = 10;
 
-/** For whom a stream is opened. */
+/** For whom a stream or a connection is opened. */
 export interface StreamOwner {
   readonly sessionId: string | undefined;
-  /** The `sub` of the user, in whose sessions streams count together. */
+  /** The `sub` of the user, in whose sessions they count together. */
   readonly userId: string | undefined;
   /** The address of the client, as forwarded by trusted proxies. */
   readonly address: string | undefined;
@@ -15,17 +15,24 @@ export interface StreamOwner {
 
 export type StreamLimits = Pick<
   Limits,
-  'streams' | 'streamsPerAddress' | 'streamsPerUser' | 'streamsPerSession' | 'upstreamConnections'
+  | 'streams'
+  | 'streamsPerAddress'
+  | 'streamsPerUser'
+  | 'streamsPerSession'
+  | 'upstreamConnections'
+  | 'upstreamConnectionsPerUser'
+  | 'upstreamConnectionsPerAddress'
 >;
 
 /** Counts what this process has open. */
 export interface StreamCounters {
   /**
-   * Counts a connection to the API at `origin`, before it is used.
+   * Counts a connection to the API at `origin`, before it is used: per user, else per session and address.
    * @returns a function to call once the connection is not used any more
-   * @throws AppError `temporarily_unavailable` with the name of the setting whose limit is reached
+   * @throws AppError `too_many_requests` (this caller) or `temporarily_unavailable` (all callers together), with the name
+   * of the setting whose limit is reached
    */
-  reserveConnection(origin: string): () => void;
+  reserveConnection(origin: string, owner: StreamOwner): () => void;
   /**
    * Counts a stream that is to be opened, before the API is called.
    * @returns a function to call when the stream has ended; calling it twice has no effect
@@ -82,10 +89,25 @@ function createStreamCounter(limits: StreamLimits): StreamCounters['reserve'] {
   };
 }
 
-function createConnectionCounter({ upstreamConnections }: StreamLimits): StreamCounters['reserveConnection'] {
+function createConnectionCounter(limits: StreamLimits): StreamCounters['reserveConnection'] {
   const reserve = createCounter((limit) => {
     const cause = new Error(`limit of connections to an API reached: ${limit}`);
-    return new AppError('temporarily_unavailable', { limit, retryAfterSeconds: 1, cause });
+    const code = limit === 'MAX_UPSTREAM_CONNECTIONS' ? 'temporarily_unavailable' : 'too_many_requests';
+    return new AppError(code, { limit, retryAfterSeconds: 1, cause });
   });
-  return (origin) => reserve([['MAX_UPSTREAM_CONNECTIONS', upstreamConnections, origin]]);
+  const { upstreamConnections, upstreamConnectionsPerUser, upstreamConnectionsPerAddress } = limits;
+  const perUser = (origin: string, user: string): Counted => {
+    return ['MAX_UPSTREAM_CONNECTIONS_PER_USER', upstreamConnectionsPerUser, `${origin} ${user}`];
+  };
+  const perAddress = (origin: string, address: string | undefined): Counted => {
+    const key = `${origin} address ${networkOf(address)}`;
+    return ['MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS', upstreamConnectionsPerAddress, key];
+  };
+  return (origin, { sessionId, userId, address }) => {
+    const total: Counted = ['MAX_UPSTREAM_CONNECTIONS', upstreamConnections, origin];
+    if (userId !== undefined) return reserve([perUser(origin, `user ${userId}`), total]);
+    // An unknown user may have any number of sessions.
+    const perSession = sessionId === undefined ? [] : [perUser(origin, `session ${sessionId}`)];
+    return reserve([...perSession, perAddress(origin, address), total]);
+  };
 }

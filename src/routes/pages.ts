@@ -8,6 +8,7 @@ import { toDisplayFields } from '../pages/display-fields.ts';
 import { describeTokens } from '../pages/token-panel.ts';
 import { paths } from '../paths.ts';
 import type { CallUpstream } from '../proxy/call-upstream.ts';
+import type { StreamCounters } from '../proxy/stream-limits.ts';
 import { identifyCaller } from '../proxy/upstream-circuit-breaker.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
@@ -21,6 +22,7 @@ interface PageParts {
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
   readonly callUpstream: CallUpstream;
+  readonly reserveConnection: StreamCounters['reserveConnection'];
   readonly now: () => number;
 }
 
@@ -29,7 +31,7 @@ const headingFields = new Set(['name', 'email', 'picture']);
 
 /** The pages: home, sign-in, profile and signed-out. */
 export function createPageRoutes(parts: PageParts) {
-  const { config, tokens, sessions, pageUserTags, callUpstream, now } = parts;
+  const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now } = parts;
   const { publicOrigin, corsOrigins } = config;
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
@@ -109,7 +111,10 @@ export function createPageRoutes(parts: PageParts) {
     req: Request,
   ): Promise<Readonly<Record<string, unknown>> | undefined> {
     if (!profileRoute) return {};
+    let release: (() => void) | undefined;
     try {
+      const owner = { sessionId: tokenSource.sessionId, userId: login.user.sub, address: req.ip };
+      release = reserveConnection(profileRoute.origin, owner);
       const response = await callUpstream({
         server: profileRoute,
         method: 'GET',
@@ -127,6 +132,8 @@ export function createPageRoutes(parts: PageParts) {
     } catch (error) {
       req.log.warn({ err: error }, 'profile API call failed; rendering the profile page without it');
       return undefined;
+    } finally {
+      release?.();
     }
   }
 

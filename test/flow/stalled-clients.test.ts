@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Agent } from 'undici';
 import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import { waitUntil } from '../hostile/support/raw-http.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
@@ -112,18 +113,44 @@ test('with MAX_UPSTREAM_CONNECTIONS=3, a fourth request to a slow API gets 503 a
       ]),
     },
   });
-  const waiting: ServerResponse[] = [];
-  recorder.respondWith((_req, res) => void waiting.push(res));
-  const call = () => fetch(`${world.origin}/api/slow`);
-  const slow = [call(), call(), call()];
-  await waitUntil(() => waiting.length === 3);
-  const refused = await call();
-  expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
-  expect(await refused.json()).toMatchObject({ limit: 'MAX_UPSTREAM_CONNECTIONS' });
-  for (const each of waiting) each.end('done');
-  for (const each of await Promise.all(slow)) expect(await each.text()).toBe('done');
-  recorder.respondWith(undefined);
-  expect((await call()).status).toBe(200);
-  await world.close();
-  await recorder.close();
+  try {
+    const waiting: ServerResponse[] = [];
+    recorder.respondWith((_req, res) => void waiting.push(res));
+    const call = () => fetch(`${world.origin}/api/slow`);
+    const slow = [call(), call(), call()];
+    await waitUntil(() => waiting.length === 3);
+    const refused = await call();
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
+    expect(await refused.json()).toMatchObject({ limit: 'MAX_UPSTREAM_CONNECTIONS' });
+    for (const each of waiting) each.end('done');
+    for (const each of await Promise.all(slow)) expect(await each.text()).toBe('done');
+    recorder.respondWith(undefined);
+    expect((await call()).status).toBe(200);
+  } finally {
+    await recorder.close();
+    await world.close();
+  }
+});
+
+test('with MAX_UPSTREAM_CONNECTIONS=3, calls that nothing counted open three connections to an API at most', async () => {
+  const recorder = await startRecorder();
+  const env = { OAUTH2_API_BASE_URL: recorder.url, MAX_UPSTREAM_CONNECTIONS: '3' };
+  const world = await createWorld({ store: 'memory', env });
+  try {
+    const waiting: ServerResponse[] = [];
+    recorder.respondWith((_req, res) => void waiting.push(res));
+    const agent = world.latchkey.deps.upstream as Agent;
+    const calls = [1, 2, 3, 4].map(() => agent.request({ origin: recorder.url, path: '/', method: 'GET' }));
+    const responses = Promise.all(calls);
+    responses.catch(() => undefined); // an assertion that fails ends the test earlier
+    await waitUntil(() => waiting.length === 3);
+    expect(agent.stats[recorder.url]).toMatchObject({ connected: 3, queued: 1 });
+    waiting[0]!.end();
+    await waitUntil(() => waiting.length === 4);
+    for (const each of waiting) each.end();
+    for (const { body } of await responses) await body.dump();
+  } finally {
+    await recorder.close();
+    await world.close();
+  }
 });

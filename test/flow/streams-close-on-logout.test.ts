@@ -65,6 +65,8 @@ describe('open streams across instances on one Redis', () => {
         streamsPerUser: 0,
         streamsPerSession: 0,
         upstreamConnections: 0,
+        upstreamConnectionsPerUser: 0,
+        upstreamConnectionsPerAddress: 0,
       },
     });
     await subscribed;

