@@ -5,7 +5,6 @@ import type { Config } from './config/load.ts';
 import type { Deps } from './deps.ts';
 import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
-import { registerRevocationGauge } from './metrics.ts';
 import { createHostCheck } from './middleware/allowed-hosts.ts';
 import { createBodyLimits } from './middleware/body-limits.ts';
 import { createCors } from './middleware/cors.ts';
@@ -16,7 +15,12 @@ import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
 import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
 import { discardUnreadBodies } from './middleware/unread-bodies.ts';
+import type { Provider } from './oauth/metadata.ts';
 import { createOAuthClient } from './oauth/oauth-client.ts';
+import { createMeasures } from './observability/measures.ts';
+import { createReadiness } from './observability/readiness.ts';
+import { createRequestMetrics } from './observability/request-metrics.ts';
+import { createTraceContext } from './observability/trace-context.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { createI18n } from './pages/i18n.ts';
 import { paths } from './paths.ts';
@@ -70,17 +74,26 @@ export interface App {
 
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
 export function createApp(config: Config, deps: Deps): App {
-  const { now, log } = deps;
+  const { now, log, metrics } = deps;
   const { publicOrigin, corsOrigins, session, authRateLimit } = config;
 
   const postLogoutRedirectUri = publicOrigin + paths.signedOut;
-  const oauth = createOAuthClient(config.provider, postLogoutRedirectUri, deps);
-  const outbox = deps.revocationOutbox(createRevoker(oauth, now, log));
-  registerRevocationGauge(deps.metrics, outbox.pending);
-  const tokens = createTokenManager({ store: deps.tokenStore, oauth, outbox, now, log });
+  const measured = createMeasures(metrics);
+  const tokenStore = measured.tokenStore(deps.tokenStore);
+  const connect = (provider: Provider, kind: string) =>
+    measured.oauthClient(
+      createOAuthClient(provider, postLogoutRedirectUri, {
+        ...deps,
+        onBreakerChange: measured.breaker(kind),
+      }),
+    );
+  const oauth = connect(config.provider, 'provider');
+  const outbox = deps.revocationOutbox(createRevoker(oauth, now, log, measured.breaker('revocation')));
+  metrics.collectPendingRevocations(outbox.pending);
+  const tokens = createTokenManager({ store: tokenStore, oauth, outbox, now, log, metrics });
   const appTokens = createAppTokenManager({
     store: deps.appTokenStore,
-    oauth: config.app.provider ? createOAuthClient(config.app.provider, postLogoutRedirectUri, deps) : oauth,
+    oauth: config.app.provider ? connect(config.app.provider, 'app_provider') : oauth,
     scopes: config.app.scopes,
     now,
     log,
@@ -96,14 +109,14 @@ export function createApp(config: Config, deps: Deps): App {
     sessionEndEvents,
     endsAt: tokens.endsAt,
     now,
-    log,
+    ...{ log, metrics },
     limits: config.limits,
   });
-  const callUpstream = createCallUpstream(deps.upstream);
+  const callUpstream = createCallUpstream(deps.upstream, metrics);
   const forwardTo = createForwarder({ callUpstream, streams, now, routes: config.routes });
   const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
   const limit = createRateLimits({ ...deps, getUserKey });
-  const limitBody = createBodyLimits({ getUserKey, log });
+  const limitBody = createBodyLimits({ getUserKey, log, metrics });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
   const requireAllowedHost = createHostCheck(publicOrigin, config.allowedHosts);
   const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);
@@ -123,13 +136,14 @@ export function createApp(config: Config, deps: Deps): App {
     ...deps,
   };
 
+  const { measureRequests, measureAs } = createRequestMetrics(metrics);
   const limitSaves = limit('save-form', savedFormRate);
   const saveForm = createFormSaver({ ...shared, limitSaves });
   const api = Router({ caseSensitive: true }).use(
     paths.api,
     apiHeaders,
     requireDataDestination,
-    createApiRoutes({ ...config, ...csrf, ...tokenGuards, requireAllowedHost, limit, forwardTo }),
+    createApiRoutes({ ...config, ...csrf, ...tokenGuards, requireAllowedHost, limit, forwardTo, measureAs }),
   );
   const preparePage = Router().use(pageHeaders, texts);
 
@@ -149,11 +163,16 @@ export function createApp(config: Config, deps: Deps): App {
   // 1. Request bodies that no handler reads, as every handler may respond early; what a trusted proxy says about the
   //    request, in one form; base security headers, for every response; /healthz and /readyz, before the log, which they
   //    would fill.
-  const health = createHealthRoutes();
+  const readReadiness = createReadiness({
+    checkStore: () => deps.tokenStore.get('readiness check'),
+    checkProvider: oauth.discover,
+  });
+  metrics.collectReadiness(readReadiness);
+  const health = createHealthRoutes(readReadiness);
   handler.use(discardUnreadBodies, createForwardedHeaders({ isTrustedProxy, publicOrigin, log }));
   handler.use(baseHeaders, health.routes);
-  // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
-  handler.use(createRequestLog(log));
+  // 2. Trace, metrics, request id and log line. Before everything that can fail, so that every failure is logged with its id.
+  handler.use(createTraceContext(isTrustedProxy), measureRequests, createRequestLog(log));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.
   if (corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(corsOrigins));
   // 4. The route table under /api. Before everything for pages, because the API has its own headers, checks the origin

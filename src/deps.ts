@@ -1,12 +1,13 @@
 import { MemoryStore as MemoryRateLimitStore, type Store as RateLimitStore } from 'express-rate-limit';
 import { MemoryStore, type Store } from 'express-session';
-import { Registry } from 'prom-client';
 import type { Dispatcher } from 'undici';
 import type { Config } from './config/load.ts';
 import { createLogger, type Logger } from './logger.ts';
 import type { ConsumedStates } from './login/consumed-states.ts';
+import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import { createUpstreamAgent } from './proxy/upstream-agent.ts';
 import type { SavedForms } from './saved-forms/saved-forms.ts';
+import { measureRedis } from './stores/measure-redis.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
 import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
 import { createMemoryRevocationOutbox } from './stores/memory/revocation-outbox.ts';
@@ -45,7 +46,7 @@ export interface Deps {
   readonly revocationOutbox: (attempt: (revocation: Revocation) => Promise<boolean>) => RevocationOutbox;
   /** Creates the counters of the rate limit with this name. */
   readonly rateLimitStore: (name: string) => RateLimitStore;
-  readonly metrics: Registry;
+  readonly metrics: Metrics;
   /** Resolves when the stores are reachable, or after two seconds, so that startup never depends on them. */
   connected(): Promise<void>;
   /** Closes every connection. */
@@ -58,7 +59,7 @@ export function createDeps(
   { now = Date.now, log = createLogger(config.logLevel) }: Partial<Pick<Deps, 'now' | 'log'>> = {},
 ): Deps {
   const upstream = createUpstreamAgent(config.limits.upstreamConnections);
-  const metrics = new Registry();
+  const metrics = createMetrics();
   const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
   if (!config.redis) {
     log.info('REDIS_URL is not set: sessions are stored in memory and will be lost on restart');
@@ -79,19 +80,22 @@ export function createDeps(
   }
   const { url, sentinel, keyPrefix, waitReplicas } = config.redis;
   const redis = connectRedis(url, log, sentinel);
+  measureRedis(redis, metrics);
   const waitForReplicas = createReplicaWait(redis, waitReplicas, log);
   const { secrets, registration, idleSeconds } = config.session;
   const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log, keyPrefix);
+  const leaseWait = metrics.leaseWaitSeconds({});
   const sealed = { redis, keyPrefix, secrets, registration, now };
   return {
     ...shared,
-    appTokenStore: createRedisAppTokenStore({ ...sealed, registration: config.app.registration }),
+    appTokenStore: createRedisAppTokenStore({ ...sealed, registration: config.app.registration, leaseWait }),
     sessionEndEvents,
     tokenStore: createRedisTokenStore({
       ...sealed,
       waitForReplicas,
       lifetime: config.session,
       sessionEndEvents,
+      leaseWait,
     }),
     consumedStates: createRedisConsumedStates(redis, registration, keyPrefix),
     savedForms: createRedisSavedForms({ ...sealed, maxBytes: config.limits.savedFormsBytes }),

@@ -1,5 +1,6 @@
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { isExpired, isFresh, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
@@ -44,6 +45,7 @@ interface TokenManagerParts {
   readonly outbox: RevocationOutbox;
   readonly now: () => number;
   readonly log: Logger;
+  readonly metrics?: Pick<Metrics, 'sharedRefreshes'>;
 }
 
 /** An access token with less lifetime left than this may expire on its way to the API. */
@@ -53,9 +55,13 @@ const minRequestedRefreshMs = 5_000;
 const maxRestarts = 3; // of a refresh that lost its lease
 
 /** A manager whose records are in `store` and whose revocations go through `outbox`. */
-export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
+export function createTokenManager(parts: TokenManagerParts): TokenManager {
+  const { store, oauth, outbox, now, log, metrics = createMetrics() } = parts;
+  const sharedHere = metrics.sharedRefreshes({ with: 'process' });
+  const sharedElsewhere = metrics.sharedRefreshes({ with: 'instance' });
   const decideRefresh = createRefreshDecision({
     ...{ oauth, now, log },
+    onAlreadyRefreshed: () => sharedElsewhere.increment(),
     revoke: (tokens) => runInBackground(ending.revoke(tokens)),
   });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
@@ -70,7 +76,10 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   /** One refresh of a session at a time: callers in this process share it, `TokenStore.update` serializes processes. */
   function refreshOnce(id: string, observed: TokenSet, isRefused = false): Promise<TokenRecord | undefined> {
     const pending = refreshes.get(id);
-    if (pending) return pending;
+    if (pending) {
+      sharedHere.increment();
+      return pending;
+    }
     const started = refreshUnderLease(id, observed, isRefused).finally(() => refreshes.delete(id));
     refreshes.set(id, started);
     return started;

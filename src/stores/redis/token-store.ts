@@ -1,5 +1,6 @@
 import { createSealer, type KeySource, sealNonce } from '../../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
+import type { HistogramSeries } from '../../metrics/series.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
   absoluteEndOf,
@@ -30,6 +31,7 @@ interface RedisTokenStoreOptions extends KeySource {
   /** Publishes each session that this store ends; sessions that expire are not published. */
   readonly sessionEndEvents: Pick<SessionEndEvents, 'publish'>;
   readonly now: () => number;
+  readonly leaseWait?: HistogramSeries;
 }
 
 /** A token store that all instances share: sealed records that expire with their session. */
@@ -43,7 +45,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   const failureKey = (id: string) => keyOf(id, 'failure');
   const idleMs = lifetime.idleSeconds * 1000;
   const tombstoneMs = Math.min(lifetime.absoluteSeconds * 1000, maxTombstoneMs);
-  const withLease = createLeases(redis, leaseKey);
+  const withLease = createLeases(redis, leaseKey, options.leaseWait);
   const isInReconnectGrace = createReconnectGrace(redis);
   const lastTouchedAt = new Map<string, number>();
   /** By session id: what this process could not write yet. */
