@@ -16,7 +16,7 @@ let before: Scrape;
 /** Nothing listens there until a test does. */
 let apiPort: number;
 beforeEach(async () => {
-  const { hostname, port } = new URL(testRedisUrl());
+  const { hostname, port, pathname } = new URL(testRedisUrl());
   relay = await createRelay({ host: hostname, port: Number(port) });
   await relay.open();
   apiPort = Number(await freePort());
@@ -29,7 +29,7 @@ beforeEach(async () => {
         { path: '/gone', target, methods: { GET: {} }, token: 'none' },
         { path: '/events', target, methods: { GET: {} }, stream: true },
       ]),
-      REDIS_URL: `redis://127.0.0.1:${relay.port}`,
+      REDIS_URL: `redis://127.0.0.1:${relay.port}${pathname}`,
       MAX_STREAMS_PER_SESSION: '1',
     },
   });

@@ -44,7 +44,7 @@ async function start(): Promise<void> {
     issuer,
     apiUrl: issuer,
     ...{ clientId: 'x', clientSecret: 'y' },
-    env: { REDIS_URL: `redis://127.0.0.1:${relay.port}` },
+    env: { REDIS_URL: `redis://127.0.0.1:${relay.port}${new URL(testRedisUrl()).pathname}` },
   });
 }
 
