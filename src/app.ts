@@ -18,7 +18,6 @@ import { discardUnreadBodies } from './middleware/unread-bodies.ts';
 import type { Provider } from './oauth/metadata.ts';
 import { createOAuthClient } from './oauth/oauth-client.ts';
 import { createMeasures } from './observability/measures.ts';
-import { createReadiness } from './observability/readiness.ts';
 import { createRequestMetrics } from './observability/request-metrics.ts';
 import { createTraceContext } from './observability/trace-context.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
@@ -40,10 +39,11 @@ import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
 import { createPageUserTags } from './session/page-user-tag.ts';
 import { createTokenGuards } from './session/require-token.ts';
 import { createSessions } from './session/session.ts';
+import { createSessionEndReason } from './session/session-end-reason.ts';
 import { createUserKeys } from './session/user-key.ts';
 import { createAppTokenManager } from './tokens/app-token-manager.ts';
 import { createRevoker } from './tokens/revocation-outbox.ts';
-import { createTokenManager } from './tokens/token-manager.ts';
+import { createTokenManager, type TokenManager } from './tokens/token-manager.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call. */
 const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
@@ -60,6 +60,7 @@ const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.ur
 
 export interface App {
   readonly handler: Express;
+  readonly tokens: TokenManager;
   /** Fetches the provider's metadata. Rejects when it is unavailable; the next login or refresh tries again. */
   discover(): Promise<{ readonly canRevoke: boolean; readonly canVerify: boolean }>;
   /** From now on, `/readyz` says that no new requests should be sent to this process. */
@@ -81,16 +82,17 @@ export function createApp(config: Config, deps: Deps): App {
   const measured = createMeasures(metrics);
   const tokenStore = measured.tokenStore(deps.tokenStore);
   const connect = (provider: Provider, kind: string) =>
-    measured.oauthClient(
-      createOAuthClient(provider, postLogoutRedirectUri, {
-        ...deps,
-        onBreakerChange: measured.breaker(kind),
-      }),
+    measured.oauthClient(kind, (onBreakerChange) =>
+      createOAuthClient(provider, postLogoutRedirectUri, { ...deps, onBreakerChange }),
     );
   const oauth = connect(config.provider, 'provider');
   const outbox = deps.revocationOutbox(createRevoker(oauth, now, log, measured.breaker('revocation')));
   metrics.collectPendingRevocations(outbox.pending);
-  const tokens = createTokenManager({ store: tokenStore, oauth, outbox, now, log, metrics });
+  metrics.collectLiveSessions(deps.sessionIndex.count);
+  const tokens = createTokenManager({
+    ...{ store: tokenStore, index: deps.sessionIndex, oauth, outbox, now, log, metrics },
+    maxSessionsPerUser: config.limits.sessionsPerUser,
+  });
   const appTokens = createAppTokenManager({
     store: deps.appTokenStore,
     oauth: config.app.provider ? connect(config.app.provider, 'app_provider') : oauth,
@@ -163,12 +165,7 @@ export function createApp(config: Config, deps: Deps): App {
   // 1. Request bodies that no handler reads, as every handler may respond early; what a trusted proxy says about the
   //    request, in one form; base security headers, for every response; /healthz and /readyz, before the log, which they
   //    would fill.
-  const readReadiness = createReadiness({
-    checkStore: () => deps.tokenStore.get('readiness check'),
-    checkProvider: oauth.discover,
-  });
-  metrics.collectReadiness(readReadiness);
-  const health = createHealthRoutes(readReadiness);
+  const health = createHealthRoutes({ ...deps, oauth });
   handler.use(discardUnreadBodies, createForwardedHeaders({ isTrustedProxy, publicOrigin, log }));
   handler.use(baseHeaders, health.routes);
   // 2. Trace, metrics, request id and log line. Before everything that can fail, so that every failure is logged with its id.
@@ -214,7 +211,9 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createPageRoutes(shared));
   // 16. 404. After every route.
   handler.use(notFound);
-  // 17. Turns errors into responses. Last, so that it handles the errors of all the others.
+  // 17. Looks up why a session has ended, for the error response. After every handler that may fail for that.
+  handler.use(createSessionEndReason({ tokens, getSessionId }));
+  // 18. Turns errors into responses. Last, so that it handles the errors of all the others.
   handler.use(
     createErrorResponse({ publicOrigin, corsOrigins, loginParameters, getUserTags, english, preparePage }),
   );
@@ -225,5 +224,13 @@ export function createApp(config: Config, deps: Deps): App {
   }
   const { announceShutdown } = health;
   const { discover } = oauth;
-  return { handler, discover, announceShutdown, closeStreams: streams.closeAll, isTrustedProxy, drain };
+  return {
+    handler,
+    tokens,
+    discover,
+    announceShutdown,
+    closeStreams: streams.closeAll,
+    isTrustedProxy,
+    drain,
+  };
 }

@@ -2,11 +2,16 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { SessionEndReason, TokenStore } from '../tokens/token-store.ts';
 import { withSpan } from '../tracing.ts';
 
+const reasons = [
+  ...['signed_out', 'superseded', 'refresh_rejected'],
+  ...['ended_by_user', 'ended_by_administrator', 'ended_by_provider', 'ended_by_limit'],
+];
+
 /** `store`, which counts the logins that are stored and the sessions that end, with a trace span for each operation. */
 export function measureTokenStore(store: TokenStore, { logins, sessionsEnded }: Metrics): TokenStore {
   const stored = logins({ outcome: 'success' });
   const notStored = logins({ outcome: 'not_stored' });
-  for (const reason of ['signed_out', 'superseded', 'refresh_rejected']) sessionsEnded({ reason });
+  for (const reason of reasons) sessionsEnded({ reason });
 
   return {
     ...store,

@@ -1,6 +1,15 @@
 import { type RequestHandler, Router } from 'express';
-import type { Readiness } from '../observability/readiness.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
+import { createReadiness } from '../observability/readiness.ts';
 import { paths } from '../paths.ts';
+import type { TokenStore } from '../tokens/token-store.ts';
+
+interface HealthParts {
+  readonly tokenStore: Pick<TokenStore, 'get'>;
+  readonly oauth: Pick<OAuthClient, 'discover'>;
+  readonly metrics: Pick<Metrics, 'collectReadiness'>;
+}
 
 interface HealthRoutes {
   readonly routes: RequestHandler;
@@ -13,7 +22,12 @@ interface HealthRoutes {
  * while the store and the provider's metadata are available and the process is not told to stop, else 503, so that a load
  * balancer sends no further requests. It names the part that fails.
  */
-export function createHealthRoutes(readReadiness: () => Promise<Readiness>): HealthRoutes {
+export function createHealthRoutes({ tokenStore, oauth, metrics }: HealthParts): HealthRoutes {
+  const readReadiness = createReadiness({
+    checkStore: () => tokenStore.get('readiness check'),
+    checkProvider: oauth.discover,
+  });
+  metrics.collectReadiness(readReadiness);
   let isStopping = false;
   const describe = (isReady: boolean) => (isReady ? 'ok' : 'failing');
   const routes = Router()

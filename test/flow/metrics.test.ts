@@ -226,3 +226,15 @@ test('no metric contains a user, a session, an address or a token', async () => 
   expect(secrets.filter((each) => text.includes(each))).toEqual([]);
   expect(text.replaceAll(/name="http[^"]*"/g, '')).not.toContain('127.0.0.1');
 });
+
+test('the sessions of all instances are counted, without those that have ended', async () => {
+  const other = await world.startAnotherInstance();
+  before = await scrape(other);
+  const already = before.get('latchkey_sessions_live') ?? 0;
+  await world.signIn(browser);
+  const second = world.browser();
+  await world.signIn(second, 'bob');
+  expect((await scrape(other)).get('latchkey_sessions_live')).toBe(already + 2);
+  await second.step('/auth/logout', { method: 'POST', from: world.origin });
+  expect((await scrape(other)).get('latchkey_sessions_live')).toBe(already + 1);
+});
