@@ -48,11 +48,14 @@ export function withSpan<T>(
   });
 }
 
-/** The span of a request, which the caller ends. Its parent is in `headers` if these may be believed. */
-export function startRequestSpan(headers: Readonly<Record<string, unknown>>) {
+/**
+ * The span of a request, which the caller ends.
+ * @param trusted what the propagator of the SDK may read, in the form of headers
+ */
+export function startRequestSpan(trusted: Readonly<Record<string, unknown>>) {
   const parent = trace.getSpan(context.active()) // of an instrumentation of node:http
     ? context.active()
-    : propagation.extract(ROOT_CONTEXT, headers);
+    : propagation.extract(ROOT_CONTEXT, trusted);
   const span = tracer.startSpan('request', { kind: SpanKind.SERVER }, parent);
   return {
     span,
@@ -61,9 +64,18 @@ export function startRequestSpan(headers: Readonly<Record<string, unknown>>) {
   };
 }
 
-/** Adds the active span to the headers of a request, in the format of the SDK (usually W3C Trace Context). */
+/**
+ * Adds the active span to the headers of a request, in the format of the SDK (usually W3C Trace Context). Not the baggage,
+ * which an instrumentation of node:http accepts from every client.
+ */
 export function addTraceHeaders(headers: Record<string, string | string[]>): void {
-  if (isTracingEnabled()) propagation.inject(context.active(), headers);
+  const { baggage: _, ...injected } = injectInto({});
+  Object.assign(headers, injected);
+}
+
+function injectInto(carrier: Record<string, string>): Record<string, string> {
+  propagation.inject(context.active(), carrier);
+  return carrier;
 }
 
 function errorTypeOf(error: unknown): string {

@@ -34,7 +34,9 @@ export function createTraceContext(isTrustedProxy: (address: string) => boolean)
     } else if (!isValidTraceState(headers.tracestate)) delete headers.tracestate;
     if (traceId !== undefined) req.traceId = traceId;
     if (!isTracingEnabled()) return next();
-    const request = startRequestSpan(headers);
+    // Not the other headers: the propagator of the SDK may read further ones, such as `baggage`.
+    const { traceparent, tracestate } = headers;
+    const request = startRequestSpan({ traceparent, tracestate });
     req.traceId = request.traceId;
     res.once('close', () => {
       const { span } = request;

@@ -1,6 +1,6 @@
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import { createMetrics, type Metrics } from '../metrics/metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { isExpired, isFresh, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
@@ -63,12 +63,12 @@ const maxRestarts = 3; // of a refresh that lost its lease
 
 /** A manager whose records are in `store` and whose revocations go through `outbox`. */
 export function createTokenManager(parts: TokenManagerParts): TokenManager {
-  const { store, index, maxSessionsPerUser, oauth, outbox, now, log, metrics = createMetrics() } = parts;
-  const sharedHere = metrics.sharedRefreshes({ with: 'process' });
-  const sharedElsewhere = metrics.sharedRefreshes({ with: 'instance' });
+  const { store, index, maxSessionsPerUser, oauth, outbox, now, log, metrics } = parts;
+  const sharedHere = metrics?.sharedRefreshes({ with: 'process' });
+  const sharedElsewhere = metrics?.sharedRefreshes({ with: 'instance' });
   const decideRefresh = createRefreshDecision({
     ...{ oauth, now, log },
-    onAlreadyRefreshed: () => sharedElsewhere.increment(),
+    onAlreadyRefreshed: () => sharedElsewhere?.increment(),
     revoke: (tokens) => runInBackground(ending.revoke(tokens)),
   });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
@@ -88,7 +88,7 @@ export function createTokenManager(parts: TokenManagerParts): TokenManager {
   function refreshOnce(id: string, observed: TokenSet, isRefused = false): Promise<TokenRecord | undefined> {
     const pending = refreshes.get(id);
     if (pending) {
-      sharedHere.increment();
+      sharedHere?.increment();
       return pending;
     }
     const started = refreshUnderLease(id, observed, isRefused).finally(() => refreshes.delete(id));

@@ -111,6 +111,32 @@ test('a failed span has a code and no message; no span contains a query, a user,
   expect(secrets.filter((each) => each.trim().length > 4 && text.includes(each))).toEqual([]);
 });
 
+test('an API gets exactly one traceparent, and no baggage of a client', async () => {
+  for (const headers of [
+    [`traceparent: 00-${traceId}-${parentId}-01`, 'baggage: role=admin'],
+    [`traceparent: 00-${traceId}-${parentId}-01`, `traceparent: 00-${traceId}-${parentId}-00`, 'b3: 1'],
+  ]) {
+    const { forwarded } = await api.sendAndRecord('GET /api/profile', headers);
+    const names = forwarded[0]?.headers.map(([name]) => name).filter((name) => /trace|baggage|b3/.test(name));
+    expect(names).toEqual(['traceparent']);
+  }
+});
+
+test('a request span is not below that of an untrusted client', async () => {
+  const untrusted = await createApiWorld();
+  exporter.reset();
+  const sampledOut = `traceparent: 00-${traceId}-${parentId}-00`;
+  const { forwarded } = await untrusted.sendAndRecord('GET /api/profile', [
+    sampledOut,
+    'baggage: role=admin',
+  ]);
+  const server = await waitForSpan('GET /api/profile', 1);
+  expect(server.spanContext().traceId).not.toBe(traceId);
+  expect(forwarded[0]?.headers.find(([name]) => name === 'traceparent')?.[1]).toMatch(/-01$/);
+  expect(forwarded[0]?.headers.find(([name]) => name === 'baggage')).toBeUndefined();
+  await untrusted.close();
+});
+
 test('a very long or invalid traceparent begins a trace of its own', async () => {
   await api.send('GET /signed-out', [`traceparent: 00-${traceId}-${parentId}-01-${'x'.repeat(3_000)}`]);
   const server = await waitForSpan('GET');
