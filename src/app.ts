@@ -5,7 +5,6 @@ import type { Config } from './config/load.ts';
 import type { Deps } from './deps.ts';
 import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
-import { registerRevocationGauge } from './metrics.ts';
 import { createHostCheck } from './middleware/allowed-hosts.ts';
 import { createBodyLimits } from './middleware/body-limits.ts';
 import { createCors } from './middleware/cors.ts';
@@ -16,7 +15,11 @@ import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
 import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
 import { discardUnreadBodies } from './middleware/unread-bodies.ts';
+import type { Provider } from './oauth/metadata.ts';
 import { createOAuthClient } from './oauth/oauth-client.ts';
+import { createMeasures } from './observability/measures.ts';
+import { createRequestMetrics } from './observability/request-metrics.ts';
+import { createTraceContext } from './observability/trace-context.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { createI18n } from './pages/i18n.ts';
 import { paths } from './paths.ts';
@@ -36,10 +39,11 @@ import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
 import { createPageUserTags } from './session/page-user-tag.ts';
 import { createTokenGuards } from './session/require-token.ts';
 import { createSessions } from './session/session.ts';
+import { createSessionEndReason } from './session/session-end-reason.ts';
 import { createUserKeys } from './session/user-key.ts';
 import { createAppTokenManager } from './tokens/app-token-manager.ts';
 import { createRevoker } from './tokens/revocation-outbox.ts';
-import { createTokenManager } from './tokens/token-manager.ts';
+import { createTokenManager, type TokenManager } from './tokens/token-manager.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call. */
 const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
@@ -56,6 +60,7 @@ const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.ur
 
 export interface App {
   readonly handler: Express;
+  readonly tokens: TokenManager;
   /** Fetches the provider's metadata. Rejects when it is unavailable; the next login or refresh tries again. */
   discover(): Promise<{ readonly canRevoke: boolean; readonly canVerify: boolean }>;
   /** From now on, `/readyz` says that no new requests should be sent to this process. */
@@ -70,17 +75,27 @@ export interface App {
 
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
 export function createApp(config: Config, deps: Deps): App {
-  const { now, log } = deps;
+  const { now, log, metrics } = deps;
   const { publicOrigin, corsOrigins, session, authRateLimit } = config;
 
   const postLogoutRedirectUri = publicOrigin + paths.signedOut;
-  const oauth = createOAuthClient(config.provider, postLogoutRedirectUri, deps);
-  const outbox = deps.revocationOutbox(createRevoker(oauth, now, log));
-  registerRevocationGauge(deps.metrics, outbox.pending);
-  const tokens = createTokenManager({ store: deps.tokenStore, oauth, outbox, now, log });
+  const measured = createMeasures(metrics);
+  const tokenStore = measured.tokenStore(deps.tokenStore);
+  const connect = (provider: Provider, kind: string) =>
+    measured.oauthClient(kind, (onBreakerChange) =>
+      createOAuthClient(provider, postLogoutRedirectUri, { ...deps, onBreakerChange }),
+    );
+  const oauth = connect(config.provider, 'provider');
+  const outbox = deps.revocationOutbox(createRevoker(oauth, now, log, measured.breaker('revocation')));
+  metrics.collectPendingRevocations(outbox.pending);
+  metrics.collectLiveSessions(deps.sessionIndex.count);
+  const tokens = createTokenManager({
+    ...{ store: tokenStore, index: deps.sessionIndex, oauth, outbox, now, log, metrics },
+    maxSessionsPerUser: config.limits.sessionsPerUser,
+  });
   const appTokens = createAppTokenManager({
     store: deps.appTokenStore,
-    oauth: config.app.provider ? createOAuthClient(config.app.provider, postLogoutRedirectUri, deps) : oauth,
+    oauth: config.app.provider ? connect(config.app.provider, 'app_provider') : oauth,
     scopes: config.app.scopes,
     now,
     log,
@@ -96,14 +111,14 @@ export function createApp(config: Config, deps: Deps): App {
     sessionEndEvents,
     endsAt: tokens.endsAt,
     now,
-    log,
+    ...{ log, metrics },
     limits: config.limits,
   });
-  const callUpstream = createCallUpstream(deps.upstream);
+  const callUpstream = createCallUpstream(deps.upstream, metrics);
   const forwardTo = createForwarder({ callUpstream, streams, now, routes: config.routes });
   const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
   const limit = createRateLimits({ ...deps, getUserKey });
-  const limitBody = createBodyLimits({ getUserKey, log });
+  const limitBody = createBodyLimits({ getUserKey, log, metrics });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
   const requireAllowedHost = createHostCheck(publicOrigin, config.allowedHosts);
   const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);
@@ -123,13 +138,14 @@ export function createApp(config: Config, deps: Deps): App {
     ...deps,
   };
 
+  const { measureRequests, measureAs } = createRequestMetrics(metrics);
   const limitSaves = limit('save-form', savedFormRate);
   const saveForm = createFormSaver({ ...shared, limitSaves });
   const api = Router({ caseSensitive: true }).use(
     paths.api,
     apiHeaders,
     requireDataDestination,
-    createApiRoutes({ ...config, ...csrf, ...tokenGuards, requireAllowedHost, limit, forwardTo }),
+    createApiRoutes({ ...config, ...csrf, ...tokenGuards, requireAllowedHost, limit, forwardTo, measureAs }),
   );
   const preparePage = Router().use(pageHeaders, texts);
 
@@ -149,11 +165,11 @@ export function createApp(config: Config, deps: Deps): App {
   // 1. Request bodies that no handler reads, as every handler may respond early; what a trusted proxy says about the
   //    request, in one form; base security headers, for every response; /healthz and /readyz, before the log, which they
   //    would fill.
-  const health = createHealthRoutes();
+  const health = createHealthRoutes({ ...deps, oauth });
   handler.use(discardUnreadBodies, createForwardedHeaders({ isTrustedProxy, publicOrigin, log }));
   handler.use(baseHeaders, health.routes);
-  // 2. Request id and log line. Before everything that can fail, so that every failure is logged with its id.
-  handler.use(createRequestLog(log));
+  // 2. Trace, metrics, request id and log line. Before everything that can fail, so that every failure is logged with its id.
+  handler.use(createTraceContext(isTrustedProxy), measureRequests, createRequestLog(log));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.
   if (corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(corsOrigins));
   // 4. The route table under /api. Before everything for pages, because the API has its own headers, checks the origin
@@ -195,7 +211,9 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createPageRoutes(shared));
   // 16. 404. After every route.
   handler.use(notFound);
-  // 17. Turns errors into responses. Last, so that it handles the errors of all the others.
+  // 17. Looks up why a session has ended, for the error response. After every handler that may fail for that.
+  handler.use(createSessionEndReason({ tokens, getSessionId }));
+  // 18. Turns errors into responses. Last, so that it handles the errors of all the others.
   handler.use(
     createErrorResponse({ publicOrigin, corsOrigins, loginParameters, getUserTags, english, preparePage }),
   );
@@ -206,5 +224,13 @@ export function createApp(config: Config, deps: Deps): App {
   }
   const { announceShutdown } = health;
   const { discover } = oauth;
-  return { handler, discover, announceShutdown, closeStreams: streams.closeAll, isTrustedProxy, drain };
+  return {
+    handler,
+    tokens,
+    discover,
+    announceShutdown,
+    closeStreams: streams.closeAll,
+    isTrustedProxy,
+    drain,
+  };
 }

@@ -9,6 +9,8 @@ export interface CircuitBreakerOptions {
   readonly now: () => number;
   /** It does not open before this time has passed since the last success. */
   readonly quietMs?: number;
+  /** Called when it opens and when it closes. */
+  readonly onChange?: (isOpen: boolean) => void;
 }
 
 /** Whether a call may be sent, and whether it is the probe of an open circuit breaker. */
@@ -41,7 +43,7 @@ const maxCallers = 1_000;
 
 /** A circuit breaker that sends its first probe after a second, and then one every two seconds, until a call succeeds. */
 export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBreaker {
-  const { now, quietMs = 0 } = options;
+  const { now, quietMs = 0, onChange = () => {} } = options;
   /** The last failure of each caller since the last success, oldest first. */
   const failures = new Map<string, { readonly at: number; readonly weight: number }>();
   let succeededAt = Number.NEGATIVE_INFINITY;
@@ -75,6 +77,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     recordSuccess() {
       failures.clear();
       succeededAt = now();
+      if (nextProbeAt !== undefined) onChange(false);
       nextProbeAt = undefined;
     },
 
@@ -82,7 +85,9 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
       failures.delete(name); // the map stays sorted by time
       failures.set(name, { at: now(), weight: isUser ? userWeight : otherWeight });
       forgetOldFailures();
-      if (nextProbeAt === undefined && isFailing()) scheduleProbe(firstPauseMs);
+      if (nextProbeAt !== undefined || !isFailing()) return;
+      scheduleProbe(firstPauseMs);
+      onChange(true);
     },
   };
 }

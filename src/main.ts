@@ -40,7 +40,8 @@ async function start(): Promise<void> {
   const config = loadConfig(process.env);
   const { createApp } = await import('./app.ts');
   const { createDeps } = await import('./deps.ts');
-  const { createMetricsServer } = await import('./metrics.ts');
+  const { createMetricsServer } = await import('./metrics/metrics-server.ts');
+  const { addProcessMetrics } = await import('./metrics/metrics.ts');
   const { handleClientErrors } = await import('./server/client-errors.ts');
   const { limitConnections, limitPipelining } = await import('./server/connection-limits.ts');
   const { serverTimes } = await import('./server/request-times.ts');
@@ -59,6 +60,7 @@ async function start(): Promise<void> {
   });
   for (const warning of [...config.warnings, ...ignoredProxy]) log.warn(warning);
 
+  addProcessMetrics(deps.metrics, process.version);
   const metricsServer = createMetricsServer(deps);
   const { host, port, metricsHost, metricsPort } = config;
   if (metricsPort !== undefined) {
@@ -96,7 +98,7 @@ async function start(): Promise<void> {
   limitConnections(server, {
     limits: config.limits.connections,
     isTrustedProxy: app.isTrustedProxy,
-    log,
+    ...{ log, metrics: deps.metrics },
   });
   listenForUpgrades(server, app.handler);
   continueWhenRead(server);

@@ -1,4 +1,4 @@
-// Runs the tests with Redis and, if needed, Chromium and nginx: `node test/run.mjs [jest arguments]`.
+// Runs the tests with Redis and, if needed, Chromium, nginx and promtool: `node test/run.mjs [jest arguments]`.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findChromium } from './support/find-chromium.mjs';
 import { findNginx } from './support/find-nginx.mjs';
+import { findPromtool } from './support/find-promtool.mjs';
 import { startRedis } from './support/redis-server.mjs';
 
 const args = process.argv.slice(2);
@@ -14,6 +15,7 @@ process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
 
 const chromium = includesBrowserTests() ? findChromium() : '';
 const nginx = includesNginxTests() ? findNginx() : '';
+const promtool = includesAlertTests() ? findPromtool() : '';
 // Most of the time, tests wait; each worker has a Redis of its own.
 const workers = 3;
 const servers = process.env.TEST_REDIS_URL
@@ -39,6 +41,7 @@ const jest = spawn(
       TEST_REDIS_URL: process.env.TEST_REDIS_URL ?? servers.map(({ url }) => url).join(' '),
       TEST_CHROMIUM: chromium,
       TEST_NGINX: nginx,
+      TEST_PROMTOOL: promtool,
     },
   },
 );
@@ -74,4 +77,10 @@ function includesBrowserTests() {
 function includesNginxTests() {
   const paths = args.filter((each) => each.startsWith('test/'));
   return paths.length === 0 || paths.some((each) => /^test\/hostile(\/?$|\/b)/.test(each));
+}
+
+/** False if every path among the arguments lies in a folder, or names a file, that needs no promtool. */
+function includesAlertTests() {
+  const paths = args.filter((each) => each.startsWith('test/'));
+  return paths.length === 0 || paths.some((each) => /^test\/flow(\/?$|\/a)/.test(each));
 }

@@ -79,6 +79,13 @@ export const limitFields = {
       'A client that reads nothing of its response, event stream or WebSocket for this many seconds is disconnected. A client that reads slowly, or that waits for data, stays connected.',
     unset: '60',
   },
+  SESSION_MAX_PER_USER: {
+    type: type.count.default(0),
+    example: '10',
+    meaning:
+      'Sessions of one user at a time. When a sign-in exceeds it, the least recently used session ends, and its tabs say why. 0 means no limit.',
+    unset: '0 (no limit)',
+  },
   SAVED_FORMS_MAX_BYTES: {
     type: type.count.default(16_777_216),
     example: '16777216',
@@ -104,6 +111,8 @@ export function readLimits(values: LimitValues) {
     upstreamConnections: values.MAX_UPSTREAM_CONNECTIONS,
     upstreamConnectionsPerUser: values.MAX_UPSTREAM_CONNECTIONS_PER_USER,
     upstreamConnectionsPerAddress: values.MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS,
+    /** Sessions of one user at a time; 0 means no limit. */
+    sessionsPerUser: values.SESSION_MAX_PER_USER,
     clientReadTimeoutMs: values.CLIENT_READ_TIMEOUT_SECONDS * 1000,
     /** Bytes of all saved forms; 0 saves none. */
     savedFormsBytes: values.SAVED_FORMS_MAX_BYTES,

@@ -1,6 +1,7 @@
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { addressKeyOf } from './client-address.ts';
 import { createRefusalLog } from './refusal-log.ts';
 
@@ -17,6 +18,7 @@ interface BodyLimitParts {
   /** The key of the user who is signed in; `undefined` without a session and when it has ended. */
   readonly getUserKey: (req: Request) => Promise<string | undefined>;
   readonly log: Logger;
+  readonly metrics: Pick<Metrics, 'limitRefusals'>;
 }
 
 /**
@@ -24,10 +26,11 @@ interface BodyLimitParts {
  * within `bodyTimeoutMs`, and few requests of one caller, and of all callers, may have a body in memory at once.
  * @throws AppError `request_timeout`, `too_many_requests` (this caller), `temporarily_unavailable` (all callers together)
  */
-export function createBodyLimits({ getUserKey, log }: BodyLimitParts) {
-  const logUserRefusal = createRefusalLog(log, { limit: maxBodiesPerUser }, refusedMessage);
-  const logAddressRefusal = createRefusalLog(log, { limit: maxBodiesPerAddress }, refusedMessage);
-  const logTotalRefusal = createRefusalLog(log, { limit: maxBodies }, refusedMessage);
+export function createBodyLimits({ getUserKey, log, metrics }: BodyLimitParts) {
+  const counter = metrics.limitRefusals({ limit: 'bodies in memory' });
+  const logUserRefusal = createRefusalLog(log, { limit: maxBodiesPerUser }, refusedMessage, counter);
+  const logAddressRefusal = createRefusalLog(log, { limit: maxBodiesPerAddress }, refusedMessage, counter);
+  const logTotalRefusal = createRefusalLog(log, { limit: maxBodies }, refusedMessage, counter);
   const open = new Map<string, number>();
   let total = 0;
 

@@ -3,6 +3,7 @@ import { rateLimit, type Store } from 'express-rate-limit';
 import type { ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { addressKeyOf } from './client-address.ts';
 import { createRefusalLog } from './refusal-log.ts';
 
@@ -14,6 +15,7 @@ interface RateLimitParts {
   /** The key of the user who is signed in; `undefined` without a session and when it has ended. */
   readonly getUserKey: (req: Request) => Promise<string | undefined>;
   readonly log: Logger;
+  readonly metrics: Pick<Metrics, 'limitRefusals'>;
 }
 
 /** Short, because a request must get its response within two seconds, including the wait for its tokens. */
@@ -28,7 +30,7 @@ const silentLogger = { warn() {}, error() {} };
  * unavailable, every request passes. With `countsOnly`, only the requests count whose response fulfils it.
  * @throws AppError `too_many_requests`
  */
-export function createRateLimits({ rateLimitStore, getUserKey, log }: RateLimitParts) {
+export function createRateLimits({ rateLimitStore, getUserKey, log, metrics }: RateLimitParts) {
   const guard = createStoreGuard(log);
 
   async function getLimitKey(req: Request): Promise<string> {
@@ -41,7 +43,9 @@ export function createRateLimits({ rateLimitStore, getUserKey, log }: RateLimitP
     rate: RateLimit,
     { countsOnly }: { readonly countsOnly?: (res: Response) => boolean } = {},
   ): RequestHandler {
-    const logRefusal = createRefusalLog(log, { limit: name }, 'requests rejected: a rate limit is reached');
+    const counter = metrics.limitRefusals({ limit: `rate ${name}` });
+    const message = 'requests rejected: a rate limit is reached';
+    const logRefusal = createRefusalLog(log, { limit: name }, message, counter);
     return rateLimit({
       identifier: name,
       limit: rate.limit,

@@ -1,9 +1,10 @@
 import type { Logger } from '../logger.ts';
+import type { CounterSeries } from '../metrics/series.ts';
 
 const intervalMs = 60_000;
 
 /**
- * A function that logs a refusal as a warning, at most once a minute with the number of refusals since the last line:
+ * A function that counts a refusal and logs it as a warning, at most once a minute with the number of refusals since the last line:
  * how many there are is up to strangers.
  * @param facts what identifies the limit
  */
@@ -11,10 +12,12 @@ export function createRefusalLog(
   log: Logger,
   facts: Readonly<Record<string, unknown>>,
   message: string,
+  counter: CounterSeries,
 ): () => void {
   let refused = 0;
   let nextLineAt = 0;
   return () => {
+    counter.increment();
     refused += 1;
     if (Date.now() < nextLineAt) return;
     log.warn({ ...facts, refused }, message);

@@ -17,9 +17,10 @@ export function createRequestLog(log: Logger): RequestHandler {
       return id;
     },
     quietReqLogger: true,
+    customSuccessObject: (req, _res, line) => withTraceId(req, line),
     customLogLevel: (_req, res) => (res.statusCode >= 500 ? 'warn' : 'info'),
     // The cause of a failure has its own line (pages/error-response.ts).
-    customErrorObject: (_req, _res, _error, { err: _, ...line }) => line,
+    customErrorObject: (req, _res, _error, { err: _, ...line }) => withTraceId(req, line),
     wrapSerializers: false,
     serializers: {
       req: (req: IncomingMessage & { originalUrl?: string }) => ({
@@ -30,5 +31,13 @@ export function createRequestLog(log: Logger): RequestHandler {
       err: describeError,
     },
   });
-  return requestLog;
+  return function logRequest(req, res, next) {
+    requestLog(req, res);
+    if (req.traceId !== undefined) req.log = req.log.child({ traceId: req.traceId });
+    next();
+  };
+}
+
+function withTraceId(req: IncomingMessage & { traceId?: string }, line: object): object {
+  return req.traceId === undefined ? line : { ...line, traceId: req.traceId };
 }

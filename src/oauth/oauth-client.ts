@@ -78,6 +78,8 @@ interface OAuthClientParts {
   readonly fetch: typeof globalThis.fetch;
   readonly now: () => number;
   readonly log: Logger;
+  /** Called when the circuit breaker of the token endpoint opens and when it closes. */
+  readonly onBreakerChange?: (isOpen: boolean) => void;
 }
 
 /** How long a sign-out waits for the provider's metadata. */
@@ -90,7 +92,7 @@ const maxEndSessionWaitMs = 2_000;
 export function createOAuthClient(
   provider: Provider,
   postLogoutRedirectUri: string,
-  { fetch, now, log }: OAuthClientParts,
+  { fetch, now, log, onBreakerChange }: OAuthClientParts,
 ): OAuthClient {
   const { issuer, redirectUri, clientId } = provider;
   const authentication = createClientAuthentication(provider);
@@ -101,7 +103,7 @@ export function createOAuthClient(
     now,
     log,
   });
-  const withRequestPolicy = createRequestPolicy(now);
+  const withRequestPolicy = createRequestPolicy(now, onBreakerChange);
   const idTokens = createIdTokenChecks(provider, log);
 
   /** Runs `request`, and again with the other client secret when the server rejects the active one. */

@@ -27,9 +27,12 @@ export type RequestPolicy = <T>(caller: Caller, request: () => Promise<T>) => Pr
  * A `Retry-After` is for the caller that receives it: `TokenStore` and `AppTokenStore` keep it, and this policy does not.
  * @throws OAuthError `unavailable`, immediately, while the breaker is open, or when the queue is full
  */
-export function createRequestPolicy(now: () => number): RequestPolicy {
+export function createRequestPolicy(
+  now: () => number,
+  onBreakerChange?: (isOpen: boolean) => void,
+): RequestPolicy {
   const runInTurn = createFairQueue(queue);
-  const breaker = createCircuitBreaker({ now });
+  const breaker = createCircuitBreaker({ now, ...(onBreakerChange && { onChange: onBreakerChange }) });
   let callCount = 0;
 
   async function executeWithRetries<T>(caller: Caller, request: () => Promise<T>): Promise<T> {

@@ -4,6 +4,7 @@ import type { Dispatcher } from 'undici';
 import type { Caller } from '../circuit-breaker.ts';
 import type { ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
+import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { isIdempotent, isSafe } from '../middleware/http-methods.ts';
 import type { TokenSource } from '../session/token-source.ts';
 import { readStepUp } from './step-up.ts';
@@ -15,6 +16,7 @@ import {
   toAppError,
   unavailableStatuses,
 } from './upstream-errors.ts';
+import { createUpstreamMeasure } from './upstream-measure.ts';
 import { drainResponse, type UpstreamResponse } from './upstream-response.ts';
 
 /** A request to an API. */
@@ -23,7 +25,7 @@ export interface UpstreamRequest {
   readonly server: Pick<
     ResourceServer,
     'origin' | 'timeoutMs' | 'idleMs' | 'stream' | 'tokenRefusedStatuses'
-  >;
+  > & { readonly path?: string };
   readonly method: Dispatcher.HttpMethod;
   /** Path and query. */
   readonly path: string;
@@ -65,8 +67,12 @@ function isDifferentToken(replacement: TokenSource, refused: TokenSource): boole
 }
 
 /** A `CallUpstream` with one circuit breaker per origin, and one per route and method. */
-export function createCallUpstream(upstream: Dispatcher): CallUpstream {
-  const withCircuitBreakers = createUpstreamCircuitBreakers();
+export function createCallUpstream(
+  upstream: Dispatcher,
+  metrics: Pick<Metrics, 'openBreakers' | 'upstreamRequestSeconds'> = createMetrics(),
+): CallUpstream {
+  const withCircuitBreakers = createUpstreamCircuitBreakers(Date.now, metrics);
+  const measure = createUpstreamMeasure(metrics);
 
   function sendRequest(
     { server, method, path, headers, body, signal }: UpstreamRequest,
@@ -96,7 +102,7 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
   ): Promise<UpstreamResponse> {
     const { server, method, headers, body, signal } = request;
     if (tokenSource) headers.authorization = `Bearer ${tokenSource.accessToken}`;
-    if (isStream(body)) return sendRequest(request, server.timeoutMs);
+    if (isStream(body)) return measure(request, () => sendRequest(request, server.timeoutMs));
     const isRetryableStatus = isSafe(method) && body === null;
     const isRetryable = (error: unknown) =>
       isIdempotent(method) ? isDisconnected(error) : isUnsent(error, body?.length ?? 0);
@@ -105,7 +111,9 @@ export function createCallUpstream(upstream: Dispatcher): CallUpstream {
       const delayMs = initialDelayMs * 4 ** (attempt - 1) * (0.5 + Math.random());
       const canRetry = () => attempt < maxAttempts && Date.now() + delayMs < deadline;
       try {
-        const response = await sendRequest(request, Math.max(1, deadline - Date.now()));
+        const response = await measure(request, () =>
+          sendRequest(request, Math.max(1, deadline - Date.now())),
+        );
         const isTransient = unavailableStatuses.has(response.statusCode) && !response.headers['retry-after'];
         if (!isRetryableStatus || !isTransient || !canRetry()) return response;
         drainResponse(response);

@@ -1,4 +1,5 @@
 import type { Logger } from '../logger.ts';
+import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import type { SessionEndEvents } from '../tokens/session-end-events.ts';
 import { createStreamCounters, type StreamCounters, type StreamLimits } from './stream-limits.ts';
 
@@ -34,6 +35,7 @@ interface OpenStreamsParts {
   readonly now: () => number;
   readonly log: Logger;
   readonly limits: StreamLimits;
+  readonly metrics?: Pick<Metrics, 'openStreams' | 'limitRefusals'>;
 }
 
 interface SessionEntry {
@@ -48,6 +50,7 @@ export function createOpenStreams({
   now,
   log,
   limits,
+  metrics = createMetrics(),
 }: OpenStreamsParts): OpenStreams {
   const sessions = new Map<string | undefined, SessionEntry>();
   let isClosed = false;
@@ -96,7 +99,7 @@ export function createOpenStreams({
   );
 
   return {
-    ...createStreamCounters(limits),
+    ...createStreamCounters(limits, metrics),
 
     register(sessionId, close) {
       const stream = { close };

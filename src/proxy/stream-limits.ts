@@ -1,8 +1,17 @@
 import type { Limits } from '../config/limit-fields.ts';
 import { AppError } from '../errors.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { networkOf } from '../middleware/client-address.ts';
 
 const retryAfterSeconds = 10;
+const streamSettings = [
+  ...['MAX_STREAMS', 'MAX_STREAMS_PER_ADDRESS', 'MAX_STREAMS_PER_USER', 'MAX_STREAMS_PER_SESSION'],
+  ...[
+    'MAX_UPSTREAM_CONNECTIONS',
+    'MAX_UPSTREAM_CONNECTIONS_PER_USER',
+    'MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS',
+  ],
+] as const;
 
 /** For whom a stream or a connection is opened. */
 export interface StreamOwner {
@@ -41,8 +50,23 @@ export interface StreamCounters {
   reserve(owner: StreamOwner): () => void;
 }
 
-export function createStreamCounters(limits: StreamLimits): StreamCounters {
-  return { reserve: createStreamCounter(limits), reserveConnection: createConnectionCounter(limits) };
+export function createStreamCounters(
+  limits: StreamLimits,
+  { openStreams, limitRefusals }: Pick<Metrics, 'openStreams' | 'limitRefusals'>,
+): StreamCounters {
+  const open = openStreams({});
+  const countRefusal = (limit: string) => limitRefusals({ limit }).increment();
+  for (const limit of streamSettings) limitRefusals({ limit }); // from 0: the first refusal must be visible as an increase
+  open.set(0);
+  let count = 0;
+  const change = (by: 1 | -1) => {
+    count += by;
+    open.set(count);
+  };
+  return {
+    reserve: createStreamCounter(limits, countRefusal, change),
+    reserveConnection: createConnectionCounter(limits, countRefusal),
+  };
 }
 
 /** A limit of what is open, and what counts together under it. */
@@ -72,25 +96,41 @@ function createCounter(createError: (setting: string) => AppError) {
   };
 }
 
-function createStreamCounter(limits: StreamLimits): StreamCounters['reserve'] {
+function createStreamCounter(
+  limits: StreamLimits,
+  countRefusal: (limit: string) => void,
+  change: (by: 1 | -1) => void,
+): StreamCounters['reserve'] {
   const reserve = createCounter((limit) => {
+    countRefusal(limit);
     const cause = new Error(`limit of open streams reached: ${limit}`);
     return new AppError('too_many_requests', { limit, retryAfterSeconds, cause });
   });
   return ({ sessionId, userId, address }) => {
     const perSession: Counted = ['MAX_STREAMS_PER_SESSION', limits.streamsPerSession, `session ${sessionId}`];
     const perUser: Counted = ['MAX_STREAMS_PER_USER', limits.streamsPerUser, `user ${userId}`];
-    return reserve([
+    const release = reserve([
       ...(sessionId === undefined ? [] : [perSession]),
       ...(userId === undefined ? [] : [perUser]),
       ['MAX_STREAMS_PER_ADDRESS', limits.streamsPerAddress, `address ${networkOf(address)}`],
       ['MAX_STREAMS', limits.streams, 'all'],
     ]);
+    change(1);
+    let isOpen = true;
+    return function releaseStream() {
+      if (isOpen) change(-1);
+      isOpen = false;
+      release();
+    };
   };
 }
 
-function createConnectionCounter(limits: StreamLimits): StreamCounters['reserveConnection'] {
+function createConnectionCounter(
+  limits: StreamLimits,
+  countRefusal: (limit: string) => void,
+): StreamCounters['reserveConnection'] {
   const reserve = createCounter((limit) => {
+    countRefusal(limit);
     const cause = new Error(`limit of connections to an API reached: ${limit}`);
     const code = limit === 'MAX_UPSTREAM_CONNECTIONS' ? 'temporarily_unavailable' : 'too_many_requests';
     return new AppError(code, { limit, retryAfterSeconds: 1, cause });

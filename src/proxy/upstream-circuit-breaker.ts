@@ -3,7 +3,9 @@ import type { Request } from 'express';
 import { ipKeyGenerator } from 'express-rate-limit';
 import { type Caller, type CircuitBreaker, createCircuitBreaker } from '../circuit-breaker.ts';
 import { AppError } from '../errors.ts';
+import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { isConnectFailure, isDisconnected, isTimeout, unavailableStatuses } from './upstream-errors.ts';
+import { routeNameOf } from './upstream-measure.ts';
 import type { UpstreamResponse } from './upstream-response.ts';
 
 /** While others get responses from a route, what fails is not the route. */
@@ -12,7 +14,7 @@ const quietMs = 1_000;
 /** One call, with all its retries. */
 export interface GuardedCall {
   /** The row of the route table; each row and method has a circuit breaker of its own. */
-  readonly server: { readonly origin: string };
+  readonly server: { readonly origin: string; readonly path?: string };
   readonly method: string;
   /** As `identifyCaller` returns it. */
   readonly caller: Caller;
@@ -29,20 +31,31 @@ type Execute = (call: GuardedCall, send: () => Promise<UpstreamResponse>) => Pro
  * A lost upload does not count: an API may answer an upload by closing its connection.
  * @throws AppError `temporarily_unavailable` immediately while a circuit breaker is open
  */
-export function createUpstreamCircuitBreakers(now: () => number = Date.now): Execute {
+export function createUpstreamCircuitBreakers(
+  now: () => number = Date.now,
+  { openBreakers }: Pick<Metrics, 'openBreakers'> = createMetrics(),
+): Execute {
   const hosts = new Map<string, CircuitBreaker>();
   const routes = new WeakMap<object, Map<string, CircuitBreaker>>();
   let callCount = 0;
 
   function getHost(origin: string): CircuitBreaker {
-    return getOrCreate(hosts, origin, () => createCircuitBreaker({ now }));
+    return getOrCreate(hosts, origin, () => {
+      const isOpen = openBreakers({ kind: 'api_host', name: origin });
+      isOpen.set(0);
+      return createCircuitBreaker({ now, onChange: (open) => isOpen.set(Number(open)) });
+    });
   }
 
   function getRoute({ server, method }: GuardedCall): CircuitBreaker {
     const methods = routes.get(server) ?? new Map<string, CircuitBreaker>();
     routes.set(server, methods);
-    const createForRoute = () => createCircuitBreaker({ now, quietMs });
-    return getOrCreate(methods, method === 'HEAD' ? 'GET' : method, createForRoute);
+    const counted = method === 'HEAD' ? 'GET' : method;
+    return getOrCreate(methods, counted, () => {
+      const isOpen = openBreakers({ kind: 'api_route', name: `${counted} ${routeNameOf(server)}` });
+      isOpen.set(0);
+      return createCircuitBreaker({ now, quietMs, onChange: (open) => isOpen.set(Number(open)) });
+    });
   }
 
   return async function execute(call, send) {

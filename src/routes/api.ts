@@ -13,11 +13,12 @@ interface ApiParts {
   readonly requireUserOrAppToken: (...scope: readonly string[]) => RequestHandler;
   readonly limit: (name: string, rate: RateLimit) => RequestHandler;
   readonly forwardTo: (server: ResourceServer) => RequestHandler;
+  readonly measureAs: (server: ResourceServer, method: string) => RequestHandler;
 }
 
 /** `/api/*`: the routes of the route table, and nothing else. */
 export function createApiRoutes(parts: ApiParts): RequestHandler {
-  const { routes, requireSameOrigin, requireAllowedHost, requireToken, limit, forwardTo } = parts;
+  const { routes, requireSameOrigin, requireAllowedHost, requireToken, limit, forwardTo, measureAs } = parts;
 
   /** The middleware that loads the route's token and checks its scopes. */
   function createGuards(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
@@ -49,6 +50,7 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
       api[routerMethods[method as Method]](
         path,
         ...formRule,
+        measureAs(server, method),
         ...hostCheck,
         ...limits,
         ...createGuards(server, rule),

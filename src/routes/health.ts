@@ -1,5 +1,15 @@
 import { type RequestHandler, Router } from 'express';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
+import { createReadiness } from '../observability/readiness.ts';
 import { paths } from '../paths.ts';
+import type { TokenStore } from '../tokens/token-store.ts';
+
+interface HealthParts {
+  readonly tokenStore: Pick<TokenStore, 'get'>;
+  readonly oauth: Pick<OAuthClient, 'discover'>;
+  readonly metrics: Pick<Metrics, 'collectReadiness'>;
+}
 
 interface HealthRoutes {
   readonly routes: RequestHandler;
@@ -8,11 +18,18 @@ interface HealthRoutes {
 }
 
 /**
- * `/healthz`: 200 while the process is up. `/readyz`: the same until the process is told to stop, then 503, so that a load
- * balancer sends no further requests. Neither checks the stores, so that their outage restarts no process.
+ * `/healthz`: 200 while the process is up; it checks nothing else, so that an outage restarts no process. `/readyz`: 200
+ * while the store and the provider's metadata are available and the process is not told to stop, else 503, so that a load
+ * balancer sends no further requests. It names the part that fails.
  */
-export function createHealthRoutes(): HealthRoutes {
+export function createHealthRoutes({ tokenStore, oauth, metrics }: HealthParts): HealthRoutes {
+  const readReadiness = createReadiness({
+    checkStore: () => tokenStore.get('readiness check'),
+    checkProvider: oauth.discover,
+  });
+  metrics.collectReadiness(readReadiness);
   let isStopping = false;
+  const describe = (isReady: boolean) => (isReady ? 'ok' : 'failing');
   const routes = Router()
     .get([paths.health, paths.ready], (_req, res, next) => {
       res.set('Cache-Control', 'no-store');
@@ -21,8 +38,16 @@ export function createHealthRoutes(): HealthRoutes {
     .get(paths.health, (_req, res) => {
       res.json({ status: 'ok' });
     })
-    .get(paths.ready, (_req, res) => {
-      res.status(isStopping ? 503 : 200).json({ status: isStopping ? 'stopping' : 'ok' });
+    .get(paths.ready, async (_req, res) => {
+      const parts = isStopping ? undefined : await readReadiness();
+      if (!parts || isStopping) {
+        res.status(503).json({ status: 'stopping' });
+        return;
+      }
+      const { store, provider } = parts;
+      const isReady = store && provider;
+      const body = { status: describe(isReady), store: describe(store), provider: describe(provider) };
+      res.status(isReady ? 200 : 503).json(body);
     });
   return {
     routes,

@@ -2,6 +2,7 @@ import type { RequestListener, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
 import type { Logger } from '../logger.ts';
+import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { createRefusalLog } from '../middleware/refusal-log.ts';
 
 /** 0 means no limit. */
@@ -15,6 +16,7 @@ interface ConnectionLimitParts {
   readonly limits: ConnectionLimits;
   readonly isTrustedProxy: (address: string) => boolean;
   readonly log: Logger;
+  readonly metrics?: Pick<Metrics, 'limitRefusals'>;
 }
 
 /** Requests without a complete response on one connection. Browsers and proxies have one, and wait for its response. */
@@ -24,23 +26,20 @@ const refusedMessage = 'connections refused: the limit in this setting is reache
 /** Closes new connections over the limits, without a response: they have not sent a request yet. */
 export function limitConnections(
   server: Server,
-  { limits, isTrustedProxy, log }: ConnectionLimitParts,
+  { limits, isTrustedProxy, log, metrics = createMetrics() }: ConnectionLimitParts,
 ): void {
   // By default, Node.js ignores all headers after the first thousand: a body without its Content-Length would be lost, and the
   // X-Forwarded-For of a proxy that adds it at the end. Their size is limited.
   server.maxHeadersCount = 0;
+  const createLog = (setting: string) =>
+    createRefusalLog(log, { setting }, refusedMessage, metrics.limitRefusals({ limit: setting }));
   if (limits.total > 0) {
     server.maxConnections = limits.total;
-    const logRefusal = createRefusalLog(log, { setting: 'MAX_CONNECTIONS' }, refusedMessage);
+    const logRefusal = createLog('MAX_CONNECTIONS');
     server.on('drop', logRefusal);
   }
   if (limits.perAddress > 0)
-    limitPerAddress(
-      server,
-      limits.perAddress,
-      isTrustedProxy,
-      createRefusalLog(log, { setting: 'MAX_CONNECTIONS_PER_ADDRESS' }, refusedMessage),
-    );
+    limitPerAddress(server, limits.perAddress, isTrustedProxy, createLog('MAX_CONNECTIONS_PER_ADDRESS'));
 }
 
 function limitPerAddress(

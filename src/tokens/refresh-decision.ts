@@ -12,6 +12,8 @@ interface RefreshDecisionParts {
   readonly log: Logger;
   /** Revokes tokens that are stored nowhere; nobody waits for it. */
   readonly revoke: (tokens: TokenSet) => void;
+  /** Called when no refresh is needed, because another caller has made it meanwhile. */
+  readonly onAlreadyRefreshed: () => void;
 }
 
 interface RefreshRequest {
@@ -38,6 +40,7 @@ export function createRefreshDecision({
   now,
   log,
   revoke,
+  onAlreadyRefreshed,
 }: RefreshDecisionParts): (newest: TokenRecord, request: RefreshRequest) => Promise<TokenRecord | undefined> {
   /** The error that defers refreshes of this session, on every instance, by its `retryAfterSeconds`. */
   function toRetryLaterError(failure: OAuthError, { expiresAt = 0 }: TokenSet): AppError {
@@ -52,7 +55,10 @@ export function createRefreshDecision({
   return async function decideRefresh(newest, { sessionId, observed, isRefused, confirmAndExtend }) {
     const isExpiredNow = () => isExpired(newest.tokens, now());
     const wasRefreshedMeanwhile = newest.tokens.accessToken !== observed.accessToken;
-    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) return newest;
+    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) {
+      onAlreadyRefreshed();
+      return newest;
+    }
     if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
     try {
       const tokens = await oauth.refreshTokenGrant(newest.tokens, {

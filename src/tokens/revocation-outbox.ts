@@ -74,8 +74,9 @@ export function createRevoker(
   oauth: Pick<OAuthClient, 'revokeToken'>,
   now: () => number,
   log: Logger,
+  onBreakerChange: (isOpen: boolean) => void = () => {},
 ): (revocation: Revocation) => Promise<boolean> {
-  const waits = createWaits(now);
+  const waits = createWaits(now, onBreakerChange);
   return async function attempt({ token, hint, group, since }) {
     if (!waits.mayCall(group)) return false;
     try {
@@ -98,9 +99,9 @@ export function createRevoker(
 }
 
 /** Who has to wait for a `Retry-After`. */
-function createWaits(now: () => number) {
+function createWaits(now: () => number, onChange: (isOpen: boolean) => void) {
   const notBefore = new Map<string, number>(); // by group
-  const breaker = createCircuitBreaker({ now });
+  const breaker = createCircuitBreaker({ now, onChange });
 
   return {
     mayCall(group: string): boolean {

@@ -38,10 +38,11 @@ const demo = read('demo');
  * layers below it, so only `deps.ts` imports it.
  */
 const layers = [
-  ...['ground', 'crypto', 'config', 'oauth', 'tokens', 'middleware', 'session', 'login', 'saved-forms'],
+  ...['ground', 'metrics', 'crypto', 'config', 'oauth', 'tokens', 'observability', 'middleware', 'session'],
+  ...['login', 'saved-forms'],
   ...['proxy', 'pages', 'routes', 'stores', 'deps', 'server', 'app', 'main'],
 ];
-const groundFiles = ['circuit-breaker', 'errors', 'fair-queue', 'logger', 'metrics', 'paths'].map(
+const groundFiles = ['circuit-breaker', 'errors', 'fair-queue', 'logger', 'paths', 'tracing'].map(
   (name) => `src/${name}.ts`,
 );
 

@@ -20,7 +20,7 @@ async function withCookiesOf(browser: Browser, origin: string, proxyTo?: string)
 const post = (browser: Browser, path: string) => browser.fetch(path, { method: 'POST' });
 const isSignedIn = async (browser: Browser) => (await browser.fetch('/api/profile')).status === 200;
 const pendingRevocations = async ({ deps }: Latchkey) =>
-  Number(/^latchkey_revocations_pending (\d+)/m.exec(await deps.metrics.metrics())![1]);
+  Number(/^latchkey_revocations_pending (\d+)/m.exec(await deps.metrics.registry.metrics())![1]);
 
 /** Every way to use the session in the cookies of `browser`: all find nobody signed in. */
 async function expectNotSignedIn(browser: Browser): Promise<void> {

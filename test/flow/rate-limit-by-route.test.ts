@@ -2,6 +2,7 @@ import express, { type ErrorRequestHandler } from 'express';
 import { MemoryStore } from 'express-rate-limit';
 import request from 'supertest';
 import { createLogger } from '../../src/logger.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createRateLimits } from '../../src/middleware/rate-limit.ts';
 import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld } from '../support/world.ts';
@@ -15,6 +16,7 @@ test('limits are counted separately, even when they apply to the same session or
     rateLimitStore: () => new MemoryStore(),
     getUserKey: async (req) => req.get('x-session'),
     log: createLogger('silent'),
+    metrics: createMetrics(),
   });
   const app = express();
   app.use(

@@ -29,7 +29,9 @@ describe.each(['memory', 'redis'] as const)('signing out with the %s store', (st
   });
   afterEach(() => world.close());
   const pendingRevocations = async () =>
-    Number(/^latchkey_revocations_pending (\d+)/m.exec(await world.latchkey.deps.metrics.metrics())![1]);
+    Number(
+      /^latchkey_revocations_pending (\d+)/m.exec(await world.latchkey.deps.metrics.registry.metrics())![1],
+    );
 
   test.each([
     ['returns 503', { status: 503 }],

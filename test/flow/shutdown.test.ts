@@ -107,7 +107,12 @@ async function readAll(socket: Socket): Promise<string> {
 }
 
 test('during SHUTDOWN_DELAY_SECONDS, new and old connections get responses, each with Connection: close', async () => {
-  const run = await start({ SHUTDOWN_DELAY_SECONDS: '2' });
+  // The provider does not exist, and without its metadata /readyz returns 503.
+  const endpoints = {
+    OAUTH2_AUTHORIZATION_URL: 'http://localhost:1/a',
+    OAUTH2_TOKEN_URL: 'http://localhost:1/t',
+  };
+  const run = await start({ SHUTDOWN_DELAY_SECONDS: '2', ...endpoints });
   const agent = keepAlive();
   expect(await send('/healthz', { agent })).toMatchObject({ status: 200, connection: 'keep-alive' });
   expect(await send('/readyz', { agent })).toMatchObject({ status: 200, connection: 'keep-alive' });

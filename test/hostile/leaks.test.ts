@@ -295,6 +295,12 @@ describe.each([
     ).toEqual([]);
   });
 
+  test('no metric contains a token, code, verifier, secret, cookie or session id', async () => {
+    const { tokens, verifiers, codes, keys, cookies } = secrets;
+    const text = await world.latchkey.deps.metrics.registry.metrics();
+    expect(findLeaks([text], tokens, verifiers, codes, keys, cookies, new Set([formValue]))).toEqual([]);
+  });
+
   test('no response to the browser contains a token, verifier or secret', () => {
     const responses = exchangesWithUs().map((each) => each.response);
     expect(findLeaks(responses, secrets.tokens, secrets.verifiers, secrets.keys)).toEqual([]);

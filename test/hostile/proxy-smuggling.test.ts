@@ -111,7 +111,6 @@ const forwardedHeaders: readonly (readonly [name: string, value: string])[] = [
   ['Apollo-Require-Preflight', 'true'],
   ['Mcp-Session-Id', 's'],
   ['Mcp-Protocol-Version', '2025-06-18'],
-  ['traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'],
   ['DNT', '1'],
 ];
 

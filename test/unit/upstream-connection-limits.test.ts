@@ -1,4 +1,5 @@
 import { loadConfig } from '../../src/config/load.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createStreamCounters, type StreamCounters } from '../../src/proxy/stream-limits.ts';
 
 const limits = {
@@ -10,7 +11,7 @@ describe('connections to an API host are limited', () => {
   const origin = 'https://api.example.com';
   let streams: StreamCounters;
   beforeEach(() => {
-    streams = createStreamCounters(limits);
+    streams = createStreamCounters(limits, createMetrics());
   });
   const owner = (sessionId: string | undefined, userId: string | undefined, address: string) => ({
     ...{ sessionId, userId, address },
@@ -73,7 +74,7 @@ describe('connections to an API host are limited', () => {
       OAUTH2_API_BASE_URL: 'https://api.example.com',
       SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
     });
-    const { reserveConnection } = createStreamCounters(defaults);
+    const { reserveConnection } = createStreamCounters(defaults, createMetrics());
     const stranger = () => reserveConnection(origin, owner(undefined, undefined, '192.0.2.1'));
     for (let n = 0; n < 1_500; n += 1) stranger();
     expectRefused(stranger, 'MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS');

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createSealer, type KeySource } from '../../crypto/sealing.ts';
+import type { HistogramSeries } from '../../metrics/series.ts';
 import type { AppTokenFailure, AppTokenRecord, AppTokenStore } from '../../tokens/app-token-store.ts';
 import type { RedisConnection } from './connection.ts';
 import { defaultKeyPrefix } from './keys.ts';
@@ -12,6 +13,7 @@ interface RedisAppTokenStoreOptions extends KeySource {
   readonly redis: RedisConnection;
   readonly keyPrefix?: string;
   readonly now: () => number;
+  readonly leaseWait?: HistogramSeries;
 }
 
 /**
@@ -22,7 +24,7 @@ interface RedisAppTokenStoreOptions extends KeySource {
 export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): AppTokenStore {
   const { registration, redis, keyPrefix = defaultKeyPrefix, now } = options;
   const sealer = createSealer(options, 'app-tokens');
-  const withLease = createLeases(redis, (key) => `${key}:lease`);
+  const withLease = createLeases(redis, (key) => `${key}:lease`, options.leaseWait);
 
   function keyOf(scope: readonly string[]): string {
     const hash = createHash('sha256').update(JSON.stringify(scope)).digest('base64url');

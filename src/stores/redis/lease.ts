@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { storeUnavailable } from '../../errors.ts';
+import type { HistogramSeries } from '../../metrics/series.ts';
 import { LeaseLostError } from '../../tokens/token-store.ts';
 import { createKeyedMutex } from '../keyed-mutex.ts';
 import type { RedisConnection } from './connection.ts';
@@ -48,8 +49,13 @@ type WithLease = <T>(id: string, work: (lease: Lease) => Promise<T>) => Promise<
  * while `work` runs and expires when its process dies. `work` must still write by compare-and-set, because a paused
  * process may outlive its lease. Waiting instances try again at growing, random intervals, for 30 s at most.
  * @param keyOf the Redis key of an id's lease
+ * @param waited the time in seconds until `work` runs, also behind other callers of this process
  */
-export function createLeases(redis: RedisConnection, keyOf: (id: string) => string): WithLease {
+export function createLeases(
+  redis: RedisConnection,
+  keyOf: (id: string) => string,
+  waited?: HistogramSeries,
+): WithLease {
   const runExclusive = createKeyedMutex(); // instances contend for the lease, the requests of one instance do not
 
   async function acquire(key: string, owner: string): Promise<void> {
@@ -62,6 +68,7 @@ export function createLeases(redis: RedisConnection, keyOf: (id: string) => stri
   }
 
   return function withLease(id, work) {
+    const startedAt = performance.now();
     return runExclusive(id, async () => {
       const key = keyOf(id);
       const owner = randomUUID();
@@ -72,6 +79,7 @@ export function createLeases(redis: RedisConnection, keyOf: (id: string) => stri
         release(); // Redis may have executed the command after its time-out
         throw error;
       });
+      waited?.observe((performance.now() - startedAt) / 1000);
       let isConfirmed = false;
       let wasLost = false;
       const extension = setInterval(() => {

@@ -1,0 +1,152 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/**
+ * Metrics whose series are plain objects: the labels of a series are resolved once, when the series is created, and an
+ * update on the path of a request costs an addition. prom-client only formats them.
+ */
+type Labels<L extends string> = Readonly<Record<L, string>>;
+
+export interface MetricOptions<L extends string> {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames: readonly L[];
+  readonly registry: Registry;
+}
+
+export interface CounterSeries {
+  increment(): void;
+}
+
+export interface GaugeSeries {
+  set(value: number): void;
+}
+
+export interface HistogramSeries {
+  observe(value: number): void;
+}
+
+/** The series with these labels, which is created on first use. */
+export type SeriesOf<L extends string, S> = (labels: Labels<L>) => S;
+
+/** Labels are bounded by the configuration and by our own lists; this bound only guards against a mistake in that. */
+const maxSeries = 5_000;
+
+/** `create` for the first use of each set of labels, then the same object. */
+function remember<L extends string, S>(
+  labelNames: readonly L[],
+  create: (labels: Labels<L>, stored: boolean) => S,
+): SeriesOf<L, S> {
+  const known = new Map<string, S>();
+  return function seriesOf(labels) {
+    const key = labelNames.map((name) => labels[name]).join('\0');
+    const existing = known.get(key);
+    if (existing !== undefined) return existing;
+    const created = create(labels, known.size < maxSeries);
+    if (known.size < maxSeries) known.set(key, created);
+    return created;
+  };
+}
+
+/** A counter; its series appear when they are created, with 0. */
+export function createCounter<L extends string>(options: MetricOptions<L>): SeriesOf<L, CounterSeries> {
+  const { registry, labelNames, ...description } = options;
+  const all: { readonly labels: Labels<L>; value: number }[] = [];
+  new Counter({
+    ...description,
+    labelNames: [...labelNames],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { labels, value } of all) this.inc({ ...labels }, value);
+    },
+  });
+  return remember(labelNames, (labels, isStored) => {
+    const series = { labels, value: 0 };
+    if (isStored) all.push(series);
+    return {
+      increment() {
+        series.value += 1;
+      },
+    };
+  });
+}
+
+/** A gauge whose series are set. */
+export function createGauge<L extends string>(options: MetricOptions<L>): SeriesOf<L, GaugeSeries> {
+  const { registry, labelNames, ...description } = options;
+  const gauge = new Gauge({ ...description, labelNames: [...labelNames], registers: [registry] });
+  return remember(labelNames, (labels) => ({ set: (value) => gauge.set({ ...labels }, value) }));
+}
+
+interface Distribution<L extends string> {
+  readonly labels: Labels<L>;
+  /** How many values each bucket has, not counting those of the smaller ones; the last is for all larger values. */
+  readonly counts: number[];
+  sum: number;
+}
+
+class PlainHistogram<L extends string> extends Histogram<L> {
+  readonly #buckets: readonly number[];
+  readonly #all: readonly Distribution<L>[];
+  readonly #description: { readonly name: string; readonly help: string; readonly aggregator: 'sum' };
+
+  constructor(options: MetricOptions<L>, buckets: readonly number[], all: readonly Distribution<L>[]) {
+    const { registry, labelNames, name, help } = options;
+    super({ name, help, labelNames: [...labelNames], buckets: [...buckets], registers: [registry] });
+    this.#buckets = buckets;
+    this.#all = all;
+    this.#description = { name, help, aggregator: 'sum' };
+  }
+
+  /** What the registry and `get` call; the types of prom-client do not have it. */
+  async getForPromString() {
+    const { name, help, aggregator } = this.#description;
+    return {
+      name,
+      help,
+      type: 'histogram',
+      aggregator,
+      values: this.#all.flatMap((each) => this.#valuesOf(each)),
+    };
+  }
+
+  #valuesOf({ labels: sharedLabels, counts, sum }: Distribution<L>) {
+    const { name } = this.#description;
+    let count = 0;
+    const buckets = counts.map((each, index) => {
+      count += each;
+      return {
+        metricName: `${name}_bucket`,
+        labels: { le: this.#buckets[index] ?? '+Inf' },
+        sharedLabels,
+        value: count,
+      };
+    });
+    return [
+      ...buckets,
+      { metricName: `${name}_sum`, labels: {}, sharedLabels, value: sum },
+      { metricName: `${name}_count`, labels: {}, sharedLabels, value: count },
+    ];
+  }
+}
+
+/** A histogram with these upper bounds, smallest first. */
+export function createHistogram<L extends string>(
+  options: MetricOptions<L>,
+  buckets: readonly number[],
+): SeriesOf<L, HistogramSeries> {
+  const all: Distribution<L>[] = [];
+  new PlainHistogram(options, buckets, all);
+  return remember(options.labelNames, (labels, isStored) => {
+    const series = { labels, counts: new Array<number>(buckets.length + 1).fill(0), sum: 0 };
+    if (isStored) all.push(series);
+    return {
+      observe(value) {
+        let index = 0;
+        while (index < buckets.length && value > (buckets[index] ?? 0)) index += 1;
+        series.counts[index] = (series.counts[index] ?? 0) + 1;
+        series.sum += value;
+      },
+    };
+  });
+}

@@ -1,0 +1,25 @@
+import type { Metrics } from '../metrics/metrics.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
+import type { TokenStore } from '../tokens/token-store.ts';
+import { measureOAuthClient } from './measured-oauth-client.ts';
+import { measureTokenStore } from './measured-token-store.ts';
+
+type OnBreakerChange = (isOpen: boolean) => void;
+
+/** What `app.ts` wraps its parts in, so that they need to know neither metrics nor traces. */
+export function createMeasures(metrics: Metrics) {
+  /** Shows the state of a circuit breaker of this kind. */
+  function breaker(kind: string): OnBreakerChange {
+    const series = metrics.openBreakers({ kind, name: '' });
+    series.set(0);
+    return (isOpen) => series.set(Number(isOpen));
+  }
+
+  return {
+    /** @param create creates a client that reports the state of its circuit breaker, which is of this kind */
+    oauthClient: (kind: string, create: (onBreakerChange: OnBreakerChange) => OAuthClient) =>
+      measureOAuthClient(create(breaker(kind)), metrics),
+    tokenStore: (store: TokenStore) => measureTokenStore(store, metrics),
+    breaker,
+  };
+}

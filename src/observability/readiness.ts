@@ -1,0 +1,64 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+interface ReadinessParts {
+  /** Rejects while sessions cannot be read. */
+  readonly checkStore: () => Promise<unknown>;
+  /** Resolves when the provider's metadata is known, which sends no request if it is known already. */
+  readonly checkProvider: () => Promise<unknown>;
+}
+
+/** Whether each part works that a login needs. */
+export type Readiness = Readonly<Record<'store' | 'provider', boolean>>;
+
+/** A result is used for this long, so that nobody can cause more than one check per second. */
+const maxAgeMs = 1_000;
+/** While the provider is unavailable, its metadata is requested this often. */
+const providerIntervalMs = 5_000;
+/** A part that has not answered by then is not ready. */
+const timeoutMs = 1_000;
+
+/** `read()`: the state of the parts, at most a second old. Concurrent callers share a check. */
+export function createReadiness({ checkStore, checkProvider }: ReadinessParts): () => Promise<Readiness> {
+  let pending: Promise<Readiness> | undefined;
+  let checkedAt = Number.NEGATIVE_INFINITY;
+  let last: Readiness = { store: false, provider: false };
+  let providerCheckedAt = Number.NEGATIVE_INFINITY;
+  let isProviderKnown = false;
+
+  function checkProviderIfDue(): Promise<boolean> {
+    if (isProviderKnown || performance.now() - providerCheckedAt < providerIntervalMs)
+      return Promise.resolve(isProviderKnown);
+    providerCheckedAt = performance.now();
+    const check = checkProvider().then(
+      () => {
+        isProviderKnown = true;
+        return true;
+      },
+      () => false,
+    );
+    return withTimeout(check);
+  }
+
+  async function check(): Promise<Readiness> {
+    const isStoreReady = checkStore().then(
+      () => true,
+      () => false,
+    );
+    const [store, provider] = await Promise.all([withTimeout(isStoreReady), checkProviderIfDue()]);
+    last = { store, provider };
+    checkedAt = performance.now();
+    return last;
+  }
+
+  return async function readReadiness() {
+    if (performance.now() - checkedAt < maxAgeMs) return last;
+    pending ??= check().finally(() => {
+      pending = undefined;
+    });
+    return pending;
+  };
+}
+
+function withTimeout(check: Promise<boolean>): Promise<boolean> {
+  return Promise.race([check, delay(timeoutMs, false, { ref: false })]);
+}

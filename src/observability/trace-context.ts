@@ -1,0 +1,64 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { RequestHandler } from 'express';
+import { isTracingEnabled, startRequestSpan } from '../tracing.ts';
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** The id of the trace that the request belongs to, 32 hexadecimal digits; absent without a trace. */
+      traceId?: string;
+    }
+  }
+}
+
+/** W3C Trace Context 3.2.2. A version after 00 may have further parts. */
+const traceParentPattern =
+  /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]{2}(?:$|(?<!^00.*)-)/;
+const maxTraceParentLength = 256;
+/** W3C Trace Context 3.3.1.5: what should be passed on at least; the list has 32 members at most. */
+const maxTraceStateLength = 512;
+const traceStatePattern = /^[\x20-\x7e]*$/;
+
+/**
+ * Middleware that accepts `traceparent` and `tracestate` from trusted proxies only, and only in a valid form; from others
+ * they would choose what the operator's traces and logs contain. What is accepted is forwarded to the API. With an
+ * OpenTelemetry SDK, the request gets a span, which is then the parent of the API's.
+ */
+export function createTraceContext(isTrustedProxy: (address: string) => boolean): RequestHandler {
+  return function traceContext(req, res, next) {
+    const { headers, socket } = req;
+    const traceId = isTrustedProxy(socket.remoteAddress ?? '') ? readTraceId(headers) : undefined;
+    if (traceId === undefined) {
+      delete headers.traceparent;
+      delete headers.tracestate;
+    } else if (!isValidTraceState(headers.tracestate)) delete headers.tracestate;
+    if (traceId !== undefined) req.traceId = traceId;
+    if (!isTracingEnabled()) return next();
+    // Not the other headers: the propagator of the SDK may read further ones, such as `baggage`.
+    const { traceparent, tracestate } = headers;
+    const request = startRequestSpan({ traceparent, tracestate });
+    req.traceId = request.traceId;
+    res.once('close', () => {
+      const { span } = request;
+      const route = req.measuredAs?.route;
+      span.setAttributes({
+        'http.request.method': req.method,
+        'http.response.status_code': res.statusCode,
+        ...(route !== undefined && { 'http.route': route }),
+      });
+      span.updateName(`${req.method} ${route ?? ''}`.trim());
+      if (res.statusCode >= 500) span.setAttribute('error.type', String(res.statusCode));
+      span.end();
+    });
+    request.run(next);
+  };
+}
+
+function readTraceId({ traceparent }: IncomingHttpHeaders): string | undefined {
+  if (typeof traceparent !== 'string' || traceparent.length > maxTraceParentLength) return undefined;
+  return traceParentPattern.exec(traceparent)?.[1];
+}
+
+function isValidTraceState(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= maxTraceStateLength && traceStatePattern.test(value);
+}

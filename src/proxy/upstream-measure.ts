@@ -1,0 +1,77 @@
+import type { Metrics } from '../metrics/metrics.ts';
+import type { HistogramSeries } from '../metrics/series.ts';
+import { paths } from '../paths.ts';
+import { addTraceHeaders, withSpan } from '../tracing.ts';
+import { isTimeout } from './upstream-errors.ts';
+
+/** One attempt to send a request. */
+interface Attempt {
+  /** The same object for all requests of a route. */
+  readonly server: { readonly origin: string; readonly path?: string };
+  readonly method: string;
+  readonly headers: Record<string, string | string[]>;
+  readonly signal: AbortSignal;
+}
+
+/** The series of one route and method by status: `2xx` and so on, or why there was no response. */
+type StatusSeries = Map<string, HistogramSeries>;
+
+const statusClasses = ['', '1xx', '2xx', '3xx', '4xx', '5xx'];
+
+/**
+ * `measure(attempt, send)`: the response to one attempt, which is counted and timed until the head of the response. With an
+ * OpenTelemetry SDK it is a span, which is named to the API in `traceparent`.
+ */
+export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 'upstreamRequestSeconds'>) {
+  const routes = new WeakMap<object, Map<string, StatusSeries>>();
+
+  function getStatusSeries({ server, method }: Attempt): StatusSeries {
+    const methods = routes.get(server) ?? new Map<string, StatusSeries>();
+    routes.set(server, methods);
+    const series: StatusSeries = methods.get(method) ?? new Map<string, HistogramSeries>();
+    methods.set(method, series);
+    return series;
+  }
+
+  function record(attempt: Attempt, status: string, startedAt: number): void {
+    const { server, method } = attempt;
+    const byStatus = getStatusSeries(attempt);
+    let series = byStatus.get(status);
+    if (!series) {
+      series = upstreamRequestSeconds({ route: routeNameOf(server), method, status });
+      byStatus.set(status, series);
+    }
+    series.observe((performance.now() - startedAt) / 1000);
+  }
+
+  return function measure<T extends { readonly statusCode: number }>(
+    attempt: Attempt,
+    send: () => Promise<T>,
+  ): Promise<T> {
+    const { server, method, headers, signal } = attempt;
+    const route = routeNameOf(server);
+    const attributes = {
+      'http.request.method': method,
+      'http.route': route,
+      'server.address': server.origin,
+    };
+    return withSpan(`${method} ${route}`, 'client', attributes, async (span) => {
+      const startedAt = performance.now();
+      if (span) addTraceHeaders(headers);
+      try {
+        const response = await send();
+        record(attempt, statusClasses[Math.floor(response.statusCode / 100)] ?? 'other', startedAt);
+        span?.setAttribute('http.response.status_code', response.statusCode);
+        return response;
+      } catch (error) {
+        record(attempt, signal.aborted ? 'aborted' : isTimeout(error) ? 'timeout' : 'failed', startedAt);
+        throw error;
+      }
+    });
+  };
+}
+
+/** The path of a row as callers see it, as metrics and traces name the row. */
+export function routeNameOf({ path, origin }: Attempt['server']): string {
+  return path === undefined ? origin : paths.api + path;
+}
