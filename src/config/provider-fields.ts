@@ -151,6 +151,13 @@ export const providerFields = {
       "What the sign-out at the provider says about the user, for providers that otherwise ask the user to confirm it: none, logout_hint (the ID token's login_hint claim, else the user's sub), or id_token (id_token_hint: the ID token becomes visible in the browser, the only token that ever does; see decision 5).",
     unset: 'none',
   },
+  OAUTH2_BACKCHANNEL_LOGOUT_SESSION_REQUIRED: {
+    type: type.flag.default(false),
+    example: 'true',
+    meaning:
+      'true refuses logout tokens that do not name one session of the provider (sid). Set it if you have registered backchannel_logout_session_required, so that no logout of one device ends the sessions of all (docs/providers.md).',
+    unset: 'false',
+  },
   OAUTH2_PROVIDER_NAME: {
     type: z.string().optional(),
     example: 'Example ID',

@@ -125,7 +125,9 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
       ended = (await takeAndQueue(next, reason)) ?? ended;
       next = await findNext(next);
     }
-    if (ended) await processOutbox();
+    const revocation = ended && processOutbox();
+    // The provider waits for our response, and may respond to nothing else meanwhile.
+    if (reason.kind !== 'ended' || reason.by !== 'provider') await revocation;
     return ended;
   }
 
