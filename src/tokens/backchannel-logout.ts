@@ -39,16 +39,20 @@ export function createBackchannelLogout(parts: BackchannelLogoutParts): Backchan
   let isRetrying = false;
 
   /** Logins in progress first: each either sees that it has ended, or has its session in the index by then. */
-  async function apply({ of, receivedAt }: ProviderLogout, isLate: boolean): Promise<void> {
+  async function apply({ of, sub, receivedAt }: ProviderLogout, isLate: boolean): Promise<void> {
     await logouts.endLogins({ of, receivedAt });
-    if (!isLate || 'sid' in of) {
+    if (!isLate || sub === undefined) {
       await tokens.endAllOf(of, 'provider');
       return;
     }
-    // Instances that had not lost the store may have signed the user in again meanwhile.
-    const sessions = await tokens.sessionsOf(of.sub, Number.POSITIVE_INFINITY);
-    const before = sessions.filter(({ signedInAt }) => signedInAt <= receivedAt);
-    for (const { id } of before) await tokens.endBy(id, 'provider');
+    // Instances that had not lost the store may have signed the user in again meanwhile, and some providers then continue
+    // their session.
+    const sessions = await tokens.sessionsOf(sub, Number.POSITIVE_INFINITY);
+    const kept = sessions.find(({ signedInAt }) => signedInAt > receivedAt);
+    for (const { id, sid, signedInAt } of sessions) {
+      const isMeant = !('sid' in of) || of.sid === sid;
+      if (isMeant && signedInAt <= receivedAt) await tokens.endBy(id, 'provider', kept?.id);
+    }
   }
 
   async function applyOnce(logout: ProviderLogout): Promise<'applied' | 'repeated'> {
@@ -121,7 +125,7 @@ export function createBackchannelLogout(parts: BackchannelLogoutParts): Backchan
       const pending = inProgress.get(id);
       if (pending) return pending;
       const of = sid === undefined ? { sub: sub ?? '' } : { sid };
-      const started = applyOnce({ id, of, validUntil, receivedAt: now() }).finally(() =>
+      const started = applyOnce({ id, of, sub, validUntil, receivedAt: now() }).finally(() =>
         inProgress.delete(id),
       );
       inProgress.set(id, started);

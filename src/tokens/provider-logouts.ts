@@ -4,6 +4,8 @@ export interface ProviderLogout {
   readonly id: string;
   /** The provider's session that has ended, or the user of whom all have. */
   readonly of: { readonly sid: string } | { readonly sub: string };
+  /** The user, if the provider says who it is. */
+  readonly sub: string | undefined;
   /** When it arrived, epoch milliseconds: what the user began afterwards continues. */
   readonly receivedAt: number;
   /** Until when it is accepted, epoch milliseconds. */
