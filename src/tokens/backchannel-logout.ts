@@ -40,17 +40,15 @@ export function createBackchannelLogout(parts: BackchannelLogoutParts): Backchan
 
   /** Logins in progress first: each either sees that it has ended, or has its session in the index by then. */
   async function apply({ of, sub, receivedAt }: ProviderLogout, isLate: boolean): Promise<void> {
-    await logouts.endLogins({ of, receivedAt });
-    if (!isLate || sub === undefined) {
-      await tokens.endAllOf(of, 'provider');
-      return;
-    }
-    // Instances that had not lost the store may have signed the user in again meanwhile, and some providers then continue
-    // their session.
+    await logouts.endLogins({ of, sub, receivedAt });
+    if (!isLate || sub === undefined) await tokens.endAllOf(of, 'provider');
+    if (sub === undefined || (!isLate && 'sub' in of)) return;
+    // Without a sid, nobody knows whether a session is the one that has ended. A late logout ends nothing that has begun
+    // since: instances that had not lost the store may have signed the user in again, in the same session of the provider.
     const sessions = await tokens.sessionsOf(sub, Number.POSITIVE_INFINITY);
     const kept = sessions.find(({ signedInAt }) => signedInAt > receivedAt);
     for (const { id, sid, signedInAt } of sessions) {
-      const isMeant = !('sid' in of) || of.sid === sid;
+      const isMeant = !('sid' in of) || sid === undefined || sid === of.sid;
       if (isMeant && signedInAt <= receivedAt) await tokens.endBy(id, 'provider', kept?.id);
     }
   }

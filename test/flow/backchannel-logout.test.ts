@@ -128,8 +128,8 @@ describe.each(['sid', 'sub'] as const)(
       await signOutAtProvider(laptop);
       await waitFor(() => received().length === 1);
       expect([await isSignedIn(laptop), await isSignedIn(phone)]).toEqual([false, kind === 'sid']);
-      await world.signIn(laptop);
-      expect(await isSignedIn(laptop)).toBe(true);
+      for (const device of [laptop, phone]) await world.signIn(device);
+      expect([await isSignedIn(laptop), await isSignedIn(phone)]).toEqual([true, true]);
     });
 
     test.each(['the token response', 'the write of the session'])(

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { jest } from '@jest/globals';
 import { Browser } from '../support/browser.ts';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.ts';
 import { type Latchkey, startLatchkey } from '../support/latchkey.ts';
@@ -206,6 +207,17 @@ test.each([undefined, 'JWT', 'jwt', 'logout+jwt', 'application/logout+jwt'])(
   },
 );
 
+test('a logout token with a sid ends a session whose ID token had none, if it is a session of its user', async () => {
+  await start();
+  options.issue = ({ header, claims }) => signJwt(header, claims, options.keys[0]!);
+  await browser.go('/auth/login?prompt=login');
+  expect((await send(withClaims({ sid: 'another', sub: undefined }))).status).toBe(200);
+  expect((await send(withClaims({ sid: 'another', sub: 'bob' }))).status).toBe(200);
+  expect(await isSignedIn()).toBe(true);
+  expect((await send(withClaims({ sid: 'another' }))).status).toBe(200);
+  expect(await isSignedIn()).toBe(false);
+});
+
 test('a token about somebody else, or another session, ends nothing and is answered with 200', async () => {
   await start();
   expect((await send(withClaims({ sub: 'bob', sid: undefined }))).status).toBe(200);
@@ -356,9 +368,18 @@ describe('the keys of the provider', () => {
   test('a logout is not lost while the provider publishes no keys: those of the last day are used', async () => {
     await start();
     provider.faults.set({ path: /^\/(keys|\.well-known)/, response: 'reset' });
-    offsetMs = 3_600_000;
-    expect((await send(withClaims())).status).toBe(200);
-    expect(await isSignedIn()).toBe(false);
+    const realNow = Date.now;
+    const clock = jest.spyOn(Date, 'now'); // the library measures the age of the keys with it
+    try {
+      clock.mockImplementation(() => realNow() + 3_600_000);
+      expect((await send(withClaims())).status).toBe(200);
+      expect(await isSignedIn()).toBe(false);
+      clock.mockImplementation(() => realNow() + 90_000_000);
+      expect((await send(withClaims())).status).toBe(503);
+    } finally {
+      clock.mockRestore();
+    }
+    expect(provider.faults.count(/^\/keys$/)).toBeGreaterThan(1);
   });
 
   test('a logout token whose key is unknown and cannot be fetched is answered with 503, so that it can be repeated', async () => {

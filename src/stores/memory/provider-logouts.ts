@@ -2,6 +2,8 @@ import {
   type LogoutProgress,
   loginsEndedForMs,
   type ProviderLogouts,
+  selectorsOfLogin,
+  selectorsOfLogout,
 } from '../../tokens/provider-logouts.ts';
 
 /** The oldest entries are forgotten beyond this number, which only a provider can reach. */
@@ -34,16 +36,13 @@ export function createMemoryProviderLogouts(now: () => number): ProviderLogouts 
     async remember({ id, validUntil }, value) {
       store(progress, id, value, validUntil);
     },
-    async endLogins({ of, receivedAt }) {
-      store(ended, keyOf(of), receivedAt, receivedAt + loginsEndedForMs);
+    async endLogins({ receivedAt, ...logout }) {
+      for (const selector of selectorsOfLogout(logout))
+        store(ended, selector.join(' '), receivedAt, receivedAt + loginsEndedForMs);
     },
-    async isLoginEnded({ subject, sid }, startedAt) {
-      const keys = [keyOf({ sub: subject }), ...(sid === undefined ? [] : [keyOf({ sid })])];
+    async isLoginEnded(identity, startedAt) {
+      const keys = selectorsOfLogin(identity).map((selector) => selector.join(' '));
       return keys.some((key) => startedAt <= (ended.get(key)?.value ?? Number.NEGATIVE_INFINITY));
     },
   };
-}
-
-function keyOf(of: { readonly sid: string } | { readonly sub: string }): string {
-  return 'sid' in of ? `sid ${of.sid}` : `sub ${of.sub}`;
 }

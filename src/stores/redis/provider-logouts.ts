@@ -5,6 +5,8 @@ import {
   type LogoutProgress,
   loginsEndedForMs,
   type ProviderLogouts,
+  selectorsOfLogin,
+  selectorsOfLogout,
 } from '../../tokens/provider-logouts.ts';
 import type { RedisConnection } from './connection.ts';
 import { defaultKeyPrefix } from './keys.ts';
@@ -21,8 +23,8 @@ export function createRedisProviderLogouts(options: RedisProviderLogoutsOptions)
   const hashKeys = deriveKeys(options, 'provider_logouts');
   const progressKey = (id: string, hashKey = hashKeys[0]!) =>
     `${keyPrefix}logout-tokens:${registration}:${hash(hashKey, 'jti', id)}`;
-  const endedKey = (kind: 'sid' | 'sub', value: string, hashKey = hashKeys[0]!) =>
-    `${keyPrefix}provider-logouts:${registration}:${hash(hashKey, kind, value)}`;
+  const endedKey = (selector: readonly [kind: string, value: string], hashKey = hashKeys[0]!) =>
+    `${keyPrefix}provider-logouts:${registration}:${hash(hashKey, ...selector)}`;
 
   return {
     progressOf: (id) =>
@@ -35,17 +37,16 @@ export function createRedisProviderLogouts(options: RedisProviderLogoutsOptions)
       withStoreErrors(async () => {
         await redis.set(progressKey(id), progress, 'PX', Math.max(1, Math.ceil(validUntil - now())));
       }),
-    endLogins: ({ of, receivedAt }) =>
+    endLogins: ({ receivedAt, ...logout }) =>
       withStoreErrors(async () => {
-        const key = 'sid' in of ? endedKey('sid', of.sid) : endedKey('sub', of.sub);
-        await redis.set(key, receivedAt, 'PX', loginsEndedForMs);
+        const keys = selectorsOfLogout(logout).map((selector) => endedKey(selector));
+        await Promise.all(keys.map((key) => redis.set(key, receivedAt, 'PX', loginsEndedForMs)));
       }),
-    isLoginEnded: ({ subject, sid }, startedAt) =>
+    isLoginEnded: (identity, startedAt) =>
       withStoreErrors(async () => {
-        const keys = hashKeys.flatMap((hashKey) => [
-          endedKey('sub', subject, hashKey),
-          ...(sid === undefined ? [] : [endedKey('sid', sid, hashKey)]),
-        ]);
+        const keys = hashKeys.flatMap((hashKey) =>
+          selectorsOfLogin(identity).map((selector) => endedKey(selector, hashKey)),
+        );
         const times = await Promise.all(keys.map((key) => redis.get(key)));
         return times.some((time) => time !== null && startedAt <= Number(time));
       }),
