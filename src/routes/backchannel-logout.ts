@@ -19,8 +19,11 @@ interface BackchannelLogoutRouteParts {
 
 /** Logout tokens have one or two kilobytes. */
 const maxBodyBytes = 16_384;
-/** All logouts come from the provider's address, so these are more than for users; together they take 16 MiB. */
-const maxBodies = { total: 1_024, perAddress: 256 };
+/**
+ * More than for users, as all logouts come from the provider's address, and one that is refused may never be repeated.
+ * Together they take 32 MiB.
+ */
+const maxBodies = { total: 2_048, perAddress: 1_024 };
 const formType = 'application/x-www-form-urlencoded';
 
 /**
