@@ -50,9 +50,10 @@ export function createBackchannelLogoutRoutes(parts: BackchannelLogoutRouteParts
     const token: unknown = req.body?.logout_token;
     if (typeof token !== 'string') throw refuse(new Error('the body has no logout_token, or several'));
     const verified = await verify(token);
-    const outcome = await backchannelLogout.receive(verified);
-    if (outcome === 'repeated') throw refuse(new Error('this logout token has been received before'));
-    req.log.info({ by: verified.sid === undefined ? 'sub' : 'sid' }, 'the provider has ended sessions');
+    const ended = await backchannelLogout.receive(verified);
+    if (ended === undefined) throw refuse(new Error('this logout token has been received before'));
+    const by = verified.sid === undefined ? 'sub' : 'sid';
+    req.log.info({ by, sessions: ended }, 'the provider has ended sessions');
     res.status(200).end();
   }
 

@@ -8,10 +8,10 @@ import type { TokenManager } from './token-manager.ts';
 export interface BackchannelLogout {
   /**
    * Ends the session or the sessions that the token is about, on every instance.
-   * @returns `repeated`, and ends nothing, when this token has been applied before
+   * @returns how many sessions have ended; `undefined`, and ends nothing, when this token has been applied before
    * @throws AppError `temporarily_unavailable`: the store is unavailable, and the logout is queued until it is available
    */
-  receive(token: LogoutToken): Promise<'applied' | 'repeated'>;
+  receive(token: LogoutToken): Promise<number | undefined>;
   /** Applies what is queued, or reports in the log that it is lost. */
   drain(): Promise<void>;
 }
@@ -35,32 +35,34 @@ const maxDrainAttempts = 3;
 export function createBackchannelLogout(parts: BackchannelLogoutParts): BackchannelLogout {
   const { logouts, tokens, absoluteSeconds, now, log } = parts;
   const queue = new Map<string, ProviderLogout>();
-  const inProgress = new Map<string, Promise<'applied' | 'repeated'>>();
+  const inProgress = new Map<string, Promise<number | undefined>>();
   let isRetrying = false;
 
   /** Logins in progress first: each either sees that it has ended, or has its session in the index by then. */
-  async function apply({ of, sub, receivedAt }: ProviderLogout, isLate: boolean): Promise<void> {
+  async function apply({ of, sub, receivedAt }: ProviderLogout, isLate: boolean): Promise<number> {
     await logouts.endLogins({ of, sub, receivedAt });
-    if (!isLate || sub === undefined) await tokens.endAllOf(of, 'provider');
-    if (sub === undefined || (!isLate && 'sub' in of)) return;
+    let ended = !isLate || sub === undefined ? await tokens.endAllOf(of, 'provider') : 0;
+    if (sub === undefined || (!isLate && 'sub' in of)) return ended;
     // Without a sid, nobody knows whether a session is the one that has ended. A late logout ends nothing that has begun
     // since: instances that had not lost the store may have signed the user in again, in the same session of the provider.
     const sessions = await tokens.sessionsOf(sub, Number.POSITIVE_INFINITY);
     const kept = sessions.find(({ signedInAt }) => signedInAt > receivedAt);
     for (const { id, sid, signedInAt } of sessions) {
       const isMeant = !('sid' in of) || sid === undefined || sid === of.sid;
-      if (isMeant && signedInAt <= receivedAt) await tokens.endBy(id, 'provider', kept?.id);
+      if (!isMeant || signedInAt > receivedAt) continue;
+      if (await tokens.endBy(id, 'provider', kept?.id)) ended += 1;
     }
+    return ended;
   }
 
-  async function applyOnce(logout: ProviderLogout): Promise<'applied' | 'repeated'> {
+  async function applyOnce(logout: ProviderLogout): Promise<number | undefined> {
     const queued = queue.get(logout.id);
     try {
       const progress = await logouts.progressOf(logout.id);
-      if (progress === undefined) await apply(queued ?? logout, queued !== undefined);
+      const ended = progress === undefined ? await apply(queued ?? logout, queued !== undefined) : 0;
       if (progress !== 'applied') await logouts.remember(logout, 'applied');
       queue.delete(logout.id);
-      return progress === 'applied' ? 'repeated' : 'applied';
+      return progress === 'applied' ? undefined : ended;
     } catch (error) {
       enqueue(queued ?? logout);
       throw error;
