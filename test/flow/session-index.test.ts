@@ -184,6 +184,35 @@ describe.each([
     expect(await index.count()).toBe(1);
   });
 
+  test('a request in a live session costs one command, and the update of its entry goes out with the touch', async () => {
+    const commands: string[] = [];
+    const counting = new Proxy(connection(), {
+      get(target, name) {
+        const value = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]) => {
+          commands.push(String(name));
+          return value.apply(target, args);
+        };
+      },
+    });
+    const { store } = open(inRedis(counting, randomUUID()));
+    const id = randomUUID();
+    await store.put(id, record('alice', 'sid-1'));
+    await store.get(id, { touch: true });
+    commands.length = 0;
+    await store.get(id, { touch: true });
+    expect(commands).toEqual(['getBuffer']);
+    offsetMs += 61_000;
+    commands.length = 0;
+    await store.get(id, { touch: true });
+    expect(commands).toEqual(['getBuffer', 'pexpire', 'pexpire']); // the entry is recent enough
+    offsetMs += 301_000;
+    commands.length = 0;
+    await store.get(id, { touch: true });
+    expect(commands).toEqual(['getBuffer', 'eval', 'eval', 'eval', 'pexpire', 'pexpire']);
+  });
+
   test('no name, subject or provider session is stored in the clear', async () => {
     const registration = randomUUID();
     const { store } = open(inRedis(connection(), registration));
