@@ -36,6 +36,7 @@ export async function startProviderAndApi(
       host,
       redirectUris: [`${appOrigin}/auth/callback`],
       postLogoutRedirectUris: [`${appOrigin}/signed-out`],
+      backchannelLogoutUri: `${appOrigin}/auth/backchannel-logout`,
       resourceServer,
     }),
   );

@@ -17,6 +17,10 @@ export interface ProviderSettings extends ClientCredentials {
   readonly clientAuth?: 'client_secret_basic' | 'client_secret_post';
   readonly redirectUris: readonly string[];
   readonly postLogoutRedirectUris: readonly string[];
+  /** Where the client receives logout tokens; without one, the provider sends none. */
+  readonly backchannelLogoutUri?: string;
+  /** Whether a logout token ends one session (`sid`) or all of the user (`sub`). Default true. */
+  readonly backchannelLogoutSessionRequired?: boolean;
   /** The client of the demo API; it can introspect every token and has no other rights. */
   readonly resourceServer: ClientCredentials;
   /** Default 60. */
@@ -38,6 +42,10 @@ function createClients(settings: ProviderSettings): ClientMetadata[] {
       response_types: ['code'],
       redirect_uris: [...settings.redirectUris],
       post_logout_redirect_uris: [...settings.postLogoutRedirectUris],
+      ...(settings.backchannelLogoutUri !== undefined && {
+        backchannel_logout_uri: settings.backchannelLogoutUri,
+        backchannel_logout_session_required: settings.backchannelLogoutSessionRequired ?? true,
+      }),
     },
     {
       client_id: settings.resourceServer.clientId,
@@ -79,6 +87,8 @@ export function createProviderConfiguration(settings: ProviderSettings): Configu
     },
     // The ID token contains the claims of its scopes, so the client needs no userinfo request.
     conformIdTokenClaims: false,
+    // The library connects to no address of this machine, but that is where the client receives logout tokens.
+    fetch: (url, { dispatcher: _, ...options } = {}) => fetch(url, options),
     findAccount: (_ctx, sub) => {
       const user = findUser(sub);
       if (user === undefined) return undefined;
@@ -119,6 +129,7 @@ export function createProviderConfiguration(settings: ProviderSettings): Configu
         enabled: true,
         allowedPolicy: (_ctx, client, token) => client.clientId === token.clientId,
       },
+      backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: showLogout,

@@ -28,6 +28,7 @@ import { createForwarder } from './proxy/forward-to.ts';
 import { createOpenStreams } from './proxy/open-streams.ts';
 import { rejectWebSocket } from './proxy/websocket/upgrade.ts';
 import { createApiRoutes } from './routes/api.ts';
+import { createBackchannelLogoutRoutes } from './routes/backchannel-logout.ts';
 import { createCallbackRoutes } from './routes/callback.ts';
 import { createConsoleRoutes } from './routes/console.ts';
 import { createHealthRoutes } from './routes/health.ts';
@@ -42,6 +43,7 @@ import { createSessions } from './session/session.ts';
 import { createSessionEndReason } from './session/session-end-reason.ts';
 import { createUserKeys } from './session/user-key.ts';
 import { createAppTokenManager } from './tokens/app-token-manager.ts';
+import { createBackchannelLogout } from './tokens/backchannel-logout.ts';
 import { createRevoker } from './tokens/revocation-outbox.ts';
 import { createTokenManager, type TokenManager } from './tokens/token-manager.ts';
 
@@ -101,6 +103,9 @@ export function createApp(config: Config, deps: Deps): App {
     log,
   });
 
+  const { absoluteSeconds } = session;
+  const logouts = deps.providerLogouts;
+  const backchannelLogout = createBackchannelLogout({ logouts, tokens, absoluteSeconds, now, log });
   const sessions = createSessions(session, deps.sessionStore, now);
   const { getSessionId } = sessions;
   const pageUserTags = createPageUserTags(session);
@@ -177,8 +182,9 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(api);
   // 5. Saves a form that the API rejected with `login_required`. Directly after the API, as it handles only its errors.
   handler.use(saveForm);
-  // 6. 404 for WebSocket handshakes. After the API, which is the only place that accepts them.
-  handler.use(rejectWebSocket);
+  // 6. 404 for WebSocket handshakes. After the API, which is the only place that accepts them. Then back-channel logout,
+  //    before the check of origins and the rate limits: its requests come from the provider, all from one address.
+  handler.use(rejectWebSocket, createBackchannelLogoutRoutes({ ...deps, config, oauth, backchannelLogout }));
   // 7. Security headers of pages. Before any page or asset is sent.
   handler.use(pageHeaders);
   // 8. Rejects unsafe cross-site requests (CSRF). Before every handler that changes something.
@@ -219,6 +225,7 @@ export function createApp(config: Config, deps: Deps): App {
   );
 
   async function drain(): Promise<void> {
+    await backchannelLogout.drain();
     await Promise.all([tokens.drain(), appTokens.drain()]);
     outbox.close();
   }

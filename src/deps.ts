@@ -11,6 +11,7 @@ import { measureRedis } from './stores/measure-redis.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
 import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
 import { createMemorySessionIndex } from './stores/memory/indexed-sessions.ts';
+import { createMemoryProviderLogouts } from './stores/memory/provider-logouts.ts';
 import { createMemoryRevocationOutbox } from './stores/memory/revocation-outbox.ts';
 import { createMemorySavedForms } from './stores/memory/saved-forms.ts';
 import { createMemorySessionEndEvents } from './stores/memory/session-end-events.ts';
@@ -19,6 +20,7 @@ import { createRedisAppTokenStore } from './stores/redis/app-token-store.ts';
 import { connectRedis, createReplicaWait, waitUntilReady } from './stores/redis/connection.ts';
 import { createRedisConsumedStates } from './stores/redis/consumed-states.ts';
 import { createRedisSessionIndex } from './stores/redis/indexed-sessions.ts';
+import { createRedisProviderLogouts } from './stores/redis/provider-logouts.ts';
 import { createRedisRateLimitStore } from './stores/redis/rate-limit-store.ts';
 import { createRedisRevocationOutbox } from './stores/redis/revocation-outbox.ts';
 import { createRedisSavedForms } from './stores/redis/saved-forms.ts';
@@ -27,6 +29,7 @@ import { createRedisSessionStore } from './stores/redis/session-store.ts';
 import { createRedisTokenStore } from './stores/redis/token-store.ts';
 import type { AppTokenStore } from './tokens/app-token-store.ts';
 import type { SessionIndex } from './tokens/indexed-sessions.ts';
+import type { ProviderLogouts } from './tokens/provider-logouts.ts';
 import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from './tokens/session-end-events.ts';
 import type { TokenStore } from './tokens/token-store.ts';
@@ -44,6 +47,7 @@ export interface Deps {
   readonly appTokenStore: AppTokenStore;
   readonly sessionEndEvents: SessionEndEvents;
   readonly consumedStates: ConsumedStates;
+  readonly providerLogouts: ProviderLogouts;
   readonly savedForms: SavedForms;
   readonly sessionStore: Store;
   /** Creates the outbox, which revokes tokens with `attempt`: true when the revocation needs no further attempt. */
@@ -76,6 +80,7 @@ export function createDeps(
       sessionIndex,
       tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents, sessionIndex),
       consumedStates: createMemoryConsumedStates(now),
+      providerLogouts: createMemoryProviderLogouts(now),
       savedForms: createMemorySavedForms(now, config.limits.savedFormsBytes),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
@@ -110,6 +115,7 @@ export function createDeps(
       leaseWait,
     }),
     consumedStates: createRedisConsumedStates(redis, registration, keyPrefix),
+    providerLogouts: createRedisProviderLogouts(sealed),
     savedForms: createRedisSavedForms({ ...sealed, maxBytes: config.limits.savedFormsBytes }),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ ...sealed, attempt }),
     sessionStore: createRedisSessionStore({ redis, keyPrefix, registration, idleSeconds }),

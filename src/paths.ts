@@ -17,6 +17,8 @@ export const paths = {
   refresh: '/auth/refresh',
   logout: '/auth/logout',
   session: '/auth/session',
+  /** Receives the provider's logout tokens. */
+  backchannelLogout: '/auth/backchannel-logout',
   /** The prefix of the routes in the route table. */
   api: '/api',
 } as const;

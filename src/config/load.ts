@@ -211,6 +211,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
       clockToleranceSeconds: values.OAUTH2_CLOCK_TOLERANCE_SECONDS,
       /** What the redirect to the end-session endpoint says about the user. */
       logoutHint: values.OAUTH2_LOGOUT_HINT,
+      isLogoutSidRequired: values.OAUTH2_BACKCHANNEL_LOGOUT_SESSION_REQUIRED,
     },
     /** When a sign-in needs a click on our own page first. */
     loginConfirm: values.LOGIN_CONFIRM,

@@ -151,6 +151,13 @@ export const providerFields = {
       "Which hint about the user Latchkey sends to the provider at sign-out. Some providers otherwise ask the user to confirm every sign-out. none; logout_hint: the ID token's login_hint claim, or else the user's sub; id_token: the ID token as id_token_hint. With id_token, the ID token becomes visible in the browser; no other setting exposes a token (decision 5).",
     unset: 'none',
   },
+  OAUTH2_BACKCHANNEL_LOGOUT_SESSION_REQUIRED: {
+    type: type.flag.default(false),
+    example: 'true',
+    meaning:
+      'true refuses logout tokens that do not name one session of the provider (sid). Set it if you have registered backchannel_logout_session_required, so that no logout of one device ends the sessions of all (docs/providers.md).',
+    unset: 'false',
+  },
   OAUTH2_PROVIDER_NAME: {
     type: z.string().optional(),
     example: 'Example ID',

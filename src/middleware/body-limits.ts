@@ -7,11 +7,8 @@ import { createRefusalLog } from './refusal-log.ts';
 
 /** How long a body may take to arrive, in total: a byte now and then does not extend it. */
 const bodyTimeoutMs = 10_000;
-/** Requests whose body is in memory, until their response has been sent. */
-const maxBodies = 64;
-const maxBodiesPerUser = 4;
-/** More, because many users may share an address. */
-const maxBodiesPerAddress = 16;
+/** Requests whose body is in memory, until their response has been sent. More per address, which many users may share. */
+const userLimits = { total: 64, perUser: 4, perAddress: 16 };
 const refusedMessage = 'requests rejected: too many bodies in memory at once';
 
 interface BodyLimitParts {
@@ -19,6 +16,8 @@ interface BodyLimitParts {
   readonly getUserKey: (req: Request) => Promise<string | undefined>;
   readonly log: Logger;
   readonly metrics: Pick<Metrics, 'limitRefusals'>;
+  /** By default those for bodies that users send. */
+  readonly limits?: Partial<typeof userLimits>;
 }
 
 /**
@@ -26,11 +25,12 @@ interface BodyLimitParts {
  * within `bodyTimeoutMs`, and few requests of one caller, and of all callers, may have a body in memory at once.
  * @throws AppError `request_timeout`, `too_many_requests` (this caller), `temporarily_unavailable` (all callers together)
  */
-export function createBodyLimits({ getUserKey, log, metrics }: BodyLimitParts) {
+export function createBodyLimits({ getUserKey, log, metrics, limits }: BodyLimitParts) {
+  const max = { ...userLimits, ...limits };
   const counter = metrics.limitRefusals({ limit: 'bodies in memory' });
-  const logUserRefusal = createRefusalLog(log, { limit: maxBodiesPerUser }, refusedMessage, counter);
-  const logAddressRefusal = createRefusalLog(log, { limit: maxBodiesPerAddress }, refusedMessage, counter);
-  const logTotalRefusal = createRefusalLog(log, { limit: maxBodies }, refusedMessage, counter);
+  const logUserRefusal = createRefusalLog(log, { limit: max.perUser }, refusedMessage, counter);
+  const logAddressRefusal = createRefusalLog(log, { limit: max.perAddress }, refusedMessage, counter);
+  const logTotalRefusal = createRefusalLog(log, { limit: max.total }, refusedMessage, counter);
   const open = new Map<string, number>();
   let total = 0;
 
@@ -47,9 +47,9 @@ export function createBodyLimits({ getUserKey, log, metrics }: BodyLimitParts) {
       if (res.closed) return; // nobody is left to send the body
       const caller = userKey ?? addressKeyOf(req);
       const isUser = userKey !== undefined;
-      if ((open.get(caller) ?? 0) >= (isUser ? maxBodiesPerUser : maxBodiesPerAddress))
+      if ((open.get(caller) ?? 0) >= (isUser ? max.perUser : max.perAddress))
         refuse('too_many_requests', isUser ? logUserRefusal : logAddressRefusal);
-      if (total >= maxBodies) refuse('temporarily_unavailable', logTotalRefusal);
+      if (total >= max.total) refuse('temporarily_unavailable', logTotalRefusal);
       change(caller, 1);
       res.once('close', () => change(caller, -1));
       let isDone = false;

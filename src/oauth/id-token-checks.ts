@@ -1,12 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../logger.ts';
-import {
-  type Identity,
-  type IdTokenVerifier,
-  type ReceivedIdToken,
-  verifyLogin,
-  verifyRefreshed,
-} from './id-token.ts';
+import { type Identity, type ReceivedIdToken, verifyLogin, verifyRefreshed } from './id-token.ts';
+import { type LogoutToken, verifyLogoutToken } from './jwt/logout-token.ts';
+import type { TokenVerifier } from './jwt/signed-token.ts';
 import { type LoginRequirements, minMaxAge, readConfiguredRequirements } from './login-requirements.ts';
 import type { Provider, Server } from './metadata.ts';
 import { OAuthError } from './oauth-error.ts';
@@ -41,7 +37,7 @@ export function createIdTokenChecks(provider: Provider, log: Logger) {
     );
   }
 
-  function verifierFor(server: Server): IdTokenVerifier {
+  function verifierFor(server: Server): TokenVerifier {
     return { clientId, issuers: server.issuers, keys: requireKeys(server)!, clockToleranceSeconds };
   }
 
@@ -49,6 +45,16 @@ export function createIdTokenChecks(provider: Provider, log: Logger) {
     /** False without an issuer, to compare the ID token's with, and without the scope `openid`, which requests one. */
     areUsed,
     requireKeys,
+    /**
+     * What a logout token says (OpenID Connect Back-Channel Logout 1.0). Anybody can send one.
+     * @throws OAuthError `invalid_response`, or `unavailable`: the provider's keys cannot be fetched
+     */
+    verifyLogout: (server: Server, token: string, now: number): Promise<LogoutToken> =>
+      verifyLogoutToken({ ...verifierFor(server), keys: requireKeys(server)!.unsolicited }, token, now, {
+        isExpOptional: deviations.includes('logout-exp-missing'),
+        isSidRequired: provider.isLogoutSidRequired ?? false,
+      }),
+
     canVerify: ({ keys }: Server) => !areUsed || keys !== undefined,
 
     /**

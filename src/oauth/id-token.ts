@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
-import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
-import { describeMismatch, OAuthError } from './oauth-error.ts';
-import type { ProviderKeys } from './provider-keys.ts';
+import type { JWTPayload } from 'jose';
+import {
+  asymmetricAlgorithms,
+  checkFailed as checkFailedFor,
+  maxClaimLength,
+  requireIssuer,
+  type TokenVerifier,
+  verifySignature,
+} from './jwt/signed-token.ts';
+import { describeMismatch } from './oauth-error.ts';
 
 /** Who signed in, as the verified ID token of the login says (OIDC Core 2). */
 export interface Identity {
@@ -16,15 +23,6 @@ export interface Identity {
   readonly authTime?: number;
   /** What `logout_hint` has to be, at providers that issue this claim. */
   readonly loginHint?: string;
-}
-
-/** What an ID token is checked against, besides the login or session it belongs to. */
-export interface IdTokenVerifier {
-  readonly clientId: string;
-  /** The accepted issuers; `{tenantid}` stands for the token's `tid` (Microsoft Entra ID). */
-  readonly issuers: readonly string[];
-  readonly keys: Pick<ProviderKeys, 'getKey' | 'refetch'>;
-  readonly clockToleranceSeconds: number;
 }
 
 /** A token response that has an ID token. */
@@ -51,22 +49,17 @@ export interface LoginExpectations {
   readonly maxAge: number | undefined;
 }
 
-/** Algorithms with a public key. Those with a shared key (`HS256`) and `none` are never accepted. */
-const asymmetricAlgorithms = [
-  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
-  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
-];
 /** How long before its request an ID token may have been issued: some providers repeat one for some minutes. */
 const maxIssuedBeforeSeconds = 600;
-/** OIDC Core 2 limits `sub` to 255 characters; the other claims have the same limit here. */
-const maxClaimLength = 255;
+
+const checkFailed = (what: string) => checkFailedFor('id_token', what);
 
 /**
  * The verified claims of a login's ID token (OIDC Core 3.1.3.7).
  * @throws OAuthError `invalid_response`: the message names the claim, what was expected and what was received
  */
 export async function verifyLogin(
-  verifier: IdTokenVerifier,
+  verifier: TokenVerifier,
   received: ReceivedIdToken,
   expected: LoginExpectations,
 ): Promise<{ readonly identity: Identity; readonly claims: JWTPayload }> {
@@ -98,7 +91,7 @@ export async function verifyLogin(
  * @throws OAuthError as `verifyLogin`
  */
 export async function verifyRefreshed(
-  verifier: IdTokenVerifier,
+  verifier: TokenVerifier,
   received: ReceivedIdToken,
   identity: Identity,
 ): Promise<void> {
@@ -120,25 +113,21 @@ function requireRecent({ iat }: JWTPayload, requestedAt: number, tolerance: numb
 
 /** The claims of an ID token whose signature, issuer, audience and times are right. */
 async function verify(
-  { clientId, issuers, keys, clockToleranceSeconds }: IdTokenVerifier,
+  { clientId, issuers, keys, clockToleranceSeconds }: TokenVerifier,
   received: ReceivedIdToken,
 ): Promise<JWTPayload> {
   const { idToken, accessToken } = received;
   const now = serverTimeOf(received);
-  const { payload, protectedHeader } = await verifySignature(idToken, keys, {
+  const { payload, protectedHeader } = await verifySignature('id_token', idToken, keys, {
     algorithms: asymmetricAlgorithms,
     audience: clientId,
     requiredClaims: ['iss', 'sub', 'aud', 'exp', 'iat'],
     clockTolerance: clockToleranceSeconds,
     currentDate: new Date(now),
   });
-  const { iss, sub, aud, iat, tid } = payload;
+  const { sub, aud, iat } = payload;
   const [azp, atHash] = [payload.azp ?? undefined, payload.at_hash ?? undefined]; // some servers send null
-  // A function, because the characters `$&` in a string would have a meaning.
-  const expected = issuers.map((each) =>
-    typeof tid === 'string' ? each.replace('{tenantid}', () => tid) : each,
-  );
-  if (!expected.includes(String(iss))) throw checkFailed(describeMismatch('claim iss', expected[0], iss));
+  requireIssuer('id_token', issuers, payload);
   const isForSeveral = Array.isArray(aud) && aud.length > 1;
   if ((azp !== undefined || isForSeveral) && azp !== clientId)
     throw checkFailed(describeMismatch('claim azp', clientId, azp));
@@ -149,56 +138,6 @@ async function verify(
   if (atHash !== undefined && atHash !== hashAccessToken(accessToken, protectedHeader.alg))
     throw checkFailed('claim at_hash does not belong to the access token');
   return payload;
-}
-
-async function verifySignature(idToken: string, keys: IdTokenVerifier['keys'], options: JWTVerifyOptions) {
-  try {
-    return await verifyWithKeys(idToken, keys, options).catch(async (error: unknown) => {
-      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
-      await keys.refetch();
-      return verifyWithKeys(idToken, keys, options);
-    });
-  } catch (error) {
-    throw toCheckError(error, options);
-  }
-}
-
-async function verifyWithKeys(
-  idToken: string,
-  { getKey }: IdTokenVerifier['keys'],
-  options: JWTVerifyOptions,
-) {
-  try {
-    return await jwtVerify(idToken, getKey, options);
-  } catch (error) {
-    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
-    // The token does not say with which of several keys it was signed (RFC 7515 4.1.4).
-    for await (const key of error) {
-      const result = await jwtVerify(idToken, key, options).catch((failure: unknown) => {
-        if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure;
-      });
-      if (result) return result;
-    }
-    throw new errors.JWSSignatureVerificationFailed();
-  }
-}
-
-/** The error of the JOSE library with the claim's value, which is not in its message. */
-function toCheckError(error: unknown, { currentDate, audience }: JWTVerifyOptions): unknown {
-  if (!(error instanceof errors.JOSEError)) return error; // the keys cannot be fetched
-  if (!(error instanceof errors.JWTClaimValidationFailed || error instanceof errors.JWTExpired))
-    return checkFailed(`${error.code}: ${error.message}`);
-  const { claim, payload } = error;
-  if (claim === 'aud') return checkFailed(describeMismatch('claim aud', audience, payload.aud));
-  const isTime = claim === 'exp' || claim === 'nbf' || claim === 'iat';
-  const clock = isTime
-    ? `, at ${currentDate?.toISOString()}: do the clocks of the provider and of this server differ?`
-    : '';
-  return checkFailed(`${describeMismatch(`claim ${claim}`, error.message, payload[claim])}${clock}`);
-}
-
-function checkFailed(what: string): OAuthError {
-  return new OAuthError('invalid_response', `the ID token failed a check: ${what}`);
 }
 
 /** `at_hash` (OIDC Core 3.1.3.6): the left half of the hash that belongs to the signature algorithm. */

@@ -24,8 +24,12 @@ const maxAgeMs = 600_000;
 const movedStatuses = new Set([404, 405, 410]);
 
 /** A provider's settings. Missing endpoints are discovered; a feature whose endpoint is not found is off. */
-export type Provider = Omit<Config['provider'], 'name' | 'endpoints' | 'logoutHint'> & {
+export type Provider = Omit<
+  Config['provider'],
+  'name' | 'endpoints' | 'logoutHint' | 'isLogoutSidRequired'
+> & {
   readonly endpoints: Partial<Config['provider']['endpoints']>;
+  readonly isLogoutSidRequired?: boolean;
   /** True if Latchkey gets only app tokens there, so that it needs no authorization endpoint. */
   readonly isForAppTokens?: boolean;
 };

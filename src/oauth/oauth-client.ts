@@ -13,20 +13,14 @@ import type { Logger } from '../logger.ts';
 import { createClientAuthentication } from './client-authentication.ts';
 import type { Identity } from './id-token.ts';
 import { createIdTokenChecks } from './id-token-checks.ts';
+import type { LogoutToken } from './jwt/logout-token.ts';
 import { type AuthorizationRequest, toRequestParameters } from './login-requirements.ts';
 import { createMetadataLoader, type Provider, type Server } from './metadata.ts';
 import { OAuthError, toOAuthError } from './oauth-error.ts';
 import { createRequestPolicy } from './request-policy.ts';
 import { readTokenResponse, requireBearer } from './token-response.ts';
 import { isExpired, type TokenSet } from './token-set.ts';
-import {
-  type Claims,
-  fetchClaims,
-  needsUserinfo,
-  readUser,
-  UnusableIdentifierError,
-  type User,
-} from './userinfo.ts';
+import { fetchUser, type User } from './userinfo.ts';
 
 export interface LoginGrant {
   readonly tokens: TokenSet;
@@ -59,6 +53,11 @@ export interface OAuthClient {
   clientCredentialsGrant(scope: readonly string[]): Promise<TokenSet>;
   /** Revokes a token (RFC 7009); does nothing when the server has no revocation endpoint. */
   revokeToken(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
+  /**
+   * What a logout token says (OpenID Connect Back-Channel Logout 1.0), after every check of the specification but that of
+   * repetition. Anybody can send one, so a wrong one costs little.
+   */
+  verifyLogoutToken(token: string): Promise<LogoutToken>;
   /**
    * The URL at which the browser ends its session at the provider (OIDC RP-Initiated Logout 1.0), with the parameters in
    * `hint`; `undefined` when the provider has no such endpoint, or its metadata cannot be fetched in two seconds.
@@ -138,19 +137,6 @@ export function createOAuthClient(
     }
   }
 
-  /** The user, from the ID token and if necessary the userinfo endpoint. Missing claims never fail a login. */
-  async function fetchUser({ configuration }: Server, tokens: TokenSet, claims: Claims): Promise<User> {
-    if (!needsUserinfo(configuration, provider, tokens, claims)) return readUser(claims);
-    try {
-      return readUser({ ...claims, ...(await fetchClaims(configuration, provider, tokens, claims)) });
-    } catch (error) {
-      const failure = toOAuthError(error);
-      if (failure instanceof UnusableIdentifierError) throw failure;
-      log.warn({ err: failure }, 'userinfo request failed; continuing the login without profile claims');
-      return readUser(claims);
-    }
-  }
-
   return {
     discover: () =>
       withServer(async (server) => {
@@ -194,7 +180,8 @@ export function createOAuthClient(
             'invalid_response',
             'the access token has already expired (expires_in 0), and there is no refresh token',
           );
-        return { tokens, user: await fetchUser(server, tokens, claims), identity };
+        const user = await fetchUser(server.configuration, provider, { tokens, claims }, log);
+        return { tokens, user, identity };
       }),
 
     refreshTokenGrant: (tokens, { identity, caller, beforeSending } = {}) =>
@@ -230,6 +217,8 @@ export function createOAuthClient(
         if (server.metadata.revocation_endpoint === undefined) return;
         await tokenRevocation(server.configuration, token, { token_type_hint: hint });
       }),
+
+    verifyLogoutToken: (token) => withServer((server) => idTokens.verifyLogout(server, token, now())),
 
     async getEndSessionUrl(hint = {}) {
       const loaded = await Promise.race([

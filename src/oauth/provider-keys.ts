@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey } from 'jose';
+import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey } from 'jose';
 import type { CustomFetch } from 'openid-client';
 import { OAuthError } from './oauth-error.ts';
 
@@ -17,6 +17,11 @@ export interface ProviderKeys {
    * @throws OAuthError `unavailable`, as `getKey`
    */
   refetch(): Promise<void>;
+  /**
+   * The same for tokens that anybody can send. They cause one request for keys a minute at most, and do not use up those
+   * of the tokens that the provider itself has sent. While no keys can be fetched, those of the last day are used.
+   */
+  readonly unsolicited: Pick<ProviderKeys, 'getKey' | 'refetch'>;
 }
 
 const timeoutMs = 10_000;
@@ -24,6 +29,8 @@ const cacheMs = 600_000;
 const maxRefetches = 2;
 const refetchIntervalMs = 60_000;
 const retryAfterSeconds = 5;
+/** How long keys that cannot be fetched again are used for unsolicited tokens: a logout must not get lost. */
+const maxStaleMs = 86_400_000;
 
 /** @param onUnknownKey is called when the keys do not fit a token: their address may have changed */
 export function createProviderKeys(
@@ -42,6 +49,7 @@ export function createProviderKeys(
   let refetchesLeft = maxRefetches;
   let nextRefetchAt = 0;
   let failedAt = Number.NEGATIVE_INFINITY;
+  let loadedAt = Number.NEGATIVE_INFINITY;
 
   async function reload(): Promise<void> {
     // Otherwise every refresh would wait for an address that does not respond.
@@ -49,6 +57,7 @@ export function createProviderKeys(
       throw keysUnavailable('the last attempt has just failed');
     try {
       await keySet.reload();
+      loadedAt = now();
     } catch (error) {
       failedAt = now();
       refetchesLeft = maxRefetches; // nothing was fetched
@@ -85,7 +94,32 @@ export function createProviderKeys(
     return keySet(header, token);
   };
 
+  async function refetchForUnsolicited(): Promise<void> {
+    if (now() - loadedAt < refetchIntervalMs) return;
+    onUnknownKey();
+    await reload();
+  }
+
+  const getKeyForUnsolicited: JWTVerifyGetKey = async (header, token) => {
+    if (!keySet.fresh)
+      try {
+        await reload();
+      } catch (error) {
+        const stale = keySet.jwks();
+        if (!stale || now() - loadedAt > maxStaleMs) throw error;
+        return createLocalJWKSet(stale)(header, token);
+      }
+    try {
+      return await keySet(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+    }
+    await refetchForUnsolicited();
+    return keySet(header, token);
+  };
+
   return {
+    unsolicited: { getKey: getKeyForUnsolicited, refetch: refetchForUnsolicited },
     load: async () => {
       if (!keySet.fresh) await reload();
     },

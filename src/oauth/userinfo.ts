@@ -1,7 +1,8 @@
 import { type Configuration, fetchProtectedResource, fetchUserInfo, skipSubjectCheck } from 'openid-client';
 import type { ClaimMap } from '../config/field-types.ts';
+import type { Logger } from '../logger.ts';
 import type { Provider } from './metadata.ts';
-import { OAuthError } from './oauth-error.ts';
+import { OAuthError, toOAuthError } from './oauth-error.ts';
 import { hasScope, type TokenSet } from './token-set.ts';
 
 /** The user's standard claims (OIDC Core 5.1); every member may be missing. */
@@ -26,6 +27,24 @@ export function readUser(claims: Claims): User {
       return isUsable ? [[member, value]] : [];
     }),
   );
+}
+
+/** The user, from the ID token and if necessary the userinfo endpoint. Missing claims never fail a login. */
+export async function fetchUser(
+  server: Configuration,
+  provider: Provider,
+  { tokens, claims }: { readonly tokens: TokenSet; readonly claims: Claims },
+  log: Logger,
+): Promise<User> {
+  if (!needsUserinfo(server, provider, tokens, claims)) return readUser(claims);
+  try {
+    return readUser({ ...claims, ...(await fetchClaims(server, provider, tokens, claims)) });
+  } catch (error) {
+    const failure = toOAuthError(error);
+    if (failure instanceof UnusableIdentifierError) throw failure;
+    log.warn({ err: failure }, 'userinfo request failed; continuing the login without profile claims');
+    return readUser(claims);
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
+import { createCancelledLogins } from '../login/cancelled-logins.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
 import { includesRequest, type LoginParameters } from '../login/login-parameters.ts';
 import type {
@@ -16,6 +17,7 @@ import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oau
 import type { User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
 import type { Sessions } from '../session/session.ts';
+import type { ProviderLogouts } from '../tokens/provider-logouts.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
 
@@ -27,6 +29,7 @@ interface CallbackParts {
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
   readonly consumedStates: ConsumedStates;
+  readonly providerLogouts: Pick<ProviderLogouts, 'isLoginEnded'>;
 }
 
 /** What a provider returns for `prompt=none` if it would have to show a page (OIDC Core 3.1.2.6). */
@@ -42,6 +45,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { config, oauth, tokens, sessions, loginParameters, transactions, consumedStates } = parts;
   const { publicOrigin } = config;
   const redirectToProvider = createRedirectToProvider(parts);
+  const { isCancelled, wasCancelled } = createCancelledLogins(parts);
 
   async function callback(req: Request, res: Response): Promise<void> {
     const login = readLogin(req);
@@ -65,7 +69,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     try {
       grant = await oauth.authorizationCodeGrant(query, transaction);
     } catch (failure) {
-      if (await wasCancelled(req, transaction)) return res.redirect(303, publicOrigin + paths.signedOut);
+      if (await wasCancelled(transaction, req.log)) return res.redirect(303, publicOrigin + paths.signedOut);
       return handleFailure(req, res, toOAuthError(failure), transaction, loginRequest, old);
     }
     const newId = await startSession(req, grant, transaction, old).catch((failure) => {
@@ -74,7 +78,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
     const endedBy = oldId === undefined ? undefined : await supersede(req, oldId, newId, grant.user);
     // After the replacement: a sign-out that comes later than this check finds the new session through the old one.
-    const wasSignedOut = await wasCancelled(req, transaction);
+    const wasSignedOut = await wasCancelled(transaction, req.log, grant.identity);
     const wasEnded = endedBy !== undefined && endedBy !== 'limit' && isSameUser(old, grant.user);
     if (wasSignedOut || wasEnded) {
       sessions.detach(req); // the browser may have the cookie of a later login
@@ -93,19 +97,6 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     return tokens.supersede(oldId, newId, user).catch((failure) => {
       req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
       return undefined;
-    });
-  }
-
-  /** True when the user has signed out in this browser since the login began. */
-  function isCancelled({ binding, requestedAt }: LoginTransaction): Promise<boolean> {
-    return consumedStates.isCancelled(binding, requestedAt);
-  }
-
-  /** As `isCancelled`, once the code has been redeemed: then a store that is unavailable must not fail the login. */
-  function wasCancelled(req: Request, transaction: LoginTransaction): Promise<boolean> {
-    return isCancelled(transaction).catch((failure) => {
-      req.log.warn({ err: failure }, 'cannot check whether the user has signed out during the login');
-      return false;
     });
   }
 

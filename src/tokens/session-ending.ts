@@ -4,7 +4,13 @@ import type { Logger } from '../logger.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 import type { User } from '../oauth/userinfo.ts';
 import { type RevocationOutbox, retryDelayMs } from './revocation-outbox.ts';
-import type { EndedBy, SessionEndReason, TokenRecord, TokenStore } from './token-store.ts';
+import {
+  type EndedBy,
+  endedByOf,
+  type SessionEndReason,
+  type TokenRecord,
+  type TokenStore,
+} from './token-store.ts';
 
 interface SessionEndingParts {
   readonly store: TokenStore;
@@ -127,13 +133,14 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
       ended = (await takeAndQueue(next, reason)) ?? ended;
       next = await findNext(next);
     }
-    if (ended) await processOutbox();
+    const revocation = ended && processOutbox();
+    // The provider waits for our response, and may respond to nothing else meanwhile.
+    if (reason.kind !== 'ended' || reason.by !== 'provider') await revocation;
     return ended;
   }
 
   async function endedBy(id: string): Promise<EndedBy | undefined> {
-    const reason = await store.endReason(id);
-    return reason?.kind === 'ended' ? reason.by : undefined;
+    return endedByOf(await store.endReason(id));
   }
 
   async function endBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined> {

@@ -169,8 +169,8 @@ test('there are no utils, helpers or index files, and no skipped or focused test
 
 test('only stores/redis/keys.ts says where keys begin, so that REDIS_PREFIX applies to every key and channel', () => {
   const folder = new URL('../../src/stores/redis/', import.meta.url);
-  const literals = readdirSync(folder)
-    .filter((name) => name !== 'keys.ts')
+  const literals = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && name !== 'keys.ts')
     .filter((name) => /['"`](latchkey:|\{?sess:)/.test(readFileSync(new URL(name, folder), 'utf8')));
   expect(literals).toEqual([]);
 });

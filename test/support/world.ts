@@ -15,6 +15,8 @@ export interface WorldOptions {
   readonly clientAuth?: 'client_secret_basic' | 'client_secret_post';
   /** The origin browsers use, if Latchkey does not listen there itself. */
   readonly publicOrigin?: string;
+  /** Whether the provider sends logout tokens for one session or for all of the user; by default it sends none. */
+  readonly backchannelLogout?: 'sid' | 'sub';
   /** Configures the endpoints one by one instead of an issuer. */
   readonly withoutIssuer?: boolean;
 }
@@ -58,6 +60,10 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     redirectUris: [`${origin}/auth/callback`],
     postLogoutRedirectUris: [`${origin}/signed-out`],
     resourceServer,
+    ...(options.backchannelLogout && {
+      backchannelLogoutUri: `${origin}/auth/backchannel-logout`,
+      backchannelLogoutSessionRequired: options.backchannelLogout === 'sid',
+    }),
     accessTokenSeconds: options.accessTokenSeconds ?? 300,
     ...(options.refreshTokenSeconds !== undefined && { refreshTokenSeconds: options.refreshTokenSeconds }),
     ...(options.clientAuth && { clientAuth: options.clientAuth }),

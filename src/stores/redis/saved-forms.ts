@@ -10,7 +10,7 @@ import {
 } from '../../saved-forms/saved-forms.ts';
 import type { RedisConnection } from './connection.ts';
 import { defaultKeyPrefix } from './keys.ts';
-import { putWithinLimits, takeForm } from './saved-form-scripts.ts';
+import { putWithinLimits, takeForm } from './lua/saved-form-scripts.ts';
 
 interface RedisSavedFormsOptions extends KeySource {
   readonly redis: RedisConnection;
