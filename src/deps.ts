@@ -2,6 +2,7 @@ import { MemoryStore as MemoryRateLimitStore, type Store as RateLimitStore } fro
 import { MemoryStore, type Store } from 'express-session';
 import { Registry } from 'prom-client';
 import type { Dispatcher } from 'undici';
+import { type AuditLog, createAuditLog } from './audit/audit-log.ts';
 import type { Config } from './config/load.ts';
 import { createLogger, type Logger } from './logger.ts';
 import type { ConsumedStates } from './login/consumed-states.ts';
@@ -31,6 +32,7 @@ import type { TokenStore } from './tokens/token-store.ts';
 export interface Deps {
   readonly now: () => number;
   readonly log: Logger;
+  readonly audit: AuditLog;
   /** Calls the authorization server. */
   readonly fetch: typeof globalThis.fetch;
   /** Connections to the APIs. */
@@ -55,11 +57,15 @@ export interface Deps {
 /** The stores and connections for this configuration: Redis when `REDIS_URL` is set, else memory. */
 export function createDeps(
   config: Config,
-  { now = Date.now, log = createLogger(config.logLevel) }: Partial<Pick<Deps, 'now' | 'log'>> = {},
+  {
+    now = Date.now,
+    log = createLogger(config.logLevel, undefined, config.logFormat),
+    audit = createAuditLog(config, { now, log }),
+  }: Partial<Pick<Deps, 'now' | 'log' | 'audit'>> = {},
 ): Deps {
   const upstream = createUpstreamAgent(config.limits.upstreamConnections);
   const metrics = new Registry();
-  const shared = { now, log, metrics, fetch: globalThis.fetch, upstream };
+  const shared = { now, log, audit, metrics, fetch: globalThis.fetch, upstream };
   if (!config.redis) {
     log.info('REDIS_URL is not set: sessions are stored in memory and will be lost on restart');
     const sessionEndEvents = createMemorySessionEndEvents();
@@ -74,7 +80,10 @@ export function createDeps(
       sessionStore: new MemoryStore(),
       rateLimitStore: () => new MemoryRateLimitStore(),
       connected: async () => {},
-      close: () => upstream.close(),
+      async close() {
+        await upstream.close();
+        await audit.close();
+      },
     };
   }
   const { url, sentinel, keyPrefix, waitReplicas } = config.redis;
@@ -104,6 +113,7 @@ export function createDeps(
       await redis.ping().catch(() => undefined); // the commands before it, such as the release of a lease, are sent
       redis.disconnect();
       await upstream.close();
+      await audit.close();
     },
   };
 }

@@ -52,3 +52,12 @@ export function toLoginError(failure: OAuthError, options: Omit<AppErrorOptions,
     ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
   });
 }
+
+/** The same error, from whose page a new login leads to where this one would have led. */
+export function withReturnTo(error: AppError, returnTo: string): AppError {
+  return new AppError(error.code, {
+    returnTo,
+    cause: error.cause,
+    ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
+  });
+}

@@ -773,7 +773,8 @@ test.each(providerNames)('every value of the preset %s could be set by an operat
   const manual = loadConfig({ ...required, ...apiBaseUrl, ...Object.fromEntries(entries) });
   const apiOfPreset = 'OAUTH2_API_BASE_URL' in preset ? {} : apiBaseUrl;
   const config = loadConfig({ ...required, ...apiOfPreset, OAUTH2_PROVIDER: name });
-  expect({ ...config, routes: manual.routes }).toEqual(manual);
+  const { routes, described } = manual;
+  expect({ ...config, routes, described }).toEqual(manual);
   expect(config.routes.map(({ path }) => path)).toEqual(presets[name].routes.map(({ path }) => path));
 });
 
