@@ -10,6 +10,7 @@ import { createUpstreamAgent } from './proxy/upstream-agent.ts';
 import type { SavedForms } from './saved-forms/saved-forms.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
 import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
+import { createMemorySessionIndex } from './stores/memory/indexed-sessions.ts';
 import { createMemoryRevocationOutbox } from './stores/memory/revocation-outbox.ts';
 import { createMemorySavedForms } from './stores/memory/saved-forms.ts';
 import { createMemorySessionEndEvents } from './stores/memory/session-end-events.ts';
@@ -17,6 +18,7 @@ import { createMemoryTokenStore } from './stores/memory/token-store.ts';
 import { createRedisAppTokenStore } from './stores/redis/app-token-store.ts';
 import { connectRedis, createReplicaWait, waitUntilReady } from './stores/redis/connection.ts';
 import { createRedisConsumedStates } from './stores/redis/consumed-states.ts';
+import { createRedisSessionIndex } from './stores/redis/indexed-sessions.ts';
 import { createRedisRateLimitStore } from './stores/redis/rate-limit-store.ts';
 import { createRedisRevocationOutbox } from './stores/redis/revocation-outbox.ts';
 import { createRedisSavedForms } from './stores/redis/saved-forms.ts';
@@ -24,6 +26,7 @@ import { createRedisSessionEndEvents } from './stores/redis/session-end-events.t
 import { createRedisSessionStore } from './stores/redis/session-store.ts';
 import { createRedisTokenStore } from './stores/redis/token-store.ts';
 import type { AppTokenStore } from './tokens/app-token-store.ts';
+import type { SessionIndex } from './tokens/indexed-sessions.ts';
 import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from './tokens/session-end-events.ts';
 import type { TokenStore } from './tokens/token-store.ts';
@@ -38,6 +41,7 @@ export interface Deps {
   /** Connections to the APIs. */
   readonly upstream: Dispatcher;
   readonly tokenStore: TokenStore;
+  readonly sessionIndex: SessionIndex;
   readonly appTokenStore: AppTokenStore;
   readonly sessionEndEvents: SessionEndEvents;
   readonly consumedStates: ConsumedStates;
@@ -66,14 +70,17 @@ export function createDeps(
   const upstream = createUpstreamAgent(config.limits.upstreamConnections);
   const metrics = new Registry();
   const shared = { now, log, audit, metrics, fetch: globalThis.fetch, upstream };
+  const onExpired = (sessionId: string) => audit.record('session_ended', { reason: 'expired', sessionId });
   if (!config.redis) {
     log.info('REDIS_URL is not set: sessions are stored in memory and will be lost on restart');
     const sessionEndEvents = createMemorySessionEndEvents();
+    const sessionIndex = createMemorySessionIndex(now, onExpired);
     return {
       ...shared,
       appTokenStore: createMemoryAppTokenStore(now),
       sessionEndEvents,
-      tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents),
+      sessionIndex,
+      tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents, sessionIndex),
       consumedStates: createMemoryConsumedStates(now),
       savedForms: createMemorySavedForms(now, config.limits.savedFormsBytes),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
@@ -81,6 +88,7 @@ export function createDeps(
       rateLimitStore: () => new MemoryRateLimitStore(),
       connected: async () => {},
       async close() {
+        sessionIndex.close();
         await upstream.close();
         await audit.close();
       },
@@ -92,12 +100,15 @@ export function createDeps(
   const { secrets, registration, idleSeconds } = config.session;
   const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log, keyPrefix);
   const sealed = { redis, keyPrefix, secrets, registration, now };
+  const sessionIndex = createRedisSessionIndex({ ...sealed, lifetime: config.session, log, onExpired });
   return {
     ...shared,
     appTokenStore: createRedisAppTokenStore({ ...sealed, registration: config.app.registration }),
     sessionEndEvents,
+    sessionIndex,
     tokenStore: createRedisTokenStore({
       ...sealed,
+      index: sessionIndex,
       waitForReplicas,
       lifetime: config.session,
       sessionEndEvents,
@@ -110,6 +121,7 @@ export function createDeps(
     connected: () => waitUntilReady(redis),
     async close() {
       sessionEndEvents.close();
+      sessionIndex.close();
       await redis.ping().catch(() => undefined); // the commands before it, such as the release of a lease, are sent
       redis.disconnect();
       await upstream.close();

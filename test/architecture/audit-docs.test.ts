@@ -6,7 +6,12 @@ const codesIn = (text: string) => [...text.matchAll(/`(\w+)`/g)].map(([, name]) 
 /** The first cells of the table after the line that begins with `heading`. */
 const rowsAfter = (heading: string) => {
   const [, table = ''] = page.slice(page.indexOf(heading)).split(/^\|---.*$/m);
-  return [...table.trimStart().split('\n\n')[0]!.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+  return [
+    ...table
+      .trimStart()
+      .split('\n\n')[0]!
+      .matchAll(/^\| `(\w+)` \|/gm),
+  ].map(([, name]) => name);
 };
 
 test('docs/audit-log.md lists every event with its outcome and its reasons, and no other', () => {

@@ -3,6 +3,7 @@ import type { Logger } from '../../src/logger.ts';
 import type { OAuthClient } from '../../src/oauth/oauth-client.ts';
 import type { RedisConnection } from '../../src/stores/redis/connection.ts';
 import type { AppTokenManager } from '../../src/tokens/app-token-manager.ts';
+import type { SessionIndex } from '../../src/tokens/indexed-sessions.ts';
 import type { RevocationOutbox } from '../../src/tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
 import type { TokenManager } from '../../src/tokens/token-manager.ts';
@@ -51,6 +52,7 @@ export class Instance implements Owner {
   appTokens!: AppTokenManager;
   outbox!: RevocationOutbox;
   sessionEndEvents!: SessionEndEvents;
+  sessionIndex!: SessionIndex;
   consumedStates!: ReturnType<Modules['consumedStates']['createRedisConsumedStates']>;
   savedForms!: ReturnType<Modules['savedForms']['createRedisSavedForms']>;
   redis!: SimulatedRedis;
@@ -94,8 +96,14 @@ export class Instance implements Owner {
       () => this.gaps.push(time.nowMs),
     );
     const shared = { redis, secrets, registration, now };
+    this.sessionIndex = modules.sessionIndex.createRedisSessionIndex({
+      ...shared,
+      lifetime: config.session,
+      log,
+    });
     const store = modules.tokenStore.createRedisTokenStore({
       ...shared,
+      index: this.sessionIndex,
       waitForReplicas: modules.connection.createReplicaWait(redis, waitReplicas, log),
       lifetime: config.session,
       sessionEndEvents: this.sessionEndEvents,
@@ -105,12 +113,16 @@ export class Instance implements Owner {
       attempt: modules.revoker.createRevoker(oauth, { now, log, audit }),
     });
     this.tokens = modules.tokenManager.createTokenManager({
-      store,
-      oauth,
-      outbox: this.outbox,
-      now,
-      log,
-      audit,
+      ...{
+        store,
+        index: this.sessionIndex,
+        maxSessionsPerUser: 0,
+        oauth,
+        outbox: this.outbox,
+        now,
+        log,
+        audit,
+      },
     });
     this.appTokens = modules.appTokenManager.createAppTokenManager({
       store: modules.appTokenStore.createRedisAppTokenStore(shared),
@@ -167,6 +179,7 @@ export class Instance implements Owner {
           await Promise.all([this.tokens.drain(), this.appTokens.drain()]);
           this.outbox.close();
           this.sessionEndEvents.close();
+          this.sessionIndex.close();
           this.redis.disconnect();
           forceExit();
           this.#die();

@@ -570,7 +570,6 @@ test('variables of other programs, empty ones and those of Kubernetes services c
       DATABASE_URL: 'x',
       CELERY_REDIS_URL: 'x',
       DB_PORT: '1',
-      LOG_FORMAT: 'x',
     },
     ...{ AWS_SESSION_TOKEN: 'x', DBUS_SESSION_BUS_ADDRESS: 'x', GITHUB_TOKEN: 'x', METRICS_HOST: 'x' },
     ...{ OAUTH2_SCOPE: '', SESSION_KEY: ' ' },
