@@ -15,53 +15,61 @@ export interface LoginAttempt {
   old?: TokenRecord | undefined;
 }
 
-/** Writes the events of logins; a login that asks more of a user who is signed in is also a step-up. */
-export function createLoginAudit(audit: Pick<Audit, 'record'>) {
+/**
+ * Writes the events of logins; a login that asks more of a user who is signed in is also a step-up.
+ * @param loginScopes the scopes of every login
+ */
+export function createLoginAudit(audit: Pick<Audit, 'record'>, loginScopes: readonly string[]) {
+  const about = ({ oldId, old }: LoginAttempt) => ({ sessionId: old && oldId, sub: old?.user.sub });
+
+  /** The scopes that this login requests in addition; a provider may never grant some of those of every login. */
+  function additionalScopes({ request, old }: LoginAttempt): readonly string[] {
+    const known = new Set([...loginScopes, ...(old?.tokens.scope ?? [])]);
+    return request?.scope.filter((each) => !known.has(each)) ?? [];
+  }
+
+  function isStepUp(attempt: LoginAttempt): boolean {
+    const { request, old } = attempt;
+    if (!request || !old) return false;
+    const { acrValues, maxAge } = request;
+    return acrValues !== undefined || maxAge !== undefined || additionalScopes(attempt).length > 0;
+  }
+
   return {
-    started({ request, oldId, old }: LoginAttempt): void {
-      audit.record('login_started', { sessionId: old && oldId, sub: old?.user.sub });
-      if (isStepUp(request, old)) audit.record('step_up_requested', { sessionId: oldId, sub: old?.user.sub });
+    started(attempt: LoginAttempt): void {
+      audit.record('login_started', about(attempt));
+      if (isStepUp(attempt)) audit.record('step_up_requested', about(attempt));
     },
 
     succeeded(
-      { request, old }: LoginAttempt,
+      attempt: LoginAttempt,
       sessionId: string,
-      granted: Pick<TokenRecord, 'tokens' | 'user'>,
+      { tokens, user }: Pick<TokenRecord, 'tokens' | 'user'>,
     ): void {
-      const about = { sessionId, sub: granted.user.sub };
-      audit.record('login_succeeded', about);
-      if (!isStepUp(request, old)) return;
+      const granted = { sessionId, sub: user.sub };
+      audit.record('login_succeeded', granted);
+      if (!isStepUp(attempt)) return;
       // A missing authentication method or a sign-in that is too old has failed the login before.
-      const isGranted = request?.scope.every((each) => granted.tokens.scope.includes(each));
-      if (isGranted) audit.record('step_up_granted', about);
-      else audit.record('step_up_declined', { reason: 'scope', ...about });
+      const hasAll = additionalScopes(attempt).every((each) => tokens.scope.includes(each));
+      if (hasAll) audit.record('step_up_granted', granted);
+      else audit.record('step_up_declined', { reason: 'scope', ...granted });
     },
 
-    refused({ request, oldId, old }: LoginAttempt, failure: unknown): void {
-      const about = { sessionId: old && oldId, sub: old?.user.sub };
+    refused(attempt: LoginAttempt, failure: unknown): void {
       const cause = failure instanceof AppError ? failure.cause : failure;
-      audit.record('login_refused', { reason: refusalOf(failure), ...about });
-      if (isStepUp(request, old) && cause instanceof OAuthError)
-        audit.record('step_up_declined', { reason: cause.kind, ...about });
+      audit.record('login_refused', { reason: refusalOf(failure), ...about(attempt) });
+      if (isStepUp(attempt) && cause instanceof OAuthError)
+        audit.record('step_up_declined', { reason: cause.kind, ...about(attempt) });
     },
 
     /** A login whose state cannot be used, or that a sign-out has cancelled. */
     unusable(
-      { oldId, old }: LoginAttempt,
+      attempt: LoginAttempt,
       reason: Extract<AuditReason<'login_refused'>, `state_${string}` | 'signed_out'>,
     ): void {
-      audit.record('login_refused', { reason, sessionId: old && oldId, sub: old?.user.sub });
+      audit.record('login_refused', { reason, ...about(attempt) });
     },
   };
-}
-
-function isStepUp(request: RequestedLogin | undefined, old: TokenRecord | undefined): boolean {
-  if (!request || !old) return false;
-  const { scope, acrValues, maxAge } = request;
-  const knownScopes = new Set([...old.tokens.scope, ...(old.requested?.scope ?? [])]);
-  const isScopeNew = scope.some((each) => !old.tokens.scope.includes(each));
-  const isScopeRequestedAgain = scope.every((each) => knownScopes.has(each));
-  return acrValues !== undefined || maxAge !== undefined || (isScopeNew && !isScopeRequestedAgain);
 }
 
 function refusalOf(failure: unknown): AuditReason<'login_refused'> {

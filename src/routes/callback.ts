@@ -22,7 +22,7 @@ import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
 interface CallbackParts {
-  readonly config: Pick<Config, 'publicOrigin' | 'session'>;
+  readonly config: Pick<Config, 'publicOrigin' | 'session' | 'provider'>;
   readonly oauth: OAuthClient;
   readonly tokens: Pick<
     TokenManager,
@@ -48,7 +48,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { config, oauth, tokens, sessions, loginParameters, transactions, consumedStates } = parts;
   const { publicOrigin } = config;
   const redirectToProvider = createRedirectToProvider(parts);
-  const loginAudit = createLoginAudit(parts.audit);
+  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes);
 
   async function callback(req: Request, res: Response): Promise<void> {
     const attempt: LoginAttempt = {};
@@ -90,6 +90,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     const newId = await startSession(req, grant, transaction, old).catch((failure) => {
       throw failure instanceof AppError ? withReturnTo(failure, transaction.returnTo) : failure;
     });
+    loginAudit.succeeded(attempt, newId, grant);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
     if (oldId !== undefined)
       await tokens.supersede(oldId, newId, grant.user).catch((failure) => {
@@ -99,9 +100,8 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     if (await wasCancelled(req, transaction)) {
       sessions.detach(req); // the browser may have the cookie of a later login
       await tokens.end(newId);
-      return redirectToSignedOut();
+      return res.redirect(303, publicOrigin + paths.signedOut);
     }
-    loginAudit.succeeded(attempt, newId, grant);
     transactions.replaceCookie(res, transaction);
     returnTo(res, transaction.returnTo);
   }

@@ -35,7 +35,7 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
   const { config, tokens, sessions, pageUserTags, loginParameters } = parts;
   const { publicOrigin, corsOrigins, provider, loginConfirm } = config;
   const redirectToProvider = createRedirectToProvider(parts);
-  const loginAudit = createLoginAudit(parts.audit);
+  const loginAudit = createLoginAudit(parts.audit, provider.scopes);
 
   async function login(req: Request, res: Response): Promise<void> {
     if (isPrefetch(req) || (req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req)))
