@@ -71,12 +71,16 @@ function createAuditLogFor(client: AuditClient, config: AuditConfig, shared: Sha
   const { destination, now, flushes } = shared;
   const tags = createSessionTags(config.session);
   const formatSubject = createSubjectFormat(config);
-  const flood = createFloodGuard(({ event, reason, source }, count) => {
-    const [kind, ...rest] = source.split(' ');
-    const value = rest.join(' ') || null;
-    write(event, { reason, count, [kind === 'subject' ? 'subject' : 'address']: value });
-  });
-  flushes.push(flood.flush);
+  // Separate, so that strangers cannot keep the events of users out of the log.
+  const flood = {
+    users: createFloodGuard(({ event, reason, source: subject }, count) =>
+      write(event, { reason, count, subject: subject || null }),
+    ),
+    strangers: createFloodGuard(({ event, reason, source: address }, count) =>
+      write(event, { reason, count, address: address || null }),
+    ),
+  };
+  flushes.push(flood.users.flush, flood.strangers.flush);
 
   function write(event: AuditEvent, facts: LineFacts): void {
     destination.write({
@@ -101,9 +105,11 @@ function createAuditLogFor(client: AuditClient, config: AuditConfig, shared: Sha
       const { sessionId, sub, reason } = facts;
       const subject = sub === undefined ? undefined : formatSubject(sub);
       if (auditEvents[event].outcome !== 'success') {
-        const source =
-          subject === undefined ? `address ${networkOf(request?.address)}` : `subject ${subject}`;
-        if (!flood.admit({ event, reason, source })) return;
+        const isAdmitted =
+          subject === undefined
+            ? flood.strangers.admit({ event, reason, source: networkOf(request?.address) })
+            : flood.users.admit({ event, reason, source: subject });
+        if (!isAdmitted) return;
       }
       write(event, {
         reason,
