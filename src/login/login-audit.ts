@@ -35,6 +35,13 @@ export function createLoginAudit(audit: Pick<Audit, 'record'>, loginScopes: read
     return acrValues !== undefined || maxAge !== undefined || additionalScopes(attempt).length > 0;
   }
 
+  function refused(attempt: LoginAttempt, failure: unknown): void {
+    const cause = failure instanceof AppError ? failure.cause : failure;
+    audit.record('login_refused', { reason: refusalOf(failure), ...about(attempt) });
+    if (isStepUp(attempt) && cause instanceof OAuthError)
+      audit.record('step_up_declined', { reason: cause.kind, ...about(attempt) });
+  }
+
   return {
     started(attempt: LoginAttempt): void {
       audit.record('login_started', about(attempt));
@@ -55,11 +62,16 @@ export function createLoginAudit(audit: Pick<Audit, 'record'>, loginScopes: read
       else audit.record('step_up_declined', { reason: 'scope', ...granted });
     },
 
-    refused(attempt: LoginAttempt, failure: unknown): void {
-      const cause = failure instanceof AppError ? failure.cause : failure;
-      audit.record('login_refused', { reason: refusalOf(failure), ...about(attempt) });
-      if (isStepUp(attempt) && cause instanceof OAuthError)
-        audit.record('step_up_declined', { reason: cause.kind, ...about(attempt) });
+    refused,
+
+    /** Settles as `work`, a part of the login; when that fails, the login is refused. */
+    async watch(attempt: LoginAttempt, work: Promise<void>): Promise<void> {
+      try {
+        await work;
+      } catch (failure) {
+        refused(attempt, failure);
+        throw failure;
+      }
     },
 
     /** A login whose state cannot be used, or that a sign-out has cancelled. */

@@ -23,6 +23,11 @@ export function createRedirectToProvider({
     const url = await oauth.createAuthorizationUrl(transaction).catch((error) => {
       throw toLoginError(toOAuthError(error), { returnTo: request.returnTo });
     });
+    const { scope, acrValues, maxAge, prompt, restarts } = request;
+    req.log.debug(
+      { scope, acrValues, maxAge, prompt, restarts },
+      'login: sending the browser to the provider',
+    );
     res.redirect(303, url.href);
   };
 }

@@ -52,10 +52,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
 
   async function callback(req: Request, res: Response): Promise<void> {
     const attempt: LoginAttempt = {};
-    await complete(req, res, attempt).catch((failure) => {
-      loginAudit.refused(attempt, failure);
-      throw failure;
-    });
+    await loginAudit.watch(attempt, complete(req, res, attempt));
   }
 
   async function complete(req: Request, res: Response, attempt: LoginAttempt): Promise<void> {
@@ -63,6 +60,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     const { loginRequest, transaction } = login;
     const oldId = sessions.getSessionId(req);
     const old = oldId === undefined ? undefined : await tokens.peek(oldId); // fails before anything is consumed
+    req.log.debug({ isSignedIn: old !== undefined }, 'login: the browser is back from the provider');
     Object.assign(attempt, { request: loginRequest, oldId, old });
     const redirectToSignedOut = () => {
       loginAudit.unusable(attempt, 'signed_out');
@@ -87,9 +85,11 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       if (await wasCancelled(req, transaction)) return redirectToSignedOut();
       return handleFailure(req, res, toOAuthError(failure), { transaction, loginRequest }, attempt);
     }
+    req.log.debug({ scope: grant.tokens.scope }, 'login: the provider has issued tokens');
     const newId = await startSession(req, grant, transaction, old).catch((failure) => {
       throw failure instanceof AppError ? withReturnTo(failure, transaction.returnTo) : failure;
     });
+    req.log.debug({ session: parts.audit.tagFor(newId) }, 'login: session started');
     loginAudit.succeeded(attempt, newId, grant);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
     if (oldId !== undefined)

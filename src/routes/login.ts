@@ -53,10 +53,8 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
     const scope = [...new Set([...provider.scopes, ...currentScope, ...requested.scope])];
     const attempt = { request: { ...requested, scope }, oldId: current?.id, old: current?.record };
     loginAudit.started(attempt);
-    await redirectToProvider(req, res, { ...requested, scope, returnTo, restarts: 0 }).catch((failure) => {
-      loginAudit.refused(attempt, failure);
-      throw failure;
-    });
+    const redirect = redirectToProvider(req, res, { ...requested, scope, returnTo, restarts: 0 });
+    await loginAudit.watch(attempt, redirect);
   }
 
   /** The live session of the browser. Only a step-up depends on it; without the store, others begin without. */

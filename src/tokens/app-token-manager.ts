@@ -140,7 +140,7 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
     const old = newest.tokens ?? entry.record.tokens;
     try {
       const tokens = await oauth.clientCredentialsGrant(entry.scope);
-      log.info({ scope: entry.scope }, 'app token obtained');
+      log.debug({ scope: entry.scope }, 'the provider has issued an app token');
       audit.record('app_token_obtained', {});
       return { tokens, isReplacement: old !== undefined && old.accessToken === entry.refusedToken };
     } catch (error) {

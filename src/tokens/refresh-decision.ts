@@ -55,14 +55,17 @@ export function createRefreshDecision({
   return async function decideRefresh(newest, { sessionId, observed, isRefused, confirmAndExtend }) {
     const isExpiredNow = () => isExpired(newest.tokens, now());
     const wasRefreshedMeanwhile = newest.tokens.accessToken !== observed.accessToken;
-    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) return newest;
+    const session = audit.tagFor(sessionId);
+    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) {
+      log.debug({ session }, 'another request has refreshed the tokens of this session meanwhile');
+      return newest;
+    }
     const about = { sessionId, sub: newest.user.sub };
     const end = (reason: 'expired' | 'refresh_refused') => {
       audit.record('session_ended', { reason, ...about });
       return undefined;
     };
     if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? end('expired') : newest;
-    const session = audit.tagFor(sessionId);
     try {
       log.debug({ session, isRefused }, 'refreshing the tokens of a session');
       const tokens = await oauth.refreshTokenGrant(newest.tokens, {
@@ -70,7 +73,10 @@ export function createRefreshDecision({
         caller: toCaller(newest, sessionId),
         beforeSending: confirmAndExtend,
       });
-      log.info({ session, expiresAt: tokens.expiresAt && new Date(tokens.expiresAt) }, 'tokens refreshed');
+      log.debug(
+        { session, expiresAt: tokens.expiresAt && new Date(tokens.expiresAt) },
+        'the provider has issued new tokens',
+      );
       audit.record('token_refreshed', about);
       return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
     } catch (error) {
