@@ -77,7 +77,7 @@ export interface App {
 
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
 export function createApp(config: Config, deps: Deps): App {
-  const { now, log, metrics } = deps;
+  const { now, log, metrics, audit } = deps;
   const { publicOrigin, corsOrigins, session, authRateLimit } = config;
 
   const postLogoutRedirectUri = publicOrigin + paths.signedOut;
@@ -88,19 +88,20 @@ export function createApp(config: Config, deps: Deps): App {
       createOAuthClient(provider, postLogoutRedirectUri, { ...deps, onBreakerChange }),
     );
   const oauth = connect(config.provider, 'provider');
-  const outbox = deps.revocationOutbox(createRevoker(oauth, now, log, measured.breaker('revocation')));
+  const onBreakerChange = measured.breaker('revocation');
+  const outbox = deps.revocationOutbox(createRevoker(oauth, { now, log, audit, onBreakerChange }));
   metrics.collectPendingRevocations(outbox.pending);
   metrics.collectLiveSessions(deps.sessionIndex.count);
   const tokens = createTokenManager({
-    ...{ store: tokenStore, index: deps.sessionIndex, oauth, outbox, now, log, metrics },
+    ...{ store: tokenStore, index: deps.sessionIndex, oauth, outbox, now, log, metrics, audit },
     maxSessionsPerUser: config.limits.sessionsPerUser,
   });
   const appTokens = createAppTokenManager({
     store: deps.appTokenStore,
     oauth: config.app.provider ? connect(config.app.provider, 'app_provider') : oauth,
     scopes: config.app.scopes,
-    now,
-    log,
+    ...{ now, log },
+    audit: config.app.provider ? audit.forClient(config.app.provider) : audit,
   });
 
   const { absoluteSeconds } = session;
@@ -221,7 +222,15 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createSessionEndReason({ tokens, getSessionId }));
   // 18. Turns errors into responses. Last, so that it handles the errors of all the others.
   handler.use(
-    createErrorResponse({ publicOrigin, corsOrigins, loginParameters, getUserTags, english, preparePage }),
+    createErrorResponse({
+      ...shared,
+      publicOrigin,
+      corsOrigins,
+      getUserTags,
+      getSessionId,
+      english,
+      preparePage,
+    }),
   );
 
   async function drain(): Promise<void> {

@@ -1,4 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Audit } from '../audit/audit-log.ts';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
@@ -22,11 +23,12 @@ interface SessionParts {
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
   readonly now: () => number;
+  readonly audit: Audit;
 }
 
 /** `/auth/session`, `/auth/refresh` and `/auth/logout`: describe, refresh and end the session. */
 export function createSessionRoutes(parts: SessionParts): RequestHandler {
-  const { config, oauth, tokens, sessions, pageUserTags, transactions, consumedStates, now } = parts;
+  const { config, oauth, tokens, sessions, pageUserTags, transactions, consumedStates, now, audit } = parts;
   const { publicOrigin } = config;
   const { logoutHint } = config.provider;
 
@@ -68,6 +70,7 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
     const binding = transactions.getBinding(req);
     if (binding !== undefined) await consumedStates.cancel(binding, now());
     const ended = id === undefined ? undefined : await tokens.end(id);
+    if (ended) audit.record('sign_out', { sessionId: id, sub: ended.user.sub });
     await sessions.end(req, res);
     // `fetch` would follow a redirect to the provider's site and fail there; a user is meant to arrive there.
     const isScript = req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req);

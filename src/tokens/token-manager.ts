@@ -1,3 +1,4 @@
+import type { Audit } from '../audit/audit-log.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
@@ -51,6 +52,7 @@ interface TokenManagerParts {
   readonly now: () => number;
   readonly log: Logger;
   readonly metrics?: Pick<Metrics, 'sharedRefreshes'>;
+  readonly audit: Audit;
 }
 
 /** An access token with less lifetime left than this may expire on its way to the API. */
@@ -63,16 +65,16 @@ const maxRestarts = 3; // of a refresh that lost its lease
 
 /** A manager whose records are in `store` and whose revocations go through `outbox`. */
 export function createTokenManager(parts: TokenManagerParts): TokenManager {
-  const { store, index, maxSessionsPerUser, oauth, outbox, now, log, metrics } = parts;
+  const { store, index, maxSessionsPerUser, oauth, outbox, now, log, audit, metrics } = parts;
   const sharedHere = metrics?.sharedRefreshes({ with: 'process' });
   const sharedElsewhere = metrics?.sharedRefreshes({ with: 'instance' });
   const decideRefresh = createRefreshDecision({
-    ...{ oauth, now, log },
+    ...{ oauth, now, log, audit },
     onAlreadyRefreshed: () => sharedElsewhere?.increment(),
     revoke: (tokens) => runInBackground(ending.revoke(tokens)),
   });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
-  const ending = createSessionEnding({ store, outbox, now, log, runInBackground });
+  const ending = createSessionEnding({ store, outbox, now, log, audit, runInBackground });
   const list = createSessionList({
     ...{ store, index, maxPerUser: maxSessionsPerUser, endBy: ending.endBy },
     isSignedIn: ({ tokens }) => !isExpiredAndUnrefreshable(tokens, now()),

@@ -38,13 +38,33 @@ const demo = read('demo');
  * layers below it, so only `deps.ts` imports it.
  */
 const layers = [
-  ...['ground', 'metrics', 'crypto', 'config', 'oauth', 'tokens', 'observability', 'middleware', 'session'],
+  ...[
+    'ground',
+    'metrics',
+    'crypto',
+    'config',
+    'audit',
+    'oauth',
+    'tokens',
+    'observability',
+    'middleware',
+    'session',
+  ],
   ...['login', 'saved-forms'],
   ...['proxy', 'pages', 'routes', 'stores', 'deps', 'server', 'app', 'main'],
 ];
-const groundFiles = ['circuit-breaker', 'errors', 'fair-queue', 'logger', 'paths', 'tracing'].map(
-  (name) => `src/${name}.ts`,
-);
+const groundFiles = [
+  ...[
+    'circuit-breaker',
+    'errors',
+    'fair-queue',
+    'log-format',
+    'logger',
+    'paths',
+    'request-context',
+    'tracing',
+  ],
+].map((name) => `src/${name}.ts`);
 
 function layerOf(path: string): string {
   if (groundFiles.includes(path)) return 'ground';

@@ -19,7 +19,7 @@ export interface LatchkeyProcess {
 export function startLatchkeyProcess(folder: string, env: Readonly<Record<string, string>>): LatchkeyProcess {
   const child = spawn(process.execPath, [join(folder, 'dist/main.js')], {
     cwd: folder,
-    env: { PATH: process.env.PATH ?? '', ...validEnv, PORT: '0', ...env },
+    env: { PATH: process.env.PATH ?? '', ...validEnv, PORT: '0', LOG_FORMAT: 'json', ...env },
   });
   process.once('exit', () => child.kill('SIGKILL'));
   const [stdout, stderr] = [collectLines(child.stdout), collectLines(child.stderr)];

@@ -34,7 +34,7 @@ test.each([
   ['connect ETIMEDOUT', 'unreachable'],
 ])('%s is reported as %s', (message, reason) => {
   create().failed(new Error(message));
-  expect(lines).toEqual([expect.objectContaining({ reason, error: message, level: 40 })]);
+  expect(lines).toEqual([expect.objectContaining({ reason, error: message, level: 'warn' })]);
 });
 
 test.each([
