@@ -39,6 +39,13 @@ export interface SessionEnding {
    * @returns the last record; `undefined` when no user was signed in
    */
   endBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined>;
+  /** As `endBy`, but leaves the revocation to `processOutbox`, so that ending many sessions does not wait for the provider. */
+  takeBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined>;
+  /**
+   * Sends what is queued for revocation; settles after two seconds at most, and at once if the provider has ended the
+   * session `by` a logout. The outbox continues.
+   */
+  processOutbox(by?: EndedBy): Promise<void>;
   /** Who ended the session `id` from elsewhere, if it ended in this way; `undefined` while it is signed in. */
   endedBy(id: string): Promise<EndedBy | undefined>;
   /**
@@ -118,11 +125,12 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
   }
 
   /** Sends the revocations at once, which a sign-out waits for briefly; the outbox retries those that fail. */
-  async function processOutbox(): Promise<void> {
+  async function processOutbox(by?: EndedBy): Promise<void> {
     const work = outbox.processNew().catch((error: unknown) => {
       log.warn({ err: error }, 'processing the revocation outbox failed; entries remain queued');
     });
     runInBackground(work);
+    if (by === 'provider') return; // it waits for our response, and may respond to nothing else meanwhile
     await Promise.race([work, delay(maxRevocationWaitMs, undefined, { ref: false })]);
   }
 
@@ -148,9 +156,11 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
       ended = (await takeAndQueue(next, reason)) ?? ended;
       next = await findNext(next);
     }
-    const revocation = ended && processOutbox();
-    // The provider waits for our response, and may respond to nothing else meanwhile.
-    if (reason.kind !== 'ended' || reason.by !== 'provider') await revocation;
+    return ended;
+  }
+
+  async function revokeNow(ended: TokenRecord | undefined, by?: EndedBy): Promise<TokenRecord | undefined> {
+    if (ended) await processOutbox(by);
     return ended;
   }
 
@@ -158,7 +168,7 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     return endedByOf(await store.endReason(id));
   }
 
-  async function endBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined> {
+  async function takeBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined> {
     const keptSid = keptId === undefined ? undefined : (await store.get(keptId))?.identity?.sid;
     const findNext = async (each: string) => {
       const reason = await store.endReason(each);
@@ -169,8 +179,10 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
 
   return {
     revoke,
-    end: (id) => end(id, { kind: 'signed_out' }, successorOf),
-    endBy,
+    end: async (id) => revokeNow(await end(id, { kind: 'signed_out' }, successorOf)),
+    endBy: async (id, by, keptId) => revokeNow(await takeBy(id, by, keptId), by),
+    takeBy,
+    processOutbox,
     endedBy,
 
     async supersede(id, successorId, { sub }) {
