@@ -77,7 +77,10 @@ export function createApp(config: Config, deps: Deps): App {
   const oauth = createOAuthClient(config.provider, postLogoutRedirectUri, deps);
   const outbox = deps.revocationOutbox(createRevoker(oauth, now, log));
   registerRevocationGauge(deps.metrics, outbox.pending);
-  const tokens = createTokenManager({ store: deps.tokenStore, oauth, outbox, now, log });
+  const tokens = createTokenManager({
+    ...{ store: deps.tokenStore, index: deps.sessionIndex, oauth, outbox, now, log },
+    maxSessionsPerUser: config.limits.sessionsPerUser,
+  });
   const appTokens = createAppTokenManager({
     store: deps.appTokenStore,
     oauth: config.app.provider ? createOAuthClient(config.app.provider, postLogoutRedirectUri, deps) : oauth,

@@ -9,6 +9,7 @@ import { createUpstreamAgent } from './proxy/upstream-agent.ts';
 import type { SavedForms } from './saved-forms/saved-forms.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
 import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
+import { createMemorySessionIndex } from './stores/memory/indexed-sessions.ts';
 import { createMemoryRevocationOutbox } from './stores/memory/revocation-outbox.ts';
 import { createMemorySavedForms } from './stores/memory/saved-forms.ts';
 import { createMemorySessionEndEvents } from './stores/memory/session-end-events.ts';
@@ -16,6 +17,7 @@ import { createMemoryTokenStore } from './stores/memory/token-store.ts';
 import { createRedisAppTokenStore } from './stores/redis/app-token-store.ts';
 import { connectRedis, createReplicaWait, waitUntilReady } from './stores/redis/connection.ts';
 import { createRedisConsumedStates } from './stores/redis/consumed-states.ts';
+import { createRedisSessionIndex } from './stores/redis/indexed-sessions.ts';
 import { createRedisRateLimitStore } from './stores/redis/rate-limit-store.ts';
 import { createRedisRevocationOutbox } from './stores/redis/revocation-outbox.ts';
 import { createRedisSavedForms } from './stores/redis/saved-forms.ts';
@@ -23,6 +25,7 @@ import { createRedisSessionEndEvents } from './stores/redis/session-end-events.t
 import { createRedisSessionStore } from './stores/redis/session-store.ts';
 import { createRedisTokenStore } from './stores/redis/token-store.ts';
 import type { AppTokenStore } from './tokens/app-token-store.ts';
+import type { SessionIndex } from './tokens/indexed-sessions.ts';
 import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from './tokens/session-end-events.ts';
 import type { TokenStore } from './tokens/token-store.ts';
@@ -36,6 +39,7 @@ export interface Deps {
   /** Connections to the APIs. */
   readonly upstream: Dispatcher;
   readonly tokenStore: TokenStore;
+  readonly sessionIndex: SessionIndex;
   readonly appTokenStore: AppTokenStore;
   readonly sessionEndEvents: SessionEndEvents;
   readonly consumedStates: ConsumedStates;
@@ -63,18 +67,23 @@ export function createDeps(
   if (!config.redis) {
     log.info('REDIS_URL is not set: sessions are stored in memory and will be lost on restart');
     const sessionEndEvents = createMemorySessionEndEvents();
+    const sessionIndex = createMemorySessionIndex(now);
     return {
       ...shared,
       appTokenStore: createMemoryAppTokenStore(now),
       sessionEndEvents,
-      tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents),
+      sessionIndex,
+      tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents, sessionIndex),
       consumedStates: createMemoryConsumedStates(now),
       savedForms: createMemorySavedForms(now, config.limits.savedFormsBytes),
       revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
       sessionStore: new MemoryStore(),
       rateLimitStore: () => new MemoryRateLimitStore(),
       connected: async () => {},
-      close: () => upstream.close(),
+      close() {
+        sessionIndex.close();
+        return upstream.close();
+      },
     };
   }
   const { url, sentinel, keyPrefix, waitReplicas } = config.redis;
@@ -83,12 +92,15 @@ export function createDeps(
   const { secrets, registration, idleSeconds } = config.session;
   const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log, keyPrefix);
   const sealed = { redis, keyPrefix, secrets, registration, now };
+  const sessionIndex = createRedisSessionIndex({ ...sealed, lifetime: config.session, log });
   return {
     ...shared,
     appTokenStore: createRedisAppTokenStore({ ...sealed, registration: config.app.registration }),
     sessionEndEvents,
+    sessionIndex,
     tokenStore: createRedisTokenStore({
       ...sealed,
+      index: sessionIndex,
       waitForReplicas,
       lifetime: config.session,
       sessionEndEvents,
@@ -101,6 +113,7 @@ export function createDeps(
     connected: () => waitUntilReady(redis),
     async close() {
       sessionEndEvents.close();
+      sessionIndex.close();
       await redis.ping().catch(() => undefined); // the commands before it, such as the release of a lease, are sent
       redis.disconnect();
       await upstream.close();

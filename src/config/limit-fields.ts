@@ -65,6 +65,13 @@ export const limitFields = {
       'A client that reads nothing of its response, event stream or WebSocket for this long is disconnected. A slow client is not, nor one that waits for data.',
     unset: '60',
   },
+  SESSION_MAX_PER_USER: {
+    type: type.count.default(0),
+    example: '10',
+    meaning:
+      'Sessions of one user at a time. When a sign-in exceeds it, the least recently used session ends, and its tabs say why. 0 means no limit.',
+    unset: '0 (no limit)',
+  },
   SAVED_FORMS_MAX_BYTES: {
     type: type.count.default(16_777_216),
     example: '16777216',
@@ -88,6 +95,8 @@ export function readLimits(values: LimitValues) {
     streamsPerSession: values.MAX_STREAMS_PER_SESSION,
     /** Connections to one API host; 0 means no limit. */
     upstreamConnections: values.MAX_UPSTREAM_CONNECTIONS,
+    /** Sessions of one user at a time; 0 means no limit. */
+    sessionsPerUser: values.SESSION_MAX_PER_USER,
     clientReadTimeoutMs: values.CLIENT_READ_TIMEOUT_SECONDS * 1000,
     /** Bytes of all saved forms; 0 saves none. */
     savedFormsBytes: values.SAVED_FORMS_MAX_BYTES,

@@ -21,7 +21,10 @@ import type { TokenRecord } from '../tokens/token-store.ts';
 interface CallbackParts {
   readonly config: Pick<Config, 'publicOrigin' | 'session'>;
   readonly oauth: OAuthClient;
-  readonly tokens: Pick<TokenManager, 'peek' | 'establish' | 'supersede' | 'end' | 'discard'>;
+  readonly tokens: Pick<
+    TokenManager,
+    'peek' | 'establish' | 'supersede' | 'end' | 'discard' | 'enforceLimit'
+  >;
   readonly loginParameters: Pick<LoginParameters, 'restrict'>;
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
@@ -151,11 +154,12 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       preserveData: isSameUser && req.sessionID === oldId, // express-session may have lost the data of that id
     });
     try {
-      await tokens.establish(id, grant, {
+      const requested = {
         scope,
         ...(acrValues !== undefined && { acrValues }),
         ...(maxAge !== undefined && { maxAge }),
-      });
+      };
+      await tokens.establish(id, grant, requested, req.headers['user-agent']);
       await sessions.save(req);
       return id;
     } catch (error) {

@@ -4,7 +4,7 @@ import type { Logger } from '../logger.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 import type { User } from '../oauth/userinfo.ts';
 import { type RevocationOutbox, retryDelayMs } from './revocation-outbox.ts';
-import type { SessionEndReason, TokenRecord, TokenStore } from './token-store.ts';
+import type { EndedBy, SessionEndReason, TokenRecord, TokenStore } from './token-store.ts';
 
 interface SessionEndingParts {
   readonly store: TokenStore;
@@ -23,6 +23,14 @@ export interface SessionEnding {
    * @throws AppError `session_changed`: a login of another user has replaced the session in the last minutes
    */
   end(id: string): Promise<TokenRecord | undefined>;
+  /**
+   * Ends the session `id` from elsewhere, and the session of the same user that has replaced it in the last minutes, as
+   * `end` does; their tabs can learn by whom. Tokens are not revoked for `limit`: the newer sessions may share their grant.
+   * @returns the last record; `undefined` when no user was signed in
+   */
+  endBy(id: string, by: EndedBy): Promise<TokenRecord | undefined>;
+  /** Who ended the session `id` from elsewhere, if it ended in this way; `undefined` while it is signed in. */
+  endedBy(id: string): Promise<EndedBy | undefined>;
   /**
    * Ends the session `id`, which a login in the same browser replaced by the session `successorId` of `successor`; revokes
    * only another user's tokens.
@@ -106,20 +114,38 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     return reason.successorId;
   }
 
-  async function end(id: string): Promise<TokenRecord | undefined> {
+  async function end(
+    id: string,
+    reason: SessionEndReason,
+    findNext: (id: string) => Promise<string | undefined>,
+  ): Promise<TokenRecord | undefined> {
     let ended: TokenRecord | undefined;
     let next: string | undefined = id;
     for (let count = 0; next !== undefined && count < maxSuccessors; count += 1) {
-      ended = (await takeAndQueue(next, { kind: 'signed_out' })) ?? ended;
-      next = await successorOf(next);
+      ended = (await takeAndQueue(next, reason)) ?? ended;
+      next = await findNext(next);
     }
     if (ended) await processOutbox();
     return ended;
   }
 
+  async function endBy(id: string, by: EndedBy): Promise<TokenRecord | undefined> {
+    const findNext = async (each: string) => {
+      const reason = await store.endReason(each);
+      return reason?.kind === 'superseded' ? reason.successorId : undefined; // another user's session stays
+    };
+    return end(id, { kind: 'ended', by }, findNext);
+  }
+
   return {
     revoke,
-    end,
+    end: (id) => end(id, { kind: 'signed_out' }, successorOf),
+    endBy,
+
+    async endedBy(id) {
+      const reason = await store.endReason(id);
+      return reason?.kind === 'ended' ? reason.by : undefined;
+    },
 
     async supersede(id, successorId, { sub }) {
       const old = await store.get(id);
@@ -143,6 +169,7 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
  * same user often shares the grant of the old one (decision 3). Those of an expired session expire on their own.
  */
 export function isToBeRevoked({ user }: TokenRecord, reason: SessionEndReason | undefined): boolean {
+  if (reason?.kind === 'ended') return reason.by !== 'limit';
   if (reason?.kind !== 'superseded') return reason !== undefined;
   return user.sub !== undefined && reason.successor !== undefined && user.sub !== reason.successor;
 }

@@ -3,15 +3,17 @@ import type { Logger } from '../logger.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { isExpired, isFresh, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
+import type { SessionIndex } from './indexed-sessions.ts';
 import { createRefreshDecision } from './refresh-decision.ts';
 import type { RevocationOutbox } from './revocation-outbox.ts';
 import { createSessionEnding, isToBeRevoked, type SessionEnding } from './session-ending.ts';
+import { createSessionList, type SessionList } from './session-list.ts';
 import { type Change, LeaseLostError, type TokenRecord, type TokenStore } from './token-store.ts';
 
 /** The users' tokens from login to logout. Every method rejects only with `AppError`. */
-export interface TokenManager extends Omit<SessionEnding, 'revoke'> {
+export interface TokenManager extends Omit<SessionEnding, 'revoke'>, SessionList {
   /** The session `id` is signed in with what a login was granted; `requested` is what that login requested. */
-  establish(id: string, grant: LoginGrant, requested: LoginRequirements): Promise<void>;
+  establish(id: string, grant: LoginGrant, requested: LoginRequirements, userAgent?: string): Promise<void>;
   /** Reads the record without refreshing it or extending the session. */
   peek(id: string): Promise<TokenRecord | undefined>;
   /** When the session ends unless it is used, epoch milliseconds. */
@@ -40,6 +42,9 @@ export interface TokenManager extends Omit<SessionEnding, 'revoke'> {
 
 interface TokenManagerParts {
   readonly store: TokenStore;
+  readonly index: SessionIndex;
+  /** As SESSION_MAX_PER_USER; 0 means no limit. */
+  readonly maxSessionsPerUser: number;
   readonly oauth: OAuthClient;
   readonly outbox: RevocationOutbox;
   readonly now: () => number;
@@ -50,16 +55,23 @@ interface TokenManagerParts {
 const expirySafetyMarginMs = 2_000;
 /** A session is not refreshed again on request before this time has passed since the last refresh. */
 const minRequestedRefreshMs = 5_000;
+/** How much of a `User-Agent` is stored with each session. */
+const maxUserAgentLength = 256;
 const maxRestarts = 3; // of a refresh that lost its lease
 
 /** A manager whose records are in `store` and whose revocations go through `outbox`. */
-export function createTokenManager({ store, oauth, outbox, now, log }: TokenManagerParts): TokenManager {
+export function createTokenManager(parts: TokenManagerParts): TokenManager {
+  const { store, index, maxSessionsPerUser, oauth, outbox, now, log } = parts;
   const decideRefresh = createRefreshDecision({
     ...{ oauth, now, log },
     revoke: (tokens) => runInBackground(ending.revoke(tokens)),
   });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
   const ending = createSessionEnding({ store, outbox, now, log, runInBackground });
+  const list = createSessionList({
+    ...{ store, index, maxPerUser: maxSessionsPerUser, endBy: ending.endBy },
+    isSignedIn: ({ tokens }) => !isExpiredAndUnrefreshable(tokens, now()),
+  });
   const background = new Set<Promise<unknown>>();
 
   function runInBackground(work: Promise<unknown>): void {
@@ -97,8 +109,12 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
   }
 
   return {
-    establish: (id, { tokens, user, identity }, requested) =>
-      store.put(id, { tokens, user, ...(identity && { identity }), signedInAt: now(), requested }),
+    establish: (id, { tokens, user, identity }, requested, userAgent) =>
+      store.put(id, {
+        ...{ tokens, user, signedInAt: now(), requested },
+        ...(identity && { identity }),
+        ...(userAgent !== undefined && { userAgent: userAgent.slice(0, maxUserAgentLength) }),
+      }),
 
     async peek(id) {
       const record = await store.get(id);
@@ -134,7 +150,10 @@ export function createTokenManager({ store, oauth, outbox, now, log }: TokenMana
 
     replaceRefused: (id, refused) => refreshOnce(id, refused, true),
 
+    ...list,
     end: ending.end,
+    endBy: ending.endBy,
+    endedBy: ending.endedBy,
     supersede: ending.supersede,
     discard: ending.discard,
 

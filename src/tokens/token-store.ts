@@ -15,6 +15,8 @@ export interface TokenRecord {
   readonly requested?: LoginRequirements;
   /** Epoch milliseconds of the last refresh that replaced an access token because an API had rejected it. */
   readonly replacedAt?: number;
+  /** The browser's `User-Agent` at the login, shortened. */
+  readonly userAgent?: string;
 }
 
 /** How long a session lives: `idleSeconds` after its last use, `absoluteSeconds` after its login. */
@@ -72,9 +74,16 @@ export interface TokenStore {
   drain(): Promise<void>;
 }
 
-/** Why a session ended before it expired: by sign-out, or because a login in the same browser replaced it. */
+/**
+ * Who ended a session other than by signing out in it: its user from another session, an administrator, the provider
+ * (back-channel logout), or SESSION_MAX_PER_USER.
+ */
+export type EndedBy = 'user' | 'administrator' | 'provider' | 'limit';
+
+/** Why a session ended before it expired: by sign-out, from elsewhere, or because a login in the same browser replaced it. */
 export type SessionEndReason =
   | { readonly kind: 'signed_out' }
+  | { readonly kind: 'ended'; readonly by: EndedBy }
   | {
       readonly kind: 'superseded';
       /** The subject of the new login, if it is known. */

@@ -42,6 +42,7 @@ describe('open streams across instances on one Redis', () => {
       registration,
       lifetime,
       sessionEndEvents,
+      index: { add: async () => {}, remove: async () => {} },
       now: Date.now,
     });
     let onSubscribed = () => {};

@@ -7,6 +7,7 @@ import { deriveKeys, formatVersion, seal } from '../../src/crypto/sealing.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
+import { createMemorySessionIndex } from '../../src/stores/memory/indexed-sessions.ts';
 import { createMemoryTokenStore } from '../../src/stores/memory/token-store.ts';
 import { createReplicaWait } from '../../src/stores/redis/connection.ts';
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
@@ -66,6 +67,8 @@ const signedOut = { kind: 'signed_out' } as const;
 const accessOf = (found: TokenRecord | undefined) => found?.tokens.accessToken;
 
 const registration = 'registration-one';
+const index = createMemorySessionIndex(now);
+afterAll(() => index.close());
 const redisStore = (
   options: { secrets?: Secret[]; registration?: string; redis?: Redis; lifetime?: Lifetime } = {},
 ) =>
@@ -76,12 +79,13 @@ const redisStore = (
     registration,
     lifetime,
     sessionEndEvents,
+    index,
     now,
     ...options,
   });
 
 describe.each([
-  ['memory', () => createMemoryTokenStore(lifetime, now, sessionEndEvents)],
+  ['memory', () => createMemoryTokenStore(lifetime, now, sessionEndEvents, index)],
   ['Redis', () => redisStore()],
 ])('the token store in %s', (_name, create) => {
   let store: TokenStore;
@@ -319,7 +323,7 @@ describe.each([
 
 describe('the token store in memory', () => {
   test('an idle session expires; get() extends it only when called with touch, and at most once a minute', async () => {
-    const store = createMemoryTokenStore(lifetime, now, sessionEndEvents);
+    const store = createMemoryTokenStore(lifetime, now, sessionEndEvents, index);
     await store.put('s', record('a'));
     offsetMs = 70_000;
     await store.get('s');

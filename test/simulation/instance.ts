@@ -2,6 +2,7 @@ import type { Logger } from '../../src/logger.ts';
 import type { OAuthClient } from '../../src/oauth/oauth-client.ts';
 import type { RedisConnection } from '../../src/stores/redis/connection.ts';
 import type { AppTokenManager } from '../../src/tokens/app-token-manager.ts';
+import type { SessionIndex } from '../../src/tokens/indexed-sessions.ts';
 import type { RevocationOutbox } from '../../src/tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
 import type { TokenManager } from '../../src/tokens/token-manager.ts';
@@ -48,6 +49,7 @@ export class Instance implements Owner {
   appTokens!: AppTokenManager;
   outbox!: RevocationOutbox;
   sessionEndEvents!: SessionEndEvents;
+  sessionIndex!: SessionIndex;
   consumedStates!: ReturnType<Modules['consumedStates']['createRedisConsumedStates']>;
   savedForms!: ReturnType<Modules['savedForms']['createRedisSavedForms']>;
   redis!: SimulatedRedis;
@@ -91,8 +93,14 @@ export class Instance implements Owner {
       () => this.gaps.push(time.nowMs),
     );
     const shared = { redis, secrets, registration, now };
+    this.sessionIndex = modules.sessionIndex.createRedisSessionIndex({
+      ...shared,
+      lifetime: config.session,
+      log,
+    });
     const store = modules.tokenStore.createRedisTokenStore({
       ...shared,
+      index: this.sessionIndex,
       waitForReplicas: modules.connection.createReplicaWait(redis, waitReplicas, log),
       lifetime: config.session,
       sessionEndEvents: this.sessionEndEvents,
@@ -101,7 +109,9 @@ export class Instance implements Owner {
       ...shared,
       attempt: modules.revoker.createRevoker(oauth, now, log),
     });
-    this.tokens = modules.tokenManager.createTokenManager({ store, oauth, outbox: this.outbox, now, log });
+    this.tokens = modules.tokenManager.createTokenManager({
+      ...{ store, index: this.sessionIndex, maxSessionsPerUser: 0, oauth, outbox: this.outbox, now, log },
+    });
     this.appTokens = modules.appTokenManager.createAppTokenManager({
       store: modules.appTokenStore.createRedisAppTokenStore(shared),
       oauth,
@@ -156,6 +166,7 @@ export class Instance implements Owner {
           await Promise.all([this.tokens.drain(), this.appTokens.drain()]);
           this.outbox.close();
           this.sessionEndEvents.close();
+          this.sessionIndex.close();
           this.redis.disconnect();
           forceExit();
           this.#die();

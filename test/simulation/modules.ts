@@ -10,6 +10,7 @@ export interface Modules {
   readonly tokenStore: typeof import('../../src/stores/redis/token-store.ts');
   readonly appTokenStore: typeof import('../../src/stores/redis/app-token-store.ts');
   readonly outbox: typeof import('../../src/stores/redis/revocation-outbox.ts');
+  readonly sessionIndex: typeof import('../../src/stores/redis/indexed-sessions.ts');
   readonly sessionEndEvents: typeof import('../../src/stores/redis/session-end-events.ts');
   readonly consumedStates: typeof import('../../src/stores/redis/consumed-states.ts');
   readonly savedForms: typeof import('../../src/stores/redis/saved-forms.ts');
@@ -30,6 +31,7 @@ export async function loadModules(directory: string): Promise<Modules> {
     tokenStore: await load('stores/redis/token-store'),
     appTokenStore: await load('stores/redis/app-token-store'),
     outbox: await load('stores/redis/revocation-outbox'),
+    sessionIndex: await load('stores/redis/indexed-sessions'),
     sessionEndEvents: await load('stores/redis/session-end-events'),
     consumedStates: await load('stores/redis/consumed-states'),
     savedForms: await load('stores/redis/saved-forms'),

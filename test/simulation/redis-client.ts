@@ -170,6 +170,13 @@ export class SimulatedRedis extends EventEmitter {
   readonly pttl = this.#command('PTTL');
   readonly eval = this.#command('EVAL');
   readonly evalBuffer = this.#bufferCommand('EVAL');
+  readonly zadd = this.#command('ZADD');
+  readonly zrem = this.#command('ZREM');
+  readonly zscore = this.#command('ZSCORE');
+  readonly zcount = this.#command('ZCOUNT');
+  readonly zscan = this.#command('ZSCAN');
+  readonly zrevrange = this.#command('ZREVRANGE');
+  readonly zrangebyscore = this.#command('ZRANGEBYSCORE');
   readonly xlen = this.#command('XLEN');
   readonly xgroup = this.#command('XGROUP');
   readonly xreadgroup = this.#command('XREADGROUP');

@@ -20,7 +20,10 @@ interface Stream {
   lastId: string;
 }
 
-type Value = Buffer | Stream;
+/** The members of a sorted set with their scores; never changed, so that a failover can restore an older one. */
+type SortedSet = ReadonlyMap<string, number>;
+
+type Value = Buffer | Stream | SortedSet;
 
 interface Entry {
   readonly value: Value;
@@ -123,7 +126,9 @@ export class RedisServer {
 
   #stream(key: string): Stream | undefined {
     const value = this.#find(key)?.value;
-    return value === undefined || Buffer.isBuffer(value) ? undefined : value;
+    return value === undefined || Buffer.isBuffer(value) || value instanceof Map
+      ? undefined
+      : (value as Stream);
   }
 
   /** Changes a copy of the stream, so that a failover can restore the old one. */
@@ -200,7 +205,9 @@ export class RedisServer {
         });
       }
       default:
-        return this.#streamCommand(name, key, args, text);
+        return name.startsWith('Z')
+          ? this.#sortedSetCommand(name, key, text)
+          : this.#streamCommand(name, key, args, text);
     }
   }
 
@@ -215,6 +222,60 @@ export class RedisServer {
         : this.nowMs() + Number(options[ttlIndex + 1]);
     this.#write(key, { value, expiresAt });
     return 'OK';
+  }
+
+  /** The members of a sorted set, lowest score first. */
+  members(key: string): readonly (readonly [member: string, score: number])[] {
+    const value = this.#find(key)?.value;
+    return value instanceof Map
+      ? [...(value as SortedSet)].sort(([a, aScore], [b, bScore]) => aScore - bScore || (a < b ? -1 : 1))
+      : [];
+  }
+
+  #sortedSetCommand(name: string, key: string, text: readonly string[]): Reply {
+    const members = this.members(key);
+    const withScores = (found: readonly (readonly [string, number])[]) =>
+      found.flatMap(([member, score]) => [Buffer.from(member), Buffer.from(String(score))]);
+    const write = (next: SortedSet) => {
+      const expiresAt = this.#find(key)?.expiresAt ?? Number.POSITIVE_INFINITY;
+      this.#write(key, next.size > 0 ? { value: next, expiresAt } : undefined);
+    };
+    switch (name) {
+      case 'ZADD': {
+        const [score, member] = text.slice(-2) as [string, string];
+        const exists = members.some(([each]) => each === member);
+        if (text[1] === 'XX' && !exists) return 0;
+        write(new Map(members).set(member, Number(score)));
+        return exists ? 0 : 1;
+      }
+      case 'ZREM': {
+        const next = new Map(members);
+        if (!next.delete(text[1]!)) return 0;
+        write(next);
+        return 1;
+      }
+      case 'ZSCORE': {
+        const score = new Map(members).get(text[1]!);
+        return score === undefined ? null : Buffer.from(String(score));
+      }
+      case 'ZCOUNT':
+        return members.filter(([, score]) => score >= Number(text[1])).length; // up to +inf
+      case 'ZSCAN':
+        return [Buffer.from('0'), withScores(members)];
+      case 'ZREVRANGE': {
+        const last = Number(text[2]);
+        return withScores(members.toReversed().slice(Number(text[1]), last < 0 ? undefined : last + 1));
+      }
+      case 'ZRANGEBYSCORE': {
+        const [, , max, , offset, count] = text; // from -inf
+        const found = members.filter(([, score]) => score <= Number(max));
+        return found
+          .slice(Number(offset), Number(offset) + Number(count))
+          .map(([member]) => Buffer.from(member));
+      }
+      default:
+        throw new Error(`ERR unknown command '${name}'`);
+    }
   }
 
   #streamCommand(name: string, key: string, args: Args, text: readonly string[]): Reply {

@@ -1,4 +1,5 @@
 import { AppError } from '../../errors.ts';
+import type { SessionIndex } from '../../tokens/indexed-sessions.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
   absoluteEndOf,
@@ -27,6 +28,7 @@ export function createMemoryTokenStore(
   lifetime: Lifetime,
   now: () => number,
   sessionEndEvents: Pick<SessionEndEvents, 'publish'>,
+  index: Pick<SessionIndex, 'add' | 'remove'>,
 ): TokenStore {
   const entries = new Map<string, Entry>();
   const tombstones = new Map<string, Tombstone>(); // oldest first, until nothing can restore the session
@@ -53,10 +55,16 @@ export function createMemoryTokenStore(
     }
   }
 
+  const addToIndex = (id: string, entry: Entry) =>
+    index.add(id, entry.record, { lastUsedAt: entry.usedAt, endsAt: expiresAtOf(entry) });
+
   return {
     async get(id, { touch = false } = {}) {
       const entry = getUnexpired(id);
-      if (touch && entry && now() - entry.usedAt >= touchIntervalMs(lifetime)) entry.usedAt = now();
+      if (touch && entry && now() - entry.usedAt >= touchIntervalMs(lifetime)) {
+        entry.usedAt = now();
+        await addToIndex(id, entry);
+      }
       return entry?.record;
     },
 
@@ -64,7 +72,9 @@ export function createMemoryTokenStore(
       runExclusive(id, async () => {
         pruneExpired();
         if (tombstones.has(id)) throw new AppError('login_required');
-        entries.set(id, { record, usedAt: now() });
+        const entry = { record, usedAt: now() };
+        await addToIndex(id, entry);
+        entries.set(id, entry);
       }),
 
     update: (id, change, onDiscarded = () => {}) =>
@@ -85,6 +95,7 @@ export function createMemoryTokenStore(
         else {
           entries.delete(id);
           sessionEndEvents.publish(id);
+          await index.remove(id, entry.record);
         }
         return changed;
       }),
@@ -99,6 +110,7 @@ export function createMemoryTokenStore(
         entries.delete(id);
         if (!tombstones.has(id)) tombstones.set(id, { reason, endedAt: now() });
         sessionEndEvents.publish(id);
+        if (record) await index.remove(id, record);
         return record;
       }),
 

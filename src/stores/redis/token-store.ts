@@ -1,5 +1,6 @@
 import { createSealer, type KeySource, sealNonce } from '../../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
+import { indexIntervalMs, type SessionIndex } from '../../tokens/indexed-sessions.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
   absoluteEndOf,
@@ -29,12 +30,13 @@ interface RedisTokenStoreOptions extends KeySource {
   readonly lifetime: Lifetime;
   /** Publishes each session that this store ends; sessions that expire are not published. */
   readonly sessionEndEvents: Pick<SessionEndEvents, 'publish'>;
+  readonly index: Pick<SessionIndex, 'add' | 'remove'>;
   readonly now: () => number;
 }
 
 /** A token store that all instances share: sealed records that expire with their session. */
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
-  const { redis, waitForReplicas, lifetime, sessionEndEvents, now } = options;
+  const { redis, waitForReplicas, lifetime, sessionEndEvents, index, now } = options;
   const sealer = createSealer(options, 'tokens');
   const keyOf = createSessionKeys(options.keyPrefix ?? defaultKeyPrefix, options.registration);
   const tokenKey = (id: string) => keyOf(id, 'tokens');
@@ -46,6 +48,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   const withLease = createLeases(redis, leaseKey);
   const isInReconnectGrace = createReconnectGrace(redis);
   const lastTouchedAt = new Map<string, number>();
+  const lastIndexedAt = new Map<string, number>();
   /** By session id: what this process could not write yet. */
   const pendingWrites = new Map<string, Promise<unknown>>();
 
@@ -84,13 +87,27 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
       throw new Error('Redis reconnected recently; refresh deferred until pending token writes complete');
   }
 
-  /** True when this process has not touched the session recently; a time forgotten early only means an early touch. */
-  function isTimeToTouch(id: string): boolean {
-    const last = lastTouchedAt.get(id);
-    if (last !== undefined && now() - last < touchIntervalMs(lifetime)) return false;
-    if (lastTouchedAt.size >= maxRememberedTouches) lastTouchedAt.clear();
-    lastTouchedAt.set(id, now());
+  /** True when `times` has no recent time of this session, which gets one; a time forgotten early only means an early touch. */
+  function isTimeTo(times: Map<string, number>, id: string, intervalMs: number): boolean {
+    const last = times.get(id);
+    if (last !== undefined && now() - last < intervalMs) return false;
+    if (times.size >= maxRememberedTouches) times.clear();
+    times.set(id, now());
     return true;
+  }
+
+  /** Also adds an entry that a failover has lost. Nobody waits for it: its node may be down when that of the session is not. */
+  function updateIndex(id: string, record: TokenRecord, ttlMs: number): void {
+    if (!isTimeTo(lastIndexedAt, id, indexIntervalMs(lifetime))) return;
+    const times = { lastUsedAt: now(), endsAt: now() + ttlMs };
+    index.add(id, record, times).catch(() => lastIndexedAt.delete(id)); // the next touch tries again
+  }
+
+  /** Nobody has to wait for it, and the sweep removes what this leaves. */
+  async function removeFromIndex(id: string, record: TokenRecord | undefined): Promise<void> {
+    lastTouchedAt.delete(id);
+    lastIndexedAt.delete(id);
+    if (record) await index.remove(id, record).catch(() => undefined);
   }
 
   return {
@@ -98,8 +115,9 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
       withStoreErrors(async () => {
         const key = tokenKey(id);
         const record = unsealRecord(key, await redis.getBuffer(key));
-        if (!record || !touch || !isTimeToTouch(id)) return record;
+        if (!record || !touch || !isTimeTo(lastTouchedAt, id, touchIntervalMs(lifetime))) return record;
         const ttlMs = Math.min(idleMs, absoluteEndOf(record, lifetime) - now());
+        updateIndex(id, record, ttlMs);
         await Promise.all([
           redis.pexpire(key, ttlMs),
           redis.pexpire(keyOf(id, 'data'), ttlMs + sessionDataGraceMs),
@@ -111,6 +129,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
       withStoreErrors(() =>
         withLease(id, async () => {
           const key = tokenKey(id);
+          await index.add(id, record, { lastUsedAt: now(), endsAt: now() + idleMs });
           const isWritten = await redis.eval(
             putUnlessEnded,
             2,
@@ -164,7 +183,10 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
               if (newest) return newest;
               if (changed) onDiscarded(changed, unsealReason(tombstoneKey(id), tombstone));
             }
-            if (!changed) sessionEndEvents.publish(id);
+            if (!changed) {
+              sessionEndEvents.publish(id);
+              await removeFromIndex(id, record);
+            }
             return Array.isArray(stored) ? undefined : changed;
           });
           updated.then(resolve, reject);
@@ -174,7 +196,6 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
     take: (id, reason, beforeRemoval = async () => {}) =>
       withStoreErrors(() =>
         runAfterPending(withLease, id, maxTakeWaitMs, async () => {
-          lastTouchedAt.delete(id);
           const key = tokenKey(id);
           const sealedReason = sealer.seal(reason, tombstoneKey(id));
           for (let attempts = 0; attempts < maxTakeAttempts; attempts += 1) {
@@ -186,7 +207,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
             if (!(await redis.eval(endIfUnchanged, 2, ...keysOfSession, nonce, sealedReason, tombstoneMs)))
               continue;
             sessionEndEvents.publish(id);
-            await waitForReplicas();
+            await Promise.all([waitForReplicas(), removeFromIndex(id, record)]);
             return record;
           }
           throw new Error('the token record kept changing while its session was being ended');

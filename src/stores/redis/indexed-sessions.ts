@@ -1,0 +1,183 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import { deriveKeys, type KeySource } from '../../crypto/sealing.ts';
+import { storeUnavailable } from '../../errors.ts';
+import type { Logger } from '../../logger.ts';
+import {
+  type IndexedSession,
+  type SessionIndex,
+  type SessionSelector,
+  selectorsOf,
+  sweepIntervalMs,
+} from '../../tokens/indexed-sessions.ts';
+import type { Lifetime, TokenRecord } from '../../tokens/token-store.ts';
+import type { RedisConnection } from './connection.ts';
+import { createSessionKeys, defaultKeyPrefix } from './keys.ts';
+
+/** The list of all sessions is divided into this many keys, which a cluster distributes. */
+const shards = 16;
+const hashBytes = 16;
+/** How many entries of a shard are read at once, and how often in one sweep; the next sweep continues. */
+const pageSize = 500;
+const maxPagesPerSweep = 20;
+/** The instance that sweeps holds the lock for a little less than the interval. */
+const lockMs = sweepIntervalMs - 5_000;
+/** The lists of a user who has not signed in for longer than a session can live are removed even if nobody sweeps. */
+const graceMs = 86_400_000;
+
+/** Adds or moves a member of a sorted set. Keys: set. Arguments: member, score, TTL of the set in ms. */
+const addMember = `
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1`;
+
+interface RedisSessionIndexOptions extends KeySource {
+  readonly redis: RedisConnection;
+  readonly keyPrefix?: string;
+  readonly lifetime: Lifetime;
+  readonly now: () => number;
+  readonly log: Logger;
+}
+
+/**
+ * A session index that all instances share. A sorted set per user and per session at the provider has the ids of their
+ * sessions by the time of their last use; its name is a keyed hash. All sessions are listed in a few more sorted sets, by
+ * the time at which they have to be checked.
+ */
+export function createRedisSessionIndex(options: RedisSessionIndexOptions): SessionIndex {
+  const { redis, registration, keyPrefix = defaultKeyPrefix, lifetime, now, log } = options;
+  const keys = deriveKeys(options, 'session_index');
+  const prefix = `${keyPrefix}sessions:${registration}:`;
+  const keyOf = createSessionKeys(keyPrefix, registration);
+  const listTtlMs = lifetime.absoluteSeconds * 1000 + graceMs;
+  const shardKeys = Array.from({ length: shards }, (_, shard) => `${prefix}all:${shard}`);
+  const shardKeyOf = (id: string) => shardKeys[id.charCodeAt(0) % shards]!;
+
+  /** The hash of each secret, that of new entries first. */
+  function hashesOf(selector: SessionSelector): readonly string[] {
+    const [[kind, value]] = Object.entries(selector) as [[string, string]];
+    return keys.map((key) =>
+      createHmac('sha256', key)
+        .update(`${kind} ${value}`)
+        .digest()
+        .subarray(0, hashBytes)
+        .toString('base64url'),
+    );
+  }
+
+  /** The members under which a shard lists a session: the id and what it is found by, for each secret. */
+  function membersOf(id: string, record: TokenRecord): readonly string[] {
+    const hashes = selectorsOf(record).map(hashesOf);
+    return keys.map((_, secret) => [id, ...hashes.map((each) => each[secret]!)].join(' '));
+  }
+
+  async function removeMember(shardKey: string, member: string): Promise<void> {
+    const [id, ...hashes] = member.split(' ');
+    await Promise.all(hashes.map((hash) => redis.zrem(prefix + hash, id!)));
+    await redis.zrem(shardKey, member); // last, so that a crash in between is repaired by the next sweep
+  }
+
+  async function sweepShard(shardKey: string): Promise<void> {
+    for (let page = 0; page < maxPagesPerSweep; page += 1) {
+      const due = await redis.zrangebyscore(shardKey, '-inf', now(), 'LIMIT', 0, pageSize);
+      await Promise.all(
+        due.map(async (member) => {
+          const [id] = member.split(' ');
+          const leftMs = await redis.pttl(keyOf(id!, 'tokens'));
+          // A session that was used since its entry was written lives longer than the entry says.
+          if (leftMs > 0) await redis.zadd(shardKey, 'XX', now() + leftMs, member);
+          else await removeMember(shardKey, member);
+        }),
+      );
+      if (due.length < pageSize) return;
+    }
+  }
+
+  async function sweep(): Promise<void> {
+    for (const each of shardKeys) await sweepShard(each);
+  }
+
+  async function sweepUnlessLocked(): Promise<void> {
+    try {
+      if (await redis.set(`${prefix}sweep`, randomUUID(), 'PX', lockMs, 'NX')) await sweep();
+    } catch (error) {
+      log.debug({ err: error }, 'sweeping the session index failed; the next sweep continues');
+    }
+  }
+
+  const timer = setInterval(() => void sweepUnlessLocked(), sweepIntervalMs).unref();
+
+  return {
+    add: (id, record, { lastUsedAt, endsAt }) =>
+      withStoreErrors(async () => {
+        const [member] = membersOf(id, record);
+        const lists = selectorsOf(record).map((each) => prefix + hashesOf(each)[0]!);
+        await Promise.all([
+          redis.eval(addMember, 1, shardKeyOf(id), member!, endsAt, listTtlMs),
+          ...lists.map((key) => redis.eval(addMember, 1, key, id, lastUsedAt, listTtlMs)),
+        ]);
+      }),
+
+    remove: (id, record) =>
+      withStoreErrors(async () => {
+        await Promise.all(membersOf(id, record).map((member) => removeMember(shardKeyOf(id), member)));
+      }),
+
+    forget: (id, selector) =>
+      withStoreErrors(async () => {
+        await Promise.all(hashesOf(selector).map((hash) => redis.zrem(prefix + hash, id)));
+      }),
+
+    find: (selector, max) =>
+      withStoreErrors(async () => {
+        const read = (hash: string) => redis.zrevrange(prefix + hash, 0, max - 1, 'WITHSCORES');
+        const found = (await Promise.all(hashesOf(selector).map(read))).flatMap(toSessions);
+        const newest = new Map<string, IndexedSession>();
+        for (const each of found.sort((one, other) => one.lastUsedAt - other.lastUsedAt))
+          newest.set(each.id, each);
+        return [...newest.values()].sort((one, other) => other.lastUsedAt - one.lastUsedAt).slice(0, max);
+      }),
+
+    async *all() {
+      for (const shardKey of shardKeys)
+        for (let cursor = '0', isFirst = true; isFirst || cursor !== '0'; isFirst = false) {
+          const [next, found] = await withStoreErrors(() => redis.zscan(shardKey, cursor, 'COUNT', pageSize));
+          cursor = next;
+          yield* await withStoreErrors(() => Promise.all(toPairs(found).map(withLastUse)));
+        }
+    },
+
+    count: () =>
+      withStoreErrors(async () => {
+        const counts = await Promise.all(shardKeys.map((key) => redis.zcount(key, now(), '+inf')));
+        return counts.reduce((sum, each) => sum + each, 0);
+      }),
+
+    sweep: () => withStoreErrors(sweep),
+    close: () => clearInterval(timer),
+  };
+
+  /** The session of a member of a shard, whose score is when it ends. Only lists by user have the last use. */
+  async function withLastUse([member, endsAt]: readonly [string, number]): Promise<IndexedSession> {
+    const [id, hash] = member.split(' ');
+    const score = hash === undefined ? null : await redis.zscore(prefix + hash, id!);
+    return { id: id!, lastUsedAt: score === null ? endsAt - lifetime.idleSeconds * 1000 : Number(score) };
+  }
+}
+
+function toPairs(withScores: readonly string[]): readonly (readonly [string, number])[] {
+  return Array.from({ length: withScores.length / 2 }, (_, index) => [
+    withScores[2 * index]!,
+    Number(withScores[2 * index + 1]),
+  ]);
+}
+
+const toSessions = (withScores: readonly string[]): readonly IndexedSession[] =>
+  toPairs(withScores).map(([id, lastUsedAt]) => ({ id, lastUsedAt }));
+
+async function withStoreErrors<T>(operation: () => Promise<T>): Promise<T> {
+  try {
+    return await operation();
+  } catch (error) {
+    throw storeUnavailable(error);
+  }
+}
