@@ -31,20 +31,24 @@ import { createHealthRoutes } from './routes/health.ts';
 import { createLoginRoutes } from './routes/login.ts';
 import { createPageRoutes } from './routes/pages.ts';
 import { createSessionRoutes } from './routes/session.ts';
+import { createUserSessionRoutes } from './routes/user-sessions.ts';
 import { createFormSaver } from './saved-forms/save-form.ts';
 import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
 import { createPageUserTags } from './session/page-user-tag.ts';
 import { createTokenGuards } from './session/require-token.ts';
 import { createSessions } from './session/session.ts';
+import { createSessionTags } from './session/session-tag.ts';
 import { createUserKeys } from './session/user-key.ts';
 import { createAppTokenManager } from './tokens/app-token-manager.ts';
 import { createRevoker } from './tokens/revocation-outbox.ts';
 import { createTokenManager } from './tokens/token-manager.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call. */
-const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
+const crossOriginPaths = [paths.api, paths.session, paths.sessions, paths.refresh, paths.logout];
 /** The paths that share AUTH_RATE_LIMIT. Sign-outs have a count of their own, so that a user over the limit can sign out. */
-const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session, paths.console];
+const rateLimitedPaths = [
+  ...[paths.login, paths.callback, paths.refresh, paths.session, paths.sessions, paths.console],
+];
 /**
  * Rejected callbacks per minute. With a valid state, each of them costs a key in Redis and a request to the provider, and
  * anybody can get a state and invent a code. Far more than the users behind one address ever cause.
@@ -122,6 +126,7 @@ export function createApp(config: Config, deps: Deps): App {
   const shared = {
     ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
     limitBody,
+    sessionTags: createSessionTags(session),
     ...tokenGuards,
     ...deps,
   };
@@ -191,7 +196,8 @@ export function createApp(config: Config, deps: Deps): App {
   }
   handler.use(paths.savedForms, limit('saved-forms', savedFormRate));
   // 13. Login, callback, and the endpoints of the session.
-  handler.use(createLoginRoutes(shared), createCallbackRoutes(shared), createSessionRoutes(shared));
+  handler.use(createLoginRoutes(shared), createCallbackRoutes(shared));
+  handler.use(createSessionRoutes(shared), createUserSessionRoutes(shared));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
   handler.use(createConsoleRoutes(shared, api, saveForm), createSavedFormRoutes(shared, api));
   // 15. The pages.

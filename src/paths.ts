@@ -17,6 +17,8 @@ export const paths = {
   refresh: '/auth/refresh',
   logout: '/auth/logout',
   session: '/auth/session',
+  /** The sessions of the user. */
+  sessions: '/auth/sessions',
   /** The prefix of the routes in the route table. */
   api: '/api',
 } as const;

@@ -5,20 +5,23 @@ import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { listConsoleRows } from '../pages/console-rows.ts';
 import { toDisplayFields } from '../pages/display-fields.ts';
+import { listSessionRows } from '../pages/session-rows.ts';
 import { describeTokens } from '../pages/token-panel.ts';
 import { paths } from '../paths.ts';
 import type { CallUpstream } from '../proxy/call-upstream.ts';
 import { identifyCaller } from '../proxy/upstream-circuit-breaker.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
+import type { SessionTags } from '../session/session-tag.ts';
 import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { TokenRecord } from '../tokens/token-store.ts';
+import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
 
 interface PageParts {
   readonly config: Config;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
+  readonly sessionTags: SessionTags;
   readonly pageUserTags: PageUserTags;
   readonly callUpstream: CallUpstream;
   readonly now: () => number;
@@ -56,8 +59,15 @@ export function createPageRoutes(parts: PageParts) {
     const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
     if (!isStepUp(req.query) && (await loadCurrentUser(req))) return res.redirect(303, returnTo);
     res.render('login', {
+      endedBy: await findWhoEnded(req),
       loginUrl: copyLoginUrl(req.query, toReturnToParameter(returnTo, publicOrigin)),
     });
+  }
+
+  /** Who ended the session of this browser from elsewhere; `undefined` also when the store is unavailable. */
+  async function findWhoEnded(req: Request): Promise<EndedBy | undefined> {
+    const id = sessions.getSessionId(req);
+    return id === undefined ? undefined : tokens.endedBy(id).catch(() => undefined);
   }
 
   async function renderSignedOut(req: Request, res: Response): Promise<void> {
@@ -74,8 +84,9 @@ export function createPageRoutes(parts: PageParts) {
       const signIn = new URLSearchParams({ return_to: req.originalUrl });
       return res.redirect(303, `${publicOrigin}${paths.signIn}?${signIn}`);
     }
-    const [sessionEndsAt, apiProfile] = await Promise.all([
+    const [sessionEndsAt, sessionRows, apiProfile] = await Promise.all([
       tokens.endsAt(id),
+      listSessionRows(parts, id, login),
       loadApiProfile(login, createUserTokenSource(parts, id, login), req),
     ]);
     const { flash } = req.session;
@@ -98,6 +109,7 @@ export function createPageRoutes(parts: PageParts) {
       isProfileLoaded,
       panel,
       sessionEndsAt,
+      sessionRows,
       consoleRows,
     });
   }

@@ -14,7 +14,7 @@ export interface PageCase {
   readonly open: (page: Page, world: PagesWorld) => Promise<unknown>;
 }
 
-const press = (page: Page, name: string) => page.getByRole('button', { name }).click();
+const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click();
 
 export const pageCases: readonly PageCase[] = [
   { name: 'home', status: 200, user: 'none', open: (page) => page.goto('/') },
