@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
-import type { LoginParameters } from '../login/login-parameters.ts';
+import { includesRequest, type LoginParameters } from '../login/login-parameters.ts';
 import type {
   LoginRequest,
   LoginTransaction,
@@ -13,18 +13,16 @@ import { createRedirectToProvider, toLoginError } from '../login/redirect-to-pro
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
+import type { User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { TokenRecord } from '../tokens/token-store.ts';
+import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
 
 interface CallbackParts {
   readonly config: Pick<Config, 'publicOrigin' | 'session'>;
   readonly oauth: OAuthClient;
-  readonly tokens: Pick<
-    TokenManager,
-    'peek' | 'establish' | 'supersede' | 'end' | 'discard' | 'enforceLimit'
-  >;
+  readonly tokens: TokenManager;
   readonly loginParameters: Pick<LoginParameters, 'restrict'>;
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
@@ -74,18 +72,28 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       throw failure instanceof AppError ? withReturnTo(failure, transaction) : failure;
     });
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
-    if (oldId !== undefined)
-      await tokens.supersede(oldId, newId, grant.user).catch((failure) => {
-        req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
-      });
+    const endedBy = oldId === undefined ? undefined : await supersede(req, oldId, newId, grant.user);
     // After the replacement: a sign-out that comes later than this check finds the new session through the old one.
-    if (await wasCancelled(req, transaction)) {
+    const wasSignedOut = await wasCancelled(req, transaction);
+    const wasEnded = endedBy !== undefined && endedBy !== 'limit' && isSameUser(old, grant.user);
+    if (wasSignedOut || wasEnded) {
       sessions.detach(req); // the browser may have the cookie of a later login
-      await tokens.end(newId);
+      await (wasEnded ? tokens.endBy(newId, endedBy) : tokens.end(newId));
       return res.redirect(303, publicOrigin + paths.signedOut);
     }
+    await tokens.enforceLimit(newId).catch((failure) => {
+      req.log.warn({ err: failure }, 'failed to enforce SESSION_MAX_PER_USER; the next login will');
+    });
     transactions.replaceCookie(res, transaction);
     returnTo(res, transaction.returnTo);
+  }
+
+  /** Removes the previous session. @returns who has ended it from elsewhere, if somebody has */
+  function supersede(req: Request, oldId: string, newId: string, user: User): Promise<EndedBy | undefined> {
+    return tokens.supersede(oldId, newId, user).catch((failure) => {
+      req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
+      return undefined;
+    });
   }
 
   /** True when the user has signed out in this browser since the login began. */
@@ -148,10 +156,9 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   ): Promise<string> {
     const { user } = grant;
     const oldId = sessions.getSessionId(req);
-    const isSameUser = user.sub !== undefined && user.sub === old?.user.sub;
     const id = await sessions.start(req, {
       sub: user.sub,
-      preserveData: isSameUser && req.sessionID === oldId, // express-session may have lost the data of that id
+      preserveData: isSameUser(old, user) && req.sessionID === oldId, // express-session may have lost the data of that id
     });
     try {
       const requested = {
@@ -218,6 +225,10 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   return router;
 }
 
+function isSameUser(old: TokenRecord | undefined, { sub }: User): boolean {
+  return sub !== undefined && sub === old?.user.sub;
+}
+
 /** The same error, from whose page a new login leads to where this one would have led. */
 function withReturnTo(error: AppError, { returnTo }: LoginTransaction): AppError {
   return new AppError(error.code, {
@@ -225,19 +236,4 @@ function withReturnTo(error: AppError, { returnTo }: LoginTransaction): AppError
     cause: error.cause,
     ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
   });
-}
-
-/** True when the login of `record` requested at least what `loginRequest` requests. */
-function includesRequest(
-  { requested, tokens }: TokenRecord,
-  { scope, acrValues, maxAge }: LoginRequest,
-): boolean {
-  if (!requested) return true; // a record of an older version
-  const scopes = new Set([...requested.scope, ...tokens.scope]);
-  const isRecent = maxAge === undefined || (requested.maxAge !== undefined && requested.maxAge <= maxAge);
-  return (
-    scope.every((each) => scopes.has(each)) &&
-    (acrValues === undefined || acrValues === requested.acrValues) &&
-    isRecent
-  );
 }

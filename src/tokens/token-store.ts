@@ -83,7 +83,12 @@ export type EndedBy = 'user' | 'administrator' | 'provider' | 'limit';
 /** Why a session ended before it expired: by sign-out, from elsewhere, or because a login in the same browser replaced it. */
 export type SessionEndReason =
   | { readonly kind: 'signed_out' }
-  | { readonly kind: 'ended'; readonly by: EndedBy }
+  | {
+      readonly kind: 'ended';
+      readonly by: EndedBy;
+      /** The session at the provider of the session that the user keeps, if it is known: its grant is not revoked. */
+      readonly keptSid?: string;
+    }
   | {
       readonly kind: 'superseded';
       /** The subject of the new login, if it is known. */

@@ -84,7 +84,7 @@ describe.each(['memory', 'redis'] as const)('sessions of one user in several bro
     const tokens = [world.issued.access.at(-1)!, world.issued.refresh.at(-1)!];
     const { id } = await otherOf(one);
     expect((await one.fetch(`/auth/sessions/${id}`, { method: 'DELETE' })).status).toBe(204);
-    expect(await session(other)).toMatchObject({ authenticated: false });
+    expect(await session(other)).toEqual({ authenticated: false, reason: 'ended_by_user' });
     expect((await other.fetch('/api/data')).status).toBe(401);
     expect(await session(one)).toMatchObject({ authenticated: true });
     expect((await list(one)).sessions).toHaveLength(1);

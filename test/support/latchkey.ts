@@ -11,6 +11,7 @@ import { handleClientErrors } from '../../src/server/client-errors.ts';
 import { limitConnections, limitPipelining } from '../../src/server/connection-limits.ts';
 import { continueWhenRead } from '../../src/server/continue-when-read.ts';
 import { disconnectStalledClients } from '../../src/server/stalled-clients.ts';
+import type { TokenManager } from '../../src/tokens/token-manager.ts';
 import { testRedisUrl } from './test-redis.ts';
 
 export interface LatchkeyOptions {
@@ -32,6 +33,7 @@ export interface Latchkey {
   readonly origin: string;
   readonly config: Config;
   readonly deps: Deps;
+  readonly tokens: TokenManager;
   /** Every line logged so far. */
   readonly logLines: string[];
   /** Settles when no background work is left, and stops the revocation outbox. */
@@ -89,6 +91,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     origin,
     config,
     deps,
+    tokens: app.tokens,
     logLines,
     drain: app.drain,
     async close() {
