@@ -63,7 +63,7 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
     const id = await findSession(req, current);
     if (id === undefined) throw new AppError('not_found');
     if (id === current.id) await signOut(req, res);
-    else await tokens.endBy(id, 'user');
+    else await tokens.endBy(id, 'user', current.id);
     res.status(204).end();
   }
 
@@ -75,7 +75,7 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
       await signOut(req, res);
       return res.redirect(303, config.publicOrigin + paths.signedOut);
     }
-    const ended = id === undefined ? undefined : await tokens.endBy(id, 'user');
+    const ended = id === undefined ? undefined : await tokens.endBy(id, 'user', current.id);
     await sessions.flash(req, ended ? 'session_ended' : 'session_had_ended');
     res.redirect(303, config.publicOrigin + paths.profile);
   }

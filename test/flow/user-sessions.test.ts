@@ -1,4 +1,6 @@
+import { storeUnavailable } from '../../src/errors.ts';
 import { Browser, type Page } from '../support/browser.ts';
+import { failAtStep } from '../support/fail-at-step.ts';
 import { createWorld, type World, type WorldOptions } from '../support/world.ts';
 
 const agents = {
@@ -50,6 +52,7 @@ const list = async (browser: Browser) =>
   (await browser.fetch('/auth/sessions')).json() as { sessions: readonly ListedSession[]; has_more: boolean };
 const session = async (browser: Browser) => (await browser.fetch('/auth/session')).json();
 const otherOf = async (browser: Browser) => (await list(browser)).sessions.find(({ current }) => !current)!;
+const idOf = async (browser: Browser) => /s(?::|%3A)([\w-]+)\./.exec((await browser.sessionCookie())!)![1]!;
 const formsOf = ({ text }: Page) =>
   [...text.matchAll(/action="(\/auth\/sessions\/[^"]+)"/g)].map(([, each]) => each!.replaceAll('&amp;', '&'));
 
@@ -72,10 +75,7 @@ describe.each(['memory', 'redis'] as const)('sessions of one user in several bro
       expect(each.id).toMatch(/^[\w-]{16}$/);
       expect(Date.parse(each.last_used_at)).toBeGreaterThanOrEqual(Date.parse(each.signed_in_at));
     }
-    for (const browser of [one, other]) {
-      const id = /s(?::|%3A)([\w-]+)\./.exec((await browser.sessionCookie())!)![1]!;
-      expect(page.text).not.toContain(id);
-    }
+    for (const browser of [one, other]) expect(page.text).not.toContain(await idOf(browser));
   });
 
   test('one that is ended from another is signed out, learns why, and its tokens are revoked', async () => {
@@ -174,4 +174,64 @@ test('another site, a stranger, and a page of the previous user can neither list
   ).toBe(409);
   expect((await one.go(`/auth/sessions/${id}/end`)).status).toBe(405);
   expect(await session(other)).toMatchObject({ authenticated: true });
+});
+
+test('signing out everywhere else keeps this session when the index still lists the one that it has replaced', async () => {
+  await start();
+  const one = await signIn();
+  const { sessionIndex, tokenStore } = world.latchkey.deps;
+  const old = await idOf(one);
+  const record = (await tokenStore.get(old))!;
+  await world.signIn(one); // in the same browser
+  expect(await idOf(one)).not.toBe(old);
+  const now = Date.now();
+  await sessionIndex.add(old, record, { lastUsedAt: now, endsAt: now + 60_000 }); // as after a crash
+  const response = await one.fetch('/auth/sessions/end-others', { method: 'POST' });
+  expect(response.json()).toEqual({ ended: 0 });
+  expect(await session(one)).toMatchObject({ authenticated: true });
+});
+
+test('a user with very many sessions gets a short list, and can still end all others', async () => {
+  await start();
+  const one = await signIn();
+  const { tokenStore } = world.latchkey.deps;
+  const record = (await tokenStore.get(await idOf(one)))!;
+  const ids = Array.from({ length: 120 }, (_, index) => `another-session-${index}`);
+  for (const id of ids) await tokenStore.put(id, { ...record, userAgent: agents.safari });
+  const { sessions, has_more } = await list(one);
+  expect([sessions.length, has_more, sessions[0]!.current]).toEqual([50, true, true]);
+  expect((await one.go('/profile')).text).toContain('There are more sessions than this page shows');
+  expect((await one.fetch('/auth/sessions/end-others', { method: 'POST' })).json()).toEqual({ ended: 120 });
+  expect((await list(one)).sessions).toHaveLength(1);
+});
+
+test('without a subject, the list has this session only', async () => {
+  await start({ withoutIssuer: true, env: { OAUTH2_SCOPES: 'read:data' } });
+  const [one, other] = [await signIn(), await signIn('safari')];
+  expect((await list(one)).sessions).toEqual([
+    expect.objectContaining({ current: true, browser: 'Firefox' }),
+  ]);
+  expect((await one.fetch('/auth/sessions/end-others', { method: 'POST' })).json()).toEqual({ ended: 0 });
+  expect(await session(other)).toMatchObject({ authenticated: true });
+});
+
+test('while the store is unavailable, nothing is listed or ended, and nobody is signed out', async () => {
+  const step: { name: string | undefined } = { name: undefined };
+  let isTakeFailing = false;
+  await start({
+    wrap: ({ tokenStore }) => {
+      const take: typeof tokenStore.take = (...args) =>
+        isTakeFailing ? Promise.reject(storeUnavailable(new Error('lost'))) : tokenStore.take(...args);
+      return { tokenStore: failAtStep({ ...tokenStore, take }, step) };
+    },
+  });
+  const [one, other] = [await signIn(), await signIn('safari')];
+  const { id } = await otherOf(one);
+  isTakeFailing = true;
+  expect((await one.fetch(`/auth/sessions/${id}`, { method: 'DELETE' })).status).toBe(503);
+  expect((await one.fetch('/auth/sessions/end-others', { method: 'POST' })).status).toBe(503);
+  step.name = 'get';
+  expect((await one.fetch('/auth/sessions')).status).toBe(503);
+  step.name = undefined;
+  for (const each of [one, other]) expect(await session(each)).toMatchObject({ authenticated: true });
 });
