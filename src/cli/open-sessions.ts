@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '../config/load.ts';
+import { createSessionTags } from '../crypto/session-tag.ts';
 import { createDeps, type Deps } from '../deps.ts';
 import type { Logger } from '../logger.ts';
 import { createOAuthClient } from '../oauth/oauth-client.ts';
 import { paths } from '../paths.ts';
-import { createSessionTags } from '../session/session-tag.ts';
 import { createRevoker } from '../tokens/revocation-outbox.ts';
 import { createTokenManager } from '../tokens/token-manager.ts';
 

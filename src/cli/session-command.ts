@@ -1,4 +1,6 @@
-import type { SessionTags } from '../session/session-tag.ts';
+import type { SessionTags } from '../crypto/session-tag.ts';
+import { AppError } from '../errors.ts';
+import { describeError } from '../logger.ts';
 import type { SessionIndex } from '../tokens/indexed-sessions.ts';
 import type { UserSessionEntry } from '../tokens/session-list.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
@@ -42,6 +44,8 @@ export function createSessionCommand(parts: SessionCommandParts) {
     return undefined;
   }
 
+  const unreadable: unknown[] = [];
+
   async function* select(selection: Selection): AsyncGenerator<UserSessionEntry> {
     if (selection.kind === 'subject') {
       yield* await tokens.sessionsOf(selection.sub, Number.POSITIVE_INFINITY);
@@ -50,7 +54,7 @@ export function createSessionCommand(parts: SessionCommandParts) {
     const seen = new Set<string>(); // an entry may appear twice
     const isSelected = ({ id }: UserSessionEntry) =>
       selection.kind === 'all' || sessionTags.isTagOf(selection.tag, id);
-    for await (const each of tokens.allSessions()) {
+    for await (const each of tokens.allSessions((error) => unreadable.push(error))) {
       if (seen.has(each.id) || !isSelected(each)) continue;
       yield each;
       if (selection.kind === 'session') return;
@@ -132,6 +136,12 @@ export function createSessionCommand(parts: SessionCommandParts) {
       action === 'list'
         ? await print(readSummaries(selection), { asJson, heading: listHeading, toText: toLine })
         : await print(readDetails(selection), { asJson, toText: toBlock });
+    if (unreadable.length > 0) {
+      const [first] = unreadable;
+      const cause = first instanceof AppError ? describeError(first.cause).message : String(first);
+      terminal.report(`latchkey: ${countSessions(unreadable.length)} could not be read: ${cause}`);
+      return exitCodes.failed;
+    }
     if (count === 0) terminal.report(`latchkey: there are no such sessions: ${nameSelection(selection)}`);
     const isNamed = action === 'show' || selection.kind === 'session';
     return count === 0 && isNamed ? exitCodes.noSession : exitCodes.done;

@@ -1,4 +1,4 @@
-import type { SessionTags } from '../session/session-tag.ts';
+import type { SessionTags } from '../crypto/session-tag.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import { type Device, describeDevice } from './device-name.ts';

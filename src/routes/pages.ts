@@ -1,18 +1,18 @@
 import { type Request, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
+import type { SessionTags } from '../crypto/session-tag.ts';
 import { copyLoginUrl, isStepUp } from '../login/login-parameters.ts';
 import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { listConsoleRows } from '../pages/console-rows.ts';
 import { toDisplayFields } from '../pages/display-fields.ts';
-import { listSessionRows } from '../pages/session-rows.ts';
+import { listSessionRows, type SessionRows } from '../pages/session-rows.ts';
 import { describeTokens } from '../pages/token-panel.ts';
 import { paths } from '../paths.ts';
 import type { CallUpstream } from '../proxy/call-upstream.ts';
 import { identifyCaller } from '../proxy/upstream-circuit-breaker.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
-import type { SessionTags } from '../session/session-tag.ts';
 import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
@@ -86,7 +86,7 @@ export function createPageRoutes(parts: PageParts) {
     }
     const [sessionEndsAt, sessionRows, apiProfile] = await Promise.all([
       tokens.endsAt(id),
-      listSessionRows(parts, id, login),
+      loadSessionRows(req, id, login),
       loadApiProfile(login, createUserTokenSource(parts, id, login), req),
     ]);
     const { flash } = req.session;
@@ -111,6 +111,17 @@ export function createPageRoutes(parts: PageParts) {
       sessionEndsAt,
       sessionRows,
       consoleRows,
+    });
+  }
+
+  /** `undefined` if the list cannot be read, for example because one of the sessions was sealed with another secret. */
+  function loadSessionRows(req: Request, id: string, login: TokenRecord): Promise<SessionRows | undefined> {
+    return listSessionRows(parts, id, login).catch((error) => {
+      req.log.warn(
+        { err: error },
+        'cannot list the sessions of the user; rendering the profile page without them',
+      );
+      return undefined;
     });
   }
 

@@ -1,5 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
+import type { SessionTags } from '../crypto/session-tag.ts';
 import { AppError } from '../errors.ts';
 import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
@@ -7,7 +8,6 @@ import { listSessionRows, type SessionRow, subjectOf } from '../pages/session-ro
 import { paths } from '../paths.ts';
 import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
-import type { SessionTags } from '../session/session-tag.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import { createSignOut, type SignOutParts } from './sign-out.ts';

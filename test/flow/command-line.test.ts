@@ -126,6 +126,24 @@ describe('latchkey sessions', () => {
     expect((await run('sessions end --subject alice --yes', env)).status).toBe(3);
   });
 
+  test('sessions that were stored with another secret are counted, and do not hide the others', async () => {
+    await signIn('alice');
+    const other = await world.startAnotherInstance(0, {
+      SESSION_SECRET: 'another-secret-that-is-long-enough-0123',
+    });
+    await other.deps.tokenStore.put('a-session-of-another-secret', {
+      ...{ user: { sub: 'carol' }, signedInAt: Date.now() },
+      tokens: { accessToken: 'a', tokenType: 'bearer', scope: [], issuedAt: Date.now() },
+    });
+    const { status, stdout, stderr } = await run('sessions list --all --json', env);
+    expect(JSON.parse(stdout).map(({ subject }: Listed) => subject)).toContain('alice');
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining('could not be read: cannot read a token record'),
+    ]);
+    await other.deps.tokenStore.take('a-session-of-another-secret', { kind: 'signed_out' });
+  });
+
   test('end asks for confirmation, which only a terminal can give', async () => {
     const alice = await signIn('alice');
     const { status, stdout, stderr } = await run('sessions end --subject alice', env);

@@ -215,6 +215,25 @@ test('without a subject, the list has this session only', async () => {
   expect(await session(other)).toMatchObject({ authenticated: true });
 });
 
+test('when one session of the user cannot be read, the profile page is shown without the list', async () => {
+  const otherIds: string[] = [];
+  await start({
+    wrap: ({ tokenStore }) => {
+      const get: typeof tokenStore.get = (id, options) =>
+        otherIds.includes(id)
+          ? Promise.reject(storeUnavailable(new Error('sealed')))
+          : tokenStore.get(id, options);
+      return { tokenStore: { ...tokenStore, get } };
+    },
+  });
+  const [one, other] = [await signIn(), await signIn('safari')];
+  otherIds.push(await idOf(other));
+  const profile = await one.go('/profile');
+  expect([profile.status, profile.text.includes('load your other sessions right now')]).toEqual([200, true]);
+  expect((await one.fetch('/auth/sessions')).status).toBe(503);
+  expect((await one.fetch('/auth/sessions/end-others', { method: 'POST' })).json()).toEqual({ ended: 1 });
+});
+
 test('while the store is unavailable, nothing is listed or ended, and nobody is signed out', async () => {
   const step: { name: string | undefined } = { name: undefined };
   let isTakeFailing = false;

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { deriveKeys, type KeySource } from '../crypto/sealing.ts';
+import { deriveKeys, type KeySource } from './sealing.ts';
 
 const tagBytes = 12;
 
