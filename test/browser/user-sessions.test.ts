@@ -1,8 +1,8 @@
 import type { Page } from 'playwright-core';
 import { expectAccessible } from '../support/accessibility.ts';
-import { cookieNames } from '../support/browser.ts';
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
+import { sessionIdOf } from './support/page-cases.ts';
 import { signIn, waitForProfile } from './support/sign-in.ts';
 
 let world: World;
@@ -82,10 +82,7 @@ test.each([
   const alice = await visit(world);
   const page = await alice.openTab();
   await signIn(page);
-  const cookies = await alice.context.cookies(world.origin);
-  const id = /^s(?::|%3A)([\w-]+)\./.exec(
-    cookies.find(({ name }) => name === cookieNames(world.origin).session)!.value,
-  )![1]!;
+  const id = await sessionIdOf(page, world);
   await world.latchkey.deps.tokenStore.take(id, { kind: 'ended', by });
   await focusWindow(page);
   await page.getByRole('alert').filter({ hasText: text }).waitFor();

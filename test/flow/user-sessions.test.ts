@@ -1,6 +1,8 @@
 import { storeUnavailable } from '../../src/errors.ts';
+import { waitUntil } from '../hostile/support/raw-http.ts';
 import { Browser, type Page } from '../support/browser.ts';
 import { failAtStep } from '../support/fail-at-step.ts';
+import { createLatch } from '../support/latch.ts';
 import { createWorld, type World, type WorldOptions } from '../support/world.ts';
 
 const agents = {
@@ -104,6 +106,35 @@ describe.each(['memory', 'redis'] as const)('sessions of one user in several bro
     expect((await one.fetch('/auth/sessions/end-others', { method: 'POST' })).json()).toEqual({ ended: 0 });
   });
 });
+
+test.each(['memory', 'redis'] as const)(
+  'sign-ins at the same moment are all listed, and one that is being refreshed ends too, with the new tokens (%s)',
+  async (store) => {
+    await start({ store });
+    const one = await signIn();
+    const others = await Promise.all(Array.from({ length: 10 }, () => signIn('safari')));
+    expect((await list(one)).sessions).toHaveLength(11);
+    const { opened: hold, open: release } = createLatch();
+    const before = world.providerFaults.count(/^\/token$/);
+    world.providerFaults.set({ path: /^\/token$/, hold });
+    const refresh = others[0]!.fetch('/auth/refresh', {
+      method: 'POST',
+      headers: { accept: 'application/json' },
+    });
+    await waitUntil(() => world.providerFaults.count(/^\/token$/) > before);
+    const ending = one.fetch('/auth/sessions/end-others', { method: 'POST' });
+    // All but the one that is being refreshed.
+    while ((await list(one)).sessions.length > 2) await new Promise((done) => setTimeout(done, 20));
+    world.providerFaults.set(undefined);
+    release();
+    expect([200, 401]).toContain((await refresh).status); // 200 if it finished first
+    expect((await ending).json()).toEqual({ ended: 10 });
+    expect(await session(others[0]!)).toEqual({ authenticated: false, reason: 'ended_by_user' });
+    await world.latchkey.drain();
+    const active = await Promise.all(world.issued.refresh.map((each) => world.isActive(each)));
+    expect(active.filter(Boolean)).toHaveLength(1);
+  },
+);
 
 test('without JavaScript, the forms of the profile page end another session, and all others', async () => {
   await start();
