@@ -11,13 +11,14 @@ export interface LatchkeyEnvironmentOptions {
 }
 
 const notInherited =
-  /^(OAUTH2_.*|SESSION_.*|REDIS_URL|NODE_ENV|TRUST_PROXY|HOST|CORS_ORIGINS|AUTH_RATE_LIMIT)$/;
+  /^(OAUTH2_.*|SESSION_.*|REDIS_URL|NODE_ENV|TRUST_PROXY|HOST|CORS_ORIGINS|AUTH_RATE_LIMIT|AUDIT_.*)$/;
 
 /** Latchkey's environment for one demo run: a new session secret, and none of the developer's own Latchkey settings. */
 export function createLatchkeyEnvironment(options: LatchkeyEnvironmentOptions): NodeJS.ProcessEnv {
   const inherited = Object.entries(options.inherited).filter(([name]) => !notInherited.test(name));
   return {
-    LOG_LEVEL: 'warn',
+    LOG_LEVEL: 'warn', // and the audit log, which shows each refresh
+    LOG_FORMAT: 'pretty',
     ...Object.fromEntries(inherited),
     PORT: String(options.port),
     HOST: '127.0.0.1',

@@ -76,23 +76,23 @@ export interface App {
 
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
 export function createApp(config: Config, deps: Deps): App {
-  const { now, log } = deps;
+  const { now, log, audit } = deps;
   const { publicOrigin, corsOrigins, session, authRateLimit } = config;
 
   const postLogoutRedirectUri = publicOrigin + paths.signedOut;
   const oauth = createOAuthClient(config.provider, postLogoutRedirectUri, deps);
-  const outbox = deps.revocationOutbox(createRevoker(oauth, now, log));
+  const outbox = deps.revocationOutbox(createRevoker(oauth, { now, log, audit }));
   registerRevocationGauge(deps.metrics, outbox.pending);
   const tokens = createTokenManager({
-    ...{ store: deps.tokenStore, index: deps.sessionIndex, oauth, outbox, now, log },
+    ...{ store: deps.tokenStore, index: deps.sessionIndex, oauth, outbox, now, log, audit },
     maxSessionsPerUser: config.limits.sessionsPerUser,
   });
   const appTokens = createAppTokenManager({
     store: deps.appTokenStore,
     oauth: config.app.provider ? createOAuthClient(config.app.provider, postLogoutRedirectUri, deps) : oauth,
     scopes: config.app.scopes,
-    now,
-    log,
+    ...{ now, log },
+    audit: config.app.provider ? audit.forClient(config.app.provider) : audit,
   });
 
   const sessions = createSessions(session, deps.sessionStore, now);
@@ -210,7 +210,15 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createSessionEndReason({ tokens, getSessionId }));
   // 18. Turns errors into responses. Last, so that it handles the errors of all the others.
   handler.use(
-    createErrorResponse({ publicOrigin, corsOrigins, loginParameters, getUserTags, english, preparePage }),
+    createErrorResponse({
+      ...shared,
+      publicOrigin,
+      corsOrigins,
+      getUserTags,
+      getSessionId,
+      english,
+      preparePage,
+    }),
   );
 
   async function drain(): Promise<void> {

@@ -80,9 +80,9 @@ function readVersion(): string {
   return String(version);
 }
 
-/** Writes a log line for a reader: its message, its facts, and the message of its error. */
+/** Writes a log line for a reader: its message, its facts, and the message of its error. Audit lines stay JSON. */
 function reportLogLine(line: string): void {
   const { level: _level, time: _time, msg, err, ...facts } = JSON.parse(line);
   const details = { ...facts, ...(err && { error: err.message }) };
-  terminal.report(`latchkey: ${msg} ${JSON.stringify(details)}`);
+  terminal.report(msg === 'audit' ? line.trimEnd() : `latchkey: ${msg} ${JSON.stringify(details)}`);
 }

@@ -1,4 +1,13 @@
-import { type DestinationStream, type Logger, pino } from 'pino';
+import {
+  type DestinationStream,
+  type Logger,
+  destination as openDescriptor,
+  pino,
+  stdTimeFunctions,
+  symbols,
+} from 'pino';
+import { formatLogLine } from './log-format.ts';
+import { currentRequest } from './request-context.ts';
 
 export type { Logger };
 
@@ -25,8 +34,41 @@ export function describeError(error: unknown, depth = 0): LoggedError {
   };
 }
 
-/** A logger that writes JSON lines to `destination`, by default standard output. */
-export function createLogger(level: string, destination?: DestinationStream): Logger {
-  const options = { level, base: null, serializers: { err: describeError } };
-  return destination ? pino(options, destination) : pino(options);
+/** Output that waits for a slow or full disk; what does not fit is lost, and the process goes on. */
+const maxWaitingBytes = 1_048_576;
+
+/** Standard output, on which a full disk or a closed pipe ends no request and no process. */
+export function openStandardOutput(): DestinationStream {
+  const output = openDescriptor({ dest: 1, sync: true, maxLength: maxWaitingBytes });
+  output.on('error', () => undefined);
+  return output;
+}
+
+/** The id of the request, on lines that are written on its behalf by code that does not know it. */
+function addRequestId(_line: object, _level: number, logger: Logger): object {
+  const request = currentRequest();
+  if (!request) return {};
+  const bindings: unknown = Reflect.get(logger, symbols.chindingsSym);
+  return String(bindings).includes('"reqId"') ? {} : { reqId: request.requestId };
+}
+
+/** A logger that writes lines to `destination`, by default standard output: JSON, or text for a terminal. */
+export function createLogger(
+  level: string,
+  destination: DestinationStream = openStandardOutput(),
+  format: 'json' | 'pretty' = 'json',
+): Logger {
+  const options = {
+    level,
+    base: null,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: describeError },
+    mixin: addRequestId,
+  };
+  const output =
+    format === 'json'
+      ? destination
+      : { write: (line: string) => void destination.write(formatLogLine(line)) };
+  return pino(options, output);
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { format } from 'node:util';
@@ -12,13 +13,13 @@ const shutdownTimeoutMs = 15_000;
 
 // Before anything else, because process 1 of a container ignores signals without a handler. The other modules are
 // imported later, which takes half a second. Until the server listens, there is nothing to finish.
-let stop = async (): Promise<void> => process.exit(0);
+let stop = async (_signal: string): Promise<void> => process.exit(0);
 let isStopping = false;
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.on(signal, () => {
     if (isStopping) return;
     isStopping = true;
-    void stop();
+    void stop(signal);
   });
 
 const { config: readEnvFile } = await import('dotenv');
@@ -39,6 +40,7 @@ async function start(): Promise<void> {
   const config = loadConfig(process.env);
   const { createApp } = await import('./app.ts');
   const { createDeps } = await import('./deps.ts');
+  const { createLogger } = await import('./logger.ts');
   const { createMetricsServer } = await import('./metrics.ts');
   const { handleClientErrors } = await import('./server/client-errors.ts');
   const { limitConnections, limitPipelining } = await import('./server/connection-limits.ts');
@@ -47,9 +49,18 @@ async function start(): Promise<void> {
   const { continueWhenRead } = await import('./server/continue-when-read.ts');
   const { trackConnections } = await import('./server/connections.ts');
   const { listenForUpgrades } = await import('./proxy/websocket/upgrade.ts');
-  const deps = createDeps(config);
-  const { log } = deps;
+  const log = createLogger(config.logLevel, undefined, config.logFormat);
   logConsoleOutput(log);
+  log.info(
+    { version: readVersion(), node: process.version, settings: config.described },
+    'Latchkey is starting',
+  );
+  process.on('uncaughtExceptionMonitor', (error) =>
+    log.fatal({ err: error }, 'stopping because of an unexpected error'),
+  );
+  const deps = createDeps(config, { log });
+  // Otherwise a closed terminal must still end the process.
+  if (typeof config.audit.destination === 'object') process.on('SIGHUP', deps.audit.reopen);
   for (const warning of config.warnings) log.warn(warning);
 
   const metricsServer = createMetricsServer(deps);
@@ -64,7 +75,8 @@ async function start(): Promise<void> {
   }
 
   const app = createApp(config, deps);
-  app.discover().then(
+  const discovered = app.discover();
+  discovered.then(
     ({ canRevoke, canVerify }) => {
       if (!canVerify)
         log.error(
@@ -104,12 +116,17 @@ async function start(): Promise<void> {
     },
     'Latchkey is listening',
   );
+  discovered.then(
+    () => log.info('Latchkey is ready: the provider metadata is available'),
+    () => undefined, // logged above
+  );
 
-  async function finishAndClose(): Promise<void> {
-    log.info({ delaySeconds: config.shutdownDelaySeconds }, 'stopping; every response closes its connection');
+  async function finishAndClose(signal: string): Promise<void> {
+    const { shutdownDelaySeconds: delaySeconds } = config;
+    log.info({ reason: signal, delaySeconds }, 'stopping; every response closes its connection');
     connections.announceClose();
     app.announceShutdown();
-    await delay(config.shutdownDelaySeconds * 1000);
+    await delay(delaySeconds * 1000);
     const forceExit = setTimeout(() => {
       log.error('graceful shutdown timed out; tokens that could not be stored are lost');
       process.exit(1);
@@ -125,9 +142,10 @@ async function start(): Promise<void> {
     await deps.close();
     metricsServer.close().closeAllConnections();
     clearTimeout(forceExit);
+    log.info({ exitCode: process.exitCode ?? 0 }, 'Latchkey has stopped');
   }
-  stop = () =>
-    finishAndClose().catch((error) => {
+  stop = (signal) =>
+    finishAndClose(signal).catch((error) => {
       log.error({ err: error }, 'graceful shutdown failed');
       process.exit(1);
     });
@@ -145,4 +163,13 @@ function logConsoleOutput(log: Logger): void {
   };
   console.warn = (...parts) => write(parts);
   console.error = (...parts) => (String(parts[0]).startsWith('[ioredis]') ? write(parts) : error(...parts));
+}
+
+/** The version of this build; `unknown` when it is run without its package.json. */
+function readVersion(): string {
+  try {
+    return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
+  } catch {
+    return 'unknown';
+  }
 }

@@ -17,13 +17,13 @@ const retryMs = 20;
  * queued for revocation and revoked, and every instance closes their streams.
  */
 export async function openSessions(config: Config, log: Logger) {
-  const deps = createDeps(config, { log });
+  const deps = createDeps(withoutStandardOutput(config), { log });
   await waitForStore(deps);
-  const { now, tokenStore: store, sessionIndex: index } = deps;
+  const { now, audit, tokenStore: store, sessionIndex: index } = deps;
   const oauth = createOAuthClient(config.provider, config.publicOrigin + paths.signedOut, deps);
-  const outbox = deps.revocationOutbox(createRevoker(oauth, now, log));
+  const outbox = deps.revocationOutbox(createRevoker(oauth, { now, log, audit }));
   const tokens = createTokenManager({
-    ...{ store, index, oauth, outbox, now, log },
+    ...{ store, index, oauth, outbox, now, log, audit },
     maxSessionsPerUser: config.limits.sessionsPerUser,
   });
   return {
@@ -35,6 +35,15 @@ export async function openSessions(config: Config, log: Logger) {
       outbox.close();
       await deps.close();
     },
+  };
+}
+
+/** Standard output has the result of the command, so that audit lines for it go to `log`. */
+function withoutStandardOutput(config: Config): Config {
+  const { destination } = config.audit;
+  return {
+    ...config,
+    audit: { ...config.audit, destination: destination === 'stdout' ? 'log' : destination },
   };
 }
 

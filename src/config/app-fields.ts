@@ -114,8 +114,29 @@ export const serverFields = {
       )
       .default('info'),
     example: 'info',
-    meaning: 'trace, debug, info, warn, error, fatal or silent.',
+    meaning:
+      'trace, debug, info, warn, error, fatal or silent. debug shows each step of a login and of a refresh, and requests for static files.',
     unset: 'info',
+  },
+  LOG_FORMAT: {
+    type: type.choice(['json', 'pretty'], 'must be json or pretty').optional(),
+    example: 'json',
+    meaning: 'json: one JSON object per line, for a log collector. pretty: text for a terminal.',
+    unset: 'pretty when NODE_ENV is development, otherwise json',
+  },
+  AUDIT_LOG: {
+    type: type.auditDestination.default('log'),
+    example: '/var/log/latchkey/audit.log',
+    meaning:
+      'Where the security events of docs/audit-log.md are written: log (the log, whatever LOG_LEVEL is), stdout (JSON lines without the fields of the log), none, or the absolute path of a file. The file is opened again on SIGHUP.',
+    unset: 'log',
+  },
+  AUDIT_SUBJECT: {
+    type: type.choice(['plain', 'hashed', 'none'], 'must be plain, hashed or none').default('plain'),
+    example: 'hashed',
+    meaning:
+      "How the audit log names users: plain (the provider's sub), hashed (a keyed hash of it, the same until SESSION_SECRET changes) or none.",
+    unset: 'plain',
   },
   METRICS_PORT: {
     type: type.port.optional(),
@@ -183,3 +204,14 @@ export const pageFields = {
     unset: `${paths.assets}/icon.svg`,
   },
 } as const satisfies Record<string, Field>;
+
+type ServerValues = { readonly [K in keyof typeof serverFields]: z.output<(typeof serverFields)[K]['type']> };
+
+/** The log and the audit log. */
+export function readLogSettings(values: ServerValues) {
+  return {
+    logLevel: values.LOG_LEVEL,
+    logFormat: values.LOG_FORMAT ?? (values.NODE_ENV === 'development' ? 'pretty' : 'json'),
+    audit: { destination: values.AUDIT_LOG, subject: values.AUDIT_SUBJECT },
+  } as const;
+}

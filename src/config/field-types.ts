@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { Secret } from '../crypto/secret.ts';
 import { deviationNames } from './presets.ts';
@@ -88,6 +89,17 @@ export const host = z
   .refine(
     (value) => isIP(value) !== 0 || /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i.test(value),
     'must be an IP address or a host name, without a scheme, port or brackets',
+  );
+
+/** Where the audit log is written. A relative path would depend on the folder in which the process was started. */
+export const auditDestination = z
+  .string()
+  .refine(
+    (value) => /^(log|stdout|none)$/i.test(value) || isAbsolute(value),
+    'must be log, stdout, none, or the absolute path of a file',
+  )
+  .transform((value) =>
+    isAbsolute(value) ? { file: value } : (value.toLowerCase() as 'log' | 'stdout' | 'none'),
   );
 
 /** A logo that browsers load: neither the content security policy nor https blocks it. */

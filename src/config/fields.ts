@@ -41,6 +41,19 @@ export function nameFileVariable(variable: Variable): string {
 
 export type Values = { readonly [K in Variable]: z.output<(typeof fields)[K]['type']> };
 
+/** Parameters that the provider defines; a value can be a secret. */
+const parameterVariables: readonly Variable[] = ['OAUTH2_AUTHORIZATION_PARAMS', 'OAUTH2_TOKEN_PARAMS'];
+
+/** Every setting that has a value, for the log: never a secret, only that it is set. */
+export function describeValues(values: Values): Readonly<Record<string, unknown>> {
+  const entries = Object.entries(values as Readonly<Record<string, unknown>>).filter(
+    ([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0),
+  );
+  const isHidden = (name: string) =>
+    allFields[name as Variable].isSecret || parameterVariables.includes(name as Variable);
+  return Object.fromEntries(entries.map(([name, value]) => [name, isHidden(name) ? '[set]' : value]));
+}
+
 /** What is wrong with one variable. */
 export interface ConfigProblem {
   readonly variable: Variable;

@@ -1,7 +1,9 @@
 import type { Secret } from '../crypto/secret.ts';
+import { readLogSettings } from './app-fields.ts';
 import { isLoopback } from './field-types.ts';
 import {
   type ConfigProblem,
+  describeValues,
   fields,
   nameFileVariable,
   type Values,
@@ -13,7 +15,7 @@ import { applyPreset, type DeviationName, defaultRouteTable, presets } from './p
 import { readEnvironment } from './reading/environment.ts';
 import { readRoutesFile } from './reading/routes-file.ts';
 import { buildRedisSettings } from './redis-settings.ts';
-import { hashRegistration } from './registration.ts';
+import { buildAppProvider, hashRegistration, listSecrets } from './registration.ts';
 import { type ResourceServer, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
 import { findUnknownVariables } from './unknown-variables.ts';
@@ -125,31 +127,6 @@ function readRoutes(
     : reject(...problems.map((each) => `is invalid: ${each}`));
 }
 
-const listSecrets = (current: Secret, next?: Secret): readonly Secret[] => [current, ...(next ? [next] : [])];
-
-/** The provider and client for app tokens; `undefined` when the users' client gets them. */
-function buildAppProvider(values: Values) {
-  const { OAUTH2_APP_CLIENT_ID: clientId, OAUTH2_APP_CLIENT_SECRET: clientSecret } = values;
-  if (clientId === undefined || clientSecret === undefined) return undefined;
-  const isSeparateProvider = (values.OAUTH2_APP_ISSUER ?? values.OAUTH2_APP_TOKEN_URL) !== undefined;
-  const tokenUrl = isSeparateProvider ? values.OAUTH2_APP_TOKEN_URL : values.OAUTH2_TOKEN_URL;
-  return {
-    issuer: isSeparateProvider ? values.OAUTH2_APP_ISSUER : values.OAUTH2_ISSUER,
-    endpoints: { token_endpoint: tokenUrl?.href },
-    clientId,
-    clientSecrets: listSecrets(clientSecret, values.OAUTH2_APP_CLIENT_SECRET_NEXT),
-    clientAuth: values.OAUTH2_APP_CLIENT_AUTH ?? values.OAUTH2_CLIENT_AUTH,
-    redirectUri: values.OAUTH2_REDIRECT_URI,
-    scopes: values.OAUTH2_APP_SCOPES as readonly string[],
-    authorizationParameters: [],
-    tokenParameters: isSeparateProvider ? [] : values.OAUTH2_TOKEN_PARAMS,
-    userinfoClaims: undefined,
-    deviations: isSeparateProvider ? [] : (values.OAUTH2_DEVIATIONS as readonly DeviationName[]),
-    clockToleranceSeconds: values.OAUTH2_CLOCK_TOLERANCE_SECONDS,
-    isForAppTokens: true,
-  };
-}
-
 /**
  * The names of the cookies. With the prefix `__Host-Http-`, only a response of this host over https can set them
  * (RFC 6265bis 4.1.3.2); browsers that do not know `__Host-Http-` apply the rules of `__Host-`. Cookies do not depend
@@ -177,7 +154,9 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     metricsHost: values.METRICS_HOST,
     shutdownDelaySeconds: values.SHUTDOWN_DELAY_SECONDS,
     trustProxy: values.TRUST_PROXY,
-    logLevel: values.LOG_LEVEL,
+    ...readLogSettings(values),
+    /** Every setting without secrets, for the log. */
+    described: describeValues(values),
     /** The origin at which browsers reach this app; never taken from a request. */
     publicOrigin: redirectUri.origin,
     allowedHosts: values.ALLOWED_HOSTS as readonly string[],

@@ -4,7 +4,6 @@ import type { ResourceServer } from '../config/route-table.ts';
 import { deriveKeys } from '../crypto/sealing.ts';
 import { type LoginRequirements, readLoginRequirements } from '../oauth/login-requirements.ts';
 import { paths } from '../paths.ts';
-import type { TokenRecord } from '../tokens/token-store.ts';
 import type { LoginRequest } from './login-transaction.ts';
 
 type Query = Readonly<Record<string, unknown>>;
@@ -136,19 +135,4 @@ export function isStepUp(query: Query): boolean {
 export function listUserScopes({ token, methods }: ResourceServer): readonly string[] {
   if (token === 'app' || token === 'none') return [];
   return Object.values(methods).flatMap(({ allOf, anyOf }) => [...allOf, ...anyOf]);
-}
-
-/** True when the login of `record` requested at least what `loginRequest` requests. */
-export function includesRequest(
-  { requested, tokens }: TokenRecord,
-  { scope, acrValues, maxAge }: LoginRequest,
-): boolean {
-  if (!requested) return true; // a record of an older version
-  const scopes = new Set([...requested.scope, ...tokens.scope]);
-  const isRecent = maxAge === undefined || (requested.maxAge !== undefined && requested.maxAge <= maxAge);
-  return (
-    scope.every((each) => scopes.has(each)) &&
-    (acrValues === undefined || acrValues === requested.acrValues) &&
-    isRecent
-  );
 }

@@ -23,6 +23,11 @@ export function createRedirectToProvider({
     const url = await oauth.createAuthorizationUrl(transaction).catch((error) => {
       throw toLoginError(toOAuthError(error), { returnTo: request.returnTo });
     });
+    const { scope, acrValues, maxAge, prompt, restarts } = request;
+    req.log.debug(
+      { scope, acrValues, maxAge, prompt, restarts },
+      'login: sending the browser to the provider',
+    );
     res.redirect(303, url.href);
   };
 }
@@ -50,5 +55,14 @@ export function toLoginError(failure: OAuthError, options: Omit<AppErrorOptions,
     ...options,
     cause: failure,
     ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
+  });
+}
+
+/** The same error, from whose page a new login leads to where this one would have led. */
+export function withReturnTo(error: AppError, returnTo: string): AppError {
+  return new AppError(error.code, {
+    returnTo,
+    cause: error.cause,
+    ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
   });
 }

@@ -1,4 +1,6 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
+import type { AuditReason } from '../audit/audit-events.ts';
+import type { Audit } from '../audit/audit-log.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { describeError } from '../logger.ts';
 import type { LoginParameters } from '../login/login-parameters.ts';
@@ -20,6 +22,8 @@ interface ErrorResponseParts {
   readonly loginParameters: Pick<LoginParameters, 'createQuery'>;
   /** The tags of the user whose token the request has; see `PageUserTags`. */
   readonly getUserTags: (req: Request) => readonly string[];
+  readonly getSessionId: (req: Request) => string | undefined;
+  readonly audit: Audit;
   /** The texts for JSON. */
   readonly english: Translate;
   /** Sets the headers and texts of a page. A response under /api has had only the headers of data until then. */
@@ -35,6 +39,7 @@ interface ErrorResponseParts {
  */
 export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHandler {
   const { publicOrigin, corsOrigins = [], loginParameters, getUserTags, english, preparePage } = parts;
+  const { audit, getSessionId } = parts;
 
   function loginUrlFor(error: AppError, req: Request): string | undefined {
     if (!retryableBySignIn.has(error.code)) return undefined;
@@ -55,6 +60,11 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     return url.href;
   }
 
+  /** The session whose token the request has. */
+  function aboutSession(req: Request) {
+    return req.login && { sessionId: getSessionId(req), sub: req.login.user.sub };
+  }
+
   /** Where "sign in again" leads after a failed login: to the sign-in page, and from there to where this login led. */
   function signInUrlFor({ returnTo }: AppError): string {
     if (returnTo === undefined) return paths.signIn;
@@ -67,6 +77,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     if (error.status >= 500) req.log.error({ err: error, code: error.code }, 'request failed');
     else if (error.cause !== undefined)
       req.log.warn({ code: error.code, reason: describeReason(error.cause) }, 'request rejected');
+    if (isAudited(error.code)) audit.record('request_refused', { reason: error.code, ...aboutSession(req) });
     if (res.headersSent) {
       res.destroy(); // a truncated response must not look complete
       return;
@@ -149,3 +160,13 @@ const retryableBySignIn: ReadonlySet<ErrorCode> = new Set([
   'insufficient_scope',
   'insufficient_user_authentication',
 ]);
+
+/** The refusals that the audit log has. A missing or ended session is none. */
+const auditedCodes: ReadonlySet<ErrorCode> = new Set<AuditReason<'request_refused'>>([
+  ...(['cross_site_request', 'forbidden_destination', 'misdirected_request', 'session_changed'] as const),
+  ...(['insufficient_scope', 'insufficient_user_authentication', 'too_many_requests'] as const),
+]);
+
+function isAudited(code: ErrorCode): code is AuditReason<'request_refused'> {
+  return auditedCodes.has(code);
+}

@@ -1,15 +1,19 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Audit } from '../audit/audit-log.ts';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
+import { createCancelledLogins } from '../login/cancelled-logins.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
-import { includesRequest, type LoginParameters } from '../login/login-parameters.ts';
-import type {
-  LoginRequest,
-  LoginTransaction,
-  LoginTransactions,
-  ReturnedLogin,
+import { createLoginAudit, type LoginAttempt } from '../login/login-audit.ts';
+import type { LoginParameters } from '../login/login-parameters.ts';
+import {
+  includesRequest,
+  type LoginRequest,
+  type LoginTransaction,
+  type LoginTransactions,
+  type ReturnedLogin,
 } from '../login/login-transaction.ts';
-import { createRedirectToProvider, toLoginError } from '../login/redirect-to-provider.ts';
+import { createRedirectToProvider, toLoginError, withReturnTo } from '../login/redirect-to-provider.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
@@ -20,13 +24,14 @@ import type { TokenManager } from '../tokens/token-manager.ts';
 import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
 
 interface CallbackParts {
-  readonly config: Pick<Config, 'publicOrigin' | 'session'>;
+  readonly config: Pick<Config, 'publicOrigin' | 'session' | 'provider'>;
   readonly oauth: OAuthClient;
   readonly tokens: TokenManager;
   readonly loginParameters: Pick<LoginParameters, 'restrict'>;
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
   readonly consumedStates: ConsumedStates;
+  readonly audit: Audit;
 }
 
 /** What a provider returns for `prompt=none` if it would have to show a page (OIDC Core 3.1.2.6). */
@@ -42,14 +47,26 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { config, oauth, tokens, sessions, loginParameters, transactions, consumedStates } = parts;
   const { publicOrigin } = config;
   const redirectToProvider = createRedirectToProvider(parts);
+  const { isCancelled, wasCancelled } = createCancelledLogins(consumedStates);
+  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes);
 
   async function callback(req: Request, res: Response): Promise<void> {
+    const attempt: LoginAttempt = {};
+    await loginAudit.watch(attempt, complete(req, res, attempt));
+  }
+
+  async function complete(req: Request, res: Response, attempt: LoginAttempt): Promise<void> {
     const login = readLogin(req);
     const { loginRequest, transaction } = login;
     const oldId = sessions.getSessionId(req);
     const old = oldId === undefined ? undefined : await tokens.peek(oldId); // fails before anything is consumed
-    if (transaction && (await isCancelled(transaction)))
-      return res.redirect(303, publicOrigin + paths.signedOut);
+    req.log.debug({ isSignedIn: old !== undefined }, 'login: the browser is back from the provider');
+    Object.assign(attempt, { request: loginRequest, oldId, old });
+    const redirectToSignedOut = () => {
+      loginAudit.unusable(attempt, 'signed_out');
+      res.redirect(303, publicOrigin + paths.signedOut);
+    };
+    if (transaction && (await isCancelled(transaction))) return redirectToSignedOut();
     const { code, error } = req.query;
     if (!error && typeof code !== 'string')
       throw new AppError('login_failed', {
@@ -58,19 +75,22 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       });
     const isFirst =
       transaction !== undefined && (code === undefined || (await consumedStates.consume(transaction.nonce)));
-    if (!isFirst) return handleUnusableLogin(req, res, login, old);
+    if (!isFirst) return handleUnusableLogin(req, res, login, attempt);
 
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
     let grant: LoginGrant;
     try {
       grant = await oauth.authorizationCodeGrant(query, transaction);
     } catch (failure) {
-      if (await wasCancelled(req, transaction)) return res.redirect(303, publicOrigin + paths.signedOut);
-      return handleFailure(req, res, toOAuthError(failure), transaction, loginRequest, old);
+      if (await wasCancelled(req, transaction)) return redirectToSignedOut();
+      return handleFailure(req, res, toOAuthError(failure), { transaction, loginRequest }, attempt);
     }
+    req.log.debug({ scope: grant.tokens.scope }, 'login: the provider has issued tokens');
     const newId = await startSession(req, grant, transaction, old).catch((failure) => {
-      throw failure instanceof AppError ? withReturnTo(failure, transaction) : failure;
+      throw failure instanceof AppError ? withReturnTo(failure, transaction.returnTo) : failure;
     });
+    req.log.debug({ session: parts.audit.tagFor(newId) }, 'login: session started');
+    loginAudit.succeeded(attempt, newId, grant);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
     const endedBy = oldId === undefined ? undefined : await supersede(req, oldId, newId, grant.user);
     // After the replacement: a sign-out that comes later than this check finds the new session through the old one.
@@ -96,19 +116,6 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     });
   }
 
-  /** True when the user has signed out in this browser since the login began. */
-  function isCancelled({ binding, requestedAt }: LoginTransaction): Promise<boolean> {
-    return consumedStates.isCancelled(binding, requestedAt);
-  }
-
-  /** As `isCancelled`, once the code has been redeemed: then a store that is unavailable must not fail the login. */
-  function wasCancelled(req: Request, transaction: LoginTransaction): Promise<boolean> {
-    return isCancelled(transaction).catch((failure) => {
-      req.log.warn({ err: failure }, 'cannot check whether the user has signed out during the login');
-      return false;
-    });
-  }
-
   /** @throws AppError also for an error response without a state, which belongs to no login */
   function readLogin(req: Request): ReturnedLogin {
     const { state, error, error_description: description } = req.query;
@@ -124,15 +131,15 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     req: Request,
     res: Response,
     failure: OAuthError,
-    transaction: LoginTransaction,
-    loginRequest: LoginRequest,
-    old: TokenRecord | undefined,
+    { transaction, loginRequest }: Required<Pick<ReturnedLogin, 'transaction' | 'loginRequest'>>,
+    attempt: LoginAttempt,
   ): Promise<void> {
     const { code, kind } = failure;
-    if (transaction.prompt === 'none' && interactionCodes.has(code ?? ''))
-      return returnTo(res, transaction.returnTo);
-    if (code === 'authentication_expired' && transaction.restarts === 0)
-      return restart(req, res, loginRequest);
+    const isInteractionRequired = transaction.prompt === 'none' && interactionCodes.has(code ?? '');
+    const isRestarted = code === 'authentication_expired' && transaction.restarts === 0;
+    if (isInteractionRequired || isRestarted) loginAudit.refused(attempt, failure);
+    if (isInteractionRequired) return returnTo(res, transaction.returnTo);
+    if (isRestarted) return restart(req, res, loginRequest, attempt);
     if (kind === 'client_misconfigured' && code !== undefined)
       req.log.error(
         { err: failure },
@@ -141,7 +148,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     // The code was not used, so that a reload can try again. After any other failure, a reload starts a new login.
     if (kind === 'unavailable') await consumedStates.release(transaction.nonce);
     else if (req.query.code !== undefined) await consumedStates.forgetSoon(transaction.nonce);
-    throw toLoginError(failure, { returnTo: transaction.returnTo, isSignedIn: old !== undefined });
+    throw toLoginError(failure, { returnTo: transaction.returnTo, isSignedIn: attempt.old !== undefined });
   }
 
   /**
@@ -185,15 +192,20 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     req: Request,
     res: Response,
     { loginRequest, isForeign, transaction }: ReturnedLogin,
-    current: TokenRecord | undefined,
+    attempt: LoginAttempt,
   ): Promise<void> {
+    const current = attempt.old;
     const { error, error_description: description } = req.query;
     const { restarts } = loginRequest;
     // Somebody else's state can request no more than any link.
     const request = isForeign ? loginParameters.restrict(loginRequest) : loginRequest;
     // Another tab has signed in meanwhile, perhaps without what this login was for.
     const isDone = transaction || restarts > 0 || !current || includesRequest(current, request);
-    if (current && isDone) return returnTo(res, loginRequest.returnTo);
+    const reason = isForeign ? 'state_of_other_browser' : transaction ? 'state_used' : 'state_expired';
+    if (current && isDone) {
+      loginAudit.unusable(attempt, reason);
+      return returnTo(res, loginRequest.returnTo);
+    }
     if (typeof error === 'string') {
       const text = typeof description === 'string' ? description : undefined;
       const failure = fromAuthorizationResponse(error, text);
@@ -206,10 +218,17 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
           'the login could not be completed twice in a row: does the browser store our cookies, and are all clocks right?',
         ),
       });
-    await restart(req, res, request);
+    loginAudit.unusable(attempt, reason);
+    await restart(req, res, request, attempt);
   }
 
-  function restart(req: Request, res: Response, loginRequest: LoginRequest): Promise<void> {
+  function restart(
+    req: Request,
+    res: Response,
+    loginRequest: LoginRequest,
+    attempt: LoginAttempt,
+  ): Promise<void> {
+    loginAudit.started(attempt);
     return redirectToProvider(req, res, { ...loginRequest, restarts: loginRequest.restarts + 1 });
   }
 
@@ -227,13 +246,4 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
 
 function isSameUser(old: TokenRecord | undefined, { sub }: User): boolean {
   return sub !== undefined && sub === old?.user.sub;
-}
-
-/** The same error, from whose page a new login leads to where this one would have led. */
-function withReturnTo(error: AppError, { returnTo }: LoginTransaction): AppError {
-  return new AppError(error.code, {
-    returnTo,
-    cause: error.cause,
-    ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
-  });
 }

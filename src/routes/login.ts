@@ -1,6 +1,8 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Audit } from '../audit/audit-log.ts';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
+import { createLoginAudit } from '../login/login-audit.ts';
 import { isStepUp, type LoginParameters } from '../login/login-parameters.ts';
 import type { LoginTransactions } from '../login/login-transaction.ts';
 import { createRedirectToProvider } from '../login/redirect-to-provider.ts';
@@ -22,6 +24,7 @@ interface LoginParts {
   readonly pageUserTags: Pick<PageUserTags, 'tagsFor'>;
   readonly loginParameters: Pick<LoginParameters, 'read'>;
   readonly transactions: LoginTransactions;
+  readonly audit: Audit;
 }
 
 /**
@@ -32,6 +35,7 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
   const { config, tokens, sessions, pageUserTags, loginParameters } = parts;
   const { publicOrigin, corsOrigins, provider, loginConfirm } = config;
   const redirectToProvider = createRedirectToProvider(parts);
+  const loginAudit = createLoginAudit(parts.audit, provider.scopes);
 
   async function login(req: Request, res: Response): Promise<void> {
     if (isPrefetch(req) || (req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req)))
@@ -46,12 +50,11 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
     if (ignored.length > 0)
       req.log.warn({ ignored }, 'a login link requested what neither the configuration nor an API requires');
     const currentScope = current && isStepUp(req.query) ? current.record.tokens.scope : [];
-    await redirectToProvider(req, res, {
-      ...requested,
-      scope: [...new Set([...provider.scopes, ...currentScope, ...requested.scope])],
-      returnTo,
-      restarts: 0,
-    });
+    const scope = [...new Set([...provider.scopes, ...currentScope, ...requested.scope])];
+    const attempt = { request: { ...requested, scope }, oldId: current?.id, old: current?.record };
+    loginAudit.started(attempt);
+    const redirect = redirectToProvider(req, res, { ...requested, scope, returnTo, restarts: 0 });
+    await loginAudit.watch(attempt, redirect);
   }
 
   /** The live session of the browser. Only a step-up depends on it; without the store, others begin without. */
@@ -62,7 +65,7 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
       if (isStepUp(req.query)) throw error;
       return undefined;
     });
-    return record && { record, userTags: pageUserTags.tagsFor(id, record) };
+    return record && { id, record, userTags: pageUserTags.tagsFor(id, record) };
   }
 
   const getOnly = allowOnly('GET'); // a HEAD request must not start a login

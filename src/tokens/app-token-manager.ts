@@ -1,3 +1,4 @@
+import type { Audit } from '../audit/audit-log.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
@@ -30,6 +31,7 @@ interface AppTokenManagerParts {
   readonly scopes: readonly string[];
   readonly now: () => number;
   readonly log: Logger;
+  readonly audit: Audit;
 }
 
 /** What this process knows about the token of one scope set. */
@@ -68,7 +70,7 @@ const transientKinds: ReadonlySet<OAuthErrorKind> = new Set([
 
 /** A manager whose tokens are shared through `store`. Sends nothing until a token is needed. */
 export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenManager {
-  const { store, oauth, scopes, now, log } = parts;
+  const { store, oauth, scopes, now, log, audit } = parts;
   const entries = new Map<string, Entry>();
 
   function getOrCreateEntry(requested: readonly string[]): Entry {
@@ -138,10 +140,13 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
     const old = newest.tokens ?? entry.record.tokens;
     try {
       const tokens = await oauth.clientCredentialsGrant(entry.scope);
+      log.debug({ scope: entry.scope }, 'the provider has issued an app token');
+      audit.record('app_token_obtained', {});
       return { tokens, isReplacement: old !== undefined && old.accessToken === entry.refusedToken };
     } catch (error) {
       const failure = toOAuthError(error);
       logFailure(failure, entry.scope);
+      audit.record('app_token_refused', { reason: failure.kind });
       return { tokens: isUsable(old, entry) ? old : undefined, failure: toCachedFailure(failure, now()) };
     }
   }

@@ -1,3 +1,4 @@
+import type { Audit } from '../audit/audit-log.ts';
 import type { Caller } from '../circuit-breaker.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -10,6 +11,7 @@ interface RefreshDecisionParts {
   readonly oauth: Pick<OAuthClient, 'refreshTokenGrant'>;
   readonly now: () => number;
   readonly log: Logger;
+  readonly audit: Audit;
   /** Revokes tokens that are stored nowhere; nobody waits for it. */
   readonly revoke: (tokens: TokenSet) => void;
 }
@@ -37,6 +39,7 @@ export function createRefreshDecision({
   oauth,
   now,
   log,
+  audit,
   revoke,
 }: RefreshDecisionParts): (newest: TokenRecord, request: RefreshRequest) => Promise<TokenRecord | undefined> {
   /** The error that defers refreshes of this session, on every instance, by its `retryAfterSeconds`. */
@@ -52,14 +55,29 @@ export function createRefreshDecision({
   return async function decideRefresh(newest, { sessionId, observed, isRefused, confirmAndExtend }) {
     const isExpiredNow = () => isExpired(newest.tokens, now());
     const wasRefreshedMeanwhile = newest.tokens.accessToken !== observed.accessToken;
-    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) return newest;
-    if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? undefined : newest;
+    const session = audit.tagFor(sessionId);
+    if (wasRefreshedMeanwhile && isFresh(newest.tokens, now())) {
+      log.debug({ session }, 'another request has refreshed the tokens of this session meanwhile');
+      return newest;
+    }
+    const about = { sessionId, sub: newest.user.sub };
+    const end = (reason: 'expired' | 'refresh_refused') => {
+      audit.record('session_ended', { reason, ...about });
+      return undefined;
+    };
+    if (newest.tokens.refreshToken === undefined) return isExpiredNow() ? end('expired') : newest;
     try {
+      log.debug({ session, isRefused }, 'refreshing the tokens of a session');
       const tokens = await oauth.refreshTokenGrant(newest.tokens, {
         identity: newest.identity,
         caller: toCaller(newest, sessionId),
         beforeSending: confirmAndExtend,
       });
+      log.debug(
+        { session, expiresAt: tokens.expiresAt && new Date(tokens.expiresAt) },
+        'the provider has issued new tokens',
+      );
+      audit.record('token_refreshed', about);
       return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
     } catch (error) {
       if (error instanceof LeaseLostError || error instanceof AppError) throw error; // nothing was sent
@@ -68,32 +86,43 @@ export function createRefreshDecision({
       const { untrustedTokens } = failure.options;
       if (untrustedTokens) {
         log.error(
-          { err: failure, audit: true, sub: newest.user.sub },
+          { err: failure, session },
           'the response to a token refresh failed a check; its tokens are revoked, and the session ends when its access token expires',
         );
+        audit.record('token_refresh_refused', { reason: kind, ...about });
         revoke(untrustedTokens);
         const { refreshToken: _spent, ...tokens } = newest.tokens;
-        return isExpiredNow() ? undefined : { ...newest, tokens };
+        return isExpiredNow() ? end('refresh_refused') : { ...newest, tokens };
       }
       if (kind === 'invalid_grant') {
-        log.info({ err: failure }, 'session ended: the provider rejected the refresh token (invalid_grant)');
-        return undefined;
+        log.info(
+          { err: failure, session },
+          'session ended: the provider rejected the refresh token (invalid_grant)',
+        );
+        audit.record('token_refresh_refused', { reason: kind, ...about });
+        return end('refresh_refused');
       }
       // A token without a stated lifetime is valid until an API rejects it.
       const hasExpired = isExpiredNow() || (isRefused && newest.tokens.expiresAt === undefined);
       if (kind === 'rejected_other' && hasExpired) {
         log.warn(
-          { err: failure },
+          { err: failure, session },
           'session ended: the provider rejected the refresh token with a non-standard error',
         );
-        return undefined;
+        audit.record('token_refresh_refused', { reason: kind, ...about });
+        return end('refresh_refused');
       }
+      audit.record('token_refresh_deferred', { reason: kind, ...about });
       if (kind === 'client_misconfigured' && failure.code !== undefined)
         log.error(
-          { err: failure },
+          { err: failure, session },
           'the provider rejected our client credentials: check OAUTH2_CLIENT_ID and OAUTH2_CLIENT_SECRET',
         );
-      else log.warn({ err: failure, kind }, 'token refresh failed; keeping the session and retrying later');
+      else
+        log.warn(
+          { err: failure, kind, session },
+          'token refresh failed; keeping the session and retrying later',
+        );
       throw toRetryLaterError(failure, newest.tokens);
     }
   };

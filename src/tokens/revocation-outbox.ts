@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Audit } from '../audit/audit-log.ts';
 import { createCircuitBreaker } from '../circuit-breaker.ts';
 import type { Logger } from '../logger.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
@@ -65,6 +66,12 @@ export function toRevocations({ accessToken, refreshToken }: TokenSet, since: nu
   ];
 }
 
+interface RevokerParts {
+  readonly now: () => number;
+  readonly log: Logger;
+  readonly audit: Audit;
+}
+
 /**
  * Returns `attempt(revocation)`, which calls the revocation endpoint and resolves to true when the revocation is done:
  * accepted, rejected for good, or too old. Until a `Retry-After` of the provider is over, it sends nothing for that
@@ -72,8 +79,7 @@ export function toRevocations({ accessToken, refreshToken }: TokenSet, since: nu
  */
 export function createRevoker(
   oauth: Pick<OAuthClient, 'revokeToken'>,
-  now: () => number,
-  log: Logger,
+  { now, log, audit }: RevokerParts,
 ): (revocation: Revocation) => Promise<boolean> {
   const waits = createWaits(now);
   return async function attempt({ token, hint, group, since }) {
@@ -81,17 +87,21 @@ export function createRevoker(
     try {
       await oauth.revokeToken(token, hint);
       waits.recordSuccess();
+      audit.record('revocation_done', { reason: hint });
       return true;
     } catch (error) {
       const failure = toOAuthError(error);
       if (failure.retryAfterSeconds !== undefined) waits.recordRetryAfter(group, failure.retryAfterSeconds);
       if (isOrdinary(failure, hint)) {
         log.debug({ err: failure, hint }, 'the provider has nothing to revoke for a token');
+        audit.record('revocation_done', { reason: hint });
         return true;
       }
       const isDone = isFinal(failure) || now() - since > maxRetryMs;
-      if (isDone) log.error({ err: failure, hint }, 'giving up on revoking a token');
-      else log.warn({ err: failure, hint }, 'token revocation failed; will retry');
+      if (isDone) {
+        log.error({ err: failure, hint }, 'giving up on revoking a token');
+        audit.record('revocation_abandoned', { reason: failure.kind });
+      } else log.warn({ err: failure, hint }, 'token revocation failed; will retry');
       return isDone;
     }
   };

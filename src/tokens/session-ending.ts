@@ -1,4 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { AuditReason } from '../audit/audit-events.ts';
+import type { Audit } from '../audit/audit-log.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
@@ -11,6 +13,7 @@ interface SessionEndingParts {
   readonly outbox: RevocationOutbox;
   readonly now: () => number;
   readonly log: Logger;
+  readonly audit: Audit;
   readonly runInBackground: (work: Promise<unknown>) => void;
 }
 
@@ -57,7 +60,7 @@ const successorMs = 600_000;
 const maxSuccessors = 10;
 
 export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
-  const { store, outbox, now, log, runInBackground } = parts;
+  const { store, outbox, now, log, audit, runInBackground } = parts;
   const takes = new Map<string, Promise<TokenRecord | undefined>>();
 
   async function revoke(tokens: TokenSet): Promise<void> {
@@ -72,6 +75,7 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
             { err: error },
             'failed to queue tokens for revocation; they stay valid until they expire',
           );
+          audit.record('revocation_abandoned', { reason: 'queue_unavailable' });
           return;
         }
         await delay(retryDelayMs(attempts), undefined, { ref: false });
@@ -91,9 +95,20 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     const queue = async (record: TokenRecord) => {
       if (isToBeRevoked(record, reason)) await outbox.add(record.tokens);
     };
-    const started = store.take(id, reason, queue).finally(() => takes.delete(key));
+    const started = takeAndRecord(id, reason, queue).finally(() => takes.delete(key));
     takes.set(key, started);
     return started;
+  }
+
+  async function takeAndRecord(
+    id: string,
+    reason: SessionEndReason,
+    queue: (record: TokenRecord) => Promise<void>,
+  ): Promise<TokenRecord | undefined> {
+    const record = await store.take(id, reason, queue);
+    if (record)
+      audit.record('session_ended', { reason: auditReasonOf(reason), sessionId: id, sub: record.user.sub });
+    return record;
   }
 
   /** Sends the revocations at once, which a sign-out waits for briefly; the outbox retries those that fail. */
@@ -164,11 +179,20 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     },
 
     async discard(id) {
-      await store.take(id, { kind: 'signed_out' }).catch((error: unknown) => {
+      try {
+        const record = await store.take(id, { kind: 'signed_out' });
+        if (record)
+          audit.record('session_ended', { reason: 'login_incomplete', sessionId: id, sub: record.user.sub });
+      } catch (error) {
         log.warn({ err: error }, 'failed to clean up after an incomplete login');
-      });
+      }
     },
   };
+}
+
+function auditReasonOf(reason: SessionEndReason): AuditReason<'session_ended'> {
+  if (reason.kind === 'ended') return reason.by;
+  return reason.kind === 'signed_out' ? 'sign_out' : 'replaced';
 }
 
 /**

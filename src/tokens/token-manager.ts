@@ -1,3 +1,4 @@
+import type { Audit } from '../audit/audit-log.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
@@ -49,6 +50,7 @@ interface TokenManagerParts {
   readonly outbox: RevocationOutbox;
   readonly now: () => number;
   readonly log: Logger;
+  readonly audit: Audit;
 }
 
 /** An access token with less lifetime left than this may expire on its way to the API. */
@@ -61,13 +63,13 @@ const maxRestarts = 3; // of a refresh that lost its lease
 
 /** A manager whose records are in `store` and whose revocations go through `outbox`. */
 export function createTokenManager(parts: TokenManagerParts): TokenManager {
-  const { store, index, maxSessionsPerUser, oauth, outbox, now, log } = parts;
+  const { store, index, maxSessionsPerUser, oauth, outbox, now, log, audit } = parts;
   const decideRefresh = createRefreshDecision({
-    ...{ oauth, now, log },
+    ...{ oauth, now, log, audit },
     revoke: (tokens) => runInBackground(ending.revoke(tokens)),
   });
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
-  const ending = createSessionEnding({ store, outbox, now, log, runInBackground });
+  const ending = createSessionEnding({ store, outbox, now, log, audit, runInBackground });
   const list = createSessionList({
     ...{ store, index, maxPerUser: maxSessionsPerUser, endBy: ending.endBy },
     isSignedIn: ({ tokens }) => !isExpiredAndUnrefreshable(tokens, now()),

@@ -57,7 +57,7 @@ test('every setting mentioned in the documentation, docker-compose.yml or the de
   const unknown = texts.flatMap(({ path, text }) =>
     [
       ...text.matchAll(
-        /(?<![\w<{])(?:OAUTH2|SESSION|REDIS|API|APP|AUTH|CORS|METRICS|SHUTDOWN|TRUST|LOG)_[A-Z_]*[A-Z](?![\w*])/g,
+        /(?<![\w<{])(?:OAUTH2|SESSION|REDIS|API|APP|AUTH|AUDIT|CORS|METRICS|SHUTDOWN|TRUST|LOG)_[A-Z_]*[A-Z](?![\w*])/g,
       ),
     ]
       .map(([name]) => name)

@@ -38,12 +38,30 @@ const demo = read('demo');
  * layers below it, so only `deps.ts` imports it.
  */
 const layers = [
-  ...['ground', 'crypto', 'config', 'oauth', 'tokens', 'middleware', 'session', 'login', 'saved-forms'],
+  ...[
+    'ground',
+    'crypto',
+    'config',
+    'audit',
+    'oauth',
+    'tokens',
+    'middleware',
+    'session',
+    'login',
+    'saved-forms',
+  ],
   ...['proxy', 'pages', 'routes', 'stores', 'deps', 'server', 'app', 'cli', 'main'],
 ];
-const groundFiles = ['circuit-breaker', 'errors', 'fair-queue', 'logger', 'metrics', 'paths'].map(
-  (name) => `src/${name}.ts`,
-);
+const groundFiles = [
+  'circuit-breaker',
+  'errors',
+  'fair-queue',
+  'log-format',
+  'logger',
+  'metrics',
+  'paths',
+  'request-context',
+].map((name) => `src/${name}.ts`);
 
 function layerOf(path: string): string {
   if (groundFiles.includes(path)) return 'ground';

@@ -38,6 +38,7 @@ const environment = (issuer: string) => ({
   SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
   REDIS_URL: testRedisUrl(),
   LOG_LEVEL: 'warn',
+  AUDIT_LOG: 'none',
 });
 
 /** Starts a process that is configured and connected to Redis, and has not requested a token yet. */

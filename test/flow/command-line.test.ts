@@ -109,11 +109,16 @@ describe('latchkey sessions', () => {
     const [one, other, bob] = [await signIn('alice'), await signIn('alice'), await signIn('bob')];
     const [newest] = await listed('--subject alice');
     const result = await run(`sessions end --session=${newest!.session} --yes`, env);
-    expect(result).toEqual({ status: 0, stdout: '1 session ended.\n', stderr: '' });
+    expect([result.status, result.stdout]).toEqual([0, '1 session ended.\n']);
+    const audited = result.stderr.split('\n').filter((line) => line.includes('"session_ended"'));
+    expect(audited.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({ reason: 'administrator', subject: 'alice', session: newest!.session }),
+    ]);
     expect([await isSignedIn(one), await isSignedIn(other)].filter(Boolean)).toHaveLength(1);
     expect((await run(`sessions end --session=${newest!.session} --yes`, env)).status).toBe(3);
 
-    const { status, stdout } = await run('sessions end --subject alice --yes --json', env);
+    const json = { ...env, AUDIT_LOG: 'stdout' };
+    const { status, stdout } = await run('sessions end --subject alice --yes --json', json);
     expect([status, JSON.parse(stdout)]).toEqual([0, { ended: 1, failed: 0 }]);
     expect([await isSignedIn(one), await isSignedIn(other), await isSignedIn(bob)]).toEqual([
       false,

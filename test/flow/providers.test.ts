@@ -188,7 +188,7 @@ test('with client credentials that Spotify rejects, callers get 502 and the log 
   }
   expect(provider.tokenRequests).toHaveLength(1);
   const errors = latchkey.logLines.filter(
-    (line) => line.includes('"level":50') && line.includes('check OAUTH2_APP_CLIENT_ID'),
+    (line) => line.includes('"level":"error"') && line.includes('check OAUTH2_APP_CLIENT_ID'),
   );
   expect(errors).toHaveLength(1);
 });

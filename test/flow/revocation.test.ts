@@ -8,6 +8,7 @@ import type { TokenSet } from '../../src/oauth/token-set.ts';
 import { createMemoryRevocationOutbox } from '../../src/stores/memory/revocation-outbox.ts';
 import { createRedisRevocationOutbox } from '../../src/stores/redis/revocation-outbox.ts';
 import { createRevoker } from '../../src/tokens/revocation-outbox.ts';
+import { silentAudit } from '../support/silent-audit.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, type World } from '../support/world.ts';
 
@@ -112,7 +113,7 @@ describe('the revocation outbox', () => {
       attempted.push(token);
       return respond(token);
     };
-    return { attempted, attempt: createRevoker({ revokeToken }, now, log) };
+    return { attempted, attempt: createRevoker({ revokeToken }, { now, log, audit: silentAudit }) };
   }
 
   const kinds = [

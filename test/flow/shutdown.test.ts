@@ -207,7 +207,7 @@ test('a request that does not end within ten seconds is cut off; the log says so
   expect(await run.waitForExit()).toBe(1);
   clearInterval(heartbeat);
   expect(await slow).toBe('ECONNRESET');
-  expect(run.output()).toMatch(/"level":50.*"requests":1.*were cut off/);
+  expect(run.output()).toMatch(/"level":"error".*"requests":1.*were cut off/);
 }, 30_000);
 
 test('a second signal changes nothing', async () => {

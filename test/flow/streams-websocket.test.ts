@@ -21,6 +21,7 @@ import { requireScope } from '../../src/session/require-scope.ts';
 import { createTokenGuards } from '../../src/session/require-token.ts';
 import type { TokenRecord } from '../../src/tokens/token-store.ts';
 import { waitUntil } from '../hostile/support/raw-http.ts';
+import { silentAudit } from '../support/silent-audit.ts';
 
 const publicOrigin = 'https://app.example.com';
 const timeoutMs = 300;
@@ -135,6 +136,8 @@ beforeEach(async () => {
       publicOrigin,
       loginParameters: { createQuery: () => new URLSearchParams() },
       getUserTags: () => [],
+      getSessionId: () => undefined,
+      audit: silentAudit,
       english: (key) => key,
       preparePage: (_req, _res, next) => next(),
     }),

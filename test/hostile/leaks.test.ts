@@ -276,6 +276,8 @@ describe.each([
     for (const set of [tokens, verifiers, codes, cookies]) expect(set.size).toBeGreaterThan(2);
     expect([...tokens].some((each) => each.startsWith('eyJ'))).toBe(scope.includes('openid'));
     expect(world.latchkey.logLines.length).toBeGreaterThan(50);
+    const events = new Set(world.latchkey.auditLines().map(({ event }) => event));
+    expect(events.size).toBeGreaterThan(12);
     expect(exchangesWithUs().length).toBeGreaterThan(50);
     for (const secret of [tokens, verifiers, codes, keys, cookies].flatMap((set) => [...set])) {
       expect(secret.length).toBeGreaterThan(15);

@@ -194,8 +194,8 @@ describe('a route with parameters', () => {
       expect(response.text).toContain(`\r\nLatchkey-Dropped-Headers: ${names}\r\n`);
     }
     expect(droppedLines().filter(({ header }) => header === 'x-trace-name')).toEqual([
-      { route: '/keyed', header: 'x-trace-name', level: 40 },
-      { route: '/named', header: 'x-trace-name', level: 40 },
+      { route: '/keyed', header: 'x-trace-name', level: 'warn' },
+      { route: '/named', header: 'x-trace-name', level: 'warn' },
     ]);
     const { response } = await api.sendAndRecord('GET /api/keyed', [
       'Accept: */*',

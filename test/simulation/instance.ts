@@ -1,3 +1,4 @@
+import type { Audit } from '../../src/audit/audit-log.ts';
 import type { Logger } from '../../src/logger.ts';
 import type { OAuthClient } from '../../src/oauth/oauth-client.ts';
 import type { RedisConnection } from '../../src/stores/redis/connection.ts';
@@ -11,6 +12,8 @@ import type { Provider } from './provider.ts';
 import { SimulatedRedis } from './redis-client.ts';
 import type { RedisNetwork } from './redis-network.ts';
 import type { Owner, VirtualTime } from './virtual-time.ts';
+
+const audit: Audit = { record() {}, tagFor: () => 'a-tag' };
 
 /** As `shutdownTimeoutMs` in main.ts. */
 const shutdownTimeoutMs = 10_000;
@@ -107,10 +110,19 @@ export class Instance implements Owner {
     });
     this.outbox = modules.outbox.createRedisRevocationOutbox({
       ...shared,
-      attempt: modules.revoker.createRevoker(oauth, now, log),
+      attempt: modules.revoker.createRevoker(oauth, { now, log, audit }),
     });
     this.tokens = modules.tokenManager.createTokenManager({
-      ...{ store, index: this.sessionIndex, maxSessionsPerUser: 0, oauth, outbox: this.outbox, now, log },
+      ...{
+        store,
+        index: this.sessionIndex,
+        maxSessionsPerUser: 0,
+        oauth,
+        outbox: this.outbox,
+        now,
+        log,
+        audit,
+      },
     });
     this.appTokens = modules.appTokenManager.createAppTokenManager({
       store: modules.appTokenStore.createRedisAppTokenStore(shared),
@@ -118,6 +130,7 @@ export class Instance implements Owner {
       scopes: [],
       now,
       log,
+      audit,
     });
     this.consumedStates = modules.consumedStates.createRedisConsumedStates(redis, registration);
     this.savedForms = modules.savedForms.createRedisSavedForms({ ...shared, maxBytes: 1_048_576 });

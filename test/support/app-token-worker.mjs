@@ -17,6 +17,7 @@ const tokens = createAppTokenManager({
   scopes: config.app.scopes,
   now: deps.now,
   log: deps.log,
+  audit: deps.audit,
 });
 await deps.connected();
 

@@ -10,6 +10,7 @@ import type { RedisConnection } from '../../src/stores/redis/connection.ts';
 import { type AppTokenManager, createAppTokenManager } from '../../src/tokens/app-token-manager.ts';
 import type { AppTokenStore } from '../../src/tokens/app-token-store.ts';
 import { type Faults, injectFaults } from './faults.ts';
+import { silentAudit } from './silent-audit.ts';
 import { advanceFailurePauses, testRedisUrl } from './test-redis.ts';
 
 export interface Instance {
@@ -116,7 +117,10 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
         'http://localhost',
         { fetch: options.fetch ?? globalThis.fetch, now, log },
       );
-      return { tokens: createAppTokenManager({ store, oauth, scopes, now, log }), logLines };
+      return {
+        tokens: createAppTokenManager({ store, oauth, scopes, now, log, audit: silentAudit }),
+        logLines,
+      };
     },
     async close() {
       redis.disconnect();

@@ -22,6 +22,7 @@ const validEnv = {
   OAUTH2_API_BASE_URL: 'http://localhost:2',
   SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
   PORT: '0',
+  LOG_FORMAT: 'json',
 };
 
 /** Starts the build in `folder` on a free port. */

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createApp } from '../../src/app.ts';
+import type { AuditLine } from '../../src/audit/audit-events.ts';
 import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
@@ -36,6 +37,8 @@ export interface Latchkey {
   readonly tokens: TokenManager;
   /** Every line logged so far. */
   readonly logLines: string[];
+  /** Every line of the audit log so far, without its time. */
+  auditLines(): readonly AuditLine[];
   /** Settles when no background work is left, and stops the revocation outbox. */
   drain(): Promise<void>;
   close(): Promise<void>;
@@ -93,6 +96,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     deps,
     tokens: app.tokens,
     logLines,
+    auditLines: () => logLines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'audit'),
     drain: app.drain,
     async close() {
       app.closeStreams(); // closeAllConnections() does not close WebSockets

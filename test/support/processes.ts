@@ -12,6 +12,7 @@ export const validEnv = {
   OAUTH2_REDIRECT_URI: 'http://localhost:3000/auth/callback',
   OAUTH2_API_BASE_URL: 'http://localhost:2',
   SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
+  LOG_FORMAT: 'json',
 };
 
 export interface Run {

@@ -570,7 +570,6 @@ test('variables of other programs, empty ones and those of Kubernetes services c
       DATABASE_URL: 'x',
       CELERY_REDIS_URL: 'x',
       DB_PORT: '1',
-      LOG_FORMAT: 'x',
     },
     ...{ AWS_SESSION_TOKEN: 'x', DBUS_SESSION_BUS_ADDRESS: 'x', GITHUB_TOKEN: 'x', METRICS_HOST: 'x' },
     ...{ OAUTH2_SCOPE: '', SESSION_KEY: ' ' },
@@ -773,7 +772,8 @@ test.each(providerNames)('every value of the preset %s could be set by an operat
   const manual = loadConfig({ ...required, ...apiBaseUrl, ...Object.fromEntries(entries) });
   const apiOfPreset = 'OAUTH2_API_BASE_URL' in preset ? {} : apiBaseUrl;
   const config = loadConfig({ ...required, ...apiOfPreset, OAUTH2_PROVIDER: name });
-  expect({ ...config, routes: manual.routes }).toEqual(manual);
+  const { routes, described } = manual;
+  expect({ ...config, routes, described }).toEqual(manual);
   expect(config.routes.map(({ path }) => path)).toEqual(presets[name].routes.map(({ path }) => path));
 });
 

@@ -10,7 +10,10 @@ interface Entry extends IndexedSession {
 }
 
 /** A session index in the memory of this process. */
-export function createMemorySessionIndex(now: () => number): SessionIndex {
+export function createMemorySessionIndex(
+  now: () => number,
+  onExpired: (id: string) => void = () => undefined,
+): SessionIndex {
   const entries = new Map<string, Entry>();
   /** The ids of each selector, as JSON. */
   const idsBySelector = new Map<string, Set<string>>();
@@ -22,7 +25,7 @@ export function createMemorySessionIndex(now: () => number): SessionIndex {
   }
 
   async function sweep(): Promise<void> {
-    for (const [id, { endsAt }] of entries) if (now() >= endsAt) entries.delete(id);
+    for (const [id, { endsAt }] of entries) if (now() >= endsAt && entries.delete(id)) onExpired(id);
     for (const [key, ids] of idsBySelector) for (const id of ids) if (!entries.has(id)) unlist(id, key);
   }
 

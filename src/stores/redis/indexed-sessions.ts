@@ -36,6 +36,8 @@ interface RedisSessionIndexOptions extends KeySource {
   readonly lifetime: Lifetime;
   readonly now: () => number;
   readonly log: Logger;
+  /** Is called with each session that has expired, on one instance, about a minute later. */
+  readonly onExpired?: (id: string) => void;
 }
 
 /**
@@ -45,6 +47,7 @@ interface RedisSessionIndexOptions extends KeySource {
  */
 export function createRedisSessionIndex(options: RedisSessionIndexOptions): SessionIndex {
   const { redis, registration, keyPrefix = defaultKeyPrefix, lifetime, now, log } = options;
+  const { onExpired = () => undefined } = options;
   const keys = deriveKeys(options, 'session_index');
   const prefix = `${keyPrefix}sessions:${registration}:`;
   const keyOf = createSessionKeys(keyPrefix, registration);
@@ -70,10 +73,17 @@ export function createRedisSessionIndex(options: RedisSessionIndexOptions): Sess
     return keys.map((_, secret) => [id, ...hashes.map((each) => each[secret]!)].join(' '));
   }
 
-  async function removeMember(shardKey: string, member: string): Promise<void> {
+  /** @returns false if another instance has removed it */
+  async function removeMember(shardKey: string, member: string): Promise<boolean> {
     const [id, ...hashes] = member.split(' ');
     await Promise.all(hashes.map((hash) => redis.zrem(prefix + hash, id!)));
-    await redis.zrem(shardKey, member); // last, so that a crash in between is repaired by the next sweep
+    // Last, so that a crash in between is repaired by the next sweep.
+    return (await redis.zrem(shardKey, member)) === 1;
+  }
+
+  async function removeExpired(shardKey: string, member: string, id: string): Promise<void> {
+    const hasEnded = (await redis.pttl(keyOf(id, 'ended'))) > 0; // in a crash
+    if ((await removeMember(shardKey, member)) && !hasEnded) onExpired(id);
   }
 
   async function sweepShard(shardKey: string): Promise<void> {
@@ -85,7 +95,7 @@ export function createRedisSessionIndex(options: RedisSessionIndexOptions): Sess
           const leftMs = await redis.pttl(keyOf(id!, 'tokens'));
           // A session that was used since its entry was written lives longer than the entry says.
           if (leftMs > 0) await redis.zadd(shardKey, 'XX', now() + leftMs, member);
-          else await removeMember(shardKey, member);
+          else await removeExpired(shardKey, member, id!);
         }),
       );
       if (due.length < pageSize) return;

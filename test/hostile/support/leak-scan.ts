@@ -94,6 +94,7 @@ async function readKey(redis: Redis, key: string): Promise<string> {
   const type = await redis.type(key);
   if (type === 'stream') return JSON.stringify(await redis.xrange(key, '-', '+'));
   if (type === 'string') return (await redis.getBuffer(key))?.toString('latin1') ?? '';
+  if (type === 'zset') return JSON.stringify(await redis.zrange(key, '0', '-1', 'WITHSCORES'));
   if (type === 'none') return ''; // it has expired since the scan
   throw new Error(`the scan cannot read a ${type} at ${key}`);
 }

@@ -1,0 +1,103 @@
+/** Failures of a request to the authorization server; see `OAuthErrorKind`. */
+export const providerFailures = [
+  'invalid_grant',
+  'client_misconfigured',
+  'rejected_other',
+  'denied',
+  'authorization',
+  'invalid_response',
+  'unavailable',
+  'outcome_unknown',
+] as const;
+
+interface AuditEventType {
+  /** As in the Elastic Common Schema; `unknown` while something has only begun. */
+  readonly outcome: 'success' | 'failure' | 'unknown';
+  /** The values of `reason`; none for an event whose name says it all. */
+  readonly reasons: readonly string[];
+}
+
+/** Every event of the audit log. `docs/audit-log.md` explains them. Names are stable. */
+export const auditEvents = {
+  login_started: { outcome: 'unknown', reasons: [] },
+  login_succeeded: { outcome: 'success', reasons: [] },
+  login_refused: {
+    outcome: 'failure',
+    reasons: [
+      ...providerFailures,
+      'invalid_state',
+      'state_expired',
+      'state_used',
+      'state_of_other_browser',
+      'incomplete_response',
+      'signed_out',
+      'store_unavailable',
+      'internal_error',
+    ],
+  },
+  step_up_requested: { outcome: 'unknown', reasons: [] },
+  step_up_granted: { outcome: 'success', reasons: [] },
+  step_up_declined: { outcome: 'failure', reasons: ['scope', ...providerFailures] },
+  token_refreshed: { outcome: 'success', reasons: [] },
+  token_refresh_deferred: { outcome: 'failure', reasons: providerFailures },
+  token_refresh_refused: { outcome: 'failure', reasons: providerFailures },
+  sign_out: { outcome: 'success', reasons: [] },
+  session_ended: {
+    outcome: 'success',
+    reasons: [
+      'sign_out',
+      'user',
+      'administrator',
+      'provider',
+      'limit',
+      'replaced',
+      'refresh_refused',
+      'expired',
+      'login_incomplete',
+    ],
+  },
+  revocation_done: { outcome: 'success', reasons: ['access_token', 'refresh_token'] },
+  revocation_abandoned: { outcome: 'failure', reasons: [...providerFailures, 'queue_unavailable'] },
+  app_token_obtained: { outcome: 'success', reasons: [] },
+  app_token_refused: { outcome: 'failure', reasons: providerFailures },
+  request_refused: {
+    outcome: 'failure',
+    reasons: [
+      'cross_site_request',
+      'forbidden_destination',
+      'misdirected_request',
+      'session_changed',
+      'insufficient_scope',
+      'insufficient_user_authentication',
+      'too_many_requests',
+    ],
+  },
+} as const satisfies Readonly<Record<string, AuditEventType>>;
+
+export type AuditEvent = keyof typeof auditEvents;
+export type AuditReason<E extends AuditEvent> = (typeof auditEvents)[E]['reasons'][number];
+
+/** The names of the fields of every line, in their order. */
+export const auditFields = [
+  'time',
+  'event',
+  'outcome',
+  'reason',
+  'subject',
+  'session',
+  'client',
+  'issuer',
+  'address',
+  'user_agent',
+  'request_id',
+  'count',
+] as const;
+
+export type AuditLine = { readonly [K in (typeof auditFields)[number]]: string | number | null };
+
+/** Where lines go. */
+export interface AuditDestination {
+  write(line: AuditLine): void;
+  reopen(): void;
+  close(): Promise<void>;
+}

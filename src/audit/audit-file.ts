@@ -1,0 +1,106 @@
+import { closeSync, openSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { ConfigError } from '../config/load.ts';
+import type { Logger } from '../logger.ts';
+import type { AuditDestination, AuditLine } from './audit-events.ts';
+
+/** For the owner only: the lines name users. */
+const mode = 0o600;
+/** Lines that wait for a slow disk. */
+const maxWaitingLines = 2_000;
+const problemIntervalMs = 60_000;
+
+/**
+ * A file to which lines are appended, in their order. Nobody waits for the disk. A line that cannot be written there, because
+ * the disk is full or too slow or the file cannot be opened, is written to `log` instead, and the next lines try again.
+ * @throws ConfigError when the file cannot be opened now
+ */
+export function openAuditFile(path: string, log: Logger): AuditDestination {
+  checkFile(path);
+  const fallback = log.child({}, { level: 'info' }); // whatever LOG_LEVEL is
+  let waiting: AuditLine[] = [];
+  let file: FileHandle | undefined;
+  let isReopenRequested = false;
+  let isLineIncomplete = false;
+  let nextProblemAt = 0;
+  let work: Promise<void> | undefined;
+
+  function writeToLog(lines: readonly AuditLine[], error: unknown): void {
+    if (Date.now() >= nextProblemAt) {
+      log.error(
+        { err: error, file: path },
+        'cannot write the audit log to its file; writing its lines to this log',
+      );
+      nextProblemAt = Date.now() + problemIntervalMs;
+    }
+    for (const { time: _, ...line } of lines) fallback.info(line, 'audit');
+  }
+
+  /** The file under the name that it has now. The old one stays in use until the new one is open. */
+  async function getFile(): Promise<FileHandle> {
+    if (file && !isReopenRequested) return file;
+    const opened = await open(path, 'a', mode);
+    isReopenRequested = false;
+    await file?.close().catch(() => undefined);
+    file = opened;
+    return opened;
+  }
+
+  async function writeWaiting(): Promise<void> {
+    while (waiting.length > 0 || isReopenRequested) {
+      const lines = waiting;
+      waiting = [];
+      const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+      try {
+        const target = await getFile();
+        // What a full disk has cut off must not swallow the line after it.
+        await target.appendFile(isLineIncomplete ? `\n${text}` : text);
+        isLineIncomplete = false;
+      } catch (error) {
+        isLineIncomplete = true;
+        isReopenRequested = false;
+        writeToLog(lines, error);
+        await file?.close().catch(() => undefined);
+        file = undefined;
+      }
+    }
+  }
+
+  function start(): void {
+    work ??= writeWaiting().finally(() => {
+      work = undefined;
+    });
+  }
+
+  return {
+    write(line) {
+      if (waiting.length >= maxWaitingLines) {
+        writeToLog([line], new Error('the disk is too slow'));
+        return;
+      }
+      waiting.push(line);
+      start();
+    },
+
+    reopen() {
+      isReopenRequested = true;
+      start();
+    },
+
+    async close() {
+      await work;
+      await file?.close().catch(() => undefined);
+      file = undefined;
+    },
+  };
+}
+
+function checkFile(path: string): void {
+  try {
+    closeSync(openSync(path, 'a', mode));
+  } catch (error) {
+    const reason = error instanceof Error && 'code' in error ? error.code : 'unknown error';
+    const message = `names a file that cannot be opened for writing (${reason})`;
+    throw new ConfigError([{ variable: 'AUDIT_LOG', message }], []);
+  }
+}

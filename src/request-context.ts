@@ -1,0 +1,22 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** What the log and the audit log say about the request that the running code belongs to. */
+export interface RequestContext {
+  readonly requestId: string;
+  /** As `TRUST_PROXY` determines it. */
+  readonly address: string | undefined;
+  /** As the client sent it: any text. */
+  readonly userAgent: string | undefined;
+}
+
+const storage = new AsyncLocalStorage<RequestContext>();
+
+/** Calls `work`; it and everything that it starts, background work too, belongs to the request of `context`. */
+export function runInRequest(context: RequestContext, work: () => void): void {
+  storage.run(context, work);
+}
+
+/** The request that the running code belongs to; `undefined` for the work of no request. */
+export function currentRequest(): RequestContext | undefined {
+  return storage.getStore();
+}
