@@ -48,6 +48,8 @@ const options = {
   help: { type: 'boolean', short: 'h', default: false },
   version: { type: 'boolean', default: false },
 } as const;
+/** As `SessionTags` makes them; no option is as long. */
+const sessionName = /^[\w-]{16}$/;
 const actions = ['list', 'show', 'end'] as const;
 
 /** @throws UsageError */
@@ -67,7 +69,7 @@ export function parseCommand(args: readonly string[]): SessionCommand | 'help' |
 
 function parse(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], options, allowPositionals: true });
+    return parseArgs({ args: joinSessionNames(args), options, allowPositionals: true });
   } catch (error) {
     // Without the name of the error, and without an explanation how to pass an option as a positional argument.
     throw new UsageError(
@@ -76,6 +78,15 @@ function parse(args: readonly string[]) {
         .split('. ')[0]!,
     );
   }
+}
+
+/** The arguments with `--session=NAME` for `--session NAME`, as the name of a session may begin with a dash. */
+function joinSessionNames(args: readonly string[]): string[] {
+  const isName = (index: number) => args[index - 1] === '--session' && sessionName.test(args[index] ?? '');
+  return args.flatMap((each, index) => {
+    if (isName(index)) return [];
+    return isName(index + 1) ? [`${each}=${args[index + 1]}`] : [each];
+  });
 }
 
 function select({ subject = [], session = [], all }: ReturnType<typeof parse>['values']): Selection {

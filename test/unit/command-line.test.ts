@@ -14,9 +14,10 @@ test('a command has an action and one selection', () => {
   expect(parse('sessions show --session pJ2y0l8yqk3C1ZVb')).toMatchObject({
     selection: { kind: 'session', tag: 'pJ2y0l8yqk3C1ZVb' },
   });
-  expect(parse('sessions end --session=-J2y0l8yqk3C1ZVb')).toMatchObject({
-    selection: { kind: 'session', tag: '-J2y0l8yqk3C1ZVb' },
-  });
+  for (const line of ['--session=-J2y0l8yqk3C1ZVb', '--session -J2y0l8yqk3C1ZVb --json'])
+    expect(parse(`sessions show ${line}`)).toMatchObject({
+      selection: { kind: 'session', tag: '-J2y0l8yqk3C1ZVb' },
+    });
   expect(parse('--help')).toBe('help');
   expect(parse('sessions end -h')).toBe('help');
   expect(parse('--version')).toBe('version');
