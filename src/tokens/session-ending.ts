@@ -6,7 +6,13 @@ import type { Logger } from '../logger.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 import type { User } from '../oauth/userinfo.ts';
 import { type RevocationOutbox, retryDelayMs } from './revocation-outbox.ts';
-import type { EndedBy, SessionEndReason, TokenRecord, TokenStore } from './token-store.ts';
+import {
+  type EndedBy,
+  endedByOf,
+  type SessionEndReason,
+  type TokenRecord,
+  type TokenStore,
+} from './token-store.ts';
 
 interface SessionEndingParts {
   readonly store: TokenStore;
@@ -33,6 +39,10 @@ export interface SessionEnding {
    * @returns the last record; `undefined` when no user was signed in
    */
   endBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined>;
+  /** As `endBy`, but leaves the revocation to `processOutbox`, so that ending many sessions does not wait for the provider. */
+  takeBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined>;
+  /** Sends what is queued for revocation; settles after two seconds at most, and the outbox continues. */
+  processOutbox(): Promise<void>;
   /** Who ended the session `id` from elsewhere, if it ended in this way; `undefined` while it is signed in. */
   endedBy(id: string): Promise<EndedBy | undefined>;
   /**
@@ -142,16 +152,19 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
       ended = (await takeAndQueue(next, reason)) ?? ended;
       next = await findNext(next);
     }
+    return ended;
+  }
+
+  async function revokeNow(ended: TokenRecord | undefined): Promise<TokenRecord | undefined> {
     if (ended) await processOutbox();
     return ended;
   }
 
   async function endedBy(id: string): Promise<EndedBy | undefined> {
-    const reason = await store.endReason(id);
-    return reason?.kind === 'ended' ? reason.by : undefined;
+    return endedByOf(await store.endReason(id));
   }
 
-  async function endBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined> {
+  async function takeBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined> {
     const keptSid = keptId === undefined ? undefined : (await store.get(keptId))?.identity?.sid;
     const findNext = async (each: string) => {
       const reason = await store.endReason(each);
@@ -163,8 +176,10 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
 
   return {
     revoke,
-    end: (id) => end(id, { kind: 'signed_out' }, successorOf),
-    endBy,
+    end: async (id) => revokeNow(await end(id, { kind: 'signed_out' }, successorOf)),
+    endBy: async (id, by, keptId) => revokeNow(await takeBy(id, by, keptId)),
+    takeBy,
+    processOutbox,
     endedBy,
 
     async supersede(id, successorId, { sub }) {

@@ -1,5 +1,5 @@
-import type { SessionIndex, SessionSelector } from './indexed-sessions.ts';
-import { selectorsOf } from './indexed-sessions.ts';
+import { type SessionIndex, type SessionSelector, selectorsOf } from './indexed-sessions.ts';
+import type { SessionEnding } from './session-ending.ts';
 import type { EndedBy, TokenRecord, TokenStore } from './token-store.ts';
 
 /** A session that is signed in. */
@@ -46,7 +46,7 @@ export interface SessionList {
 interface SessionListParts {
   readonly store: Pick<TokenStore, 'get'>;
   readonly index: SessionIndex;
-  readonly endBy: (id: string, by: EndedBy, keptId?: string) => Promise<TokenRecord | undefined>;
+  readonly ending: Pick<SessionEnding, 'takeBy' | 'processOutbox'>;
   readonly isSignedIn: (record: TokenRecord) => boolean;
   /** Sessions of one user at a time; 0 means no limit. */
   readonly maxPerUser: number;
@@ -62,7 +62,7 @@ const maxPages = 1_000;
 const maxEndedPerLogin = 100;
 
 export function createSessionList(parts: SessionListParts): SessionList {
-  const { store, index, endBy, isSignedIn, maxPerUser } = parts;
+  const { store, index, ending, isSignedIn, maxPerUser } = parts;
 
   /** The entries among `found` that are signed in, in the same order. */
   async function* withRecords(
@@ -102,7 +102,7 @@ export function createSessionList(parts: SessionListParts): SessionList {
     const failures: unknown[] = [];
     const seen = new Set<string>(exceptId === undefined ? [] : [exceptId]);
     const endOne = async (id: string) => {
-      if (await endBy(id, by, exceptId)) count += 1;
+      if (await ending.takeBy(id, by, exceptId)) count += 1;
       await index.forget(id, selector); // also when there was no record: nothing can be stored under this id any more
     };
     // Until a look finds nothing new: a login that began before the last look has its entry by then.
@@ -117,6 +117,7 @@ export function createSessionList(parts: SessionListParts): SessionList {
         for (const each of outcomes) if (each.status === 'rejected') failures.push(each.reason);
       }
     }
+    if (count > 0) await ending.processOutbox();
     if (failures.length > 0) throw failures[0]; // after the others have ended
     return count;
   }
@@ -147,7 +148,8 @@ export function createSessionList(parts: SessionListParts): SessionList {
         each.signedInAt < record.signedInAt || (each.signedInAt === record.signedInAt && each.id < id);
       const older = all.filter((each) => each.id !== id && isOlder(each));
       const excess = Math.min(all.length - maxPerUser, maxEndedPerLogin);
-      if (excess > 0) await Promise.all(older.slice(-excess).map((each) => endBy(each.id, 'limit', id)));
+      if (excess > 0)
+        await Promise.all(older.slice(-excess).map((each) => ending.takeBy(each.id, 'limit', id)));
     },
   };
 }

@@ -164,6 +164,37 @@ describe.each(stores)('all sessions of a user (%s)', (store) => {
     for (const each of [browser, tablet]) expect((await each.fetch('/api/profile')).status).toBe(200);
   });
 
+  test('are limited by SESSION_MAX_PER_USER also when several logins finish at the same moment, of which one stays', async () => {
+    const count = 6;
+    const { opened: hold, open: release } = createLatch();
+    let puts = 0;
+    await start({
+      store,
+      env: { SESSION_MAX_PER_USER: '1' },
+      wrap: ({ tokenStore }) => ({
+        tokenStore: {
+          ...tokenStore,
+          async put(id, record) {
+            puts += 1;
+            if (puts === count) release();
+            if (puts > 1) await hold;
+            return tokenStore.put(id, record);
+          },
+        },
+      }),
+    });
+    const browsers = [browser, ...Array.from({ length: count - 1 }, () => world.browser())];
+    await Promise.all(browsers.slice(1).map((each) => world.signIn(each)));
+    expect((await sessions()).length).toBeGreaterThanOrEqual(1);
+    await world.clock.advance(1);
+    const last = world.browser();
+    await world.signIn(last);
+    expect(await sessions()).toHaveLength(1);
+    expect(await sessionOf(last)).toMatchObject({ authenticated: true });
+    for (const each of browsers)
+      expect(await sessionOf(each)).toEqual({ authenticated: false, reason: 'ended_by_limit' });
+  });
+
   test('are limited by SESSION_MAX_PER_USER without counting a session that a step-up replaces', async () => {
     await start({ store, env: { SESSION_MAX_PER_USER: '1' } });
     await browser.go(await reachCallback(), { from: world.provider.issuer });

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { jest } from '@jest/globals';
 import { Cluster, Redis } from 'ioredis';
 import { pino } from 'pino';
 import { Secret } from '../../src/crypto/secret.ts';
@@ -9,7 +10,7 @@ import { createRedisSessionIndex } from '../../src/stores/redis/indexed-sessions
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import type { SessionIndex, SessionSelector } from '../../src/tokens/indexed-sessions.ts';
 import type { TokenRecord, TokenStore } from '../../src/tokens/token-store.ts';
-import { startCluster, type Topology } from '../support/redis-topologies.ts';
+import { startCluster, type Topology, waitFor } from '../support/redis-topologies.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 
 const lifetime = { idleSeconds: 1_200, absoluteSeconds: 10_000 };
@@ -46,8 +47,8 @@ function inMemory(): Stores {
   return { index, store: createMemoryTokenStore(lifetime, now, sessionEndEvents, index) };
 }
 
-function inRedis(connection: RedisConnection, registration: string, used = secrets): Stores {
-  const shared = { redis: connection, secrets: used, registration, lifetime, now };
+function inRedis(connection: RedisConnection, registration: string, used = secrets, life = lifetime): Stores {
+  const shared = { redis: connection, secrets: used, registration, lifetime: life, now };
   const index = createRedisSessionIndex({ ...shared, log });
   const waitForReplicas = async () => {};
   return { index, store: createRedisTokenStore({ ...shared, waitForReplicas, sessionEndEvents, index }) };
@@ -182,6 +183,83 @@ describe.each([
     await index.sweep();
     expect((await index.find({ sub: 'alice' }, 10)).map((each) => each.id)).toEqual([id]);
     expect(await index.count()).toBe(1);
+  });
+
+  test('a request in a live session costs one command, and the update of its entry goes out with the touch', async () => {
+    const commands: string[] = [];
+    const counting = new Proxy(connection(), {
+      get(target, name) {
+        const value = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]) => {
+          commands.push(String(name));
+          return value.apply(target, args);
+        };
+      },
+    });
+    const { store } = open(inRedis(counting, randomUUID()));
+    const id = randomUUID();
+    await store.put(id, record('alice', 'sid-1'));
+    await store.get(id, { touch: true });
+    commands.length = 0;
+    await store.get(id, { touch: true });
+    expect(commands).toEqual(['getBuffer']);
+    offsetMs += 61_000;
+    commands.length = 0;
+    await store.get(id, { touch: true });
+    expect(commands).toEqual(['getBuffer', 'pexpire', 'pexpire']); // the entry is recent enough
+    offsetMs += 301_000;
+    commands.length = 0;
+    await store.get(id, { touch: true });
+    expect(commands).toEqual(['getBuffer', 'eval', 'eval', 'eval', 'pexpire', 'pexpire']);
+  });
+
+  test('after the last session has expired, the sweep leaves nothing of it', async () => {
+    const registration = randomUUID();
+    const { index, store } = open(
+      inRedis(connection(), registration, secrets, { idleSeconds: 1, absoluteSeconds: 9 }),
+    );
+    for (const sid of ['sid-1', 'sid-2']) await store.put(randomUUID(), record('alice', sid));
+    const nodes = connection() instanceof Cluster ? cluster.nodes('master') : [redis];
+    const names = async () => (await Promise.all(nodes.map((node) => node.keys(`*${registration}*`)))).flat();
+    await waitFor(async () => !(await names()).some((name) => name.endsWith(':tokens')));
+    expect(await names()).not.toEqual([]);
+    await index.sweep();
+    expect((await names()).filter((name) => !name.endsWith(':lease'))).toEqual([]);
+  });
+
+  test('one instance sweeps every minute, not all of them', async () => {
+    const sweeps: number[] = [];
+    const counting = (instance: number) =>
+      new Proxy(connection(), {
+        get(target, name) {
+          if (name === 'zrangebyscore') sweeps.push(instance);
+          const value = Reflect.get(target, name);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+    jest.useFakeTimers({
+      doNotFake: [
+        'setTimeout',
+        'clearTimeout',
+        'nextTick',
+        'setImmediate',
+        'queueMicrotask',
+        'performance',
+        'Date',
+      ],
+    });
+    try {
+      const registration = randomUUID();
+      for (const instance of [1, 2, 3]) open(inRedis(counting(instance), registration));
+      jest.advanceTimersByTime(60_000);
+      await waitFor(() => sweeps.length === 16);
+      await connection().ping();
+      expect(new Set(sweeps).size).toBe(1);
+      expect(sweeps).toHaveLength(16);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   test('no name, subject or provider session is stored in the clear', async () => {
