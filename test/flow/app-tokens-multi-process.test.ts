@@ -39,6 +39,7 @@ const environment = (issuer: string) => ({
   REDIS_URL: testRedisUrl(),
   LOG_LEVEL: 'warn',
   AUDIT_LOG: 'none',
+  LOG_FORMAT: 'json',
 });
 
 /** Starts a process that is configured and connected to Redis, and has not requested a token yet. */

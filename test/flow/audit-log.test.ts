@@ -173,3 +173,31 @@ describe('a day in the audit log', () => {
     expect(JSON.stringify(world.latchkey.auditLines())).not.toContain(id);
   });
 });
+
+describe.each(['memory', 'redis'] as const)('a session that expires (%s)', (store) => {
+  test('ends with one line that says so, on one instance; one that was signed out has none', async () => {
+    const world = await createWorld({ store, env: { OAUTH2_SCOPES: scopes, SESSION_IDLE_SECONDS: '1' } });
+    try {
+      const [leaving, staying] = [world.browser(), world.browser()];
+      await world.signIn(leaving);
+      await leaving.submit(await leaving.go('/auth/logout'), {}, { action: '/auth/logout' });
+      await world.signIn(staying);
+      const { id } = await readSession(staying);
+      const { tokenStore } = world.latchkey.deps;
+      const other = store === 'redis' ? await world.startAnotherInstance() : undefined;
+      const instances = [world.latchkey, ...(other ? [other] : [])];
+      if (store === 'memory') await world.clock.advance(2);
+      await waitFor(async () => (await tokenStore.get(id)) === undefined);
+      await world.clock.advance(10);
+      await Promise.all(instances.map(({ deps }) => deps.sessionIndex.sweep()));
+      const ends = instances
+        .flatMap((each) => each.auditLines())
+        .filter(({ event, reason }) => event === 'session_ended' && reason === 'expired');
+      expect(ends).toHaveLength(1);
+      const started = world.latchkey.auditLines().filter(({ event }) => event === 'login_succeeded');
+      expect(ends[0]!.session).toBe(started.at(-1)!.session);
+    } finally {
+      await world.close();
+    }
+  }, 30_000);
+});

@@ -7,6 +7,7 @@ import { createAuditLog } from '../../src/audit/audit-log.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { createLogger } from '../../src/logger.ts';
 import { runInRequest } from '../../src/request-context.ts';
+import { waitFor } from '../support/redis-topologies.ts';
 
 const required = {
   OAUTH2_ISSUER: 'https://id.example.com',
@@ -115,7 +116,7 @@ describe('with AUDIT_LOG as a file', () => {
     audit.record('sign_out', { sub: 'before' });
     await audit.close();
     audit.record('sign_out', { sub: 'before too' });
-    await audit.close();
+    await waitFor(() => linesOf(path).length === 2);
     renameSync(path, `${path}.1`);
     audit.reopen();
     audit.record('sign_out', { sub: 'after' });
