@@ -15,7 +15,8 @@ COPY . .
 # The modes are set because COPY keeps those of the checkout, which under a strict umask only its owner can read.
 RUN npm run build \
   && mv dist/demo /demo \
-  && chmod -R u=rwX,go=rX /demo dist views public package.json
+  && chmod -R u=rwX,go=rX /demo dist views public package.json \
+  && chmod +x dist/cli.js
 
 # The demo provider is a development dependency, so this image holds them all. It is for trying things out.
 FROM dependencies AS demo
@@ -37,6 +38,7 @@ COPY --from=production-dependencies /app/node_modules node_modules
 COPY --from=build /app/views views
 COPY --from=build /app/public public
 COPY --from=build /app/dist dist
+RUN ln -s /app/dist/cli.js /usr/local/bin/latchkey
 USER node
 EXPOSE 3000
 # Asks this process only: an outage of Redis or of the provider must not restart it.

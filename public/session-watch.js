@@ -48,8 +48,8 @@ async function fetchSession() {
 
 /** Shows or removes the notice, and passes a session of the same user on as the event `session`. */
 export function applySession(session) {
-  const { authenticated, session_mark: currentTag } = session;
-  if (!authenticated) showNotice('ended');
+  const { authenticated, session_mark: currentTag, reason } = session;
+  if (!authenticated) showNotice(hasNotice(reason) ? reason : 'ended');
   else if (pageUserTag && currentTag && currentTag !== pageUserTag) showNotice('other');
   else {
     showNotice(undefined);
@@ -70,13 +70,17 @@ export function handleApiError(code) {
   notifyOtherTabs();
 }
 
+/** A reason is one of `/auth/session`; a newer server may send one that this page does not know. */
+const hasNotice = (reason) => /^ended_by_[a-z]+$/.test(reason) && findNotice(reason) !== null;
+const findNotice = (kind) => document.querySelector(`[data-notice="${kind}"]`);
+
 let shownNotice;
 function showNotice(kind) {
   if (shownNotice === kind || shownNotice === 'other') return; // a page of a different user stays unusable
   shownNotice = kind;
   noticeArea.replaceChildren();
   if (kind === undefined) return;
-  noticeArea.append(document.querySelector(`[data-notice="${kind}"]`).content.cloneNode(true));
+  noticeArea.append(findNotice(kind).content.cloneNode(true));
   const returnTo = new URLSearchParams({ return_to: location.pathname + location.search });
   for (const link of noticeArea.querySelectorAll('a[href^="/auth/login"]'))
     link.href = `/auth/login?${returnTo}`;

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import compression from 'compression';
 import express, { type Express, type Request, type Response, Router } from 'express';
 import type { Config } from './config/load.ts';
+import { createSessionTags } from './crypto/session-tag.ts';
 import type { Deps } from './deps.ts';
 import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
@@ -15,9 +16,6 @@ import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
 import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
 import { discardUnreadBodies } from './middleware/unread-bodies.ts';
-import type { Provider } from './oauth/metadata.ts';
-import { createOAuthClient } from './oauth/oauth-client.ts';
-import { createMeasures } from './observability/measures.ts';
 import { createRequestMetrics } from './observability/request-metrics.ts';
 import { createTraceContext } from './observability/trace-context.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
@@ -35,22 +33,23 @@ import { createHealthRoutes } from './routes/health.ts';
 import { createLoginRoutes } from './routes/login.ts';
 import { createPageRoutes } from './routes/pages.ts';
 import { createSessionRoutes } from './routes/session.ts';
+import { createUserSessionRoutes } from './routes/user-sessions.ts';
 import { createFormSaver } from './saved-forms/save-form.ts';
 import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
+import { createServices } from './services.ts';
 import { createPageUserTags } from './session/page-user-tag.ts';
 import { createTokenGuards } from './session/require-token.ts';
 import { createSessions } from './session/session.ts';
 import { createSessionEndReason } from './session/session-end-reason.ts';
 import { createUserKeys } from './session/user-key.ts';
-import { createAppTokenManager } from './tokens/app-token-manager.ts';
-import { createBackchannelLogout } from './tokens/backchannel-logout.ts';
-import { createRevoker } from './tokens/revocation-outbox.ts';
-import { createTokenManager, type TokenManager } from './tokens/token-manager.ts';
+import type { TokenManager } from './tokens/token-manager.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call. */
-const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
+const crossOriginPaths = [paths.api, paths.session, paths.sessions, paths.refresh, paths.logout];
 /** The paths that share AUTH_RATE_LIMIT. Sign-outs have a count of their own, so that a user over the limit can sign out. */
-const rateLimitedPaths = [paths.login, paths.callback, paths.refresh, paths.session, paths.console];
+const rateLimitedPaths = [
+  ...[paths.login, paths.callback, paths.refresh, paths.session, paths.sessions, paths.console],
+];
 /**
  * Rejected callbacks per minute. With a valid state, each of them costs a key in Redis and a request to the provider, and
  * anybody can get a state and invent a code. Far more than the users behind one address ever cause.
@@ -77,36 +76,11 @@ export interface App {
 
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
 export function createApp(config: Config, deps: Deps): App {
-  const { now, log, metrics, audit } = deps;
+  const { now, log, metrics } = deps;
   const { publicOrigin, corsOrigins, session, authRateLimit } = config;
+  const services = createServices(config, deps);
+  const { oauth, tokens, appTokens, backchannelLogout } = services;
 
-  const postLogoutRedirectUri = publicOrigin + paths.signedOut;
-  const measured = createMeasures(metrics);
-  const tokenStore = measured.tokenStore(deps.tokenStore);
-  const connect = (provider: Provider, kind: string) =>
-    measured.oauthClient(kind, (onBreakerChange) =>
-      createOAuthClient(provider, postLogoutRedirectUri, { ...deps, onBreakerChange }),
-    );
-  const oauth = connect(config.provider, 'provider');
-  const onBreakerChange = measured.breaker('revocation');
-  const outbox = deps.revocationOutbox(createRevoker(oauth, { now, log, audit, onBreakerChange }));
-  metrics.collectPendingRevocations(outbox.pending);
-  metrics.collectLiveSessions(deps.sessionIndex.count);
-  const tokens = createTokenManager({
-    ...{ store: tokenStore, index: deps.sessionIndex, oauth, outbox, now, log, metrics, audit },
-    maxSessionsPerUser: config.limits.sessionsPerUser,
-  });
-  const appTokens = createAppTokenManager({
-    store: deps.appTokenStore,
-    oauth: config.app.provider ? connect(config.app.provider, 'app_provider') : oauth,
-    scopes: config.app.scopes,
-    ...{ now, log },
-    audit: config.app.provider ? audit.forClient(config.app.provider) : audit,
-  });
-
-  const { absoluteSeconds } = session;
-  const logouts = deps.providerLogouts;
-  const backchannelLogout = createBackchannelLogout({ logouts, tokens, absoluteSeconds, now, log });
   const sessions = createSessions(session, deps.sessionStore, now);
   const { getSessionId } = sessions;
   const pageUserTags = createPageUserTags(session);
@@ -139,7 +113,7 @@ export function createApp(config: Config, deps: Deps): App {
   };
   const shared = {
     ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
-    ...{ limitBody, reserveConnection: streams.reserveConnection },
+    ...{ limitBody, reserveConnection: streams.reserveConnection, sessionTags: createSessionTags(session) },
     ...tokenGuards,
     ...deps,
   };
@@ -211,7 +185,8 @@ export function createApp(config: Config, deps: Deps): App {
   }
   handler.use(paths.savedForms, limit('saved-forms', savedFormRate));
   // 13. Login, callback, and the endpoints of the session.
-  handler.use(createLoginRoutes(shared), createCallbackRoutes(shared), createSessionRoutes(shared));
+  handler.use(createLoginRoutes(shared), createCallbackRoutes(shared));
+  handler.use(createSessionRoutes(shared), createUserSessionRoutes(shared));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
   handler.use(createConsoleRoutes(shared, api, saveForm), createSavedFormRoutes(shared, api));
   // 15. The pages.
@@ -233,11 +208,6 @@ export function createApp(config: Config, deps: Deps): App {
     }),
   );
 
-  async function drain(): Promise<void> {
-    await backchannelLogout.drain();
-    await Promise.all([tokens.drain(), appTokens.drain()]);
-    outbox.close();
-  }
   const { announceShutdown } = health;
   const { discover } = oauth;
   return {
@@ -247,6 +217,6 @@ export function createApp(config: Config, deps: Deps): App {
     announceShutdown,
     closeStreams: streams.closeAll,
     isTrustedProxy,
-    drain,
+    drain: services.drain,
   };
 }

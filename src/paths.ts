@@ -19,6 +19,8 @@ export const paths = {
   session: '/auth/session',
   /** Receives the provider's logout tokens. */
   backchannelLogout: '/auth/backchannel-logout',
+  /** The sessions of the user. */
+  sessions: '/auth/sessions',
   /** The prefix of the routes in the route table. */
   api: '/api',
 } as const;

@@ -1,10 +1,12 @@
 import { type Request, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
+import type { SessionTags } from '../crypto/session-tag.ts';
 import { copyLoginUrl, isStepUp } from '../login/login-parameters.ts';
 import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { listConsoleRows } from '../pages/console-rows.ts';
 import { toDisplayFields } from '../pages/display-fields.ts';
+import { listSessionRows, type SessionRows } from '../pages/session-rows.ts';
 import { describeTokens } from '../pages/token-panel.ts';
 import { paths } from '../paths.ts';
 import type { CallUpstream } from '../proxy/call-upstream.ts';
@@ -14,12 +16,13 @@ import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { TokenRecord } from '../tokens/token-store.ts';
+import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
 
 interface PageParts {
   readonly config: Config;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
+  readonly sessionTags: SessionTags;
   readonly pageUserTags: PageUserTags;
   readonly callUpstream: CallUpstream;
   readonly reserveConnection: StreamCounters['reserveConnection'];
@@ -58,8 +61,15 @@ export function createPageRoutes(parts: PageParts) {
     const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
     if (!isStepUp(req.query) && (await loadCurrentUser(req))) return res.redirect(303, returnTo);
     res.render('login', {
+      endedBy: await findWhoEnded(req),
       loginUrl: copyLoginUrl(req.query, toReturnToParameter(returnTo, publicOrigin)),
     });
+  }
+
+  /** Who ended the session of this browser from elsewhere; `undefined` also when the store is unavailable. */
+  async function findWhoEnded(req: Request): Promise<EndedBy | undefined> {
+    const id = sessions.getSessionId(req);
+    return id === undefined ? undefined : tokens.endedBy(id).catch(() => undefined);
   }
 
   async function renderSignedOut(req: Request, res: Response): Promise<void> {
@@ -76,8 +86,9 @@ export function createPageRoutes(parts: PageParts) {
       const signIn = new URLSearchParams({ return_to: req.originalUrl });
       return res.redirect(303, `${publicOrigin}${paths.signIn}?${signIn}`);
     }
-    const [sessionEndsAt, apiProfile] = await Promise.all([
+    const [sessionEndsAt, sessionRows, apiProfile] = await Promise.all([
       tokens.endsAt(id),
+      loadSessionRows(req, id, login),
       loadApiProfile(login, createUserTokenSource(parts, id, login), req),
     ]);
     const { flash } = req.session;
@@ -100,7 +111,19 @@ export function createPageRoutes(parts: PageParts) {
       isProfileLoaded,
       panel,
       sessionEndsAt,
+      sessionRows,
       consoleRows,
+    });
+  }
+
+  /** `undefined` if the list cannot be read, for example because one of the sessions was sealed with another secret. */
+  function loadSessionRows(req: Request, id: string, login: TokenRecord): Promise<SessionRows | undefined> {
+    return listSessionRows(parts, id, login).catch((error) => {
+      req.log.warn(
+        { err: error },
+        'cannot list the sessions of the user; rendering the profile page without them',
+      );
+      return undefined;
     });
   }
 

@@ -1,44 +1,34 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
-import type { Audit } from '../audit/audit-log.ts';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
-import type { ConsumedStates } from '../login/consumed-states.ts';
-import type { LoginTransactions } from '../login/login-transaction.ts';
 import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { paths } from '../paths.ts';
 import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts';
+import { createSameUserGuard } from '../session/require-same-user.ts';
 import type { Sessions } from '../session/session.ts';
 import { describeSession } from '../session/session-info.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
+import { createSignOut, type SignOutParts } from './sign-out.ts';
 
-interface SessionParts {
+interface SessionParts extends SignOutParts {
   readonly config: Pick<Config, 'publicOrigin' | 'provider'>;
   readonly oauth: Pick<OAuthClient, 'getEndSessionUrl'>;
-  readonly transactions: Pick<LoginTransactions, 'getBinding'>;
-  readonly consumedStates: Pick<ConsumedStates, 'cancel'>;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
-  readonly now: () => number;
-  readonly audit: Audit;
 }
 
 /** `/auth/session`, `/auth/refresh` and `/auth/logout`: describe, refresh and end the session. */
 export function createSessionRoutes(parts: SessionParts): RequestHandler {
-  const { config, oauth, tokens, sessions, pageUserTags, transactions, consumedStates, now, audit } = parts;
+  const { config, oauth, tokens, sessions, pageUserTags } = parts;
   const { publicOrigin } = config;
   const { logoutHint } = config.provider;
 
-  /** Rejects a page rendered for one user from acting on the session of another, who signed in later. */
-  const requireSameUser: RequestHandler = async function requireSameUser(req, _res, next) {
-    const id = sessions.getSessionId(req);
-    const login = id === undefined ? undefined : await tokens.peek(id);
-    if (login) pageUserTags.check(req, id, login);
-    next();
-  };
+  const requireSameUser = createSameUserGuard(parts);
+  const signOut = createSignOut(parts);
 
   async function session(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
@@ -56,22 +46,12 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
       res.json(await describeSession(parts, id));
       return;
     }
-    // If express-session has lost this session's data, saving would replace the session with a new one.
-    if (req.sessionID === id) {
-      req.session.flash = outcome instanceof AppError ? 'refresh_postponed' : 'refreshed';
-      await sessions.save(req);
-    }
+    await sessions.flash(req, outcome instanceof AppError ? 'refresh_postponed' : 'refreshed');
     res.redirect(303, publicOrigin + paths.profile);
   }
 
   async function logout(req: Request, res: Response): Promise<void> {
-    const id = sessions.getSessionId(req);
-    // Before the session ends: a login in progress checks this after it has replaced the session.
-    const binding = transactions.getBinding(req);
-    if (binding !== undefined) await consumedStates.cancel(binding, now());
-    const ended = id === undefined ? undefined : await tokens.end(id);
-    if (ended) audit.record('sign_out', { sessionId: id, sub: ended.user.sub });
-    await sessions.end(req, res);
+    const ended = await signOut(req, res);
     // `fetch` would follow a redirect to the provider's site and fail there; a user is meant to arrive there.
     const isScript = req.headers['sec-fetch-mode'] !== undefined && !isNavigation(req);
     // A client that is no browser sends no Fetch Metadata, but also no `text/html` in `Accept`.

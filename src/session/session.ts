@@ -43,6 +43,11 @@ export interface Sessions {
   findRecentOwner(id: string): Promise<SessionOwner | undefined>;
   /** Stores `req.session`. Called before the response is sent, so that the next request finds the data. Needs `load`. */
   save(req: Request): Promise<void>;
+  /**
+   * Shows a message on the next page: a key under `flash` in `views/texts/`. Without effect when express-session has lost
+   * the data of this session, because saving would then replace the session by a new one. Needs `load`.
+   */
+  flash(req: Request, key: string): Promise<void>;
   /** Makes the response set no cookie and store no session: the browser keeps the session that it had. */
   detach(req: Request): void;
   /** Deletes the session and its cookie. Needs `load`. */
@@ -88,6 +93,18 @@ export function createSessions(
       throw new AppError('internal_error', { cause: new Error(notSecureMessage) });
   }
 
+  const save = (req: Request) => promisifySession((done) => req.session.save(done));
+
+  function getSessionId(req: Request): string | undefined {
+    const value = readCookie(req, cookieName);
+    if (!value?.startsWith('s:')) return undefined;
+    for (const key of keys) {
+      const id = unsign(value.slice(2), key);
+      if (id !== false) return id;
+    }
+    return undefined;
+  }
+
   return {
     ids,
 
@@ -123,15 +140,7 @@ export function createSessions(
       return (await hasData(id)) ? owner : undefined;
     },
 
-    getSessionId(req) {
-      const value = readCookie(req, cookieName);
-      if (!value?.startsWith('s:')) return undefined;
-      for (const key of keys) {
-        const id = unsign(value.slice(2), key);
-        if (id !== false) return id;
-      }
-      return undefined;
-    },
+    getSessionId,
 
     async start(req, { sub, preserveData }) {
       const { cookie: _, startedAt: _before, ...data } = req.session;
@@ -146,7 +155,13 @@ export function createSessions(
 
     detach,
 
-    save: (req) => promisifySession((done) => req.session.save(done)),
+    save,
+
+    async flash(req, key) {
+      if (req.sessionID !== getSessionId(req)) return;
+      req.session.flash = key;
+      await save(req);
+    },
 
     async end(req, res) {
       await promisifySession((done) => req.session.destroy(done));

@@ -172,7 +172,8 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     const keptSid = keptId === undefined ? undefined : (await store.get(keptId))?.identity?.sid;
     const findNext = async (each: string) => {
       const reason = await store.endReason(each);
-      return reason?.kind === 'superseded' ? reason.successorId : undefined; // another user's session stays
+      const next = reason?.kind === 'superseded' ? reason.successorId : undefined; // another user's session stays
+      return next === keptId ? undefined : next;
     };
     return end(id, { kind: 'ended', by, ...(keptSid !== undefined && { keptSid }) }, findNext);
   }

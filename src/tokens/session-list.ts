@@ -26,8 +26,12 @@ export interface UserSessionEntry extends SessionEntry {
 export interface SessionList {
   /** The sessions of a user that are signed in, last used first; at most `max` (100). */
   sessionsOf(sub: string, max?: number): Promise<readonly UserSessionEntry[]>;
-  /** Every session that is signed in, in no order; one may appear twice. */
-  allSessions(): AsyncIterable<UserSessionEntry>;
+  /**
+   * Every session that is signed in, in no order; one may appear twice.
+   * @param onUnreadable is called for each session whose record cannot be read, such as one sealed with another secret;
+   * without it, the first of them ends the list
+   */
+  allSessions(onUnreadable?: (error: unknown) => void): AsyncIterable<UserSessionEntry>;
   /**
    * Ends every session of the user, or of the provider's session, as `endBy` does, except `exceptId`; also sessions that
    * are being refreshed, replaced or established.
@@ -63,10 +67,17 @@ export function createSessionList(parts: SessionListParts): SessionList {
   /** The entries among `found` that are signed in, in the same order. */
   async function* withRecords(
     found: readonly { readonly id: string; readonly lastUsedAt: number }[],
+    onUnreadable?: (error: unknown) => void,
   ): AsyncGenerator<UserSessionEntry> {
+    const read = (id: string) =>
+      store.get(id).catch((error: unknown) => {
+        if (!onUnreadable) throw error;
+        onUnreadable(error);
+        return undefined;
+      });
     for (let start = 0; start < found.length; start += batchSize) {
       const batch = found.slice(start, start + batchSize);
-      const records = await Promise.all(batch.map(({ id }) => store.get(id)));
+      const records = await Promise.all(batch.map(({ id }) => read(id)));
       for (const [position, record] of records.entries())
         if (record && isSignedIn(record)) yield toEntry(batch[position]!, record);
     }
@@ -115,15 +126,15 @@ export function createSessionList(parts: SessionListParts): SessionList {
     sessionsOf,
     endAllOf,
 
-    async *allSessions() {
+    async *allSessions(onUnreadable) {
       let batch: { readonly id: string; readonly lastUsedAt: number }[] = [];
       for await (const each of index.all()) {
         batch.push(each);
         if (batch.length < batchSize) continue;
-        yield* withRecords(batch);
+        yield* withRecords(batch, onUnreadable);
         batch = [];
       }
-      yield* withRecords(batch);
+      yield* withRecords(batch, onUnreadable);
     },
 
     async enforceLimit(id) {

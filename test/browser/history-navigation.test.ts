@@ -82,8 +82,8 @@ test("after signing out, Back does not show the previous user's pages", async ()
   await page.goto('/');
   await page.getByRole('link', { name: 'Continue as Alice Liddell' }).click();
   await waitForProfile(page);
-  await page.getByRole('button', { name: 'Sign out' }).click();
-  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
+  await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByRole('link', { name: 'Sign in' }).waitFor();
 
   const paths: string[] = [];

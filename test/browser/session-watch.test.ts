@@ -29,7 +29,7 @@ const sessionResponse = (page: Page) =>
 
 async function signOut(page: Page): Promise<void> {
   await page.goto('/auth/logout');
-  await page.getByRole('main').getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('main').getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.waitForURL((url) => url.origin !== world.origin || url.pathname === '/');
 }
 

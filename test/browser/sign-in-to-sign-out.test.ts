@@ -40,10 +40,10 @@ describe.each([
     await page.goto('/profile');
 
     const cookies = await alice.context.cookies(world.origin);
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
     expect(new URL(page.url()).origin).toBe(world.provider.issuer);
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await page.getByRole('link', { name: 'Sign in' }).waitFor();
     expect(page.url()).toBe(`${world.origin}/signed-out`);
 

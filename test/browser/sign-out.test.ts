@@ -46,7 +46,7 @@ describe.each<[string, BrowserContextOptions]>([
     );
     const page = await alice.openTab();
     await signIn(page);
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await page.getByRole('heading', { name: 'You are signed out' }).waitFor();
     expect(page.url()).toBe(`${world.origin}/signed-out`);
     expect(hops.map(({ visits }) => visits())).toEqual([1, 1]);
@@ -93,7 +93,7 @@ describe('signing in takes longer, or many tabs', () => {
     const alice = await visit(world);
     const page = await alice.openTab();
     await signIn(page);
-    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
     await page.goBack({ waitUntil: 'commit' });
     await page.getByRole('heading', { level: 1 }).waitFor();

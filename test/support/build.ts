@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * Builds the app and returns the folder, for tests that start real processes (`dist/main.js`). It lies inside
- * node_modules, so that imports resolve, and links to the views, public files and package.json. The caller removes it.
+ * Builds the app and returns the folder, for tests that start real processes (`dist/main.js`, `dist/cli.js`). It lies inside
+ * node_modules, so that imports resolve, and links to what else they read. The caller removes it.
  */
 export function buildApp(): string {
   const cache = join(root, 'node_modules', '.cache');
@@ -17,6 +17,6 @@ export function buildApp(): string {
   execFileSync(process.execPath, [compiler, '-p', 'tsconfig.build.json', '--outDir', join(built, 'dist')], {
     cwd: root,
   });
-  for (const name of ['views', 'public', 'package.json']) symlinkSync(join(root, name), join(built, name));
+  for (const each of ['views', 'public', 'package.json']) symlinkSync(join(root, each), join(built, each));
   return built;
 }

@@ -1,4 +1,5 @@
 import type { Page } from 'playwright-core';
+import { cookieNames } from '../../support/browser.ts';
 import type { PagesWorld } from './pages-world.ts';
 import { signIn, signInAtProvider } from './sign-in.ts';
 
@@ -14,7 +15,20 @@ export interface PageCase {
   readonly open: (page: Page, world: PagesWorld) => Promise<unknown>;
 }
 
-const press = (page: Page, name: string) => page.getByRole('button', { name }).click();
+const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click();
+
+const otherBrowsers = {
+  'a-session-on-a-phone':
+    'Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1',
+  'a-session-elsewhere': 'curl/8.5.0',
+} as const;
+
+/** The id of the session of this tab. */
+export async function sessionIdOf(page: Page, { origin }: Pick<PagesWorld, 'origin'>): Promise<string> {
+  const cookies = await page.context().cookies(origin);
+  const { value } = cookies.find(({ name }) => name === cookieNames(origin).session)!;
+  return /^s(?::|%3A)([\w-]+)\./.exec(value)![1]!;
+}
 
 export const pageCases: readonly PageCase[] = [
   { name: 'home', status: 200, user: 'none', open: (page) => page.goto('/') },
@@ -71,6 +85,35 @@ export const pageCases: readonly PageCase[] = [
       await page.getByRole('status').waitFor();
     },
   },
+  {
+    name: 'profile-with-sessions',
+    status: 200,
+    user: 'none',
+    async open(page, world) {
+      await signIn(page);
+      const { tokenStore } = world.latchkey.deps;
+      const record = (await tokenStore.get(await sessionIdOf(page, world)))!;
+      for (const [id, userAgent] of Object.entries(otherBrowsers))
+        await tokenStore.put(id, { ...record, userAgent });
+      await page.reload();
+      await page.getByRole('button', { name: 'Sign out everywhere else' }).waitFor();
+    },
+  },
+  ...(['en', 'de'] as const).map(
+    (lang): PageCase => ({
+      name: `sign-in-after-an-administrator-ended-it${lang === 'de' ? '-german' : ''}`,
+      status: 200,
+      user: 'none',
+      ...(lang === 'de' && { lang }),
+      async open(page, world) {
+        await signIn(page);
+        const id = await sessionIdOf(page, world);
+        await world.latchkey.deps.tokenStore.take(id, { kind: 'ended', by: 'administrator' });
+        await page.goto('/profile');
+        await page.getByRole('status').waitFor();
+      },
+    }),
+  ),
   { name: 'sign-out', status: 200, user: 'alice', open: (page) => page.goto('/auth/logout') },
   {
     name: 'signing-out',
