@@ -36,10 +36,11 @@ import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
 import { createPageUserTags } from './session/page-user-tag.ts';
 import { createTokenGuards } from './session/require-token.ts';
 import { createSessions } from './session/session.ts';
+import { createSessionEndReason } from './session/session-end-reason.ts';
 import { createUserKeys } from './session/user-key.ts';
 import { createAppTokenManager } from './tokens/app-token-manager.ts';
 import { createRevoker } from './tokens/revocation-outbox.ts';
-import { createTokenManager } from './tokens/token-manager.ts';
+import { createTokenManager, type TokenManager } from './tokens/token-manager.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call. */
 const crossOriginPaths = [paths.api, paths.session, paths.refresh, paths.logout];
@@ -56,6 +57,7 @@ const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.ur
 
 export interface App {
   readonly handler: Express;
+  readonly tokens: TokenManager;
   /** Fetches the provider's metadata. Rejects when it is unavailable; the next login or refresh tries again. */
   discover(): Promise<{ readonly canRevoke: boolean; readonly canVerify: boolean }>;
   /** From now on, `/readyz` says that no new requests should be sent to this process. */
@@ -198,7 +200,9 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createPageRoutes(shared));
   // 16. 404. After every route.
   handler.use(notFound);
-  // 17. Turns errors into responses. Last, so that it handles the errors of all the others.
+  // 17. Looks up why a session has ended, for the error response. After every handler that may fail for that.
+  handler.use(createSessionEndReason({ tokens, getSessionId }));
+  // 18. Turns errors into responses. Last, so that it handles the errors of all the others.
   handler.use(
     createErrorResponse({
       ...shared,
@@ -217,5 +221,13 @@ export function createApp(config: Config, deps: Deps): App {
   }
   const { announceShutdown } = health;
   const { discover } = oauth;
-  return { handler, discover, announceShutdown, closeStreams: streams.closeAll, isTrustedProxy, drain };
+  return {
+    handler,
+    tokens,
+    discover,
+    announceShutdown,
+    closeStreams: streams.closeAll,
+    isTrustedProxy,
+    drain,
+  };
 }

@@ -3,7 +3,9 @@ import type { Config } from '../config/load.ts';
 import type { ResourceServer } from '../config/route-table.ts';
 import { deriveKeys } from '../crypto/sealing.ts';
 import { type LoginRequirements, readLoginRequirements } from '../oauth/login-requirements.ts';
+import type { User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
+import type { TokenRecord } from '../tokens/token-store.ts';
 import type { LoginRequest } from './login-transaction.ts';
 
 type Query = Readonly<Record<string, unknown>>;
@@ -135,4 +137,24 @@ export function isStepUp(query: Query): boolean {
 export function listUserScopes({ token, methods }: ResourceServer): readonly string[] {
   if (token === 'app' || token === 'none') return [];
   return Object.values(methods).flatMap(({ allOf, anyOf }) => [...allOf, ...anyOf]);
+}
+
+/** True when the login of `record` requested at least what `loginRequest` requests. */
+export function includesRequest(
+  { requested, tokens }: TokenRecord,
+  { scope, acrValues, maxAge }: LoginRequest,
+): boolean {
+  if (!requested) return true; // a record of an older version
+  const scopes = new Set([...requested.scope, ...tokens.scope]);
+  const isRecent = maxAge === undefined || (requested.maxAge !== undefined && requested.maxAge <= maxAge);
+  return (
+    scope.every((each) => scopes.has(each)) &&
+    (acrValues === undefined || acrValues === requested.acrValues) &&
+    isRecent
+  );
+}
+
+/** True when `user` is certainly the user of `old`. */
+export function isSameUser(old: TokenRecord | undefined, { sub }: User): boolean {
+  return sub !== undefined && sub === old?.user.sub;
 }

@@ -5,7 +5,6 @@ import { deriveKeys, formatVersion, seal, unseal } from '../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { AuthorizationRequest } from '../oauth/login-requirements.ts';
 import { readCookie } from '../session/read-cookie.ts';
-import type { TokenRecord } from '../tokens/token-store.ts';
 
 const stateTtlMs = 600_000;
 const bindingFormat = /^[\w-]{43}$/;
@@ -155,19 +154,4 @@ export function createLoginTransactions(
 
 function createBinding(): string {
   return randomBytes(32).toString('base64url');
-}
-
-/** True when the login of `record` requested at least what `loginRequest` requests. */
-export function includesRequest(
-  { requested, tokens }: TokenRecord,
-  { scope, acrValues, maxAge }: LoginRequest,
-): boolean {
-  if (!requested) return true; // a record of an older version
-  const scopes = new Set([...requested.scope, ...tokens.scope]);
-  const isRecent = maxAge === undefined || (requested.maxAge !== undefined && requested.maxAge <= maxAge);
-  return (
-    scope.every((each) => scopes.has(each)) &&
-    (acrValues === undefined || acrValues === requested.acrValues) &&
-    isRecent
-  );
 }

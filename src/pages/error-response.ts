@@ -8,6 +8,7 @@ import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { isFormSubmission, isNavigation } from '../middleware/fetch-metadata.ts';
 import { OAuthError } from '../oauth/oauth-error.ts';
 import { paths } from '../paths.ts';
+import { toReasonCode } from '../session/session-end-reason.ts';
 import type { Translate } from './i18n.ts';
 
 /** Ends every request that no route has handled: `not_found`. */
@@ -100,6 +101,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         loginUrl,
         signInUrl: signInUrlFor(error),
         continueUrl: error.isSignedIn ? error.returnTo : undefined,
+        endedBy: req.endedBy,
         retryAfterSeconds: error.retryAfterSeconds,
         canRetry: req.method === 'GET',
         isForm: isFormSubmission(req) && isUnderApi(req),
@@ -113,6 +115,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         error: error.code,
         message: english(`error.${textKey}.text`),
         request_id: req.id,
+        ...(req.endedBy && { reason: toReasonCode(req.endedBy) }),
         ...(error.limit !== undefined && { limit: error.limit }),
         ...(error.scope && { scope: error.scope.join(' ') }),
         ...(error.acrValues !== undefined && { acr_values: error.acrValues }),

@@ -1,5 +1,6 @@
 import type { Logger } from '../logger.ts';
 import type { SessionEndEvents } from '../tokens/session-end-events.ts';
+import type { EndedBy } from '../tokens/token-store.ts';
 import { createStreamCounters, type StreamCounters, type StreamLimits } from './stream-limits.ts';
 
 /** Upper bound for noticing a session end when its event was lost. */
@@ -10,7 +11,8 @@ const maxConcurrentChecks = 16;
 /** Why Latchkey closes a stream: its session ended, or this process is shutting down. */
 export type CloseReason = 'session_ended' | 'shutdown';
 
-export type CloseStream = (reason: CloseReason) => void;
+/** @param by who has ended the session from elsewhere, if that is known */
+export type CloseStream = (reason: CloseReason, by?: EndedBy) => void;
 
 /** `OpenStreams.register` for the session of one request. */
 export type RegisterStream = (close: CloseStream) => () => void;
@@ -52,17 +54,17 @@ export function createOpenStreams({
   const sessions = new Map<string | undefined, SessionEntry>();
   let isClosed = false;
 
-  function closeSession(id: string | undefined, reason: CloseReason): void {
+  function closeSession(id: string | undefined, reason: CloseReason, by?: EndedBy): void {
     const entry = sessions.get(id);
     if (!entry) return;
     sessions.delete(id);
     clearTimeout(entry.timer);
-    for (const { close } of entry.streams) closeStream(close, reason);
+    for (const { close } of entry.streams) closeStream(close, reason, by);
   }
 
-  function closeStream(close: CloseStream, reason: CloseReason): void {
+  function closeStream(close: CloseStream, reason: CloseReason, by?: EndedBy): void {
     try {
-      close(reason);
+      close(reason, by);
     } catch (error) {
       log.error({ err: error }, 'failed to close a stream'); // the other streams still have to be closed
     }
@@ -91,7 +93,7 @@ export function createOpenStreams({
   }
 
   sessionEndEvents.listen(
-    (id) => closeSession(id, 'session_ended'),
+    (id, by) => closeSession(id, 'session_ended', by),
     () => void checkAllSessions(),
   );
 

@@ -1,6 +1,8 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Response } from 'express';
 import type { Dispatcher } from 'undici';
+import { toReasonCode } from '../session/session-end-reason.ts';
+import type { EndedBy } from '../tokens/token-store.ts';
 import type { RegisterStream } from './open-streams.ts';
 import { buildBrowserHeaders } from './proxy-headers.ts';
 
@@ -11,7 +13,6 @@ const maxDrainedBytes = 131_072;
 const drainTimeoutMs = 500;
 const endOfEvent = /(\n\n|\r\r|\r\n\r\n)$/;
 const closeTimeoutMs = 500;
-const sessionEndedEvent = `event: session_ended\ndata: ${JSON.stringify({ error: 'login_required' })}\n\n`;
 
 /** Streams the API's response to the client, as fast as the client reads it. */
 export function sendResponse(
@@ -56,14 +57,20 @@ export function streamResponse(
   // nginx would collect the events until its buffers are full or the response ends.
   sendResponse(response, res, { 'x-accel-buffering': 'no' });
   res.flushHeaders(); // the first event may come much later
-  const unregister = registerStream((reason) => {
+  const unregister = registerStream((reason, by) => {
     // An incomplete event or file must not look complete.
     if (!canAppendEvent || !endOfEvent.test(tail)) return res.destroy();
     body.unpipe(res);
     body.removeAllListeners('error').on('error', () => undefined);
-    res.end(reason === 'session_ended' ? sessionEndedEvent : undefined);
+    res.end(reason === 'session_ended' ? createSessionEndedEvent(by) : undefined);
     setTimeout(() => res.destroy(), closeTimeoutMs).unref(); // a client that does not read cannot delay the end
     body.destroy();
   });
   res.on('close', unregister);
+}
+
+/** The last event of a stream, in the words of the error that the next request gets. */
+function createSessionEndedEvent(by: EndedBy | undefined): string {
+  const data = { error: 'login_required', ...(by && { reason: toReasonCode(by) }) };
+  return `event: session_ended\ndata: ${JSON.stringify(data)}\n\n`;
 }

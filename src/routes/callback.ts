@@ -4,44 +4,38 @@ import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
 import { createLoginAudit, type LoginAttempt } from '../login/login-audit.ts';
-import type { LoginParameters } from '../login/login-parameters.ts';
-import {
-  includesRequest,
-  type LoginRequest,
-  type LoginTransaction,
-  type LoginTransactions,
-  type ReturnedLogin,
+import { includesRequest, isSameUser, type LoginParameters } from '../login/login-parameters.ts';
+import type {
+  LoginRequest,
+  LoginTransaction,
+  LoginTransactions,
+  ReturnedLogin,
 } from '../login/login-transaction.ts';
-import { createRedirectToProvider, toLoginError, withReturnTo } from '../login/redirect-to-provider.ts';
+import {
+  createRedirectToProvider,
+  interactionCodes,
+  toLoginError,
+  withReturnTo,
+} from '../login/redirect-to-provider.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
+import type { User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { TokenRecord } from '../tokens/token-store.ts';
+import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
 
 interface CallbackParts {
   readonly config: Pick<Config, 'publicOrigin' | 'session' | 'provider'>;
   readonly oauth: OAuthClient;
-  readonly tokens: Pick<
-    TokenManager,
-    'peek' | 'establish' | 'supersede' | 'end' | 'discard' | 'enforceLimit'
-  >;
+  readonly tokens: TokenManager;
   readonly loginParameters: Pick<LoginParameters, 'restrict'>;
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
   readonly consumedStates: ConsumedStates;
   readonly audit: Audit;
 }
-
-/** What a provider returns for `prompt=none` if it would have to show a page (OIDC Core 3.1.2.6). */
-const interactionCodes = new Set([
-  'login_required',
-  'interaction_required',
-  'consent_required',
-  'account_selection_required',
-]);
 
 /** `GET /auth/callback`: redeems the code, starts the session and returns the browser to where the login started. */
 export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
@@ -85,25 +79,34 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       if (await wasCancelled(req, transaction)) return redirectToSignedOut();
       return handleFailure(req, res, toOAuthError(failure), { transaction, loginRequest }, attempt);
     }
-    req.log.debug({ scope: grant.tokens.scope }, 'login: the provider has issued tokens');
     const newId = await startSession(req, grant, transaction, old).catch((failure) => {
       throw failure instanceof AppError ? withReturnTo(failure, transaction.returnTo) : failure;
     });
     req.log.debug({ session: parts.audit.tagFor(newId) }, 'login: session started');
     loginAudit.succeeded(attempt, newId, grant);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
-    if (oldId !== undefined)
-      await tokens.supersede(oldId, newId, grant.user).catch((failure) => {
-        req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
-      });
+    const endedBy = oldId === undefined ? undefined : await supersede(req, oldId, newId, grant.user);
     // After the replacement: a sign-out that comes later than this check finds the new session through the old one.
-    if (await wasCancelled(req, transaction)) {
+    const wasSignedOut = await wasCancelled(req, transaction);
+    const wasEnded = endedBy !== undefined && endedBy !== 'limit' && isSameUser(old, grant.user);
+    if (wasSignedOut || wasEnded) {
       sessions.detach(req); // the browser may have the cookie of a later login
-      await tokens.end(newId);
+      await (wasEnded ? tokens.endBy(newId, endedBy) : tokens.end(newId));
       return res.redirect(303, publicOrigin + paths.signedOut);
     }
+    await tokens.enforceLimit(newId).catch((failure) => {
+      req.log.warn({ err: failure }, 'failed to enforce SESSION_MAX_PER_USER; the next login will');
+    });
     transactions.replaceCookie(res, transaction);
     returnTo(res, transaction.returnTo);
+  }
+
+  /** Removes the previous session. @returns who has ended it from elsewhere, if somebody has */
+  function supersede(req: Request, oldId: string, newId: string, user: User): Promise<EndedBy | undefined> {
+    return tokens.supersede(oldId, newId, user).catch((failure) => {
+      req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
+      return undefined;
+    });
   }
 
   /** True when the user has signed out in this browser since the login began. */
@@ -166,10 +169,9 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   ): Promise<string> {
     const { user } = grant;
     const oldId = sessions.getSessionId(req);
-    const isSameUser = user.sub !== undefined && user.sub === old?.user.sub;
     const id = await sessions.start(req, {
       sub: user.sub,
-      preserveData: isSameUser && req.sessionID === oldId, // express-session may have lost the data of that id
+      preserveData: isSameUser(old, user) && req.sessionID === oldId, // express-session may have lost the data of that id
     });
     try {
       const requested = {
@@ -200,11 +202,10 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   ): Promise<void> {
     const current = attempt.old;
     const { error, error_description: description } = req.query;
-    const { restarts } = loginRequest;
     // Somebody else's state can request no more than any link.
     const request = isForeign ? loginParameters.restrict(loginRequest) : loginRequest;
     // Another tab has signed in meanwhile, perhaps without what this login was for.
-    const isDone = transaction || restarts > 0 || !current || includesRequest(current, request);
+    const isDone = transaction || loginRequest.restarts > 0 || !current || includesRequest(current, request);
     const reason = isForeign ? 'state_of_other_browser' : transaction ? 'state_used' : 'state_expired';
     if (current && isDone) {
       loginAudit.unusable(attempt, reason);
@@ -215,7 +216,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       const failure = fromAuthorizationResponse(error, text);
       if (failure.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
     }
-    if (restarts > 0)
+    if (loginRequest.restarts > 0)
       throw new AppError('login_failed', {
         returnTo: loginRequest.returnTo,
         cause: new Error(

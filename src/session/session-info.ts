@@ -1,9 +1,10 @@
 import { isExpired } from '../oauth/token-set.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { PageUserTags } from './page-user-tag.ts';
+import { toReasonCode } from './session-end-reason.ts';
 
 interface SessionInfoParts {
-  readonly tokens: Pick<TokenManager, 'peek' | 'endsAt'>;
+  readonly tokens: Pick<TokenManager, 'peek' | 'endsAt' | 'endedBy'>;
   readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
   readonly now: () => number;
 }
@@ -14,7 +15,10 @@ interface SessionInfoParts {
  */
 export async function describeSession({ tokens, pageUserTags, now }: SessionInfoParts, id: string) {
   const [record, endsAt] = await Promise.all([tokens.peek(id), tokens.endsAt(id)]);
-  if (!record || endsAt === undefined) return { authenticated: false } as const;
+  if (!record || endsAt === undefined) {
+    const endedBy = await tokens.endedBy(id);
+    return { authenticated: false, ...(endedBy && { reason: toReasonCode(endedBy) }) } as const;
+  }
   const { scope, tokenType, issuedAt, expiresAt } = record.tokens;
   return {
     authenticated: true,

@@ -6,7 +6,13 @@ import type { Logger } from '../logger.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
 import type { User } from '../oauth/userinfo.ts';
 import { type RevocationOutbox, retryDelayMs } from './revocation-outbox.ts';
-import type { EndedBy, SessionEndReason, TokenRecord, TokenStore } from './token-store.ts';
+import {
+  type EndedBy,
+  endedByOf,
+  type SessionEndReason,
+  type TokenRecord,
+  type TokenStore,
+} from './token-store.ts';
 
 interface SessionEndingParts {
   readonly store: TokenStore;
@@ -28,17 +34,23 @@ export interface SessionEnding {
   end(id: string): Promise<TokenRecord | undefined>;
   /**
    * Ends the session `id` from elsewhere, and the session of the same user that has replaced it in the last minutes, as
-   * `end` does; their tabs can learn by whom. Tokens are not revoked for `limit`: the newer sessions may share their grant.
+   * `end` does; their tabs can learn by whom. Tokens that may share the grant of the session `keptId`, which the user
+   * keeps, are not revoked (decision 20).
    * @returns the last record; `undefined` when no user was signed in
    */
-  endBy(id: string, by: EndedBy): Promise<TokenRecord | undefined>;
+  endBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined>;
+  /** As `endBy`, but leaves the revocation to `processOutbox`, so that ending many sessions does not wait for the provider. */
+  takeBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined>;
+  /** Sends what is queued for revocation; settles after two seconds at most, and the outbox continues. */
+  processOutbox(): Promise<void>;
   /** Who ended the session `id` from elsewhere, if it ended in this way; `undefined` while it is signed in. */
   endedBy(id: string): Promise<EndedBy | undefined>;
   /**
    * Ends the session `id`, which a login in the same browser replaced by the session `successorId` of `successor`; revokes
    * only another user's tokens.
+   * @returns who has ended the session `id` from elsewhere before, if somebody has
    */
-  supersede(id: string, successorId: string, successor: User): Promise<void>;
+  supersede(id: string, successorId: string, successor: User): Promise<EndedBy | undefined>;
   /**
    * Rolls back an incomplete login: ends the session `id`. Its tokens are dropped without being revoked: the user will
    * sign in again, and a revocation could end the tokens of that login too (decision 3).
@@ -140,27 +152,34 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
       ended = (await takeAndQueue(next, reason)) ?? ended;
       next = await findNext(next);
     }
+    return ended;
+  }
+
+  async function revokeNow(ended: TokenRecord | undefined): Promise<TokenRecord | undefined> {
     if (ended) await processOutbox();
     return ended;
   }
 
-  async function endBy(id: string, by: EndedBy): Promise<TokenRecord | undefined> {
+  async function endedBy(id: string): Promise<EndedBy | undefined> {
+    return endedByOf(await store.endReason(id));
+  }
+
+  async function takeBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined> {
+    const keptSid = keptId === undefined ? undefined : (await store.get(keptId))?.identity?.sid;
     const findNext = async (each: string) => {
       const reason = await store.endReason(each);
       return reason?.kind === 'superseded' ? reason.successorId : undefined; // another user's session stays
     };
-    return end(id, { kind: 'ended', by }, findNext);
+    return end(id, { kind: 'ended', by, ...(keptSid !== undefined && { keptSid }) }, findNext);
   }
 
   return {
     revoke,
-    end: (id) => end(id, { kind: 'signed_out' }, successorOf),
-    endBy,
-
-    async endedBy(id) {
-      const reason = await store.endReason(id);
-      return reason?.kind === 'ended' ? reason.by : undefined;
-    },
+    end: async (id) => revokeNow(await end(id, { kind: 'signed_out' }, successorOf)),
+    endBy: async (id, by, keptId) => revokeNow(await takeBy(id, by, keptId)),
+    takeBy,
+    processOutbox,
+    endedBy,
 
     async supersede(id, successorId, { sub }) {
       const old = await store.get(id);
@@ -168,7 +187,9 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
       const isSameUser = sub !== undefined && sub === old?.user.sub;
       const successor = { successor: sub, at: now(), ...(isSameUser && { successorId }) };
       const record = await takeAndQueue(id, { kind: 'superseded', ...successor });
-      if (record) runInBackground(processOutbox());
+      if (!record) return endedBy(id);
+      runInBackground(processOutbox());
+      return undefined;
     },
 
     async discard(id) {
@@ -192,8 +213,16 @@ function auditReasonOf(reason: SessionEndReason): AuditReason<'session_ended'> {
  * Whether the tokens of a session that ended must not outlive it. Providers revoke by grant, and a new login of the
  * same user often shares the grant of the old one (decision 3). Those of an expired session expire on their own.
  */
-export function isToBeRevoked({ user }: TokenRecord, reason: SessionEndReason | undefined): boolean {
-  if (reason?.kind === 'ended') return reason.by !== 'limit';
+export function isToBeRevoked(
+  { user, identity }: TokenRecord,
+  reason: SessionEndReason | undefined,
+): boolean {
+  if (reason?.kind === 'ended') {
+    const { by, keptSid } = reason;
+    // The newest session must survive the limit, so that it needs certainty.
+    if (keptSid === undefined || identity?.sid === undefined) return by !== 'limit';
+    return identity.sid !== keptSid;
+  }
   if (reason?.kind !== 'superseded') return reason !== undefined;
   return user.sub !== undefined && reason.successor !== undefined && user.sub !== reason.successor;
 }

@@ -1,5 +1,5 @@
-import type { SessionIndex, SessionSelector } from './indexed-sessions.ts';
-import { selectorsOf } from './indexed-sessions.ts';
+import { type SessionIndex, type SessionSelector, selectorsOf } from './indexed-sessions.ts';
+import type { SessionEnding } from './session-ending.ts';
 import type { EndedBy, TokenRecord, TokenStore } from './token-store.ts';
 
 /** A session that is signed in. */
@@ -42,7 +42,7 @@ export interface SessionList {
 interface SessionListParts {
   readonly store: Pick<TokenStore, 'get'>;
   readonly index: SessionIndex;
-  readonly endBy: (id: string, by: EndedBy) => Promise<TokenRecord | undefined>;
+  readonly ending: Pick<SessionEnding, 'takeBy' | 'processOutbox'>;
   readonly isSignedIn: (record: TokenRecord) => boolean;
   /** Sessions of one user at a time; 0 means no limit. */
   readonly maxPerUser: number;
@@ -54,9 +54,11 @@ const pageSize = 1_000;
 const batchSize = 50;
 /** One user has fewer sessions than this many pages, unless logins arrive faster than sessions are ended. */
 const maxPages = 1_000;
+/** A login ends this many sessions at most, when the limit has just been introduced; the next login ends more. */
+const maxEndedPerLogin = 100;
 
 export function createSessionList(parts: SessionListParts): SessionList {
-  const { store, index, endBy, isSignedIn, maxPerUser } = parts;
+  const { store, index, ending, isSignedIn, maxPerUser } = parts;
 
   /** The entries among `found` that are signed in, in the same order. */
   async function* withRecords(
@@ -89,7 +91,7 @@ export function createSessionList(parts: SessionListParts): SessionList {
     const failures: unknown[] = [];
     const seen = new Set<string>(exceptId === undefined ? [] : [exceptId]);
     const endOne = async (id: string) => {
-      if (await endBy(id, by)) count += 1;
+      if (await ending.takeBy(id, by, exceptId)) count += 1;
       await index.forget(id, selector); // also when there was no record: nothing can be stored under this id any more
     };
     // Until a look finds nothing new: a login that began before the last look has its entry by then.
@@ -104,6 +106,7 @@ export function createSessionList(parts: SessionListParts): SessionList {
         for (const each of outcomes) if (each.status === 'rejected') failures.push(each.reason);
       }
     }
+    if (count > 0) await ending.processOutbox();
     if (failures.length > 0) throw failures[0]; // after the others have ended
     return count;
   }
@@ -133,8 +136,9 @@ export function createSessionList(parts: SessionListParts): SessionList {
       const isOlder = (each: UserSessionEntry) =>
         each.signedInAt < record.signedInAt || (each.signedInAt === record.signedInAt && each.id < id);
       const older = all.filter((each) => each.id !== id && isOlder(each));
-      const excess = older.slice(Math.max(0, older.length - (all.length - maxPerUser)));
-      if (all.length > maxPerUser) await Promise.all(excess.map((each) => endBy(each.id, 'limit')));
+      const excess = Math.min(all.length - maxPerUser, maxEndedPerLogin);
+      if (excess > 0)
+        await Promise.all(older.slice(-excess).map((each) => ending.takeBy(each.id, 'limit', id)));
     },
   };
 }

@@ -12,7 +12,9 @@ import { createSessionList, type SessionList } from './session-list.ts';
 import { type Change, LeaseLostError, type TokenRecord, type TokenStore } from './token-store.ts';
 
 /** The users' tokens from login to logout. Every method rejects only with `AppError`. */
-export interface TokenManager extends Omit<SessionEnding, 'revoke'>, SessionList {
+export interface TokenManager
+  extends Omit<SessionEnding, 'revoke' | 'takeBy' | 'processOutbox'>,
+    SessionList {
   /** The session `id` is signed in with what a login was granted; `requested` is what that login requested. */
   establish(id: string, grant: LoginGrant, requested: LoginRequirements, userAgent?: string): Promise<void>;
   /** Reads the record without refreshing it or extending the session. */
@@ -71,7 +73,7 @@ export function createTokenManager(parts: TokenManagerParts): TokenManager {
   const refreshes = new Map<string, Promise<TokenRecord | undefined>>();
   const ending = createSessionEnding({ store, outbox, now, log, audit, runInBackground });
   const list = createSessionList({
-    ...{ store, index, maxPerUser: maxSessionsPerUser, endBy: ending.endBy },
+    ...{ store, index, maxPerUser: maxSessionsPerUser, ending },
     isSignedIn: ({ tokens }) => !isExpiredAndUnrefreshable(tokens, now()),
   });
   const background = new Set<Promise<unknown>>();

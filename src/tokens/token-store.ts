@@ -78,12 +78,19 @@ export interface TokenStore {
  * Who ended a session other than by signing out in it: its user from another session, an administrator, the provider
  * (back-channel logout), or SESSION_MAX_PER_USER.
  */
-export type EndedBy = 'user' | 'administrator' | 'provider' | 'limit';
+export type EndedBy = (typeof endedByValues)[number];
+
+export const endedByValues = ['user', 'administrator', 'provider', 'limit'] as const;
 
 /** Why a session ended before it expired: by sign-out, from elsewhere, or because a login in the same browser replaced it. */
 export type SessionEndReason =
   | { readonly kind: 'signed_out' }
-  | { readonly kind: 'ended'; readonly by: EndedBy }
+  | {
+      readonly kind: 'ended';
+      readonly by: EndedBy;
+      /** The session at the provider of the session that the user keeps, if it is known: its grant is not revoked. */
+      readonly keptSid?: string;
+    }
   | {
       readonly kind: 'superseded';
       /** The subject of the new login, if it is known. */
@@ -93,6 +100,11 @@ export type SessionEndReason =
       /** Epoch milliseconds. */
       readonly at?: number;
     };
+
+/** Who ended the session from elsewhere, if somebody did. */
+export function endedByOf(reason: SessionEndReason | undefined): EndedBy | undefined {
+  return reason?.kind === 'ended' ? reason.by : undefined;
+}
 
 /** @param confirmAndExtend settles when no other caller can update this session for the next seconds; see `Lease` */
 export type Change = (

@@ -62,7 +62,7 @@ async function start(started: Topology, extraRules: readonly string[] = [], env 
 const loginLink = ({ text }: Page) =>
   /href="([^"]*\/auth\/login[^"]*)"/.exec(text)![1]!.replaceAll('&#38;', '&').replaceAll('&amp;', '&');
 
-/** Sign-in, calls, refresh, app token, rate limits, step back of a login, saved form, revocation, sign-out. */
+/** Sign-in, calls, refresh, app token, rate limits, step back of a login, saved form, revocation, sign-out, lists of sessions. */
 async function useEveryFeature(): Promise<void> {
   const browser = world.browser();
   await world.signIn(browser);
@@ -88,7 +88,20 @@ async function useEveryFeature(): Promise<void> {
   expect(rejected.text).toContain('saved your form');
   const saved = await finishSignIn(other, await other.go(loginLink(rejected)));
   await other.submit(saved, {}, { action: '/resume/' });
+  await listSessions();
   await world.latchkey.drain();
+}
+
+async function listSessions(): Promise<void> {
+  const { tokens, deps } = world.latchkey;
+  expect(await tokens.sessionsOf('alice')).not.toEqual([]);
+  let count = 0;
+  for await (const _each of tokens.allSessions()) count += 1;
+  expect(count).toBeGreaterThan(0);
+  expect(await deps.sessionIndex.count()).toBeGreaterThan(0);
+  await world.clock.advance(3_600); // entries are due
+  await deps.sessionIndex.sweep();
+  expect(await tokens.endAllOf({ sub: 'alice' }, 'administrator')).toBeGreaterThan(0);
 }
 
 const aclLog = async (admin: Redis) => JSON.stringify(await admin.call('ACL', 'LOG'));

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { SessionEntry } from '../../src/tokens/session-list.ts';
 import { type ApiWorld, createApiWorld } from '../hostile/support/api-world.ts';
 import { waitUntil } from '../hostile/support/raw-http.ts';
 
@@ -107,6 +108,20 @@ describe('server-sent events', () => {
     const apiClosed = once(stream, 'close');
     response.abort();
     await apiClosed;
+  });
+
+  test('the last event says who ended the session, also when that happened on another instance', async () => {
+    const other = await api.world.startAnotherInstance();
+    const { cookie } = await signInAsBob();
+    const response = await read('/events', cookie);
+    const entries: SessionEntry[] = []; // plain OAuth 2.0: there is no `sub`
+    for await (const each of other.tokens.allSessions()) entries.push(each);
+    const newest = entries.toSorted((one, two) => two.signedInAt - one.signedInAt)[0]!;
+    await other.tokens.endBy(newest.id, 'administrator');
+    expect(await response.ended).toBe('complete');
+    expect(response.text()).toBe(
+      'event: session_ended\ndata: {"error":"login_required","reason":"ended_by_administrator"}\n\n',
+    );
   });
 
   test.each(['/events', '/plain'])(

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
+import { addMember } from '../../src/stores/redis/indexed-sessions.ts';
 import * as scripts from '../../src/stores/redis/token-scripts.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createRandom, type Random } from './random.ts';
@@ -11,6 +12,8 @@ const commandCount = 3_000;
 function createCommand(random: Random, keys: readonly string[], stream: string, count: number): string[] {
   const key = random.pick(keys);
   const value = random.pick(['nonce-000001 a', 'nonce-000002 b', 'nonce-000003 c', '']);
+  const set = `${stream}-set`;
+  const [member, score] = [random.pick(['m1', 'm2', 'm3', 'm4']), String(random.integer(1, 9))];
   const id = `${random.integer(Math.max(1, count - 60), count)}-0`;
   return random.pick([
     ['GET', key],
@@ -41,6 +44,15 @@ function createCommand(random: Random, keys: readonly string[], stream: string, 
     ['XACK', stream, 'instances', id],
     ['XDEL', stream, id],
     ['DEL', stream],
+    ['ZADD', set, score, member],
+    ['ZADD', set, 'XX', score, member],
+    ['EVAL', addMember, '1', set, member, score, '100000'],
+    ['ZREM', set, member],
+    ['ZSCORE', set, member],
+    ['ZCOUNT', set, score, '+inf'],
+    ['ZREVRANGE', set, '0', random.pick(['0', '1', '9']), 'WITHSCORES'],
+    ['ZRANGEBYSCORE', set, '-inf', score, 'LIMIT', '0', '2'],
+    ['DEL', set],
   ]);
 }
 
@@ -61,8 +73,9 @@ test('the simulated Redis replies to random commands as a real one does', async 
     for (let count = 1; count <= commandCount; count += 1) {
       const drawn = createCommand(random, keys, `${prefix}stream`, count);
       const [name, ...args] = drawn;
-      // ioredis shapes the reply of this command only for its own method.
-      const execute = name === 'XREADGROUP' ? redis.xreadgroup.bind(redis) : redis.call.bind(redis, name!);
+      // ioredis shapes the replies of these commands only for their own methods.
+      const own = { XREADGROUP: redis.xreadgroup, ZREVRANGE: redis.zrevrange }[name!];
+      const execute = own ? own.bind(redis) : redis.call.bind(redis, name!);
       const real = await (execute as (...all: string[]) => Promise<unknown>)(...args).catch(
         (error: unknown) => error,
       );
@@ -70,7 +83,7 @@ test('the simulated Redis replies to random commands as a real one does', async 
       expect([count, drawn, normalize(reply)]).toEqual([count, drawn, normalize(real)]);
     }
   } finally {
-    await redis.del(...keys, `${prefix}stream`);
+    await redis.del(...keys, `${prefix}stream`, `${prefix}stream-set`);
     redis.disconnect();
   }
 }, 60_000);

@@ -12,6 +12,7 @@ import { handleClientErrors } from '../../src/server/client-errors.ts';
 import { limitConnections, limitPipelining } from '../../src/server/connection-limits.ts';
 import { continueWhenRead } from '../../src/server/continue-when-read.ts';
 import { disconnectStalledClients } from '../../src/server/stalled-clients.ts';
+import type { TokenManager } from '../../src/tokens/token-manager.ts';
 import { testRedisUrl } from './test-redis.ts';
 
 export interface LatchkeyOptions {
@@ -33,6 +34,7 @@ export interface Latchkey {
   readonly origin: string;
   readonly config: Config;
   readonly deps: Deps;
+  readonly tokens: TokenManager;
   /** Every line logged so far. */
   readonly logLines: string[];
   /** Every line of the audit log so far, without its time. */
@@ -92,6 +94,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     origin,
     config,
     deps,
+    tokens: app.tokens,
     logLines,
     auditLines: () => logLines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'audit'),
     drain: app.drain,

@@ -3,6 +3,7 @@ import type { SessionIndex } from '../../tokens/indexed-sessions.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
   absoluteEndOf,
+  endedByOf,
   type Lifetime,
   maxTakeWaitMs,
   type SessionEndReason,
@@ -109,7 +110,7 @@ export function createMemoryTokenStore(
         } while (record !== getUnexpired(id)?.record); // an update finished meanwhile
         entries.delete(id);
         if (!tombstones.has(id)) tombstones.set(id, { reason, endedAt: now() });
-        sessionEndEvents.publish(id);
+        sessionEndEvents.publish(id, endedByOf(reason));
         if (record) await index.remove(id, record);
         return record;
       }),

@@ -25,7 +25,7 @@ const lockMs = sweepIntervalMs - 5_000;
 const graceMs = 86_400_000;
 
 /** Adds or moves a member of a sorted set. Keys: set. Arguments: member, score, TTL of the set in ms. */
-const addMember = `
+export const addMember = `
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1`;

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, type Redis } from 'ioredis';
 import type { Logger } from '../../logger.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
+import { type EndedBy, endedByValues } from '../../tokens/token-store.ts';
 import { heartbeatIntervalMs, type RedisConnection } from './connection.ts';
 import { describeFailure, isPermissionError } from './connection-log.ts';
 import { defaultKeyPrefix } from './keys.ts';
@@ -26,7 +27,7 @@ export function createRedisSessionEndEvents(
   const closed = new AbortController();
   let subscriber: Redis | undefined;
   let isPublishing = true;
-  let onEnd = (_id: string) => {};
+  let onEnd = (_id: string, _by?: EndedBy) => {};
 
   /** Calls `onSubscribed` when the subscription is active, and settles when the connection is lost. */
   async function subscribeUntilDisconnected(onSubscribed: () => void): Promise<void> {
@@ -34,7 +35,7 @@ export function createRedisSessionEndEvents(
     const disconnected = once(subscriber, 'end');
     disconnected.catch(() => undefined); // `once` rejects on an error, which may come before it is awaited
     subscriber.on('error', () => undefined); // the failure it causes is handled below
-    subscriber.on('message', (_channel, id) => onEnd(id));
+    subscriber.on('message', (_channel, message: string) => onEnd(...readMessage(message)));
     // A connection that only receives would not notice that its peer is gone; one that owes a reply is closed.
     const pingTimer = setInterval(() => {
       subscriber?.ping().catch(() => undefined);
@@ -77,9 +78,9 @@ export function createRedisSessionEndEvents(
   }
 
   return {
-    publish(id) {
-      onEnd(id);
-      redis.publish(channel, id).then(
+    publish(id, by) {
+      onEnd(id, by);
+      redis.publish(channel, by ? `${id} ${by}` : id).then(
         () => {
           isPublishing = true;
         },
@@ -102,6 +103,12 @@ export function createRedisSessionEndEvents(
       subscriber?.disconnect();
     },
   };
+}
+
+/** The id, and who has ended the session, if the message says it. */
+function readMessage(message: string): readonly [string, EndedBy | undefined] {
+  const [id = '', by] = message.split(' ');
+  return [id, endedByValues.find((each) => each === by)];
 }
 
 /** A connection to the same Redis, in a cluster to any node, that does not reconnect automatically. */

@@ -4,6 +4,7 @@ import { indexIntervalMs, type SessionIndex } from '../../tokens/indexed-session
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
   absoluteEndOf,
+  endedByOf,
   type Lifetime,
   maxTakeWaitMs,
   type SessionEndReason,
@@ -206,7 +207,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
             const keysOfSession = [key, tombstoneKey(id)] as const;
             if (!(await redis.eval(endIfUnchanged, 2, ...keysOfSession, nonce, sealedReason, tombstoneMs)))
               continue;
-            sessionEndEvents.publish(id);
+            sessionEndEvents.publish(id, endedByOf(reason));
             await Promise.all([waitForReplicas(), removeFromIndex(id, record)]);
             return record;
           }
