@@ -3,6 +3,7 @@ import type { Config } from '../config/load.ts';
 import type { ResourceServer } from '../config/route-table.ts';
 import { deriveKeys } from '../crypto/sealing.ts';
 import { type LoginRequirements, readLoginRequirements } from '../oauth/login-requirements.ts';
+import type { User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { LoginRequest } from './login-transaction.ts';
@@ -151,4 +152,9 @@ export function includesRequest(
     (acrValues === undefined || acrValues === requested.acrValues) &&
     isRecent
   );
+}
+
+/** True when `user` is certainly the user of `old`. */
+export function isSameUser(old: TokenRecord | undefined, { sub }: User): boolean {
+  return sub !== undefined && sub === old?.user.sub;
 }

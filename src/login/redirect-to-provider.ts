@@ -66,3 +66,11 @@ export function withReturnTo(error: AppError, returnTo: string): AppError {
     ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
   });
 }
+
+/** What a provider returns for `prompt=none` if it would have to show a page (OIDC Core 3.1.2.6). */
+export const interactionCodes: ReadonlySet<string> = new Set([
+  'login_required',
+  'interaction_required',
+  'consent_required',
+  'account_selection_required',
+]);

@@ -5,14 +5,19 @@ import { AppError } from '../errors.ts';
 import { createCancelledLogins } from '../login/cancelled-logins.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
 import { createLoginAudit, type LoginAttempt } from '../login/login-audit.ts';
-import { includesRequest, type LoginParameters } from '../login/login-parameters.ts';
+import { includesRequest, isSameUser, type LoginParameters } from '../login/login-parameters.ts';
 import type {
   LoginRequest,
   LoginTransaction,
   LoginTransactions,
   ReturnedLogin,
 } from '../login/login-transaction.ts';
-import { createRedirectToProvider, toLoginError, withReturnTo } from '../login/redirect-to-provider.ts';
+import {
+  createRedirectToProvider,
+  interactionCodes,
+  toLoginError,
+  withReturnTo,
+} from '../login/redirect-to-provider.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
@@ -34,14 +39,6 @@ interface CallbackParts {
   readonly providerLogouts: Pick<ProviderLogouts, 'isLoginEnded'>;
   readonly audit: Audit;
 }
-
-/** What a provider returns for `prompt=none` if it would have to show a page (OIDC Core 3.1.2.6). */
-const interactionCodes = new Set([
-  'login_required',
-  'interaction_required',
-  'consent_required',
-  'account_selection_required',
-]);
 
 /** `GET /auth/callback`: redeems the code, starts the session and returns the browser to where the login started. */
 export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
@@ -86,7 +83,6 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       if (await wasCancelled(transaction, req.log)) return redirectToSignedOut();
       return handleFailure(req, res, toOAuthError(failure), { transaction, loginRequest }, attempt);
     }
-    req.log.debug({ scope: grant.tokens.scope }, 'login: the provider has issued tokens');
     const newId = await startSession(req, grant, transaction, old).catch((failure) => {
       throw failure instanceof AppError ? withReturnTo(failure, transaction.returnTo) : failure;
     });
@@ -197,11 +193,10 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   ): Promise<void> {
     const current = attempt.old;
     const { error, error_description: description } = req.query;
-    const { restarts } = loginRequest;
     // Somebody else's state can request no more than any link.
     const request = isForeign ? loginParameters.restrict(loginRequest) : loginRequest;
     // Another tab has signed in meanwhile, perhaps without what this login was for.
-    const isDone = transaction || restarts > 0 || !current || includesRequest(current, request);
+    const isDone = transaction || loginRequest.restarts > 0 || !current || includesRequest(current, request);
     const reason = isForeign ? 'state_of_other_browser' : transaction ? 'state_used' : 'state_expired';
     if (current && isDone) {
       loginAudit.unusable(attempt, reason);
@@ -212,7 +207,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       const failure = fromAuthorizationResponse(error, text);
       if (failure.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
     }
-    if (restarts > 0)
+    if (loginRequest.restarts > 0)
       throw new AppError('login_failed', {
         returnTo: loginRequest.returnTo,
         cause: new Error(
@@ -243,8 +238,4 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const router = Router({ caseSensitive: true });
   router.route(paths.callback).head(getOnly).get(sessions.load, callback).all(getOnly);
   return router;
-}
-
-function isSameUser(old: TokenRecord | undefined, { sub }: User): boolean {
-  return sub !== undefined && sub === old?.user.sub;
 }
