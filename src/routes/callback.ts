@@ -170,7 +170,11 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
         ...(acrValues !== undefined && { acrValues }),
         ...(maxAge !== undefined && { maxAge }),
       };
-      await tokens.establish(id, grant, requested, req.headers['user-agent']);
+      const userAgent = req.headers['user-agent'];
+      await tokens.establish(id, grant, requested, {
+        ...(userAgent !== undefined && { userAgent }),
+        ...(oldId !== undefined && { replacedId: oldId }),
+      });
       await sessions.save(req);
       return id;
     } catch (error) {
