@@ -48,8 +48,11 @@ export interface SessionList {
    * @throws AppError `temporarily_unavailable`: some may not have ended
    */
   endAllOf(selector: SessionSelector, by: EndedBy, exceptId?: string): Promise<number>;
-  /** Ends the least recently used sessions of the user that began before session `id`, if there are more than allowed. */
-  enforceLimit(id: string): Promise<void>;
+  /**
+   * Ends the least recently used sessions of the user that began before session `id`, if there are more than allowed.
+   * @returns false when session `id` itself has ended, such as by the limit, in a login at the same moment
+   */
+  enforceLimit(id: string): Promise<boolean>;
 }
 
 interface SessionListParts {
@@ -157,10 +160,10 @@ export function createSessionList(parts: SessionListParts): SessionList {
     },
 
     async enforceLimit(id) {
-      if (maxPerUser === 0) return;
+      if (maxPerUser === 0) return true;
       const record = await store.get(id);
       const sub = record && selectorsOf(record).find((each) => 'sub' in each)?.sub;
-      if (!record || sub === undefined) return;
+      if (!record || sub === undefined) return record !== undefined;
       const all = await sessionsOf(sub, Number.POSITIVE_INFINITY);
       // Only older ones, so that of two logins at the same moment one stays.
       const isOlder = (each: UserSessionEntry) =>
@@ -169,6 +172,7 @@ export function createSessionList(parts: SessionListParts): SessionList {
       const excess = Math.min(all.length - maxPerUser, maxEndedPerLogin);
       if (excess > 0)
         await Promise.all(older.slice(-excess).map((each) => ending.takeBy(each.id, 'limit', id)));
+      return true;
     },
   };
 }

@@ -264,4 +264,36 @@ describe.each(stores)('all sessions of a user (%s)', (store) => {
     expect(await sessionOf(browser)).toMatchObject({ authenticated: true });
     expect(await sessionOf(phone)).toEqual({ authenticated: false, reason: 'ended_by_user' });
   });
+
+  test('are limited by SESSION_MAX_PER_USER, and two tabs that sign in at the same moment are signed in, whichever response is last', async () => {
+    const { opened: hold, open: release } = createLatch();
+    let [isWaiting, isHeld] = [false, false];
+    await start({
+      store,
+      env: { SESSION_MAX_PER_USER: '1' },
+      wrap: ({ providerLogouts }) => ({
+        providerLogouts: {
+          ...providerLogouts,
+          async isLoginEnded(identity, startedAt) {
+            if (isWaiting && !isHeld) {
+              isHeld = true;
+              await hold;
+            }
+            return providerLogouts.isLoginEnded(identity, startedAt);
+          },
+        },
+      }),
+    });
+    await browser.fetch('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } });
+    const callbacks = [await reachCallback(), await reachCallback()];
+    isWaiting = true;
+    const first = browser.go(callbacks[0]!, { from: world.provider.issuer });
+    while (!isHeld) await delay(5);
+    await world.clock.advance(1);
+    await browser.go(callbacks[1]!, { from: world.provider.issuer });
+    release();
+    await first;
+    expect(await sessions()).toHaveLength(1);
+    expect(await sessionOf(browser)).toMatchObject({ authenticated: true });
+  });
 });
