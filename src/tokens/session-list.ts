@@ -117,13 +117,17 @@ export function createSessionList(parts: SessionListParts): SessionList {
     return entries;
   }
 
+  async function isAboutToReplace(id: string, oldId: string): Promise<boolean> {
+    const record = await store.get(id).catch(() => undefined); // if it can be ended, it ends
+    return record?.replacedId === oldId;
+  }
+
   async function endAllOf(selector: SessionSelector, by: EndedBy, exceptId?: string): Promise<number> {
     let count = 0;
     const failures: unknown[] = [];
     const seen = new Set<string>(exceptId === undefined ? [] : [exceptId]);
     const endOne = async (id: string) => {
-      // One that is about to replace the excepted session belongs to the same browser.
-      if (exceptId !== undefined && (await store.get(id))?.replacedId === exceptId) return;
+      if (exceptId !== undefined && (await isAboutToReplace(id, exceptId))) return; // it is in the same browser
       if (await ending.takeBy(id, by, exceptId)) count += 1;
       await index.forget(id, selector); // also when there was no record: nothing can be stored under this id any more
     };
