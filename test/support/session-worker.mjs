@@ -18,6 +18,7 @@ const tokens = createTokenManager({
   outbox: { add: async () => {}, processNew: async () => {} },
   now: deps.now,
   log: deps.log,
+  audit: deps.audit,
 });
 
 async function work({ put, end, endUser, exceptId }) {
