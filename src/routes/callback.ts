@@ -98,9 +98,11 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       await (wasEnded ? tokens.endBy(newId, endedBy) : tokens.end(newId));
       return res.redirect(303, publicOrigin + paths.signedOut);
     }
-    await tokens.enforceLimit(newId).catch((failure) => {
+    const isSignedIn = await tokens.enforceLimit(newId).catch((failure) => {
       req.log.warn({ err: failure }, 'failed to enforce SESSION_MAX_PER_USER; the next login will');
+      return true;
     });
+    if (!isSignedIn) sessions.detach(req); // the login that has ended it may be in another tab of this browser
     transactions.replaceCookie(res, transaction);
     returnTo(res, transaction.returnTo);
   }
@@ -170,7 +172,11 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
         ...(acrValues !== undefined && { acrValues }),
         ...(maxAge !== undefined && { maxAge }),
       };
-      await tokens.establish(id, grant, requested, req.headers['user-agent']);
+      const userAgent = req.headers['user-agent'];
+      await tokens.establish(id, grant, requested, {
+        ...(userAgent !== undefined && { userAgent }),
+        ...(oldId !== undefined && { replacedId: oldId }),
+      });
       await sessions.save(req);
       return id;
     } catch (error) {
