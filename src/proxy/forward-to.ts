@@ -59,8 +59,9 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
       const owner = { sessionId: tokenSource?.sessionId, userId: login?.user.sub, address: req.ip };
       const reserveStream = () => res.once('close', streams.reserve(owner));
       if (server.stream || (server.webSocket && req.webSocketHandshake)) reserveStream();
-      res.once('close', streams.reserveConnection(server.origin, owner));
+      const releaseConnection = streams.reserveConnection(server.origin, owner);
       if (req.webSocketHandshake) {
+        res.once('close', releaseConnection);
         if (!server.webSocket) throw new AppError('not_found');
         const url = new URL(server.origin + path);
         const headers = { ...buildUpstreamHeaders(req, false), ...server.headers };
@@ -71,6 +72,7 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
 
       const clientAbort = new AbortController();
       res.on('close', () => {
+        releaseConnection();
         if (!res.writableFinished) clientAbort.abort(); // the browser disconnected
       });
       let response: UpstreamResponse | undefined;
@@ -89,6 +91,7 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
           caller: identifyCaller(req),
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
           signal: clientAbort.signal,
+          abort: (reason) => clientAbort.abort(reason),
         });
         mapAddresses(response.headers, { ...sent, path });
         if (!Buffer.isBuffer(requestBody)) requestBody?.markResponseStarted();

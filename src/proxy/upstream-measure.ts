@@ -64,7 +64,7 @@ export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 
         span?.setAttribute('http.response.status_code', response.statusCode);
         return response;
       } catch (error) {
-        record(attempt, signal.aborted ? 'aborted' : isTimeout(error) ? 'timeout' : 'failed', startedAt);
+        record(attempt, isTimeout(error) ? 'timeout' : signal.aborted ? 'aborted' : 'failed', startedAt);
         throw error;
       }
     });
