@@ -10,8 +10,12 @@ interface Attempt {
   readonly server: { readonly origin: string; readonly path?: string };
   readonly method: string;
   readonly headers: Record<string, string | string[]>;
-  readonly signal: AbortSignal;
+  /** Says whether the client has aborted the request. */
+  readonly signal: Pick<AbortSignal, 'aborted'>;
 }
+
+/** What `createUpstreamMeasure` returns. */
+export type UpstreamMeasure = ReturnType<typeof createUpstreamMeasure>;
 
 /** The series of one route and method by status: `2xx` and so on, or why there was no response. */
 type StatusSeries = Map<string, HistogramSeries>;

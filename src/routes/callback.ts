@@ -18,6 +18,7 @@ import {
   toLoginError,
   withReturnTo,
 } from '../login/redirect-to-provider.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
 import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
@@ -38,6 +39,7 @@ interface CallbackParts {
   readonly consumedStates: ConsumedStates;
   readonly providerLogouts: Pick<ProviderLogouts, 'isLoginEnded'>;
   readonly audit: Audit;
+  readonly metrics: Metrics;
 }
 
 /** `GET /auth/callback`: redeems the code, starts the session and returns the browser to where the login started. */
@@ -46,7 +48,9 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { publicOrigin } = config;
   const redirectToProvider = createRedirectToProvider(parts);
   const { isCancelled, wasCancelled } = createCancelledLogins(parts);
-  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes);
+  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, (outcome) =>
+    parts.metrics.logins({ outcome }).increment(),
+  );
 
   async function callback(req: Request, res: Response): Promise<void> {
     const attempt: LoginAttempt = {};
@@ -56,10 +60,11 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   async function complete(req: Request, res: Response, attempt: LoginAttempt): Promise<void> {
     const login = readLogin(req);
     const { loginRequest, transaction } = login;
+    attempt.request = loginRequest;
     const oldId = sessions.getSessionId(req);
     const old = oldId === undefined ? undefined : await tokens.peek(oldId); // fails before anything is consumed
     req.log.debug({ isSignedIn: old !== undefined }, 'login: the browser is back from the provider');
-    Object.assign(attempt, { request: loginRequest, oldId, old });
+    Object.assign(attempt, { oldId, old });
     const redirectToSignedOut = () => {
       loginAudit.unusable(attempt, 'signed_out');
       res.redirect(303, publicOrigin + paths.signedOut);
@@ -75,6 +80,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       transaction !== undefined && (code === undefined || (await consumedStates.consume(transaction.nonce)));
     if (!isFirst) return handleUnusableLogin(req, res, login, attempt);
 
+    attempt.isCounted = true;
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
     let grant: LoginGrant;
     try {
