@@ -35,6 +35,6 @@ test('docs/audit-log.md lists every event with its outcome and its reasons, and 
 
 test('docs/audit-log.md explains every field, every provider failure and every reason for the end of a session', () => {
   expect(rowsAfter('## Fields')).toEqual(auditFields);
-  expect(rowsAfter('Provider failures:')).toEqual(providerFailures);
-  expect(rowsAfter('Why a session ended:')).toEqual(auditEvents.session_ended.reasons);
+  expect(rowsAfter('### Provider failures')).toEqual(providerFailures);
+  expect(rowsAfter('### Reasons for the end of a session')).toEqual(auditEvents.session_ended.reasons);
 });
