@@ -33,7 +33,10 @@ function readBeforeFailing(socket: Socket): void {
   let pending: WriteCallback = () => {}; // a stream makes one write at a time
   function onWritten(error?: Error | null): void {
     const done = pending;
-    if (!error || !isConnectionLost(error)) return done(error);
+    if (!error || !isConnectionLost(error)) {
+      done(error);
+      return;
+    }
     writeError = error;
     bytesReadBefore = socket.bytesRead;
     const timer = setTimeout(() => done(error), lateResponseMs);

@@ -72,10 +72,10 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     if (transaction && (await isCancelled(transaction))) return redirectToSignedOut();
     const { code, error } = req.query;
     if (!error && typeof code !== 'string')
-      throw new AppError('login_failed', {
-        returnTo: loginRequest.returnTo,
-        cause: new Error('the authorization response has neither a code nor an error, or several'),
-      });
+      throw createFailure(
+        loginRequest,
+        'the authorization response has neither a code nor an error, or several',
+      );
     const isFirst =
       transaction !== undefined && (code === undefined || (await consumedStates.consume(transaction.nonce)));
     if (!isFirst) return handleUnusableLogin(req, res, login, attempt);
@@ -220,12 +220,10 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       if (failure.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
     }
     if (loginRequest.restarts > 0)
-      throw new AppError('login_failed', {
-        returnTo: loginRequest.returnTo,
-        cause: new Error(
-          'the login could not be completed twice in a row: does the browser store our cookies, and are all clocks right?',
-        ),
-      });
+      throw createFailure(
+        loginRequest,
+        'the login could not be completed twice in a row: does the browser store our cookies, and are all clocks right?',
+      );
     loginAudit.unusable(attempt, reason);
     await restart(req, res, request, attempt);
   }
@@ -250,4 +248,8 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const router = Router({ caseSensitive: true });
   router.route(paths.callback).head(getOnly).get(sessions.load, callback).all(getOnly);
   return router;
+}
+
+function createFailure({ returnTo }: LoginRequest, message: string): AppError {
+  return new AppError('login_failed', { returnTo, cause: new Error(message) });
 }
