@@ -74,3 +74,8 @@ export const interactionCodes: ReadonlySet<string> = new Set([
   'consent_required',
   'account_selection_required',
 ]);
+
+/** The error for a callback that cannot be completed; its page leads to where the login would have led. */
+export function createLoginFailure({ returnTo }: LoginRequest, message: string): AppError {
+  return new AppError('login_failed', { returnTo, cause: new Error(message) });
+}

@@ -13,6 +13,7 @@ import type {
   ReturnedLogin,
 } from '../login/login-transaction.ts';
 import {
+  createLoginFailure,
   createRedirectToProvider,
   interactionCodes,
   toLoginError,
@@ -48,9 +49,8 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { publicOrigin } = config;
   const redirectToProvider = createRedirectToProvider(parts);
   const { isCancelled, wasCancelled } = createCancelledLogins(parts);
-  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, (outcome) =>
-    parts.metrics.logins({ outcome }).increment(),
-  );
+  const count = (outcome: string) => parts.metrics.logins({ outcome }).increment();
+  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, count);
 
   async function callback(req: Request, res: Response): Promise<void> {
     const attempt: LoginAttempt = {};
@@ -72,7 +72,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     if (transaction && (await isCancelled(transaction))) return redirectToSignedOut();
     const { code, error } = req.query;
     if (!error && typeof code !== 'string')
-      throw createFailure(
+      throw createLoginFailure(
         loginRequest,
         'the authorization response has neither a code nor an error, or several',
       );
@@ -123,10 +123,9 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
 
   /** @throws AppError also for an error response without a state, which belongs to no login */
   function readLogin(req: Request): ReturnedLogin {
-    const { state, error, error_description: description } = req.query;
-    if (state !== undefined || typeof error !== 'string') return transactions.verify(req, state);
-    const text = typeof description === 'string' ? description : undefined;
-    const { kind, message } = fromAuthorizationResponse(error, text);
+    const failure = readError(req);
+    if (req.query.state !== undefined || !failure) return transactions.verify(req, req.query.state);
+    const { kind, message } = failure;
     throw new AppError(kind === 'denied' ? 'access_denied' : 'login_failed', {
       cause: new Error(`authorization response without a state: ${message}`),
     });
@@ -204,7 +203,6 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     attempt: LoginAttempt,
   ): Promise<void> {
     const current = attempt.old;
-    const { error, error_description: description } = req.query;
     // Somebody else's state can request no more than any link.
     const request = isForeign ? loginParameters.restrict(loginRequest) : loginRequest;
     // Another tab has signed in meanwhile, perhaps without what this login was for.
@@ -214,13 +212,10 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       loginAudit.unusable(attempt, reason);
       return returnTo(res, loginRequest.returnTo);
     }
-    if (typeof error === 'string') {
-      const text = typeof description === 'string' ? description : undefined;
-      const failure = fromAuthorizationResponse(error, text);
-      if (failure.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
-    }
+    const failure = readError(req);
+    if (failure?.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
     if (loginRequest.restarts > 0)
-      throw createFailure(
+      throw createLoginFailure(
         loginRequest,
         'the login could not be completed twice in a row: does the browser store our cookies, and are all clocks right?',
       );
@@ -250,6 +245,8 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   return router;
 }
 
-function createFailure({ returnTo }: LoginRequest, message: string): AppError {
-  return new AppError('login_failed', { returnTo, cause: new Error(message) });
+/** The error in an authorization response (RFC 6749 4.1.2.1). */
+function readError({ query: { error, error_description: text } }: Request): OAuthError | undefined {
+  if (typeof error !== 'string') return undefined;
+  return fromAuthorizationResponse(error, typeof text === 'string' ? text : undefined);
 }
