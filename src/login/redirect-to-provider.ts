@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { AppError, type AppErrorOptions } from '../errors.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
-import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
+import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { LoginRequest, LoginTransactions } from './login-transaction.ts';
 
 export type RedirectToProvider = (req: Request, res: Response, request: LoginRequest) => Promise<void>;
@@ -78,4 +78,11 @@ export const interactionCodes: ReadonlySet<string> = new Set([
 /** The error for a callback that cannot be completed; its page leads to where the login would have led. */
 export function createLoginFailure({ returnTo }: LoginRequest, message: string): AppError {
   return new AppError('login_failed', { returnTo, cause: new Error(message) });
+}
+
+/** The error in an authorization response (RFC 6749 4.1.2.1). */
+export function readError({ query }: Request): OAuthError | undefined {
+  const { error, error_description: text } = query;
+  if (typeof error !== 'string') return undefined;
+  return fromAuthorizationResponse(error, typeof text === 'string' ? text : undefined);
 }

@@ -16,13 +16,14 @@ import {
   createLoginFailure,
   createRedirectToProvider,
   interactionCodes,
+  readError,
   toLoginError,
   withReturnTo,
 } from '../login/redirect-to-provider.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
-import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
+import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
 import type { Sessions } from '../session/session.ts';
@@ -243,10 +244,4 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const router = Router({ caseSensitive: true });
   router.route(paths.callback).head(getOnly).get(sessions.load, callback).all(getOnly);
   return router;
-}
-
-/** The error in an authorization response (RFC 6749 4.1.2.1). */
-function readError({ query: { error, error_description: text } }: Request): OAuthError | undefined {
-  if (typeof error !== 'string') return undefined;
-  return fromAuthorizationResponse(error, typeof text === 'string' ? text : undefined);
 }
