@@ -5,6 +5,13 @@ import { AppError } from '../errors.ts';
 import { createCancelledLogins } from '../login/cancelled-logins.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
 import { createLoginAudit, type LoginAttempt } from '../login/login-audit.ts';
+import {
+  createLoginFailure,
+  interactionCodes,
+  readError,
+  toLoginError,
+  withReturnTo,
+} from '../login/login-errors.ts';
 import { includesRequest, isSameUser, type LoginParameters } from '../login/login-parameters.ts';
 import type {
   LoginRequest,
@@ -12,14 +19,7 @@ import type {
   LoginTransactions,
   ReturnedLogin,
 } from '../login/login-transaction.ts';
-import {
-  createLoginFailure,
-  createRedirectToProvider,
-  interactionCodes,
-  readError,
-  toLoginError,
-  withReturnTo,
-} from '../login/redirect-to-provider.ts';
+import { createRedirectToProvider } from '../login/redirect-to-provider.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
