@@ -49,7 +49,8 @@ afterAll(async () => {
 });
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await delay(50);
+  for (const deadline = Date.now() + 60_000; !(await condition()); await delay(50))
+    if (Date.now() > deadline) throw new Error(`not within a minute: ${condition}`);
 }
 
 /** `count` minutes, in each of which `act` happens once. */

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { listenOnFreePort } from './latchkey.ts';
+import { freePort as findFreePort } from './redis-server.mjs';
 
 /** Settings with which Latchkey starts, although neither the provider nor the API exists. */
 export const validEnv = {
@@ -65,7 +65,5 @@ export function startProcess(buildDir: string, env: Record<string, string>): Run
 }
 
 export async function freePort(): Promise<string> {
-  const { server, origin } = await listenOnFreePort();
-  await new Promise((resolve) => server.close(resolve));
-  return new URL(origin).port;
+  return String(await findFreePort());
 }
