@@ -95,7 +95,7 @@ export function createApp(config: Config, deps: Deps): App {
     limits: config.limits,
   });
   const callUpstream = createCallUpstream(deps.upstream, metrics);
-  const forwardTo = createForwarder({ callUpstream, streams, now, routes: config.routes });
+  const forwardTo = createForwarder({ callUpstream, streams, now, metrics, routes: config.routes });
   const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
   const limit = createRateLimits({ ...deps, getUserKey });
   const limitBody = createBodyLimits({ getUserKey, log, metrics });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { parseCommand, type SessionCommand, UsageError, usage } from './cli/arguments.ts';
+import { toPrintableJson } from './cli/printable.ts';
 import type { Terminal } from './cli/session-command.ts';
 
 /** EX_CONFIG of sysexits.h, as for the server. */
@@ -84,5 +85,5 @@ function readVersion(): string {
 function reportLogLine(line: string): void {
   const { level: _level, time: _time, msg, err, ...facts } = JSON.parse(line);
   const details = { ...facts, ...(err && { error: err.message }) };
-  terminal.report(msg === 'audit' ? line.trimEnd() : `latchkey: ${msg} ${JSON.stringify(details)}`);
+  terminal.report(msg === 'audit' ? line.trimEnd() : `latchkey: ${msg} ${toPrintableJson(details)}`);
 }

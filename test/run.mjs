@@ -17,7 +17,7 @@ const chromium = includesBrowserTests() ? findChromium() : '';
 const nginx = includesNginxTests() ? findNginx() : '';
 const promtool = includesAlertTests() ? findPromtool() : '';
 // Most of the time, tests wait; each worker has a Redis of its own.
-const workers = 3;
+const workers = 2;
 const servers = process.env.TEST_REDIS_URL
   ? []
   : await Promise.all(Array.from({ length: workers }, () => startRedis(scratch)));

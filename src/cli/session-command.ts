@@ -45,16 +45,17 @@ export function createSessionCommand(parts: SessionCommandParts) {
   }
 
   const unreadable: unknown[] = [];
+  const reportUnreadable = (error: unknown) => void unreadable.push(error);
 
   async function* select(selection: Selection): AsyncGenerator<UserSessionEntry> {
     if (selection.kind === 'subject') {
-      yield* await tokens.sessionsOf(selection.sub, Number.POSITIVE_INFINITY);
+      yield* await tokens.sessionsOf(selection.sub, Number.POSITIVE_INFINITY, reportUnreadable);
       return;
     }
     const seen = new Set<string>(); // an entry may appear twice
     const isSelected = ({ id }: UserSessionEntry) =>
       selection.kind === 'all' || sessionTags.isTagOf(selection.tag, id);
-    for await (const each of tokens.allSessions((error) => unreadable.push(error))) {
+    for await (const each of tokens.allSessions(reportUnreadable)) {
       if (seen.has(each.id) || !isSelected(each)) continue;
       yield each;
       if (selection.kind === 'session') return;

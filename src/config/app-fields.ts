@@ -136,7 +136,7 @@ export const serverFields = {
     type: type.choice(['plain', 'hashed', 'none'], 'must be plain, hashed or none').default('plain'),
     example: 'hashed',
     meaning:
-      "How the audit log identifies users: plain (the sub of the provider), hashed (a keyed hash of the sub, which stays the same until SESSION_SECRET changes) or none.",
+      'How the audit log identifies users: plain (the sub of the provider), hashed (a keyed hash of the sub, which stays the same until SESSION_SECRET changes) or none.',
     unset: 'plain',
   },
   METRICS_PORT: {

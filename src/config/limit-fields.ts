@@ -19,11 +19,11 @@ export const limitFields = {
     unset: '4000',
   },
   MAX_CONNECTIONS_PER_ADDRESS: {
-    type: type.count.default(1_000),
-    example: '1000',
+    type: type.count.default(2_000),
+    example: '2000',
     meaning:
-      'Maximum number of open connections to PORT from one address (IPv6: one /56 network). Further connections are closed. The limit does not apply to proxies in TRUST_PROXY; if TRUST_PROXY is a number, it applies to no peer. 0 means no limit.',
-    unset: '1000',
+      'Maximum number of open connections to PORT from one address (IPv6: one /56 network). Further connections are closed. 2000 allows four connections each for 500 users behind one NAT, three of them for streams. The limit does not apply to proxies in TRUST_PROXY; if TRUST_PROXY is a number, it applies to no peer. 0 means no limit.',
+    unset: '2000',
   },
   MAX_STREAMS: {
     type: type.count.default(2_000),

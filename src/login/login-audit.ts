@@ -1,6 +1,7 @@
 import type { AuditReason } from '../audit/audit-events.ts';
 import type { Audit } from '../audit/audit-log.ts';
 import { AppError } from '../errors.ts';
+import type { UnredeemedLogin } from '../metrics/metrics.ts';
 import { OAuthError } from '../oauth/oauth-error.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { LoginRequest } from './login-transaction.ts';
@@ -9,6 +10,8 @@ type RequestedLogin = Pick<LoginRequest, 'scope' | 'acrValues' | 'maxAge'>;
 
 /** What is known about a login from the callback on. */
 export interface LoginAttempt {
+  /** The outcome has been counted, or the OAuth client and the store count it. */
+  isCounted?: boolean;
   request?: RequestedLogin;
   /** The session of the browser before this login. */
   oldId?: string | undefined;
@@ -18,8 +21,19 @@ export interface LoginAttempt {
 /**
  * Writes the events of logins; a login that asks more of a user who is signed in is also a step-up.
  * @param loginScopes the scopes of every login
+ * @param countOutcome counts a login that ended before the response of the provider was used
  */
-export function createLoginAudit(audit: Pick<Audit, 'record'>, loginScopes: readonly string[]) {
+export function createLoginAudit(
+  audit: Pick<Audit, 'record'>,
+  loginScopes: readonly string[],
+  countOutcome: (outcome: UnredeemedLogin | 'denied') => void = () => {},
+) {
+  function count(attempt: LoginAttempt, outcome: UnredeemedLogin | 'denied'): void {
+    if (!attempt.request || attempt.isCounted) return; // without a valid state, it is no login of ours
+    attempt.isCounted = true;
+    countOutcome(outcome);
+  }
+
   const about = ({ oldId, old }: LoginAttempt) => ({ sessionId: old && oldId, sub: old?.user.sub });
 
   /** The scopes that this login requests in addition; a provider may never grant some of those of every login. */
@@ -37,7 +51,10 @@ export function createLoginAudit(audit: Pick<Audit, 'record'>, loginScopes: read
 
   function refused(attempt: LoginAttempt, failure: unknown): void {
     const cause = failure instanceof AppError ? failure.cause : failure;
-    audit.record('login_refused', { reason: refusalOf(failure), ...about(attempt) });
+    const reason = refusalOf(failure);
+    audit.record('login_refused', { reason, ...about(attempt) });
+    const isOutcome = reason === 'incomplete_response' || reason === 'denied';
+    count(attempt, isOutcome ? reason : 'not_sent');
     if (isStepUp(attempt) && cause instanceof OAuthError)
       audit.record('step_up_declined', { reason: cause.kind, ...about(attempt) });
   }
@@ -80,6 +97,7 @@ export function createLoginAudit(audit: Pick<Audit, 'record'>, loginScopes: read
       reason: Extract<AuditReason<'login_refused'>, `state_${string}` | 'signed_out'>,
     ): void {
       audit.record('login_refused', { reason, ...about(attempt) });
+      count(attempt, reason);
     },
   };
 }

@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
-import { AppError, type AppErrorOptions } from '../errors.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
-import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
+import { toOAuthError } from '../oauth/oauth-error.ts';
+import { toLoginError } from './login-errors.ts';
 import type { LoginRequest, LoginTransactions } from './login-transaction.ts';
 
 export type RedirectToProvider = (req: Request, res: Response, request: LoginRequest) => Promise<void>;
@@ -31,46 +31,3 @@ export function createRedirectToProvider({
     res.redirect(303, url.href);
   };
 }
-
-/** True when the provider may accept the same request later. */
-export function isTransient({ kind }: OAuthError): boolean {
-  return kind === 'unavailable' || kind === 'outcome_unknown';
-}
-
-/** Errors of an authorization response after which the provider may accept the same request later (RFC 6749 4.1.2.1). */
-const outageCodes = new Set(['temporarily_unavailable', 'server_error']);
-
-/**
- * The error of a login that failed at the provider: `access_denied`, `temporarily_unavailable` (the provider is
- * unreachable, or rejects our client), else `login_failed`.
- */
-export function toLoginError(failure: OAuthError, options: Omit<AppErrorOptions, 'cause'> = {}): AppError {
-  const isOutage =
-    isTransient(failure) ||
-    failure.kind === 'client_misconfigured' ||
-    (failure.kind === 'authorization' && outageCodes.has(failure.code ?? ''));
-  const code =
-    failure.kind === 'denied' ? 'access_denied' : isOutage ? 'temporarily_unavailable' : 'login_failed';
-  return new AppError(code, {
-    ...options,
-    cause: failure,
-    ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
-  });
-}
-
-/** The same error, from whose page a new login leads to where this one would have led. */
-export function withReturnTo(error: AppError, returnTo: string): AppError {
-  return new AppError(error.code, {
-    returnTo,
-    cause: error.cause,
-    ...(error.retryAfterSeconds !== undefined && { retryAfterSeconds: error.retryAfterSeconds }),
-  });
-}
-
-/** What a provider returns for `prompt=none` if it would have to show a page (OIDC Core 3.1.2.6). */
-export const interactionCodes: ReadonlySet<string> = new Set([
-  'login_required',
-  'interaction_required',
-  'consent_required',
-  'account_selection_required',
-]);

@@ -10,6 +10,17 @@ const storeBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 /** How long a scrape waits for a value that has to be read, for example from Redis. */
 const maxCollectMs = 1_000;
 
+/** The outcomes of logins whose code was not sent to the provider. */
+export const unredeemedLogins = [
+  'not_sent',
+  'incomplete_response',
+  'signed_out',
+  'state_expired',
+  'state_used',
+  'state_of_other_browser',
+] as const;
+export type UnredeemedLogin = (typeof unredeemedLogins)[number];
+
 export function createMetrics() {
   const registry = new Registry();
 

@@ -8,7 +8,7 @@ import { createRefusalLog } from './refusal-log.ts';
 /** How long a body may take to arrive, in total: a byte now and then does not extend it. */
 const bodyTimeoutMs = 10_000;
 /** Requests whose body is in memory, until their response has been sent. More per address, which many users may share. */
-const userLimits = { total: 64, perUser: 4, perAddress: 16 };
+const userLimits = { total: 64, perUser: 4, perAddress: 16, patienceMs: Number.POSITIVE_INFINITY };
 const refusedMessage = 'requests rejected: too many bodies in memory at once';
 
 interface BodyLimitParts {
@@ -16,8 +16,17 @@ interface BodyLimitParts {
   readonly getUserKey: (req: Request) => Promise<string | undefined>;
   readonly log: Logger;
   readonly metrics: Pick<Metrics, 'limitRefusals'>;
-  /** By default those for bodies that users send. */
+  /**
+   * By default those for bodies that users send. At the limit `total`, a body that has been arriving for longer than
+   * `patienceMs` makes room for a new one.
+   */
   readonly limits?: Partial<typeof userLimits>;
+}
+
+interface ArrivingBody {
+  readonly startedAt: number;
+  /** Refuses the request. */
+  expire(): void;
 }
 
 /**
@@ -32,7 +41,16 @@ export function createBodyLimits({ getUserKey, log, metrics, limits }: BodyLimit
   const logAddressRefusal = createRefusalLog(log, { limit: max.perAddress }, refusedMessage, counter);
   const logTotalRefusal = createRefusalLog(log, { limit: max.total }, refusedMessage, counter);
   const open = new Map<string, number>();
+  /** The bodies that are still arriving, oldest first. */
+  const arriving = new Set<ArrivingBody>();
   let total = 0;
+
+  function makeRoom(): boolean {
+    const [oldest] = arriving;
+    if (!oldest || performance.now() - oldest.startedAt < max.patienceMs) return false;
+    oldest.expire();
+    return true;
+  }
 
   function change(caller: string, by: 1 | -1): void {
     total += by;
@@ -49,21 +67,28 @@ export function createBodyLimits({ getUserKey, log, metrics, limits }: BodyLimit
       const isUser = userKey !== undefined;
       if ((open.get(caller) ?? 0) >= (isUser ? max.perUser : max.perAddress))
         refuse('too_many_requests', isUser ? logUserRefusal : logAddressRefusal);
-      if (total >= max.total) refuse('temporarily_unavailable', logTotalRefusal);
+      if (total >= max.total && !makeRoom()) refuse('temporarily_unavailable', logTotalRefusal);
       change(caller, 1);
       res.once('close', () => change(caller, -1));
       let isDone = false;
       function finish(error?: unknown): void {
         clearTimeout(timer);
+        arriving.delete(body);
         if (isDone) return;
         isDone = true;
         next(error);
       }
-      const timer = setTimeout(() => {
+      function expire(): void {
         req.pause();
         finish(new AppError('request_timeout', { cause: new Error('the body took too long') }));
-      }, bodyTimeoutMs);
-      res.once('close', () => clearTimeout(timer));
+      }
+      const body = { startedAt: performance.now(), expire };
+      arriving.add(body);
+      const timer = setTimeout(expire, bodyTimeoutMs);
+      res.once('close', () => {
+        clearTimeout(timer);
+        arriving.delete(body);
+      });
       parse(req, res, finish);
     };
   };

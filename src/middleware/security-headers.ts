@@ -34,8 +34,8 @@ export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOpti
       'Strict-Transport-Security': `max-age=${maxAgeSeconds}${includeSubDomains ? '; includeSubDomains' : ''}`,
     }),
   };
+  /** In addition to `base`. */
   const api = {
-    ...base,
     'Content-Security-Policy': `default-src 'none'; ${noFrames}; sandbox`,
     'Cache-Control': 'no-store',
   };

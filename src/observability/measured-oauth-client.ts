@@ -1,4 +1,4 @@
-import type { Metrics } from '../metrics/metrics.ts';
+import { type Metrics, type UnredeemedLogin, unredeemedLogins } from '../metrics/metrics.ts';
 import type { CounterSeries, HistogramSeries } from '../metrics/series.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { OAuthError, type OAuthErrorKind } from '../oauth/oauth-error.ts';
@@ -7,26 +7,30 @@ import { type Attributes, withSpan } from '../tracing.ts';
 /** `not_sent`: the session has ended or the store has failed before anything was sent. */
 type Outcome = 'success' | 'not_sent' | OAuthErrorKind;
 
-const outcomes: Readonly<Record<Outcome, true>> = {
-  success: true,
-  not_sent: true,
-  unavailable: true,
-  outcome_unknown: true,
-  invalid_grant: true,
-  denied: true,
-  authorization: true,
-  rejected_other: true,
-  invalid_response: true,
-  client_misconfigured: true,
-};
+/** What every request to the provider can end with. */
+const requestOutcomes: readonly Outcome[] = [
+  ...(['success', 'unavailable', 'outcome_unknown', 'invalid_grant'] as const),
+  ...(['rejected_other', 'invalid_response', 'client_misconfigured'] as const),
+];
+const refreshOutcomes: readonly Outcome[] = [...requestOutcomes, 'not_sent'];
+const loginOutcomes: readonly (Outcome | UnredeemedLogin)[] = [
+  ...(['denied', 'authorization'] as const),
+  ...requestOutcomes,
+  ...unredeemedLogins,
+];
+
+interface Counted {
+  readonly count: (labels: { outcome: string }) => CounterSeries;
+  /** Their series exist from the start: the rate of a counter that begins at 1 has no first increase. */
+  readonly outcomes: readonly string[];
+}
 
 /** `oauth`, with a metric and a trace span for each operation at the provider. `store` counts the logins that succeed. */
 export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthClient {
   const loginsStarted = metrics.loginsStarted({});
 
-  function createMeasure(operation: string, count?: (labels: { outcome: string }) => CounterSeries) {
-    // All of them from the start: the rate of a counter that begins at 1 has no first increase.
-    if (count) for (const outcome of Object.keys(outcomes)) count({ outcome });
+  function createMeasure(operation: string, { count, outcomes }: Counted) {
+    for (const outcome of outcomes) count({ outcome });
     const seconds = new Map<Outcome, HistogramSeries>();
     const attributes: Attributes = { 'oauth.operation': operation };
 
@@ -34,7 +38,7 @@ export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthC
       const series = seconds.get(outcome) ?? metrics.providerRequestSeconds({ operation, outcome });
       seconds.set(outcome, series);
       series.observe((performance.now() - startedAt) / 1000);
-      count?.({ outcome }).increment();
+      count({ outcome }).increment();
     }
 
     return function measure<T>(work: () => Promise<T>): Promise<T> {
@@ -56,10 +60,22 @@ export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthC
     return outcome === 'success' ? { increment() {} } : metrics.logins({ outcome });
   }
 
-  const measureCode = createMeasure('authorization_code', countFailedLogin);
-  const measureRefresh = createMeasure('refresh_token', metrics.refreshes);
-  const measureAppToken = createMeasure('client_credentials', metrics.appTokens);
-  const measureRevocation = createMeasure('revocation', metrics.revocations);
+  const measureCode = createMeasure('authorization_code', {
+    count: countFailedLogin,
+    outcomes: loginOutcomes,
+  });
+  const measureRefresh = createMeasure('refresh_token', {
+    count: metrics.refreshes,
+    outcomes: refreshOutcomes,
+  });
+  const measureAppToken = createMeasure('client_credentials', {
+    count: metrics.appTokens,
+    outcomes: requestOutcomes,
+  });
+  const measureRevocation = createMeasure('revocation', {
+    count: metrics.revocations,
+    outcomes: requestOutcomes,
+  });
 
   return {
     ...oauth,

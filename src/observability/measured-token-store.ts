@@ -2,9 +2,10 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { SessionEndReason, TokenStore } from '../tokens/token-store.ts';
 import { withSpan } from '../tracing.ts';
 
+/** Not those that an administrator ends: the process of the command has no metrics. */
 const reasons = [
   ...['signed_out', 'superseded', 'refresh_rejected'],
-  ...['ended_by_user', 'ended_by_administrator', 'ended_by_provider', 'ended_by_limit'],
+  ...['ended_by_user', 'ended_by_provider', 'ended_by_limit'],
 ];
 
 /** `store`, which counts the logins that are stored and the sessions that end, with a trace span for each operation. */

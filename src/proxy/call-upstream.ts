@@ -37,6 +37,8 @@ export interface UpstreamRequest {
   /** A stream can be sent only once. */
   readonly body: Buffer | Readable | null;
   readonly signal: AbortSignal;
+  /** Aborts `signal`. Without it, only `signal` ends a response that keeps sending interim responses (1xx). */
+  readonly abort?: (reason: Error) => void;
 }
 
 /**
@@ -75,21 +77,21 @@ export function createCallUpstream(
   const measure = createUpstreamMeasure(metrics);
 
   function sendRequest(
-    { server, method, path, headers, body, signal }: UpstreamRequest,
+    { server, method, path, headers, body, signal, abort }: UpstreamRequest,
     headersTimeoutMs: number,
   ): Promise<UpstreamResponse> {
-    const [startedAt, late] = [Date.now(), new AbortController()];
+    const startedAt = Date.now();
     return upstream.request({
       origin: server.origin,
       path,
       method,
       headers,
       body,
-      signal: AbortSignal.any([signal, late.signal]),
+      signal,
       headersTimeout: isStream(body) ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
       // Each interim response (1xx) restarts the timer of undici.
       onInfo() {
-        if (!isStream(body) && Date.now() - startedAt > headersTimeoutMs) late.abort(createTimeoutError());
+        if (!isStream(body) && Date.now() - startedAt > headersTimeoutMs) abort?.(createTimeoutError());
       },
       bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
       highWaterMark: responseBufferBytes,

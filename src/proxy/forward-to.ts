@@ -3,6 +3,7 @@ import type { RequestHandler } from 'express';
 import type { Dispatcher } from 'undici';
 import { type ResourceServer, routeDefaults } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
+import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import type { CallUpstream } from './call-upstream.ts';
 import type { OpenStreams, RegisterStream } from './open-streams.ts';
 import { createUpstreamHeadersBuilder } from './proxy-headers.ts';
@@ -11,6 +12,7 @@ import { createAddressMapper } from './response-addresses.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
 import { identifyCaller } from './upstream-circuit-breaker.ts';
+import { createUpstreamMeasure } from './upstream-measure.ts';
 import {
   drainResponse,
   isEventStream,
@@ -28,6 +30,8 @@ interface ForwarderParts {
   readonly callUpstream: CallUpstream;
   readonly streams: OpenStreams;
   readonly now: () => number;
+  /** For WebSocket handshakes; `callUpstream` measures other requests. */
+  readonly metrics?: Pick<Metrics, 'upstreamRequestSeconds'>;
   /** The whole route table, to which addresses in responses are mapped back. */
   readonly routes?: readonly ResourceServer[];
 }
@@ -40,7 +44,9 @@ interface ForwarderParts {
  * `request_timeout`, `too_many_requests` (streams, connections of one caller), `temporarily_unavailable` (connections), and
  * what `callUpstream` throws
  */
-export function createForwarder({ callUpstream, streams, now, routes = [] }: ForwarderParts) {
+export function createForwarder(parts: ForwarderParts) {
+  const { callUpstream, streams, now, metrics = createMetrics(), routes = [] } = parts;
+  const measure = createUpstreamMeasure(metrics);
   const mapAddresses = createAddressMapper(routes);
   return function forwardTo(options: ForwardOptions): RequestHandler {
     const server = { ...routeDefaults, ...options };
@@ -59,18 +65,29 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
       const owner = { sessionId: tokenSource?.sessionId, userId: login?.user.sub, address: req.ip };
       const reserveStream = () => res.once('close', streams.reserve(owner));
       if (server.stream || (server.webSocket && req.webSocketHandshake)) reserveStream();
-      res.once('close', streams.reserveConnection(server.origin, owner));
+      const releaseConnection = streams.reserveConnection(server.origin, owner);
       if (req.webSocketHandshake) {
+        res.once('close', releaseConnection);
         if (!server.webSocket) throw new AppError('not_found');
         const url = new URL(server.origin + path);
         const headers = { ...buildUpstreamHeaders(req, false), ...server.headers };
         const mapRejection = (rejected: IncomingHttpHeaders) => mapAddresses(rejected, { ...sent, path });
-        const options = { ...server, url, headers, tokenSource, registerStream, mapRejection };
+        const options = {
+          ...server,
+          server,
+          measure,
+          url,
+          headers,
+          tokenSource,
+          registerStream,
+          mapRejection,
+        };
         return forwardWebSocket(req, res, options);
       }
 
       const clientAbort = new AbortController();
       res.on('close', () => {
+        releaseConnection();
         if (!res.writableFinished) clientAbort.abort(); // the browser disconnected
       });
       let response: UpstreamResponse | undefined;
@@ -89,6 +106,7 @@ export function createForwarder({ callUpstream, streams, now, routes = [] }: For
           caller: identifyCaller(req),
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
           signal: clientAbort.signal,
+          abort: (reason) => clientAbort.abort(reason),
         });
         mapAddresses(response.headers, { ...sent, path });
         if (!Buffer.isBuffer(requestBody)) requestBody?.markResponseStarted();

@@ -44,6 +44,9 @@ const exposeHeader = 'access-control-expose-headers';
 /** Callers choose the names, so what a route remembers and a response repeats is limited. */
 const maxReportedNames = 20;
 const maxReportedLength = 64;
+/** Callers and APIs choose the names; few of those in use are longer. */
+const maxRememberedNames = 500;
+const maxRememberedLength = 40;
 
 /**
  * What an API must not tell a proxy, a cache or a CDN in front of Latchkey, or a browser about the whole origin. An API is
@@ -107,8 +110,8 @@ export function createUpstreamHeadersBuilder(row: HeaderRules) {
     for (const name in headers) {
       const value = headers[name];
       if (value === undefined || hopByHopHeaders.has(name) || connectionOptions?.has(name)) continue;
-      if (!forwardedRequestHeaders.test(name) && !additional.has(name)) {
-        if (!expectedRequestHeaders.test(name) && !(name in row.headers)) dropped.push(name);
+      if (!isForwardedName(name) && !additional.has(name)) {
+        if (!isExpectedName(name) && !(name in row.headers)) dropped.push(name);
         continue;
       }
       if (!hasBody && name.startsWith('content-')) continue;
@@ -165,7 +168,25 @@ function mergeExposed(own: string, exposedByApi: string, forwarded: readonly str
 /** `X-Accel-Buffering: no` passes, because a proxy that buffers would delay streams. */
 function isDroppedForBrowser(name: string, value: string | readonly string[]): boolean {
   if (name === 'x-accel-buffering') return String(value).toLowerCase() !== 'no';
-  return droppedResponseHeaders.test(name.replaceAll('_', '-')); // some servers treat _ as -
+  return isDroppedName(name);
+}
+
+const isForwardedName = rememberNames((name) => forwardedRequestHeaders.test(name));
+const isExpectedName = rememberNames((name) => expectedRequestHeaders.test(name));
+const isDroppedName = rememberNames(
+  (name) => droppedResponseHeaders.test(name.replaceAll('_', '-')), // some servers treat _ as -
+);
+
+/** `test`, whose results are remembered: the names of headers are few, and the patterns are long. */
+function rememberNames(test: (name: string) => boolean): (name: string) => boolean {
+  const results = new Map<string, boolean>();
+  return function testName(name) {
+    const known = results.get(name);
+    if (known !== undefined) return known;
+    const result = test(name);
+    if (results.size < maxRememberedNames && name.length <= maxRememberedLength) results.set(name, result);
+    return result;
+  };
 }
 
 /** The headers that `Connection` declares to be hop-by-hop. */

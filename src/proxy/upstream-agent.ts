@@ -30,17 +30,27 @@ function readBeforeFailing(socket: Socket): void {
   const { _write, _writev, destroy } = socket;
   let writeError: Error | undefined;
   let bytesReadBefore = 0;
-  function delayError(done: WriteCallback): WriteCallback {
-    return (error) => {
-      if (!error || !isConnectionLost(error)) return done(error);
-      writeError = error;
-      bytesReadBefore = socket.bytesRead;
-      const timer = setTimeout(() => done(error), lateResponseMs);
-      socket.once('close', () => clearTimeout(timer));
-    };
+  let pending: WriteCallback = () => {}; // a stream makes one write at a time
+  function onWritten(error?: Error | null): void {
+    const done = pending;
+    if (!error || !isConnectionLost(error)) {
+      done(error);
+      return;
+    }
+    writeError = error;
+    bytesReadBefore = socket.bytesRead;
+    const timer = setTimeout(() => done(error), lateResponseMs);
+    socket.once('close', () => clearTimeout(timer));
   }
-  socket._write = (chunk, encoding, done) => _write.call(socket, chunk, encoding, delayError(done));
-  if (_writev) socket._writev = (chunks, done) => _writev.call(socket, chunks, delayError(done));
+  socket._write = function writeOne(chunk, encoding, done) {
+    pending = done;
+    _write.call(socket, chunk, encoding, onWritten);
+  };
+  if (_writev)
+    socket._writev = function writeSeveral(chunks, done) {
+      pending = done;
+      _writev.call(socket, chunks, onWritten);
+    };
   socket.destroy = (error) => {
     const isUnanswered = error && isConnectionLost(error) && socket.bytesRead === bytesReadBefore;
     return destroy.call(socket, isUnanswered ? (writeError ?? error) : error);

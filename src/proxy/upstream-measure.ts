@@ -1,7 +1,7 @@
 import type { Metrics } from '../metrics/metrics.ts';
 import type { HistogramSeries } from '../metrics/series.ts';
 import { paths } from '../paths.ts';
-import { addTraceHeaders, withSpan } from '../tracing.ts';
+import { addTraceHeaders, isTracingEnabled, withSpan } from '../tracing.ts';
 import { isTimeout } from './upstream-errors.ts';
 
 /** One attempt to send a request. */
@@ -10,8 +10,12 @@ interface Attempt {
   readonly server: { readonly origin: string; readonly path?: string };
   readonly method: string;
   readonly headers: Record<string, string | string[]>;
-  readonly signal: AbortSignal;
+  /** Says whether the client has aborted the request. */
+  readonly signal: Pick<AbortSignal, 'aborted'>;
 }
+
+/** What `createUpstreamMeasure` returns. */
+export type UpstreamMeasure = ReturnType<typeof createUpstreamMeasure>;
 
 /** The series of one route and method by status: `2xx` and so on, or why there was no response. */
 type StatusSeries = Map<string, HistogramSeries>;
@@ -44,11 +48,31 @@ export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 
     series.observe((performance.now() - startedAt) / 1000);
   }
 
+  async function measureTime<T extends { readonly statusCode: number }>(
+    attempt: Attempt,
+    send: () => Promise<T>,
+  ): Promise<T> {
+    const startedAt = performance.now();
+    try {
+      const response = await send();
+      record(attempt, statusClasses[Math.floor(response.statusCode / 100)] ?? 'other', startedAt);
+      return response;
+    } catch (error) {
+      record(
+        attempt,
+        isTimeout(error) ? 'timeout' : attempt.signal.aborted ? 'aborted' : 'failed',
+        startedAt,
+      );
+      throw error;
+    }
+  }
+
   return function measure<T extends { readonly statusCode: number }>(
     attempt: Attempt,
     send: () => Promise<T>,
   ): Promise<T> {
-    const { server, method, headers, signal } = attempt;
+    if (!isTracingEnabled()) return measureTime(attempt, send);
+    const { server, method, headers } = attempt;
     const route = routeNameOf(server);
     const attributes = {
       'http.request.method': method,
@@ -56,17 +80,10 @@ export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 
       'server.address': server.origin,
     };
     return withSpan(`${method} ${route}`, 'client', attributes, async (span) => {
-      const startedAt = performance.now();
-      if (span) addTraceHeaders(headers);
-      try {
-        const response = await send();
-        record(attempt, statusClasses[Math.floor(response.statusCode / 100)] ?? 'other', startedAt);
-        span?.setAttribute('http.response.status_code', response.statusCode);
-        return response;
-      } catch (error) {
-        record(attempt, signal.aborted ? 'aborted' : isTimeout(error) ? 'timeout' : 'failed', startedAt);
-        throw error;
-      }
+      addTraceHeaders(headers);
+      const response = await measureTime(attempt, send);
+      span?.setAttribute('http.response.status_code', response.statusCode);
+      return response;
     });
   };
 }

@@ -23,9 +23,9 @@ interface BackchannelLogoutRouteParts {
 const maxBodyBytes = 16_384;
 /**
  * More than for users, as all logouts come from the provider's address, and one that is refused may never be repeated.
- * Together they take 32 MiB.
+ * Together they take 32 MiB. Strangers who send slowly must not take all the places: a provider sends at once.
  */
-const maxBodies = { total: 2_048, perAddress: 1_024 };
+const maxBodies = { total: 2_048, perAddress: 1_024, patienceMs: 1_000 };
 const formType = 'application/x-www-form-urlencoded';
 
 /**

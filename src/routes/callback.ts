@@ -5,6 +5,13 @@ import { AppError } from '../errors.ts';
 import { createCancelledLogins } from '../login/cancelled-logins.ts';
 import type { ConsumedStates } from '../login/consumed-states.ts';
 import { createLoginAudit, type LoginAttempt } from '../login/login-audit.ts';
+import {
+  createLoginFailure,
+  interactionCodes,
+  readError,
+  toLoginError,
+  withReturnTo,
+} from '../login/login-errors.ts';
 import { includesRequest, isSameUser, type LoginParameters } from '../login/login-parameters.ts';
 import type {
   LoginRequest,
@@ -12,15 +19,11 @@ import type {
   LoginTransactions,
   ReturnedLogin,
 } from '../login/login-transaction.ts';
-import {
-  createRedirectToProvider,
-  interactionCodes,
-  toLoginError,
-  withReturnTo,
-} from '../login/redirect-to-provider.ts';
+import { createRedirectToProvider } from '../login/redirect-to-provider.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
-import { fromAuthorizationResponse, type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
+import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
 import type { Sessions } from '../session/session.ts';
@@ -38,6 +41,7 @@ interface CallbackParts {
   readonly consumedStates: ConsumedStates;
   readonly providerLogouts: Pick<ProviderLogouts, 'isLoginEnded'>;
   readonly audit: Audit;
+  readonly metrics: Metrics;
 }
 
 /** `GET /auth/callback`: redeems the code, starts the session and returns the browser to where the login started. */
@@ -46,7 +50,8 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { publicOrigin } = config;
   const redirectToProvider = createRedirectToProvider(parts);
   const { isCancelled, wasCancelled } = createCancelledLogins(parts);
-  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes);
+  const count = (outcome: string) => parts.metrics.logins({ outcome }).increment();
+  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, count);
 
   async function callback(req: Request, res: Response): Promise<void> {
     const attempt: LoginAttempt = {};
@@ -56,10 +61,11 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   async function complete(req: Request, res: Response, attempt: LoginAttempt): Promise<void> {
     const login = readLogin(req);
     const { loginRequest, transaction } = login;
+    attempt.request = loginRequest;
     const oldId = sessions.getSessionId(req);
     const old = oldId === undefined ? undefined : await tokens.peek(oldId); // fails before anything is consumed
     req.log.debug({ isSignedIn: old !== undefined }, 'login: the browser is back from the provider');
-    Object.assign(attempt, { request: loginRequest, oldId, old });
+    Object.assign(attempt, { oldId, old });
     const redirectToSignedOut = () => {
       loginAudit.unusable(attempt, 'signed_out');
       res.redirect(303, publicOrigin + paths.signedOut);
@@ -67,14 +73,15 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     if (transaction && (await isCancelled(transaction))) return redirectToSignedOut();
     const { code, error } = req.query;
     if (!error && typeof code !== 'string')
-      throw new AppError('login_failed', {
-        returnTo: loginRequest.returnTo,
-        cause: new Error('the authorization response has neither a code nor an error, or several'),
-      });
+      throw createLoginFailure(
+        loginRequest,
+        'the authorization response has neither a code nor an error, or several',
+      );
     const isFirst =
       transaction !== undefined && (code === undefined || (await consumedStates.consume(transaction.nonce)));
     if (!isFirst) return handleUnusableLogin(req, res, login, attempt);
 
+    attempt.isCounted = true;
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
     let grant: LoginGrant;
     try {
@@ -98,9 +105,11 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       await (wasEnded ? tokens.endBy(newId, endedBy) : tokens.end(newId));
       return res.redirect(303, publicOrigin + paths.signedOut);
     }
-    await tokens.enforceLimit(newId).catch((failure) => {
+    const isSignedIn = await tokens.enforceLimit(newId).catch((failure) => {
       req.log.warn({ err: failure }, 'failed to enforce SESSION_MAX_PER_USER; the next login will');
+      return true;
     });
+    if (!isSignedIn) sessions.detach(req); // the login that has ended it may be in another tab of this browser
     transactions.replaceCookie(res, transaction);
     returnTo(res, transaction.returnTo);
   }
@@ -115,10 +124,9 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
 
   /** @throws AppError also for an error response without a state, which belongs to no login */
   function readLogin(req: Request): ReturnedLogin {
-    const { state, error, error_description: description } = req.query;
-    if (state !== undefined || typeof error !== 'string') return transactions.verify(req, state);
-    const text = typeof description === 'string' ? description : undefined;
-    const { kind, message } = fromAuthorizationResponse(error, text);
+    const failure = readError(req);
+    if (req.query.state !== undefined || !failure) return transactions.verify(req, req.query.state);
+    const { kind, message } = failure;
     throw new AppError(kind === 'denied' ? 'access_denied' : 'login_failed', {
       cause: new Error(`authorization response without a state: ${message}`),
     });
@@ -170,7 +178,11 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
         ...(acrValues !== undefined && { acrValues }),
         ...(maxAge !== undefined && { maxAge }),
       };
-      await tokens.establish(id, grant, requested, req.headers['user-agent']);
+      const userAgent = req.headers['user-agent'];
+      await tokens.establish(id, grant, requested, {
+        ...(userAgent !== undefined && { userAgent }),
+        ...(oldId !== undefined && { replacedId: oldId }),
+      });
       await sessions.save(req);
       return id;
     } catch (error) {
@@ -192,7 +204,6 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     attempt: LoginAttempt,
   ): Promise<void> {
     const current = attempt.old;
-    const { error, error_description: description } = req.query;
     // Somebody else's state can request no more than any link.
     const request = isForeign ? loginParameters.restrict(loginRequest) : loginRequest;
     // Another tab has signed in meanwhile, perhaps without what this login was for.
@@ -202,18 +213,13 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       loginAudit.unusable(attempt, reason);
       return returnTo(res, loginRequest.returnTo);
     }
-    if (typeof error === 'string') {
-      const text = typeof description === 'string' ? description : undefined;
-      const failure = fromAuthorizationResponse(error, text);
-      if (failure.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
-    }
+    const failure = readError(req);
+    if (failure?.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
     if (loginRequest.restarts > 0)
-      throw new AppError('login_failed', {
-        returnTo: loginRequest.returnTo,
-        cause: new Error(
-          'the login could not be completed twice in a row: does the browser store our cookies, and are all clocks right?',
-        ),
-      });
+      throw createLoginFailure(
+        loginRequest,
+        'the login could not be completed twice in a row: does the browser store our cookies, and are all clocks right?',
+      );
     loginAudit.unusable(attempt, reason);
     await restart(req, res, request, attempt);
   }

@@ -36,6 +36,7 @@ export interface SessionEnding {
    * Ends the session `id` from elsewhere, and the session of the same user that has replaced it in the last minutes, as
    * `end` does; their tabs can learn by whom. Tokens that may share the grant of the session `keptId`, which the user
    * keeps, are not revoked (decision 20).
+   * For the limit, the session that has replaced it stays: it is the one that was used last.
    * @returns the last record; `undefined` when no user was signed in
    */
   endBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined>;
@@ -171,6 +172,7 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
   async function takeBy(id: string, by: EndedBy, keptId?: string): Promise<TokenRecord | undefined> {
     const keptSid = keptId === undefined ? undefined : (await store.get(keptId))?.identity?.sid;
     const findNext = async (each: string) => {
+      if (by === 'limit') return undefined; // a login that has replaced the session enforces the limit itself
       const reason = await store.endReason(each);
       const next = reason?.kind === 'superseded' ? reason.successorId : undefined; // another user's session stays
       return next === keptId ? undefined : next;

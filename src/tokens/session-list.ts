@@ -1,6 +1,6 @@
 import { type SessionIndex, type SessionSelector, selectorsOf } from './indexed-sessions.ts';
 import type { SessionEnding } from './session-ending.ts';
-import type { EndedBy, TokenRecord, TokenStore } from './token-store.ts';
+import { type EndedBy, type TokenRecord, type TokenStore, UnreadableRecordError } from './token-store.ts';
 
 /** A session that is signed in. */
 export interface SessionEntry {
@@ -24,8 +24,17 @@ export interface UserSessionEntry extends SessionEntry {
 
 /** The part of the token manager that finds sessions, and ends several at once. */
 export interface SessionList {
-  /** The sessions of a user that are signed in, last used first; at most `max` (100). */
-  sessionsOf(sub: string, max?: number): Promise<readonly UserSessionEntry[]>;
+  /**
+   * The sessions of a user that are signed in, last used first; at most `max` (100), among the thousand that were used
+   * last. Infinity means all.
+   * @param onUnreadable is called for each session whose record cannot be read; it is left out of the list
+   * @throws AppError `temporarily_unavailable`
+   */
+  sessionsOf(
+    sub: string,
+    max?: number,
+    onUnreadable?: (error: unknown) => void,
+  ): Promise<readonly UserSessionEntry[]>;
   /**
    * Every session that is signed in, in no order; one may appear twice.
    * @param onUnreadable is called for each session whose record cannot be read, such as one sealed with another secret;
@@ -39,8 +48,11 @@ export interface SessionList {
    * @throws AppError `temporarily_unavailable`: some may not have ended
    */
   endAllOf(selector: SessionSelector, by: EndedBy, exceptId?: string): Promise<number>;
-  /** Ends the least recently used sessions of the user that began before session `id`, if there are more than allowed. */
-  enforceLimit(id: string): Promise<void>;
+  /**
+   * Ends the least recently used sessions of the user that began before session `id`, if there are more than allowed.
+   * @returns false when session `id` itself has ended, such as by the limit, in a login at the same moment
+   */
+  enforceLimit(id: string): Promise<boolean>;
 }
 
 interface SessionListParts {
@@ -53,11 +65,13 @@ interface SessionListParts {
 }
 
 const defaultMax = 100;
-/** How many entries are read at once, and how many records at a time. */
+/** How many entries are read at once, of which a list that is limited shows some; and how many records at a time. */
 const pageSize = 1_000;
 const batchSize = 50;
 /** One user has fewer sessions than this many pages, unless logins arrive faster than sessions are ended. */
 const maxPages = 1_000;
+/** Every session of a user. */
+const maxEntries = pageSize * maxPages;
 /** A login ends this many sessions at most, when the limit has just been introduced; the next login ends more. */
 const maxEndedPerLogin = 100;
 
@@ -83,18 +97,29 @@ export function createSessionList(parts: SessionListParts): SessionList {
     }
   }
 
-  async function sessionsOf(sub: string, max = defaultMax): Promise<readonly UserSessionEntry[]> {
+  async function sessionsOf(
+    sub: string,
+    max = defaultMax,
+    onUnreadable: (error: unknown) => void = () => undefined,
+  ): Promise<readonly UserSessionEntry[]> {
     const entries: UserSessionEntry[] = [];
-    // Entries without a record take places too, so that more than `max` may have to be read.
-    for (let size = pageSize; ; size *= 10) {
-      const found = await index.find({ sub }, size);
-      entries.length = 0;
-      for await (const each of withRecords(found)) {
-        entries.push(each);
-        if (entries.length >= max) return entries;
-      }
-      if (found.length < size) return entries;
+    const skipUnreadable = (error: unknown) => {
+      if (!isUnreadable(error)) throw error;
+      onUnreadable(error);
+    };
+    // Sessions that are no longer signed in take places too. A user who has made many of them must not make each request
+    // read all.
+    const found = await index.find({ sub }, max === Number.POSITIVE_INFINITY ? maxEntries : pageSize);
+    for await (const each of withRecords(found, skipUnreadable)) {
+      entries.push(each);
+      if (entries.length >= max) return entries;
     }
+    return entries;
+  }
+
+  async function isAboutToReplace(id: string, oldId: string): Promise<boolean> {
+    const record = await store.get(id).catch(() => undefined); // if it can be ended, it ends
+    return record?.replacedId === oldId;
   }
 
   async function endAllOf(selector: SessionSelector, by: EndedBy, exceptId?: string): Promise<number> {
@@ -102,6 +127,7 @@ export function createSessionList(parts: SessionListParts): SessionList {
     const failures: unknown[] = [];
     const seen = new Set<string>(exceptId === undefined ? [] : [exceptId]);
     const endOne = async (id: string) => {
+      if (exceptId !== undefined && (await isAboutToReplace(id, exceptId))) return; // it is in the same browser
       if (await ending.takeBy(id, by, exceptId)) count += 1;
       await index.forget(id, selector); // also when there was no record: nothing can be stored under this id any more
     };
@@ -138,10 +164,10 @@ export function createSessionList(parts: SessionListParts): SessionList {
     },
 
     async enforceLimit(id) {
-      if (maxPerUser === 0) return;
+      if (maxPerUser === 0) return true;
       const record = await store.get(id);
       const sub = record && selectorsOf(record).find((each) => 'sub' in each)?.sub;
-      if (!record || sub === undefined) return;
+      if (!record || sub === undefined) return record !== undefined;
       const all = await sessionsOf(sub, Number.POSITIVE_INFINITY);
       // Only older ones, so that of two logins at the same moment one stays.
       const isOlder = (each: UserSessionEntry) =>
@@ -150,8 +176,13 @@ export function createSessionList(parts: SessionListParts): SessionList {
       const excess = Math.min(all.length - maxPerUser, maxEndedPerLogin);
       if (excess > 0)
         await Promise.all(older.slice(-excess).map((each) => ending.takeBy(each.id, 'limit', id)));
+      return true;
     },
   };
+}
+
+function isUnreadable(error: unknown): boolean {
+  return error instanceof Error && error.cause instanceof UnreadableRecordError;
 }
 
 function toEntry(

@@ -17,7 +17,12 @@ export interface TokenManager
   extends Omit<SessionEnding, 'revoke' | 'takeBy' | 'processOutbox'>,
     SessionList {
   /** The session `id` is signed in with what a login was granted; `requested` is what that login requested. */
-  establish(id: string, grant: LoginGrant, requested: LoginRequirements, userAgent?: string): Promise<void>;
+  establish(
+    id: string,
+    grant: LoginGrant,
+    requested: LoginRequirements,
+    browser?: Pick<TokenRecord, 'userAgent' | 'replacedId'>,
+  ): Promise<void>;
   /** Reads the record without refreshing it or extending the session. */
   peek(id: string): Promise<TokenRecord | undefined>;
   /** When the session ends unless it is used, epoch milliseconds. */
@@ -121,11 +126,12 @@ export function createTokenManager(parts: TokenManagerParts): TokenManager {
   }
 
   return {
-    establish: (id, { tokens, user, identity }, requested, userAgent) =>
+    establish: (id, { tokens, user, identity }, requested, { userAgent, replacedId } = {}) =>
       store.put(id, {
         ...{ tokens, user, signedInAt: now(), requested },
         ...(identity && { identity }),
         ...(userAgent !== undefined && { userAgent: userAgent.slice(0, maxUserAgentLength) }),
+        ...(replacedId !== undefined && { replacedId }),
       }),
 
     async peek(id) {

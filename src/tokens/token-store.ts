@@ -17,6 +17,8 @@ export interface TokenRecord {
   readonly replacedAt?: number;
   /** The browser's `User-Agent` at the login, shortened. */
   readonly userAgent?: string;
+  /** The id of the session that was in this browser before, which the login is about to end. */
+  readonly replacedId?: string;
 }
 
 /** How long a session lives: `idleSeconds` after its last use, `absoluteSeconds` after its login. */
@@ -126,6 +128,15 @@ export const maxTakeWaitMs = 2_000;
 /** When the session reaches its absolute limit (epoch milliseconds), even if the store still has its record then. */
 export function absoluteEndOf({ signedInAt }: TokenRecord, { absoluteSeconds }: Lifetime): number {
   return signedInAt + absoluteSeconds * 1000;
+}
+
+/** Not "absent": another instance may have a secret that this one does not have yet, or be of a newer version. */
+export class UnreadableRecordError extends Error {
+  override readonly name = 'UnreadableRecordError';
+
+  constructor() {
+    super('cannot read a token record: sealed with an unknown secret, or by a newer version');
+  }
 }
 
 /** This process was paused for longer than its lease, so another instance may hold the lease now. */

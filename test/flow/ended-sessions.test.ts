@@ -202,4 +202,98 @@ describe.each(stores)('all sessions of a user (%s)', (store) => {
     await world.clock.advance(400);
     expect((await browser.fetch('/api/profile')).status).toBe(200); // its tokens were not revoked with the old ones
   });
+
+  test('are limited by SESSION_MAX_PER_USER, and one that a step-up replaces at that moment does not take its successor along', async () => {
+    const { opened: hold, open: release } = createLatch();
+    let isHeld = false;
+    await start({
+      store,
+      env: { SESSION_MAX_PER_USER: '1' },
+      wrap: ({ tokenStore }) => ({
+        tokenStore: {
+          ...tokenStore,
+          async take(id, reason, beforeRemoval) {
+            if (!isHeld && reason.kind === 'ended') {
+              isHeld = true;
+              await hold;
+            }
+            return tokenStore.take(id, reason, beforeRemoval);
+          },
+        },
+      }),
+    });
+    const callback = await reachCallback();
+    await world.clock.advance(1);
+    const phone = world.browser();
+    const login = world.signIn(phone);
+    while (!isHeld) await delay(5);
+    await world.clock.advance(1);
+    await browser.go(callback, { from: world.provider.issuer });
+    release();
+    await login;
+    expect(await sessionOf(browser)).toMatchObject({ authenticated: true });
+    expect(await sessionOf(phone)).toEqual({ authenticated: false, reason: 'ended_by_limit' });
+  });
+
+  test('end except the current one, also when a step-up is just about to replace that one', async () => {
+    const { opened: hold, open: release } = createLatch();
+    let isHeld = false;
+    await start({
+      store,
+      wrap: ({ tokenStore }) => ({
+        tokenStore: {
+          ...tokenStore,
+          async take(id, reason, beforeRemoval) {
+            if (reason.kind === 'superseded') {
+              isHeld = true;
+              await hold;
+            }
+            return tokenStore.take(id, reason, beforeRemoval);
+          },
+        },
+      }),
+    });
+    const phone = world.browser();
+    await world.signIn(phone);
+    const login = browser.go(await reachCallback(), { from: world.provider.issuer });
+    while (!isHeld) await delay(5);
+    const ended = await browser.fetch('/auth/sessions/end-others', { method: 'POST' });
+    expect(ended.json()).toEqual({ ended: 1 });
+    release();
+    await login;
+    expect(await sessionOf(browser)).toMatchObject({ authenticated: true });
+    expect(await sessionOf(phone)).toEqual({ authenticated: false, reason: 'ended_by_user' });
+  });
+
+  test('are limited by SESSION_MAX_PER_USER, and two tabs that sign in at the same moment are signed in, whichever response is last', async () => {
+    const { opened: hold, open: release } = createLatch();
+    let [isWaiting, isHeld] = [false, false];
+    await start({
+      store,
+      env: { SESSION_MAX_PER_USER: '1' },
+      wrap: ({ providerLogouts }) => ({
+        providerLogouts: {
+          ...providerLogouts,
+          async isLoginEnded(identity, startedAt) {
+            if (isWaiting && !isHeld) {
+              isHeld = true;
+              await hold;
+            }
+            return providerLogouts.isLoginEnded(identity, startedAt);
+          },
+        },
+      }),
+    });
+    await browser.fetch('/auth/logout', { method: 'POST', headers: { accept: 'application/json' } });
+    const callbacks = [await reachCallback(), await reachCallback()];
+    isWaiting = true;
+    const first = browser.go(callbacks[0]!, { from: world.provider.issuer });
+    while (!isHeld) await delay(5);
+    await world.clock.advance(1);
+    await browser.go(callbacks[1]!, { from: world.provider.issuer });
+    release();
+    await first;
+    expect(await sessions()).toHaveLength(1);
+    expect(await sessionOf(browser)).toMatchObject({ authenticated: true });
+  });
 });

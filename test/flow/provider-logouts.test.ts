@@ -58,6 +58,13 @@ describe.each([
       expect(await logouts.isLoginEnded({ subject: 'its-session' }, receivedAt)).toBe(false);
     },
   );
+
+  test('a logout ends no logins of a user whose name contains that of another user', async () => {
+    const receivedAt = now();
+    await logouts.endLogins({ of: { sub: 'without sid alice' }, sub: undefined, receivedAt });
+    expect(await logouts.isLoginEnded({ subject: 'without sid alice' }, receivedAt)).toBe(true);
+    expect(await logouts.isLoginEnded({ subject: 'alice' }, receivedAt)).toBe(false);
+  });
 });
 
 test('keys in Redis show no user and no session, and expire', async () => {

@@ -50,7 +50,7 @@ describe('a database that Redis refuses is never replaced by database 0, that of
       return (await connections()) > before + 4;
     });
     expect(await server.admin.dbsize()).toBe(0);
-    expect(lines).toEqual([expect.objectContaining({ reason, level: 40 })]);
+    expect(lines).toEqual([expect.objectContaining({ reason, level: 'warn' })]);
     await server.admin.acl('SETUSER', 'app', '+select');
     if (database < 4) await waitFor(() => redis.set('latchkey:key', 'value').then(Boolean, () => false));
     expect(await server.admin.dbsize()).toBe(0);

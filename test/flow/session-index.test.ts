@@ -9,7 +9,7 @@ import type { RedisConnection } from '../../src/stores/redis/connection.ts';
 import { createRedisSessionIndex } from '../../src/stores/redis/indexed-sessions.ts';
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import type { SessionIndex, SessionSelector } from '../../src/tokens/indexed-sessions.ts';
-import type { TokenRecord, TokenStore } from '../../src/tokens/token-store.ts';
+import { type TokenRecord, type TokenStore, UnreadableRecordError } from '../../src/tokens/token-store.ts';
 import { startCluster, type Topology, waitFor } from '../support/redis-topologies.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 
@@ -288,6 +288,8 @@ describe.each([
     await after.store.get(old, { touch: true });
     await after.index.count();
     expect(await found()).toEqual([old, fresh].sort());
+    const without = open(inRedis(connection(), registration, [newer]));
+    await expect(without.store.get(old)).rejects.toMatchObject({ cause: expect.any(UnreadableRecordError) });
     for (const id of [old, fresh]) await after.store.take(id, ended);
     expect(await found()).toEqual([]);
     expect(await all(before.index)).toEqual([]);

@@ -246,7 +246,7 @@ test('without a subject, the list has this session only', async () => {
   expect(await session(other)).toMatchObject({ authenticated: true });
 });
 
-test('when one session of the user cannot be read, the profile page is shown without the list', async () => {
+test('when one session of the user cannot be loaded, the profile page is shown without the list', async () => {
   const otherIds: string[] = [];
   await start({
     wrap: ({ tokenStore }) => {

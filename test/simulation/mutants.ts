@@ -119,7 +119,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a record that cannot be read counts as absent',
     file: tokenStore,
-    from: "throw new Error('cannot read a token record: sealed with an unknown secret, or by a newer version');",
+    from: 'throw new UnreadableRecordError();',
     to: 'return undefined;',
     profiles: [],
     directed: ['rotated-secret'],

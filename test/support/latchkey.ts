@@ -85,7 +85,11 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   const app = createApp(config, deps);
   await Promise.all([app.discover().catch(() => undefined), waitForStore(real)]);
   server.on('request', limitPipelining(app.handler));
-  limitConnections(server, { limits: config.limits.connections, isTrustedProxy: app.isTrustedProxy, log });
+  limitConnections(server, {
+    limits: config.limits.connections,
+    isTrustedProxy: app.isTrustedProxy,
+    ...{ log, metrics: deps.metrics },
+  });
   listenForUpgrades(server, app.handler);
   continueWhenRead(server);
   handleClientErrors(server, log);

@@ -18,6 +18,7 @@ const tokens = createTokenManager({
   outbox: { add: async () => {}, processNew: async () => {} },
   now: deps.now,
   log: deps.log,
+  audit: deps.audit,
 });
 
 async function work({ put, end, endUser, exceptId }) {
@@ -31,7 +32,12 @@ async function work({ put, end, endUser, exceptId }) {
       refreshToken: 'r',
     };
     const identity = { issuer: 'https://issuer.test', subject: sub, sid };
-    await tokens.establish(id, { tokens: tokenSet, user: { sub }, identity }, { scope: [] }, 'a browser');
+    await tokens.establish(
+      id,
+      { tokens: tokenSet, user: { sub }, identity },
+      { scope: [] },
+      { userAgent: 'a browser' },
+    );
   } else if (end) await tokens.endBy(end, 'administrator');
   else await tokens.endAllOf({ sub: endUser }, 'user', exceptId);
 }

@@ -1,6 +1,7 @@
+import { storeUnavailable } from '../../src/errors.ts';
 import { createMemorySessionIndex } from '../../src/stores/memory/indexed-sessions.ts';
 import { createSessionList } from '../../src/tokens/session-list.ts';
-import type { TokenRecord } from '../../src/tokens/token-store.ts';
+import { type TokenRecord, UnreadableRecordError } from '../../src/tokens/token-store.ts';
 
 const record: TokenRecord = {
   tokens: { accessToken: 'a', tokenType: 'bearer', scope: [], issuedAt: 0 },
@@ -11,13 +12,29 @@ const record: TokenRecord = {
 /** A list over this many sessions of alice, which end with `takeBy`. */
 async function createList(
   count: number,
-  ending: { takeBy(id: string): Promise<void>; processOutbox(): Promise<void> },
+  {
+    unreadable,
+    isSignedIn = () => true,
+    ...ending
+  }: {
+    takeBy(id: string): Promise<void>;
+    processOutbox(): Promise<void>;
+    readonly unreadable?: string;
+    readonly isSignedIn?: () => boolean;
+  },
 ) {
+  let reads = 0;
   const index = createMemorySessionIndex(() => 0);
   const live = new Map(Array.from({ length: count }, (_, number) => [`session-${number}`, record]));
   for (const id of live.keys()) await index.add(id, record, { lastUsedAt: 0, endsAt: 1 });
   const list = createSessionList({
-    store: { get: async (id) => live.get(id) },
+    store: {
+      async get(id) {
+        reads += 1;
+        if (id === unreadable) throw storeUnavailable(new UnreadableRecordError());
+        return live.get(id);
+      },
+    },
     index,
     ending: {
       async takeBy(id) {
@@ -28,11 +45,11 @@ async function createList(
       },
       processOutbox: ending.processOutbox,
     },
-    isSignedIn: () => true,
+    isSignedIn,
     maxPerUser: 0,
   });
   index.close();
-  return { list, live };
+  return { list, live, countReads: () => reads };
 }
 
 test('all sessions of a user end before the provider has revoked any of their tokens', async () => {
@@ -58,4 +75,24 @@ test('a user with thousands of sessions gets the first hundred, unless more are 
   const { list } = await createList(2_500, { takeBy: async () => {}, processOutbox: async () => {} });
   expect(await list.sessionsOf('alice')).toHaveLength(100);
   expect(await list.sessionsOf('alice', Number.POSITIVE_INFINITY)).toHaveLength(2_500);
+});
+
+test('a session whose record cannot be read hides no other session of its user', async () => {
+  const { list } = await createList(3, {
+    takeBy: async () => {},
+    processOutbox: async () => {},
+    unreadable: 'session-1',
+  });
+  const entries = await list.sessionsOf('alice');
+  expect(entries.map(({ id }) => id).sort()).toEqual(['session-0', 'session-2']);
+});
+
+test('thousands of sessions that are no longer signed in do not make a list read all of them', async () => {
+  const { list, countReads } = await createList(2_500, {
+    takeBy: async () => {},
+    processOutbox: async () => {},
+    isSignedIn: () => false,
+  });
+  expect(await list.sessionsOf('alice')).toEqual([]);
+  expect(countReads()).toBe(1_000);
 });

@@ -39,6 +39,12 @@ function prepare({ build } = {}) {
 
 const sessionSecret = randomBytes(32).toString('hex');
 
+/** The command that starts the app; with the folder of a cgroup, in that cgroup. */
+function commandIn(cgroup) {
+  const command = [process.execPath, program];
+  return cgroup ? ['/bin/sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', cgroup, ...command] : command;
+}
+
 /** One process of Latchkey. Its token and revocation URLs contain its name, so the provider can tell processes apart. */
 function createInstance({ name, deployment, env }) {
   const { provider, publicOrigin } = deployment;
@@ -57,7 +63,8 @@ function createInstance({ name, deployment, env }) {
       const [port, metricsPort] =
         instance.port === undefined ? await freePorts(2) : [instance.port, instance.metricsPort];
       Object.assign(instance, { port, metricsPort });
-      child = startProcess(`${deployment.label}-${name}`, process.execPath, [program], {
+      const [command, ...args] = commandIn(deployment.cgroup);
+      child = startProcess(`${deployment.label}-${name}`, command, args, {
         env: {
           PATH: process.env.PATH,
           NODE_ENV: 'production',

@@ -10,12 +10,13 @@ import { mapConcurrently } from './wait-for.mjs';
  */
 export async function startDeployment(
   app,
-  { label, processes = 4, settings = {}, env = {}, redisUrl, envFor = () => ({}) } = {},
+  { label, processes = 4, settings = {}, env = {}, redisUrl, envFor = () => ({}), cgroup } = {},
 ) {
   const closers = [];
   const deployment = {
     app,
     label,
+    cgroup,
     incidents: [],
     instances: [],
     browser: (name) => new Browser(deployment, name),

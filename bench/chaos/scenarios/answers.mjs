@@ -57,9 +57,9 @@ export const answers = {
     const deployment = await deploy({
       processes: outcomes.length,
       settings: { lifetimes: { expired: 1, valid: 3600 } },
-      // One database per process, so that processes do not share what they learn about the provider.
-      envFor: (index, { redis, provider }) => ({
-        REDIS_URL: `${redis.url}/${index}`,
+      // One prefix per process, so that processes do not share what they learn about the provider.
+      envFor: (index, { provider }) => ({
+        REDIS_PREFIX: `answers-${index}:`,
         ...outcomes[index].env?.(provider),
       }),
     });

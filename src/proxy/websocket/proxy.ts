@@ -7,6 +7,8 @@ import { AppError } from '../../errors.ts';
 import type { TokenSource } from '../../session/token-source.ts';
 import type { RegisterStream } from '../open-streams.ts';
 import { buildBrowserHeaders } from '../proxy-headers.ts';
+import { createTimeoutError, toAppError } from '../upstream-errors.ts';
+import type { UpstreamMeasure } from '../upstream-measure.ts';
 import { joinWebSockets } from './relay.ts';
 
 const handshakeKeyPattern = /^[+/0-9A-Za-z]{22}==$/;
@@ -18,13 +20,17 @@ interface ConnectOptions {
   /** `http:` or `https:`, including the query. */
   readonly url: URL;
   /** As `createUpstreamHeadersBuilder` builds them. */
-  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  readonly headers: Record<string, string | string[]>;
   /** How long the API may take to complete the handshake. */
   readonly timeoutMs: number;
   readonly tokenSource?: TokenSource | undefined;
 }
 
 interface ForwardOptions extends ConnectOptions {
+  /** The row of the route table. */
+  readonly server: { readonly origin: string; readonly path?: string };
+  /** Counts and times each handshake with the API. */
+  readonly measure: UpstreamMeasure;
   readonly tokenRefusedStatuses: readonly number[];
   readonly registerStream: RegisterStream;
   /** Changes the headers of the API's rejection for our origin. */
@@ -39,11 +45,12 @@ interface ClientHandshake {
 
 /** The connection to the API's WebSocket. */
 interface UpstreamSocket {
+  readonly statusCode: 101;
   readonly socket: Socket;
   readonly protocol: string | undefined;
 }
 
-type UpstreamResult = UpstreamSocket | { readonly rejection: IncomingMessage };
+type UpstreamResult = UpstreamSocket | { readonly statusCode: number; readonly rejection: IncomingMessage };
 
 /**
  * Connects a request that has a `webSocketHandshake` to the API's WebSocket, or sends the API's rejection. When the API
@@ -54,21 +61,26 @@ type UpstreamResult = UpstreamSocket | { readonly rejection: IncomingMessage };
 export async function forwardWebSocket(
   req: Request,
   res: Response,
-  { registerStream, tokenRefusedStatuses, mapRejection, ...options }: ForwardOptions,
+  { server, measure, registerStream, tokenRefusedStatuses, mapRejection, ...options }: ForwardOptions,
 ): Promise<void> {
-  const { tokenSource } = options;
+  const { tokenSource, headers } = options;
   const handshake = readHandshake(req, res);
+  const signal = {
+    get aborted() {
+      return res.closed;
+    },
+  };
+  const connect = (source: TokenSource | undefined) =>
+    measure({ server, method: 'GET', headers, signal }, () =>
+      connectWebSocket(handshake, res, { ...options, tokenSource: source }),
+    );
   try {
-    let result = await connectWebSocket(handshake, res, options);
-    if (
-      tokenSource?.replace &&
-      'rejection' in result &&
-      tokenRefusedStatuses.includes(result.rejection.statusCode ?? 0)
-    ) {
+    let result = await connect(tokenSource);
+    if (tokenSource?.replace && 'rejection' in result && tokenRefusedStatuses.includes(result.statusCode)) {
       const replacement = await tokenSource.replace();
       if (replacement) {
         result.rejection.destroy();
-        result = await connectWebSocket(handshake, res, { ...options, tokenSource: replacement });
+        result = await connect(replacement);
       }
     }
     if ('rejection' in result) {
@@ -76,7 +88,7 @@ export async function forwardWebSocket(
       sendRejection(result.rejection, res, options.timeoutMs);
     } else acceptWebSocket(req, res, handshake, result, registerStream);
   } catch (error) {
-    if (!res.closed) throw error; // otherwise no client is left to receive the error
+    if (!res.closed) throw toAppError(error); // otherwise no client is left to receive the error
   }
 }
 
@@ -100,7 +112,7 @@ function readHandshake(req: Request, res: Response): ClientHandshake {
 /**
  * The API's WebSocket, of which nothing was read, or the API's response if it rejects the handshake. Aborted when the client
  * disconnects.
- * @throws AppError `upstream_unreachable`, `upstream_timeout`
+ * @throws an error for `toAppError`
  */
 function connectWebSocket(
   { protocols }: ClientHandshake,
@@ -121,10 +133,10 @@ function connectWebSocket(
     },
   });
   return new Promise((resolve, reject) => {
-    let failure: AppError | undefined;
+    let timeout: Error | undefined;
     const abort = () => request.destroy(new Error('WebSocket handshake aborted'));
     const timer = setTimeout(() => {
-      failure = new AppError('upstream_timeout');
+      timeout = createTimeoutError();
       abort();
     }, timeoutMs);
     function cleanUp(): void {
@@ -134,17 +146,17 @@ function connectWebSocket(
     res.once('close', abort);
     request.on('error', (error) => {
       cleanUp();
-      reject(failure ?? new AppError('upstream_unreachable', { cause: error }));
+      reject(timeout ?? error);
     });
     request.once('response', (rejection) => {
       cleanUp();
-      if ((rejection.statusCode ?? 0) < 200) {
+      const { statusCode = 0 } = rejection;
+      if (statusCode < 200) {
         rejection.destroy();
-        const cause = new Error('the API responded with a status that is none');
-        reject(new AppError('upstream_unreachable', { cause }));
+        reject(new Error('the API responded with a status that is none'));
         return;
       }
-      resolve({ rejection });
+      resolve({ statusCode, rejection });
     });
     request.once('upgrade', (response, socket, head) => {
       cleanUp();
@@ -152,11 +164,11 @@ function connectWebSocket(
       const problem = findProblem(response, key, protocols);
       if (problem !== undefined) {
         socket.destroy();
-        reject(new AppError('upstream_unreachable', { cause: new Error(problem) }));
+        reject(new Error(problem));
         return;
       }
       if (head.length > 0) socket.unshift(head);
-      resolve({ socket, protocol: response.headers['sec-websocket-protocol'] });
+      resolve({ statusCode: 101, socket, protocol: response.headers['sec-websocket-protocol'] });
     });
     request.end();
   });

@@ -38,10 +38,10 @@ export function createMemoryProviderLogouts(now: () => number): ProviderLogouts 
     },
     async endLogins({ receivedAt, ...logout }) {
       for (const selector of selectorsOfLogout(logout))
-        store(ended, selector.join(' '), receivedAt, receivedAt + loginsEndedForMs);
+        store(ended, JSON.stringify(selector), receivedAt, receivedAt + loginsEndedForMs);
     },
     async isLoginEnded(identity, startedAt) {
-      const keys = selectorsOfLogin(identity).map((selector) => selector.join(' '));
+      const keys = selectorsOfLogin(identity).map((selector) => JSON.stringify(selector));
       return keys.some((key) => startedAt <= (ended.get(key)?.value ?? Number.NEGATIVE_INFINITY));
     },
   };

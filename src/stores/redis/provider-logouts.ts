@@ -55,7 +55,10 @@ export function createRedisProviderLogouts(options: RedisProviderLogoutsOptions)
 
 /** Keyed, so that nobody who can read Redis learns who has signed out. */
 function hash(key: Parameters<typeof createHmac>[1], kind: string, value: string): string {
-  return createHmac('sha256', key).update(`${kind} ${value}`).digest('base64url');
+  // As JSON, because a kind and a value with spaces could look like another kind and value.
+  return createHmac('sha256', key)
+    .update(JSON.stringify([kind, value]))
+    .digest('base64url');
 }
 
 async function withStoreErrors<T>(operation: () => Promise<T>): Promise<T> {

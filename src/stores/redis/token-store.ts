@@ -13,6 +13,7 @@ import {
   type TokenRecord,
   type TokenStore,
   touchIntervalMs,
+  UnreadableRecordError,
 } from '../../tokens/token-store.ts';
 import { runAfterPending } from '../keyed-mutex.ts';
 import { findReconnectGrace, type RedisConnection, retryUntilWritten } from './connection.ts';
@@ -58,9 +59,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   function unsealRecord(key: string, sealed: Buffer | null): TokenRecord | undefined {
     if (!sealed) return undefined;
     const record = sealer.unseal(sealed, key) as TokenRecord | undefined; // only this store can have sealed it
-    // Not "absent": another instance may have a secret that this one does not have yet, or be of a newer version.
-    if (!record)
-      throw new Error('cannot read a token record: sealed with an unknown secret, or by a newer version');
+    if (!record) throw new UnreadableRecordError();
     return now() < absoluteEndOf(record, lifetime) ? record : undefined;
   }
 
