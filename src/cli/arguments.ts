@@ -29,7 +29,7 @@ Lists, shows or ends sessions that are signed in. Reads the configuration of the
   end    ends the sessions on every instance, and revokes their tokens; their tabs say that an administrator did it
 
   --subject SUBJECT   the sessions of a user, by the "sub" of the provider
-  --session SESSION   one session, by its name in "list" and in the audit log
+  --session SESSION   one session, by its tag in "list" and in the audit log
   --all               all sessions
   --json              print JSON
   --yes               end without asking for confirmation

@@ -129,14 +129,14 @@ export const serverFields = {
     type: type.auditDestination.default('log'),
     example: '/var/log/latchkey/audit.log',
     meaning:
-      'Where the security events of docs/audit-log.md are written: log (the log, whatever LOG_LEVEL is), stdout (JSON lines without the fields of the log), none, or the absolute path of a file. The file is opened again on SIGHUP.',
+      'Where security events are written (docs/audit-log.md): log (to the log, at any LOG_LEVEL), stdout (as JSON lines that have only the fields of the audit log), none, or the absolute path of a file. On SIGHUP, Latchkey opens the file again.',
     unset: 'log',
   },
   AUDIT_SUBJECT: {
     type: type.choice(['plain', 'hashed', 'none'], 'must be plain, hashed or none').default('plain'),
     example: 'hashed',
     meaning:
-      "How the audit log names users: plain (the provider's sub), hashed (a keyed hash of it, the same until SESSION_SECRET changes) or none.",
+      'How the audit log identifies users: plain (the sub of the provider), hashed (a keyed hash of the sub, which stays the same until SESSION_SECRET changes) or none.',
     unset: 'plain',
   },
   METRICS_PORT: {
@@ -184,7 +184,7 @@ export const serverFields = {
     type: type.origins.default([]),
     example: 'https://spa.example.com',
     meaning:
-      "Other origins, separated by commas, whose pages may call /api/*, /auth/session, /auth/refresh and /auth/logout with the user's session, and to which a sign-in may return. They must be on the same site (spa.example.com for app.example.com), because browsers do not send the cookie from other sites. Every script on such an origin can act as the user.",
+      "Other origins, separated by commas, whose pages may call /api/*, /auth/session, /auth/sessions, /auth/refresh and /auth/logout with the user's session, and to which a sign-in may return. They must be on the same site (spa.example.com for app.example.com), because browsers do not send the cookie from other sites. Every script on such an origin can act as the user.",
     unset: 'none',
   },
 } as const satisfies Record<string, Field>;

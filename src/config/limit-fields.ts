@@ -8,7 +8,7 @@ export const limitFields = {
     type: type.count.default(600),
     example: '600',
     meaning:
-      'Maximum number of requests per minute to /auth/login, /auth/callback, /auth/refresh, /auth/session and /console together: per user (in all sessions) or, without a live session, per client address. Sign-outs have the same limit and are counted separately. Further requests get 429 with Retry-After. 0 means no limit.',
+      'Maximum number of requests per minute to /auth/login, /auth/callback, /auth/refresh, /auth/session, /auth/sessions and /console together: per user (in all sessions) or, without a live session, per client address. Sign-outs have the same limit and are counted separately. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
   },
   MAX_CONNECTIONS: {
@@ -83,7 +83,7 @@ export const limitFields = {
     type: type.count.default(0),
     example: '10',
     meaning:
-      'Sessions of one user at a time. When a sign-in exceeds it, the least recently used session ends, and its tabs say why. 0 means no limit.',
+      'Maximum number of sessions of one user. When a sign-in exceeds it, the least recently used session ends, and its tabs show why. 0 means no limit.',
     unset: '0 (no limit)',
   },
   SAVED_FORMS_MAX_BYTES: {

@@ -155,7 +155,7 @@ export const providerFields = {
     type: type.flag.default(false),
     example: 'true',
     meaning:
-      'true refuses logout tokens that do not name one session of the provider (sid). Set it if you have registered backchannel_logout_session_required, so that no logout of one device ends the sessions of all (docs/providers.md).',
+      'true rejects logout tokens without a session id (sid), which would end the sessions of the user on all devices. Set it if you have registered backchannel_logout_session_required at the provider (docs/providers.md).',
     unset: 'false',
   },
   OAUTH2_PROVIDER_NAME: {

@@ -231,7 +231,7 @@ test('a user with very many sessions gets a short list, and can still end all ot
   for (const id of ids) await tokenStore.put(id, { ...record, userAgent: agents.safari });
   const { sessions, has_more } = await list(one);
   expect([sessions.length, has_more, sessions[0]!.current]).toEqual([50, true, true]);
-  expect((await one.go('/profile')).text).toContain('There are more sessions than this page shows');
+  expect((await one.go('/profile')).text).toContain('You have more sessions than this page shows');
   expect((await one.fetch('/auth/sessions/end-others', { method: 'POST' })).json()).toEqual({ ended: 120 });
   expect((await list(one)).sessions).toHaveLength(1);
 });
