@@ -188,7 +188,11 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createLoginRoutes(shared), createCallbackRoutes(shared));
   handler.use(createSessionRoutes(shared), createUserSessionRoutes(shared));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
-  handler.use(createConsoleRoutes(shared, api, saveForm), createSavedFormRoutes(shared, api));
+  const rewrittenApi = Router().use(baseHeaders, api); // the headers of pages, which were set before, are removed
+  handler.use(
+    createConsoleRoutes(shared, rewrittenApi, saveForm),
+    createSavedFormRoutes(shared, rewrittenApi),
+  );
   // 15. The pages.
   handler.use(createPageRoutes(shared));
   // 16. 404. After every route.

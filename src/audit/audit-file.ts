@@ -11,8 +11,8 @@ const maxWaitingLines = 2_000;
 const problemIntervalMs = 60_000;
 
 /**
- * A file to which lines are appended, in their order. Nobody waits for the disk. A line that cannot be written there, because
- * the disk is full or too slow or the file cannot be opened, is written to `log` instead, and the next lines try again.
+ * A file to which lines are appended in order. No request waits for the disk. A line that cannot be written there, because
+ * the disk is full or too slow or the file cannot be opened, is written to `log` instead; the next line is tried again.
  * @throws ConfigError when the file cannot be opened now
  */
 export function openAuditFile(path: string, log: Logger): AuditDestination {

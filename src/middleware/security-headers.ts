@@ -34,9 +34,8 @@ export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOpti
       'Strict-Transport-Security': `max-age=${maxAgeSeconds}${includeSubDomains ? '; includeSubDomains' : ''}`,
     }),
   };
-  // With those of `base`: a response to a form that the console or a saved form has sent had the headers of a page before.
+  /** In addition to `base`. */
   const api = {
-    ...base,
     'Content-Security-Policy': `default-src 'none'; ${noFrames}; sandbox`,
     'Cache-Control': 'no-store',
   };

@@ -98,7 +98,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
     return true;
   }
 
-  /** Also adds an entry that a failover has lost. Nobody waits for it: its node may be down when that of the session is not. */
+  /** Also adds an entry that a failover has lost. The request does not wait: the node of the index may be down. */
   function updateIndex(id: string, record: TokenRecord, ttlMs: number): void {
     if (!isTimeTo(lastIndexedAt, id, indexIntervalMs(lifetime))) return;
     const times = { lastUsedAt: now(), endsAt: now() + ttlMs };
