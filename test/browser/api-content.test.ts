@@ -46,6 +46,7 @@ const attempts = `(async () => {
   const worker = (Kind) => new Promise((resolve) => {
     try {
       const worker = new Kind('${script}');
+      (globalThis.workers ??= []).push(worker); // one that is garbage reports nothing
       worker.onerror = () => resolve('refused');
       (worker.port ?? worker).onmessage = () => resolve('loaded');
     } catch { resolve('refused'); }
