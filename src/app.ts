@@ -4,6 +4,7 @@ import express, { type Express, type Request, type Response, Router } from 'expr
 import type { Config } from './config/load.ts';
 import { createSessionTags } from './crypto/session-tag.ts';
 import type { Deps } from './deps.ts';
+import { inSequence } from './in-sequence.ts';
 import { createLoginParameters } from './login/login-parameters.ts';
 import { createLoginTransactions } from './login/login-transaction.ts';
 import { createHostCheck } from './middleware/allowed-hosts.ts';
@@ -36,6 +37,7 @@ import { createSessionRoutes } from './routes/session.ts';
 import { createUserSessionRoutes } from './routes/user-sessions.ts';
 import { createFormSaver } from './saved-forms/save-form.ts';
 import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
+import { createMessageClasses, type MessageClasses } from './server/message-classes.ts';
 import { createServices } from './services.ts';
 import { createPageUserTags } from './session/page-user-tag.ts';
 import { createTokenGuards } from './session/require-token.ts';
@@ -61,6 +63,8 @@ const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.ur
 
 export interface App {
   readonly handler: Express;
+  /** For the server, which would also work without them. */
+  readonly messageClasses: MessageClasses;
   readonly tokens: TokenManager;
   /** Fetches the provider's metadata. Rejects when it is unavailable; the next login or refresh tries again. */
   discover(): Promise<{ readonly canRevoke: boolean; readonly canVerify: boolean }>;
@@ -121,15 +125,20 @@ export function createApp(config: Config, deps: Deps): App {
   const { measureRequests, measureAs } = createRequestMetrics(metrics);
   const limitSaves = limit('save-form', savedFormRate);
   const saveForm = createFormSaver({ ...shared, limitSaves });
-  const api = Router({ caseSensitive: true }).use(
-    paths.api,
-    apiHeaders,
-    requireDataDestination,
-    createApiRoutes({ ...config, ...csrf, ...tokenGuards, requireAllowedHost, limit, forwardTo, measureAs }),
-  );
+  const routes = createApiRoutes({
+    ...config,
+    ...tokenGuards,
+    requireAllowedHost,
+    limit,
+    forwardTo,
+    measureAs,
+  });
+  const handleApi = inSequence(apiHeaders, requireDataDestination, csrf.requireSameOrigin, routes);
+  const api = Router({ caseSensitive: true }).use(paths.api, handleApi);
   const preparePage = Router().use(pageHeaders, texts);
 
   const handler = express();
+  const messageClasses = createMessageClasses(handler);
   handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   handler.set('trust proxy', config.trustProxy).set('case sensitive routing', true);
   const trust: (address: string, hop: number) => boolean = handler.get('trust proxy fn');
@@ -146,15 +155,15 @@ export function createApp(config: Config, deps: Deps): App {
   //    request, in one form; base security headers, for every response; /healthz and /readyz, before the log, which they
   //    would fill.
   const health = createHealthRoutes({ ...deps, oauth });
-  handler.use(discardUnreadBodies, createForwardedHeaders({ isTrustedProxy, publicOrigin, log }));
-  handler.use(baseHeaders, health.routes);
+  const forwardedHeaders = createForwardedHeaders({ isTrustedProxy, publicOrigin, log });
+  handler.use(inSequence(discardUnreadBodies, forwardedHeaders, baseHeaders, health.routes));
   // 2. Trace, metrics, request id and log line. Before everything that can fail, so that every failure is logged with its id.
-  handler.use(createTraceContext(isTrustedProxy), measureRequests, createRequestLog(log));
+  handler.use(inSequence(createTraceContext(isTrustedProxy), measureRequests, createRequestLog(log)));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.
   if (corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(corsOrigins));
   // 4. The route table under /api. Before everything for pages, because the API has its own headers, checks the origin
   //    of every method and accepts WebSockets.
-  handler.use(api);
+  handler.use(paths.api, handleApi);
   // 5. Saves a form that the API rejected with `login_required`. Directly after the API, as it handles only its errors.
   handler.use(saveForm);
   // 6. 404 for WebSocket handshakes. After the API, which is the only place that accepts them. Then back-channel logout,
@@ -188,11 +197,7 @@ export function createApp(config: Config, deps: Deps): App {
   handler.use(createLoginRoutes(shared), createCallbackRoutes(shared));
   handler.use(createSessionRoutes(shared), createUserSessionRoutes(shared));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
-  const rewrittenApi = Router().use(baseHeaders, api); // the headers of pages, which were set before, are removed
-  handler.use(
-    createConsoleRoutes(shared, rewrittenApi, saveForm),
-    createSavedFormRoutes(shared, rewrittenApi),
-  );
+  handler.use(createConsoleRoutes(shared, api, saveForm), createSavedFormRoutes(shared, api));
   // 15. The pages.
   handler.use(createPageRoutes(shared));
   // 16. 404. After every route.
@@ -216,6 +221,7 @@ export function createApp(config: Config, deps: Deps): App {
   const { discover } = oauth;
   return {
     handler,
+    messageClasses,
     tokens,
     discover,
     announceShutdown,

@@ -6,7 +6,7 @@ import type { Config } from './config/load.ts';
 import { createLogger, type Logger } from './logger.ts';
 import type { ConsumedStates } from './login/consumed-states.ts';
 import { createMetrics, type Metrics } from './metrics/metrics.ts';
-import { createUpstreamAgent } from './proxy/upstream-agent.ts';
+import { createUpstreamAgent } from './proxy/upstream/agent.ts';
 import type { SavedForms } from './saved-forms/saved-forms.ts';
 import { measureRedis } from './stores/measure-redis.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';

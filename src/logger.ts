@@ -44,6 +44,33 @@ export function openStandardOutput(): DestinationStream {
   return output;
 }
 
+/**
+ * `output`, which gets the lines of one turn of the event loop in one write. `flush` writes what is left at once; call it when
+ * the process ends.
+ */
+export function collectLines(output: DestinationStream) {
+  let lines = '';
+  let isScheduled = false;
+
+  function flush(): void {
+    isScheduled = false;
+    if (lines === '') return;
+    const written = lines;
+    lines = '';
+    output.write(written);
+  }
+
+  return {
+    write(line: string): void {
+      lines += line;
+      if (!isScheduled) setImmediate(flush);
+      isScheduled = true;
+    },
+    flush,
+    flushSync: flush, // which pino calls after a fatal error
+  };
+}
+
 /** The id of the request, on lines that are written on its behalf by code that does not know it. */
 function addRequestId(_line: object, _level: number, logger: Logger): object {
   const request = currentRequest();

@@ -41,7 +41,7 @@ async function start(): Promise<void> {
   const config = loadConfig(process.env);
   const { createApp } = await import('./app.ts');
   const { createDeps } = await import('./deps.ts');
-  const { createLogger } = await import('./logger.ts');
+  const { collectLines, createLogger, openStandardOutput } = await import('./logger.ts');
   const { createMetricsServer } = await import('./metrics/metrics-server.ts');
   const { addProcessMetrics } = await import('./metrics/metrics.ts');
   const { handleClientErrors } = await import('./server/client-errors.ts');
@@ -51,7 +51,9 @@ async function start(): Promise<void> {
   const { continueWhenRead } = await import('./server/continue-when-read.ts');
   const { trackConnections } = await import('./server/connections.ts');
   const { listenForUpgrades } = await import('./proxy/websocket/upgrade.ts');
-  const log = createLogger(config.logLevel, undefined, config.logFormat);
+  const output = collectLines(openStandardOutput());
+  process.on('exit', output.flush);
+  const log = createLogger(config.logLevel, output, config.logFormat);
   logConsoleOutput(log);
   log.info(
     { version: readVersion(), node: process.version, settings: config.described },
@@ -104,7 +106,7 @@ async function start(): Promise<void> {
   );
 
   await deps.connected();
-  const server = createServer(serverTimes);
+  const server = createServer({ ...serverTimes, ...app.messageClasses });
   const connections = trackConnections(server);
   server.on('request', limitPipelining(connections.holdRequests(app.handler)));
   limitConnections(server, {

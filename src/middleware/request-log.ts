@@ -1,10 +1,23 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { RequestHandler } from 'express';
-import { type HttpLogger, pinoHttp } from 'pino-http';
-import { describeError, type Logger } from '../logger.ts';
+import type { Request, RequestHandler, Response } from 'express';
+import type { Logger } from '../logger.ts';
 import { paths } from '../paths.ts';
-import { runInRequest } from '../request-context.ts';
+import { type RequestContext, runInRequest } from '../request-context.ts';
+import { onResponseClosed } from '../response-closed.ts';
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** The id of the request in the log and in `X-Request-Id`. */
+      id: string;
+      /** Writes lines with the id of the request. */
+      readonly log: Logger;
+    }
+  }
+}
+
+const ownLog = Symbol('ownLog');
+type LoggingRequest = Request & { [ownLog]?: Logger };
 
 /**
  * Logs one line per request: id, method, path, status, milliseconds. Never a query, header, cookie or body, because
@@ -12,41 +25,64 @@ import { runInRequest } from '../request-context.ts';
  * request has it too. Requests for static files are logged at level `debug`.
  */
 export function createRequestLog(log: Logger): RequestHandler {
-  const requestLog: HttpLogger = pinoHttp({
-    logger: log,
-    genReqId: (_req, res) => {
-      const id = randomUUID();
-      res.setHeader('X-Request-Id', id);
-      return id;
-    },
-    quietReqLogger: true,
-    customSuccessObject: (req, _res, line) => withTraceId(req, line),
-    customLogLevel: (req, res) => (res.statusCode >= 500 ? 'warn' : isStaticFile(req) ? 'debug' : 'info'),
-    // The cause of a failure has its own line (pages/error-response.ts).
-    customErrorObject: (req, _res, _error, { err: _, ...line }) => withTraceId(req, line),
-    wrapSerializers: false,
-    serializers: {
-      req: (req: IncomingMessage & { originalUrl?: string }) => ({
-        method: req.method,
-        path: (req.originalUrl ?? req.url ?? '').split('?', 1)[0],
-      }),
-      res: (res: ServerResponse) => ({ status: res.statusCode }),
-      err: describeError,
-    },
-  });
   return function logRequest(req, res, next) {
-    requestLog(req, res);
-    if (req.traceId !== undefined) req.log = req.log.child({ traceId: req.traceId });
-    const context = { requestId: String(req.id), address: req.ip, userAgent: req.headers['user-agent'] };
-    runInRequest(context, next);
+    if (!('log' in req)) addLog(Object.getPrototypeOf(req), log);
+    const startedAt = Date.now();
+    req.id = randomUUID();
+    if (!res.defaultHeaders) res.setHeader('X-Request-Id', req.id); // otherwise it is sent with them
+    res.on('error', ignore); // without a listener, a write after the end would stop the process
+    onResponseClosed(res, () => writeLine(log, req, res, Date.now() - startedAt));
+    runInRequest(new CurrentRequest(req), next);
   };
 }
 
-function withTraceId(req: IncomingMessage & { traceId?: string }, line: object): object {
-  return req.traceId === undefined ? line : { ...line, traceId: req.traceId };
+/** Adds `log` to all requests of an app. A logger is created only for a request that logs something. */
+function addLog(requests: LoggingRequest, log: Logger): void {
+  Object.defineProperty(requests, 'log', {
+    get(this: LoggingRequest): Logger {
+      const { id, traceId } = this;
+      this[ownLog] ??= log.child({ reqId: id, ...(traceId !== undefined && { traceId }) });
+      return this[ownLog];
+    },
+  });
 }
 
-/** The files of the pages: several requests for each page, which say nothing. */
-function isStaticFile({ originalUrl, url = '' }: IncomingMessage & { originalUrl?: string }): boolean {
-  return (originalUrl ?? url).startsWith(`${paths.assets}/`);
+function ignore(): void {}
+
+function writeLine(log: Logger, req: Request, res: Response, responseTime: number): void {
+  const { id: reqId, method, originalUrl, traceId } = req;
+  const end = originalUrl.indexOf('?');
+  const path = end < 0 ? originalUrl : originalUrl.slice(0, end);
+  const status = res.statusCode;
+  const line = { reqId, req: { method, path }, res: { status }, responseTime };
+  if (traceId !== undefined) Object.assign(line, { traceId });
+  // The cause of a failure has its own line (pages/error-response.ts).
+  if (status >= 500) log.warn(line, 'request errored');
+  else if (path.startsWith(`${paths.assets}/`)) log.debug(line, describeEnd(res));
+  else log.info(line, describeEnd(res));
+}
+
+function describeEnd(res: Response): string {
+  return res.writableEnded ? 'request completed' : 'request aborted';
+}
+
+/** The facts are read when they are needed, which is seldom. */
+class CurrentRequest implements RequestContext {
+  readonly #req: Request;
+
+  constructor(req: Request) {
+    this.#req = req;
+  }
+
+  get requestId(): string {
+    return this.#req.id;
+  }
+
+  get address(): string | undefined {
+    return this.#req.ip;
+  }
+
+  get userAgent(): string | undefined {
+    return this.#req.headers['user-agent'];
+  }
 }

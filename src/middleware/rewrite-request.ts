@@ -30,7 +30,7 @@ export function rewriteRequest(req: Request, { method, url, contentType, body }:
   req.bufferedBody = body;
 }
 
-/** Removes the headers of a page from a response that becomes an API response; the request id stays. */
+/** Removes the headers of a page from a response that becomes an API response. */
 export function removePageHeaders(res: Response): void {
-  for (const name of res.getHeaderNames()) if (name !== 'x-request-id') res.removeHeader(name);
+  for (const name of res.getHeaderNames()) res.removeHeader(name);
 }

@@ -1,8 +1,17 @@
 import type { ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import helmet from 'helmet';
 import { paths } from '../paths.ts';
+
+declare global {
+  namespace Express {
+    interface Response {
+      /** Names and values in turn. Sent with the response, unless a header of the same name is set. */
+      defaultHeaders?: readonly string[] | undefined;
+    }
+  }
+}
 
 interface SecurityHeaderOptions {
   /** The origin at which browsers reach this app. */
@@ -34,23 +43,15 @@ export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOpti
       'Strict-Transport-Security': `max-age=${maxAgeSeconds}${includeSubDomains ? '; includeSubDomains' : ''}`,
     }),
   };
-  /** In addition to `base`. */
   const api = {
+    ...base,
     'Content-Security-Policy': `default-src 'none'; ${noFrames}; sandbox`,
     'Cache-Control': 'no-store',
   };
 
-  function createHeaders(headers: Readonly<Record<string, string>>): RequestHandler {
-    const entries = Object.entries(headers);
-    return function setSecurityHeaders(_req, res, next) {
-      for (const [name, value] of entries) res.setHeader(name, value);
-      next();
-    };
-  }
-
   return {
-    baseHeaders: createHeaders(base),
-    apiHeaders: createHeaders(api),
+    baseHeaders: setDefaultHeaders(base),
+    apiHeaders: setDefaultHeaders(api),
     /**
      * Pages use only our own files, and images over https; no inline code; no framing; forms only to ourselves. Browsers also
      * check every redirect after a form against `form-action`, so no form may be answered with a redirect to another origin.
@@ -92,6 +93,27 @@ function ownFiles(publicOrigin: string): string {
   const { hostname } = new URL(publicOrigin);
   const isAddress = isIP(hostname.replace(/^\[|\]$/g, '')) !== 0 && hostname !== '127.0.0.1';
   return isAddress ? "'self'" : `${publicOrigin}${paths.assets}/`;
+}
+
+/** Middleware that makes `headers` the default headers of the response. Setting each of them at once would cost more. */
+function setDefaultHeaders(headers: Readonly<Record<string, string>>): RequestHandler {
+  const list = Object.entries(headers).flat();
+  return function setDefaultHeaders(_req, res, next) {
+    res.defaultHeaders = list;
+    next();
+  };
+}
+
+/**
+ * The default headers and `X-Request-Id`, names and values in turn, for a caller that sends all headers itself; empty if
+ * they have been taken before.
+ */
+export function takeDefaultHeaders(res: Response): string[] {
+  const { defaultHeaders, req } = res;
+  if (!defaultHeaders) return [];
+  res.defaultHeaders = undefined;
+  const { id }: Partial<Pick<Request, 'id'>> = req; // absent for health checks
+  return id === undefined ? [...defaultHeaders] : [...defaultHeaders, 'X-Request-Id', id];
 }
 
 /** Forbids caching of responses that depend on the session. */

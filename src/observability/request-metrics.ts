@@ -2,6 +2,7 @@ import type { Request, RequestHandler, Response } from 'express';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { CounterSeries, HistogramSeries } from '../metrics/series.ts';
 import { paths } from '../paths.ts';
+import { onResponseClosed } from '../response-closed.ts';
 
 interface StatusSeries {
   readonly count: CounterSeries;
@@ -22,6 +23,8 @@ declare global {
     interface Request {
       /** What the metrics count this request as. Set by `measureAs`. */
       measuredAs?: MeasuredRoute;
+      /** Set if the response is a stream of events, which lasts as long as its client wants. */
+      hasEventStream?: boolean;
     }
   }
 }
@@ -67,13 +70,13 @@ export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metri
 
   const measureRequests: RequestHandler = function measureRequests(req, res, next) {
     const startedAt = performance.now();
-    res.once('close', () => {
+    onResponseClosed(res, () => {
       const measured = req.measuredAs ?? getPage(req);
       // The client disconnected before there was a response; the status is still the default of Node.js, 200.
       const isAborted = !res.headersSent && res.statusCode !== 101;
       const { count, seconds } = measured.seriesOf(isAborted ? 4 : Math.floor(res.statusCode / 100));
       count.increment();
-      if (!measured.isStream && !isStream(res)) seconds.observe((performance.now() - startedAt) / 1000);
+      if (!measured.isStream && !isStream(req, res)) seconds.observe((performance.now() - startedAt) / 1000);
     });
     next();
   };
@@ -100,8 +103,6 @@ function routeOf(url: string): string {
 }
 
 /** A WebSocket, or events from a route that is not declared as a stream. */
-function isStream(res: Response): boolean {
-  if (res.statusCode === 101) return true;
-  const type = res.getHeader('content-type');
-  return typeof type === 'string' && type.startsWith('text/event-stream');
+function isStream({ hasEventStream }: Request, { statusCode }: Response): boolean {
+  return statusCode === 101 || hasEventStream === true;
 }

@@ -8,16 +8,17 @@ import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { isIdempotent, isSafe } from '../middleware/http-methods.ts';
 import type { TokenSource } from '../session/token-source.ts';
 import { readStepUp } from './step-up.ts';
-import { createUpstreamCircuitBreakers } from './upstream-circuit-breaker.ts';
+import type { CallAbort } from './upstream/call-abort.ts';
+import { createUpstreamCircuitBreakers } from './upstream/circuit-breaker.ts';
 import {
   createTimeoutError,
   isDisconnected,
   isUnsent,
   toAppError,
   unavailableStatuses,
-} from './upstream-errors.ts';
-import { createUpstreamMeasure } from './upstream-measure.ts';
-import { drainResponse, type UpstreamResponse } from './upstream-response.ts';
+} from './upstream/errors.ts';
+import { dispatchRequest, type UpstreamResponse } from './upstream/exchange.ts';
+import { createUpstreamMeasure } from './upstream/measure.ts';
 
 /** A request to an API. */
 export interface UpstreamRequest {
@@ -36,9 +37,8 @@ export interface UpstreamRequest {
   readonly caller: Caller;
   /** A stream can be sent only once. */
   readonly body: Buffer | Readable | null;
-  readonly signal: AbortSignal;
-  /** Aborts `signal`. Without it, only `signal` ends a response that keeps sending interim responses (1xx). */
-  readonly abort?: (reason: Error) => void;
+  /** Ends the call when the client disconnects, and afterwards the response. */
+  readonly abort: CallAbort;
 }
 
 /**
@@ -54,8 +54,6 @@ export interface UpstreamRequest {
  */
 export type CallUpstream = (request: UpstreamRequest) => Promise<UpstreamResponse>;
 
-/** What is read ahead of a slow client, besides the buffers of the sockets. */
-const responseBufferBytes = 16_384;
 const maxAttempts = 3;
 const initialDelayMs = 50;
 
@@ -73,28 +71,29 @@ export function createCallUpstream(
   upstream: Dispatcher,
   metrics: Pick<Metrics, 'openBreakers' | 'upstreamRequestSeconds'> = createMetrics(),
 ): CallUpstream {
-  const withCircuitBreakers = createUpstreamCircuitBreakers(Date.now, metrics);
+  const admit = createUpstreamCircuitBreakers(Date.now, metrics);
   const measure = createUpstreamMeasure(metrics);
 
   function sendRequest(
-    { server, method, path, headers, body, signal, abort }: UpstreamRequest,
+    { server, method, path, headers, body, abort }: UpstreamRequest,
     headersTimeoutMs: number,
   ): Promise<UpstreamResponse> {
     const startedAt = Date.now();
-    return upstream.request({
+    const request = {
       origin: server.origin,
       path,
       method,
       headers,
       body,
-      signal,
       headersTimeout: isStream(body) ? 0 : headersTimeoutMs, // an upload has its own idle timer (request-body.ts)
+      bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
+    };
+    return dispatchRequest(upstream, request, {
+      abort,
       // Each interim response (1xx) restarts the timer of undici.
       onInfo() {
-        if (!isStream(body) && Date.now() - startedAt > headersTimeoutMs) abort?.(createTimeoutError());
+        if (!isStream(body) && Date.now() - startedAt > headersTimeoutMs) abort.abort(createTimeoutError());
       },
-      bodyTimeout: server.stream ? server.idleMs : server.timeoutMs,
-      highWaterMark: responseBufferBytes,
     });
   }
 
@@ -102,7 +101,7 @@ export function createCallUpstream(
     request: UpstreamRequest,
     tokenSource: TokenSource | undefined,
   ): Promise<UpstreamResponse> {
-    const { server, method, headers, body, signal } = request;
+    const { server, method, headers, body, abort } = request;
     if (tokenSource) headers.authorization = `Bearer ${tokenSource.accessToken}`;
     if (isStream(body)) return measure(request, () => sendRequest(request, server.timeoutMs));
     const isRetryableStatus = isSafe(method) && body === null;
@@ -118,27 +117,35 @@ export function createCallUpstream(
         );
         const isTransient = unavailableStatuses.has(response.statusCode) && !response.headers['retry-after'];
         if (!isRetryableStatus || !isTransient || !canRetry()) return response;
-        drainResponse(response);
+        response.body.discard();
       } catch (error) {
         if (!isRetryable(error) || !canRetry()) throw error;
       }
-      await delay(delayMs, undefined, { signal });
+      await delay(delayMs);
+      if (abort.reason) throw abort.reason;
     }
   }
 
   return async function callUpstream(request) {
     const { tokenSource, server, method, caller, body } = request;
-    const send = (source: TokenSource | undefined) =>
-      withCircuitBreakers({ server, method, caller, isUpload: isStream(body) }, () =>
-        requestWithRetries(request, source),
-      );
+    async function send(source: TokenSource | undefined): Promise<UpstreamResponse> {
+      const admitted = admit({ server, method, caller, isUpload: isStream(body) });
+      try {
+        const response = await requestWithRetries(request, source);
+        admitted.recordStatus(response.statusCode);
+        return response;
+      } catch (error) {
+        admitted.recordError(error);
+        throw error;
+      }
+    }
     const isTokenRefused = ({ statusCode }: UpstreamResponse) =>
       server.tokenRefusedStatuses.includes(statusCode);
     try {
       const response = await send(tokenSource);
       if (!tokenSource?.replace || !isTokenRefused(response)) return response;
       if (await readStepUp(response)) return response; // the token is valid, but its login is not sufficient
-      drainResponse(response);
+      response.body.discard();
       const replacement = await tokenSource.replace();
       if (!replacement) throw new AppError('login_required');
       if (isStream(body))
@@ -147,6 +154,7 @@ export function createCallUpstream(
         );
       return await send(replacement);
     } catch (error) {
+      if (isStream(body)) body.destroy(); // undici has not taken it if there was no connection
       throw toAppError(error);
     }
   };

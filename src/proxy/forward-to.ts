@@ -4,22 +4,20 @@ import type { Dispatcher } from 'undici';
 import { type ResourceServer, routeDefaults } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import { createMetrics, type Metrics } from '../metrics/metrics.ts';
+import { onResponseClosed } from '../response-closed.ts';
 import type { CallUpstream } from './call-upstream.ts';
 import type { OpenStreams, RegisterStream } from './open-streams.ts';
-import { createUpstreamHeadersBuilder } from './proxy-headers.ts';
 import { canHaveBody, readRequestBody } from './request-body.ts';
+import { createUpstreamHeadersBuilder } from './request-headers.ts';
 import { createAddressMapper } from './response-addresses.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
+import { isEventStream, streamResponse } from './stream-response.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
-import { identifyCaller } from './upstream-circuit-breaker.ts';
-import { createUpstreamMeasure } from './upstream-measure.ts';
-import {
-  drainResponse,
-  isEventStream,
-  sendResponse,
-  streamResponse,
-  type UpstreamResponse,
-} from './upstream-response.ts';
+import { CallAbort } from './upstream/call-abort.ts';
+import { identifyCaller } from './upstream/circuit-breaker.ts';
+import type { UpstreamResponse } from './upstream/exchange.ts';
+import { createUpstreamMeasure } from './upstream/measure.ts';
+import { sendResponse } from './upstream-response.ts';
 import { forwardWebSocket } from './websocket/proxy.ts';
 import { rejectImpossibleHandshake } from './websocket/upgrade.ts';
 
@@ -35,6 +33,8 @@ interface ForwarderParts {
   /** The whole route table, to which addresses in responses are mapped back. */
   readonly routes?: readonly ResourceServer[];
 }
+
+const clientDisconnected = new Error('the client disconnected');
 
 /**
  * `forwardTo(options)`: the handler that forwards a request to the API with the access token of `req.tokenSource`
@@ -62,7 +62,13 @@ export function createForwarder(parts: ForwarderParts) {
       const path = buildTargetPath(req) + buildTargetQuery(req.url);
       const registerStream: RegisterStream = (close) => streams.register(tokenSource?.sessionId, close);
       if (server.webSocket) rejectImpossibleHandshake(req);
-      const owner = { sessionId: tokenSource?.sessionId, userId: login?.user.sub, address: req.ip };
+      const owner = {
+        sessionId: tokenSource?.sessionId,
+        userId: login?.user.sub,
+        get address() {
+          return req.ip; // seldom needed, and not free
+        },
+      };
       const reserveStream = () => res.once('close', streams.reserve(owner));
       if (server.stream || (server.webSocket && req.webSocketHandshake)) reserveStream();
       const releaseConnection = streams.reserveConnection(server.origin, owner);
@@ -85,17 +91,17 @@ export function createForwarder(parts: ForwarderParts) {
         return forwardWebSocket(req, res, options);
       }
 
-      const clientAbort = new AbortController();
-      res.on('close', () => {
+      const abort = new CallAbort();
+      onResponseClosed(res, () => {
         releaseConnection();
-        if (!res.writableFinished) clientAbort.abort(); // the browser disconnected
+        if (!res.writableFinished) abort.abort(clientDisconnected);
       });
       let response: UpstreamResponse | undefined;
       try {
         const requestBody = await readRequestBody(req, {
           limitBytes: server.bodyLimitBytes,
           timeoutMs: server.timeoutMs,
-          abort: (reason) => clientAbort.abort(reason),
+          abort: (reason) => abort.abort(reason),
         });
         response = await callUpstream({
           server,
@@ -105,18 +111,19 @@ export function createForwarder(parts: ForwarderParts) {
           tokenSource,
           caller: identifyCaller(req),
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
-          signal: clientAbort.signal,
-          abort: (reason) => clientAbort.abort(reason),
+          abort,
         });
         mapAddresses(response.headers, { ...sent, path });
         if (!Buffer.isBuffer(requestBody)) requestBody?.markResponseStarted();
         const stepUp = login && response.statusCode >= 400 ? await readStepUp(response) : undefined;
         if (login && stepUp) throw createStepUpError(stepUp, login, now());
-        if (isEventStream(response) && !server.stream) reserveStream();
-        if (server.stream || isEventStream(response)) streamResponse(response, res, registerStream);
+        const isEvents = isEventStream(response);
+        if (isEvents) req.hasEventStream = true;
+        if (isEvents && !server.stream) reserveStream();
+        if (server.stream || isEvents) streamResponse(response, res, registerStream);
         else sendResponse(response, res);
       } catch (error) {
-        if (response && !res.headersSent) drainResponse(response); // unread, it would occupy its connection for ever
+        if (response && !res.headersSent) response.body.discard(); // unread, it would occupy its connection for ever
         if (res.closed) return; // no browser is left to receive the error
         throw error;
       }

@@ -1,78 +1,43 @@
-import type { OutgoingHttpHeaders } from 'node:http';
 import type { Response } from 'express';
-import type { Dispatcher } from 'undici';
-import { toReasonCode } from '../session/session-end-reason.ts';
-import type { EndedBy } from '../tokens/token-store.ts';
-import type { RegisterStream } from './open-streams.ts';
-import { buildBrowserHeaders } from './proxy-headers.ts';
+import { buildBrowserHeaders } from './response-headers.ts';
+import type { UpstreamBody, UpstreamResponse } from './upstream/exchange.ts';
 
-/** An API's response, its body not yet read. */
-export type UpstreamResponse = Dispatcher.ResponseData;
-
-const maxDrainedBytes = 131_072;
-const drainTimeoutMs = 500;
-const endOfEvent = /(\n\n|\r\r|\r\n\r\n)$/;
-const closeTimeoutMs = 500;
-
-/** Streams the API's response to the client, as fast as the client reads it. */
-export function sendResponse(
-  { statusCode, headers, body }: UpstreamResponse,
-  res: Response,
-  extraHeaders: OutgoingHttpHeaders = {},
-): void {
-  const sent = { ...buildBrowserHeaders(headers, res), ...extraHeaders };
-  if (statusCode === 204) delete sent['content-length']; // a client that believed it would wait for a body (RFC 9110 8.6)
-  res.writeHead(statusCode, sent);
+/** Sends the API's response to the client, as fast as the client reads it. */
+export function sendResponse(response: UpstreamResponse, res: Response): void {
+  const { statusCode, body } = response;
+  res.writeHead(statusCode, buildBrowserHeaders(response, res));
   if (statusCode === 304 || statusCode === 204) {
     // A 304 may state the length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
-    body.on('error', () => undefined).resume();
+    body.discard();
     res.end();
     return;
   }
-  // Not `pipeline`: it creates a DOMException for every successful response. forward-to.ts handles client disconnects.
-  body.on('error', () => res.destroy()); // an incomplete response must not look complete
-  body.pipe(res);
+  sendBody(body, res, () => {});
 }
 
-/** Drains an unused response in the background so that its connection can be reused; aborts after 128 KiB or 500 ms. */
-export function drainResponse({ body }: UpstreamResponse): void {
-  body.dump({ limit: maxDrainedBytes, signal: AbortSignal.timeout(drainTimeoutMs) }).catch(() => undefined);
-}
-
-/** True for server-sent events. */
-export function isEventStream({ headers }: UpstreamResponse): boolean {
-  return /^text\/event-stream\b/i.test(String(headers['content-type'] ?? ''));
-}
-
-/** As `sendResponse`, for a long-lived response: sends the headers immediately, and closes it when its session ends. */
-export function streamResponse(
-  response: UpstreamResponse,
-  res: Response,
-  registerStream: RegisterStream,
-): void {
-  const { body, headers } = response;
-  const canAppendEvent = isEventStream(response) && headers['content-encoding'] === undefined;
-  let tail = '\n\n';
-  body.on('data', (chunk: Buffer) => {
-    tail = (tail + chunk.subarray(-4).toString('latin1')).slice(-4);
+/**
+ * Sends the rest of a response as fast as the client reads it.
+ * @param onChunk called with each part of the body before it is sent
+ */
+export function sendBody(body: UpstreamBody, res: Response, onChunk: (chunk: Buffer) => void): void {
+  let isWaiting = false;
+  body.sendTo({
+    write(chunk) {
+      if (res.destroyed) return true; // the client has disconnected, and forward-to.ts aborts the call
+      onChunk(chunk);
+      if (res.write(chunk)) return true;
+      if (!isWaiting)
+        res.once('drain', () => {
+          isWaiting = false;
+          body.resume();
+        });
+      isWaiting = true;
+      return false;
+    },
+    end(last) {
+      if (last) onChunk(last);
+      if (!res.destroyed) res.end(last);
+    },
+    fail: () => res.destroy(), // an incomplete response must not look complete
   });
-  // nginx would collect the events until its buffers are full or the response ends.
-  sendResponse(response, res, { 'x-accel-buffering': 'no' });
-  res.flushHeaders(); // the first event may come much later
-  const unregister = registerStream((reason, by) => {
-    // An incomplete event or file must not look complete.
-    if (!canAppendEvent || !endOfEvent.test(tail)) return res.destroy();
-    body.unpipe(res);
-    body.removeAllListeners('error').on('error', () => undefined);
-    res.end(reason === 'session_ended' ? createSessionEndedEvent(by) : undefined);
-    setTimeout(() => res.destroy(), closeTimeoutMs).unref(); // a client that does not read cannot delay the end
-    body.destroy();
-  });
-  res.on('close', unregister);
-}
-
-/** The last event of a stream, in the words of the error that the next request gets. */
-function createSessionEndedEvent(by: EndedBy | undefined): string {
-  const data = { error: 'login_required', ...(by && { reason: toReasonCode(by) }) };
-  return `event: session_ended\ndata: ${JSON.stringify(data)}\n\n`;
 }

@@ -6,7 +6,6 @@ import { requireAnyScope, requireScope } from '../session/require-scope.ts';
 
 interface ApiParts {
   readonly routes: readonly ResourceServer[];
-  readonly requireSameOrigin: RequestHandler;
   readonly requireAllowedHost: RequestHandler;
   readonly requireToken: RequestHandler;
   readonly requireAppToken: (...scope: readonly string[]) => RequestHandler;
@@ -18,7 +17,7 @@ interface ApiParts {
 
 /** `/api/*`: the routes of the route table, and nothing else. */
 export function createApiRoutes(parts: ApiParts): RequestHandler {
-  const { routes, requireSameOrigin, requireAllowedHost, requireToken, limit, forwardTo, measureAs } = parts;
+  const { routes, requireAllowedHost, requireToken, limit, forwardTo, measureAs } = parts;
 
   /** The middleware that loads the route's token and checks its scopes. */
   function createGuards(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
@@ -39,7 +38,6 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
   }
 
   const api = Router({ caseSensitive: true, strict: true });
-  api.use(requireSameOrigin);
   for (const server of routes) {
     const { path, rateLimit, token } = server;
     const hostCheck = token === 'user' ? [] : [requireAllowedHost]; // elsewhere, the cookie belongs to the public host

@@ -50,7 +50,10 @@ export function createHealthRoutes({ tokenStore, oauth, metrics }: HealthParts):
       res.status(isReady ? 200 : 503).json(body);
     });
   return {
-    routes,
+    routes: (req, res, next) => {
+      if (req.url.startsWith(paths.health) || req.url.startsWith(paths.ready)) routes(req, res, next);
+      else next();
+    },
     announceShutdown() {
       isStopping = true;
     },

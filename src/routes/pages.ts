@@ -11,7 +11,9 @@ import { describeTokens } from '../pages/token-panel.ts';
 import { paths } from '../paths.ts';
 import type { CallUpstream } from '../proxy/call-upstream.ts';
 import type { StreamCounters } from '../proxy/stream-limits.ts';
-import { identifyCaller } from '../proxy/upstream-circuit-breaker.ts';
+import { CallAbort } from '../proxy/upstream/call-abort.ts';
+import { identifyCaller } from '../proxy/upstream/circuit-breaker.ts';
+import { createTimeoutError } from '../proxy/upstream/errors.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
@@ -31,6 +33,8 @@ interface PageParts {
 
 /** Shown above the list of fields. */
 const headingFields = new Set(['name', 'email', 'picture']);
+/** More than the fields of any profile; what is longer is an error of the API. */
+const maxProfileBytes = 1_048_576;
 
 /** The pages: home, sign-in, profile and signed-out. */
 export function createPageRoutes(parts: PageParts) {
@@ -135,6 +139,8 @@ export function createPageRoutes(parts: PageParts) {
   ): Promise<Readonly<Record<string, unknown>> | undefined> {
     if (!profileRoute) return {};
     let release: (() => void) | undefined;
+    const abort = new CallAbort();
+    const timer = setTimeout(() => abort.abort(createTimeoutError()), profileRoute.timeoutMs);
     try {
       const owner = { sessionId: tokenSource.sessionId, userId: login.user.sub, address: req.ip };
       release = reserveConnection(profileRoute.origin, owner);
@@ -146,9 +152,9 @@ export function createPageRoutes(parts: PageParts) {
         tokenSource,
         caller: identifyCaller({ login, tokenSource }),
         body: null,
-        signal: AbortSignal.timeout(profileRoute.timeoutMs),
+        abort,
       });
-      const body: unknown = await response.body.json();
+      const body: unknown = JSON.parse((await response.body.read(maxProfileBytes)).toString());
       if (response.statusCode !== 200 || typeof body !== 'object' || body === null)
         throw new Error(`unexpected response from the profile API (status ${response.statusCode})`);
       return { ...body };
@@ -156,6 +162,7 @@ export function createPageRoutes(parts: PageParts) {
       req.log.warn({ err: error }, 'profile API call failed; rendering the profile page without it');
       return undefined;
     } finally {
+      clearTimeout(timer);
       release?.();
     }
   }

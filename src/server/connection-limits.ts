@@ -4,6 +4,7 @@ import { ipKeyGenerator } from 'express-rate-limit';
 import type { Logger } from '../logger.ts';
 import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { createRefusalLog } from '../middleware/refusal-log.ts';
+import { onResponseClosed } from '../response-closed.ts';
 
 /** 0 means no limit. */
 export interface ConnectionLimits {
@@ -83,7 +84,7 @@ export function limitPipelining(handler: RequestListener): RequestListener {
     const { socket } = req;
     const count = (pending.get(socket) ?? 0) + 1;
     pending.set(socket, count);
-    res.once('close', () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
+    onResponseClosed(res, () => pending.set(socket, (pending.get(socket) ?? 1) - 1));
     if (count > maxPipelined) socket.destroy();
     else if (res.socket) handler(req, res);
     else res.once('socket', () => handler(req, res)); // its turn: the response before it has been sent

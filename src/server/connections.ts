@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import { type Socket, Server as TcpServer } from 'node:net';
+import { onResponseClosed } from '../response-closed.ts';
 
 /** How long a connection without a complete request stays open after the port is closed: its request may be on its way. */
 const requestArrivalMs = 1_000;
@@ -61,7 +62,7 @@ export function trackConnections(server: Server): Connections {
     const connection = find(socket);
     connection.responses.add(res);
     if (isClosing) res.shouldKeepAlive = false;
-    res.once('close', () => {
+    onResponseClosed(res, () => {
       connection.responses.delete(res);
       connection.bytesAtRest = socket.bytesRead;
     });

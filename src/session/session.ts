@@ -54,6 +54,8 @@ export interface Sessions {
   end(req: Request, res: Response): Promise<void>;
 }
 
+/** Each takes about 300 bytes. */
+const maxVerifiedIds = 10_000;
 const notSecureMessage =
   'cannot set the Secure session cookie: request is not https (the proxy says so in X-Forwarded-Proto, or is not in TRUST_PROXY)';
 
@@ -95,14 +97,24 @@ export function createSessions(
 
   const save = (req: Request) => promisifySession((done) => req.session.save(done));
 
-  function getSessionId(req: Request): string | undefined {
-    const value = readCookie(req, cookieName);
-    if (!value?.startsWith('s:')) return undefined;
+  /** By cookie value; the signature of each was correct, which it remains. */
+  const verifiedIds = new Map<string, string>();
+
+  function verify(value: string): string | undefined {
+    if (!value.startsWith('s:')) return undefined;
     for (const key of keys) {
       const id = unsign(value.slice(2), key);
-      if (id !== false) return id;
+      if (id === false) continue;
+      if (verifiedIds.size >= maxVerifiedIds) verifiedIds.clear();
+      verifiedIds.set(value, id);
+      return id;
     }
     return undefined;
+  }
+
+  function getSessionId(req: Request): string | undefined {
+    const value = readCookie(req, cookieName);
+    return value === undefined ? undefined : (verifiedIds.get(value) ?? verify(value));
   }
 
   return {

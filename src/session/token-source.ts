@@ -12,7 +12,7 @@ export interface TokenSource {
    * Resolves to a replacement after an API rejected this token (one refresh for all concurrent holders); `undefined` when
    * the user has to sign in again. Absent during the cooldown below: then the API's response is final.
    */
-  readonly replace?: () => Promise<TokenSource | undefined>;
+  readonly replace?: (() => Promise<TokenSource | undefined>) | undefined;
 }
 
 /** Cooldown after a rejected token was replaced or, without a refresh token, after the login. */
@@ -37,10 +37,11 @@ export function createUserTokenSource(
       ? createUserTokenSource(parts, id, login)
       : undefined;
   }
+  const canReplace = parts.now() >= acquiredAt + replacementCooldownMs;
   return {
     accessToken: current.accessToken,
     sessionId: id,
-    ...(parts.now() >= acquiredAt + replacementCooldownMs && { replace }),
+    replace: canReplace ? replace : undefined,
   };
 }
 

@@ -1,5 +1,8 @@
-import { createUpstreamCircuitBreakers, identifyCaller } from '../../src/proxy/upstream-circuit-breaker.ts';
-import type { UpstreamResponse } from '../../src/proxy/upstream-response.ts';
+import {
+  type AdmittedCall,
+  createUpstreamCircuitBreakers,
+  identifyCaller,
+} from '../../src/proxy/upstream/circuit-breaker.ts';
 
 type Outcome = number | { readonly code: string };
 
@@ -14,21 +17,21 @@ const orders = { origin: 'https://api.example' };
 
 function createApi() {
   const clock = { now: 1_000_000 };
-  const execute = createUpstreamCircuitBreakers(() => clock.now);
-  let sent = 0;
+  const admit = createUpstreamCircuitBreakers(() => clock.now);
   /** The status or code of the outcome; `open` if nothing was sent. */
   async function call(caller: ReturnType<typeof user>, outcome: Outcome, server = report, rest = {}) {
-    const before = sent;
-    const send = async () => {
-      sent += 1;
-      if (typeof outcome === 'number') return { statusCode: outcome } as UpstreamResponse;
-      throw Object.assign(new Error('failed'), outcome);
-    };
-    const result = await execute({ server, method: 'GET', caller, isUpload: false, ...rest }, send).then(
-      ({ statusCode }) => statusCode,
-      (error: { code: string }) => error.code,
-    );
-    return sent === before ? 'open' : result;
+    let admitted: AdmittedCall;
+    try {
+      admitted = admit({ server, method: 'GET', caller, isUpload: false, ...rest });
+    } catch {
+      return 'open';
+    }
+    if (typeof outcome === 'number') {
+      admitted.recordStatus(outcome);
+      return outcome;
+    }
+    admitted.recordError(Object.assign(new Error('failed'), outcome));
+    return outcome.code;
   }
   return { clock, call };
 }
@@ -125,8 +128,8 @@ test('a probe that its client aborts neither closes the circuit breaker nor bloc
 
 test('while it is open, one call in one to two seconds is sent, however many arrive', async () => {
   const { call, clock } = createApi();
-  for (const name of ['alice', 'bob', 'carol']) await call(user(name), 503);
   let sent = 0;
+  for (const name of ['alice', 'bob', 'carol']) await call(user(name), 503);
   for (let step = 0; step < 200; step += 1) {
     clock.now += 100;
     for (let each = 0; each < 5; each += 1)

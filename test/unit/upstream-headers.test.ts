@@ -1,5 +1,5 @@
 import type { Request } from 'express';
-import { createUpstreamHeadersBuilder } from '../../src/proxy/proxy-headers.ts';
+import { createUpstreamHeadersBuilder } from '../../src/proxy/request-headers.ts';
 
 const row = { targetPath: '/', headers: {}, requestHeaders: [], forwardedFor: true };
 const build = (ip: string | undefined) =>

@@ -6,9 +6,9 @@ import type { Request, Response } from 'express';
 import { AppError } from '../../errors.ts';
 import type { TokenSource } from '../../session/token-source.ts';
 import type { RegisterStream } from '../open-streams.ts';
-import { buildBrowserHeaders } from '../proxy-headers.ts';
-import { createTimeoutError, toAppError } from '../upstream-errors.ts';
-import type { UpstreamMeasure } from '../upstream-measure.ts';
+import { buildBrowserHeaders } from '../response-headers.ts';
+import { createTimeoutError, toAppError } from '../upstream/errors.ts';
+import type { UpstreamMeasure } from '../upstream/measure.ts';
 import { joinWebSockets } from './relay.ts';
 
 const handshakeKeyPattern = /^[+/0-9A-Za-z]{22}==$/;
@@ -65,13 +65,13 @@ export async function forwardWebSocket(
 ): Promise<void> {
   const { tokenSource, headers } = options;
   const handshake = readHandshake(req, res);
-  const signal = {
+  const abort = {
     get aborted() {
       return res.closed;
     },
   };
   const connect = (source: TokenSource | undefined) =>
-    measure({ server, method: 'GET', headers, signal }, () =>
+    measure({ server, method: 'GET', headers, abort }, () =>
       connectWebSocket(handshake, res, { ...options, tokenSource: source }),
     );
   try {
@@ -227,8 +227,6 @@ function sendRejection(response: IncomingMessage, res: Response, timeoutMs: numb
   res.on('close', () => response.destroy());
   response.on('error', () => res.destroy());
   response.setTimeout(timeoutMs, () => response.destroy(new Error('upstream idle timeout')));
-  const headers = buildBrowserHeaders(response.headers, res);
-  if (response.statusCode === 204) delete headers['content-length']; // as in upstream-response.ts
-  res.writeHead(response.statusCode ?? 502, headers);
+  res.writeHead(response.statusCode ?? 502, buildBrowserHeaders(response, res));
   response.pipe(res);
 }

@@ -13,9 +13,9 @@ import {
   type TokenRecord,
   type TokenStore,
   touchIntervalMs,
-  UnreadableRecordError,
 } from '../../tokens/token-store.ts';
 import { runAfterPending } from '../keyed-mutex.ts';
+import { createOpenedRecords } from '../opened-records.ts';
 import { findReconnectGrace, type RedisConnection, retryUntilWritten } from './connection.ts';
 import { createSessionKeys, defaultKeyPrefix } from './keys.ts';
 import { createLeases } from './lease.ts';
@@ -51,16 +51,15 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   const tombstoneMs = Math.min(lifetime.absoluteSeconds * 1000, maxTombstoneMs);
   const withLease = createLeases(redis, leaseKey, options.leaseWait);
   const isInReconnectGrace = findReconnectGrace(redis);
+  const open = createOpenedRecords<TokenRecord>(sealer);
   const lastTouchedAt = new Map<string, number>();
   const lastIndexedAt = new Map<string, number>();
   /** By session id: what this process could not write yet. */
   const pendingWrites = new Map<string, Promise<unknown>>();
 
   function unsealRecord(key: string, sealed: Buffer | null): TokenRecord | undefined {
-    if (!sealed) return undefined;
-    const record = sealer.unseal(sealed, key) as TokenRecord | undefined; // only this store can have sealed it
-    if (!record) throw new UnreadableRecordError();
-    return now() < absoluteEndOf(record, lifetime) ? record : undefined;
+    const record = open(key, sealed);
+    return record && now() < absoluteEndOf(record, lifetime) ? record : undefined;
   }
 
   function unsealReason(key: string, sealed: Buffer | null): SessionEndReason | undefined {

@@ -78,6 +78,6 @@ export function formatHead(requestLine: string, headers: readonly string[]): Buf
 
 /** Polls `condition` until it is true; rejects after two seconds. */
 export async function waitUntil(condition: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 2_000; !condition(); await delay(5))
-    if (Date.now() > deadline) throw new Error(`not within two seconds: ${condition}`);
+  for (const deadline = Date.now() + 10_000; !condition(); await delay(5))
+    if (Date.now() > deadline) throw new Error(`not within ten seconds: ${condition}`);
 }

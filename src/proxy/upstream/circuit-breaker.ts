@@ -1,12 +1,11 @@
 import { isIP } from 'node:net';
 import type { Request } from 'express';
 import { ipKeyGenerator } from 'express-rate-limit';
-import { type Caller, type CircuitBreaker, createCircuitBreaker } from '../circuit-breaker.ts';
-import { AppError } from '../errors.ts';
-import { createMetrics, type Metrics } from '../metrics/metrics.ts';
-import { isConnectFailure, isDisconnected, isTimeout, unavailableStatuses } from './upstream-errors.ts';
-import { routeNameOf } from './upstream-measure.ts';
-import type { UpstreamResponse } from './upstream-response.ts';
+import { type Caller, type CircuitBreaker, createCircuitBreaker } from '../../circuit-breaker.ts';
+import { AppError } from '../../errors.ts';
+import { createMetrics, type Metrics } from '../../metrics/metrics.ts';
+import { isConnectFailure, isDisconnected, isTimeout, unavailableStatuses } from './errors.ts';
+import { routeNameOf } from './measure.ts';
 
 /** While others get responses from a route, what fails is not the route. */
 const quietMs = 1_000;
@@ -21,10 +20,15 @@ export interface GuardedCall {
   readonly isUpload: boolean;
 }
 
-type Execute = (call: GuardedCall, send: () => Promise<UpstreamResponse>) => Promise<UpstreamResponse>;
+/** What became of one call that `admit` let through. */
+export interface AdmittedCall {
+  recordStatus(status: number): void;
+  /** A call that its client aborted says nothing about the API. */
+  recordError(error: unknown): void;
+}
 
 /**
- * `execute(call, send)`: the circuit breakers of all APIs (decision 24).
+ * `admit(call)`: the circuit breakers of all APIs (decision 24).
  * - That of a host opens after ten calls in a row that could not connect.
  * - That of a route and method opens after three users (ten sessions of unknown users, or addresses) in a row got no response in
  *   time, 502, 503 or 504, or lost their connection.
@@ -34,7 +38,7 @@ type Execute = (call: GuardedCall, send: () => Promise<UpstreamResponse>) => Pro
 export function createUpstreamCircuitBreakers(
   now: () => number = Date.now,
   { openBreakers }: Pick<Metrics, 'openBreakers'> = createMetrics(),
-): Execute {
+): (call: GuardedCall) => AdmittedCall {
   const hosts = new Map<string, CircuitBreaker>();
   const routes = new WeakMap<object, Map<string, CircuitBreaker>>();
   let callCount = 0;
@@ -58,28 +62,28 @@ export function createUpstreamCircuitBreakers(
     });
   }
 
-  return async function execute(call, send) {
+  return function admit(call) {
     const { server, caller, isUpload } = call;
     const [host, route] = [getHost(server.origin), getRoute(call)];
     if (host.admit(caller) === 'refused') throw circuitIsOpen(`no connection to ${server.origin}`);
     if (route.admit(caller) === 'refused')
       throw circuitIsOpen('the calls of several users to this route failed');
-    try {
-      const response = await send();
-      host.recordSuccess();
-      if (unavailableStatuses.has(response.statusCode)) route.recordFailure(caller);
-      else route.recordSuccess();
-      return response;
-    } catch (error) {
-      if (isConnectFailure(error)) {
-        callCount += 1;
-        host.recordFailure({ name: `call ${callCount}`, isUser: false });
-      } else if (isTimeout(error)) {
+    return {
+      recordStatus(status) {
         host.recordSuccess();
-        route.recordFailure(caller);
-      } else if (isDisconnected(error) && !isUpload) route.recordFailure(caller);
-      throw error; // a request that its client aborted says nothing about the API
-    }
+        if (unavailableStatuses.has(status)) route.recordFailure(caller);
+        else route.recordSuccess();
+      },
+      recordError(error) {
+        if (isConnectFailure(error)) {
+          callCount += 1;
+          host.recordFailure({ name: `call ${callCount}`, isUser: false });
+        } else if (isTimeout(error)) {
+          host.recordSuccess();
+          route.recordFailure(caller);
+        } else if (isDisconnected(error) && !isUpload) route.recordFailure(caller);
+      },
+    };
   };
 }
 

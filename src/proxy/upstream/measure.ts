@@ -1,8 +1,8 @@
-import type { Metrics } from '../metrics/metrics.ts';
-import type { HistogramSeries } from '../metrics/series.ts';
-import { paths } from '../paths.ts';
-import { addTraceHeaders, isTracingEnabled, withSpan } from '../tracing.ts';
-import { isTimeout } from './upstream-errors.ts';
+import type { Metrics } from '../../metrics/metrics.ts';
+import type { HistogramSeries } from '../../metrics/series.ts';
+import { paths } from '../../paths.ts';
+import { addTraceHeaders, isTracingEnabled, withSpan } from '../../tracing.ts';
+import { isTimeout } from './errors.ts';
 
 /** One attempt to send a request. */
 interface Attempt {
@@ -11,7 +11,7 @@ interface Attempt {
   readonly method: string;
   readonly headers: Record<string, string | string[]>;
   /** Says whether the client has aborted the request. */
-  readonly signal: Pick<AbortSignal, 'aborted'>;
+  readonly abort: { readonly aborted: boolean };
 }
 
 /** What `createUpstreamMeasure` returns. */
@@ -58,11 +58,7 @@ export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 
       record(attempt, statusClasses[Math.floor(response.statusCode / 100)] ?? 'other', startedAt);
       return response;
     } catch (error) {
-      record(
-        attempt,
-        isTimeout(error) ? 'timeout' : attempt.signal.aborted ? 'aborted' : 'failed',
-        startedAt,
-      );
+      record(attempt, isTimeout(error) ? 'timeout' : attempt.abort.aborted ? 'aborted' : 'failed', startedAt);
       throw error;
     }
   }

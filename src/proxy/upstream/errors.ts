@@ -1,4 +1,4 @@
-import { AppError } from '../errors.ts';
+import { AppError } from '../../errors.ts';
 
 /** The statuses with which an API, or the gateway in front of it, reports that it is temporarily unavailable. */
 export const unavailableStatuses: ReadonlySet<number> = new Set([502, 503, 504]);

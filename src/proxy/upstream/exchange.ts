@@ -1,0 +1,185 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Dispatcher } from 'undici';
+import type { CallAbort } from './call-abort.ts';
+
+/** An API's response. Its body has to be sent, read or discarded, or it would occupy its connection for ever. */
+export interface UpstreamResponse {
+  readonly statusCode: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: UpstreamBody;
+}
+
+/** What receives a body. */
+export interface BodySink {
+  /** False pauses the body until `UpstreamBody.resume`. */
+  write(chunk: Buffer): boolean;
+  /** The body is complete. `last` is a part that was not written yet. */
+  end(last?: Buffer): void;
+  /** The body ends before it is complete. */
+  fail(error: Error): void;
+}
+
+/** The body of an API's response. Only one of its methods `sendTo`, `read` and `discard` can be used, and once. */
+export interface UpstreamBody {
+  sendTo(sink: BodySink): void;
+  resume(): void;
+  /** Ends the response at once, with its connection. The sink gets nothing more. */
+  destroy(): void;
+  /** The whole body; rejects if it is longer than `maxBytes` or incomplete. */
+  read(maxBytes: number): Promise<Buffer>;
+  /** Reads and discards a body that nobody needs, so that its connection can be reused; aborts after 128 KiB or 500 ms. */
+  discard(): void;
+}
+
+/** What is read ahead of a slow client, besides the buffers of the sockets. */
+const maxBufferedBytes = 16_384;
+const maxDiscardedBytes = 131_072;
+const discardTimeoutMs = 500;
+
+interface ExchangeOptions {
+  readonly abort: CallAbort;
+  /** Called for each interim response (1xx). */
+  readonly onInfo: () => void;
+}
+
+/** Sends a request, and resolves to its response as soon as its head has arrived. */
+export function dispatchRequest(
+  upstream: Dispatcher,
+  request: Dispatcher.DispatchOptions,
+  { abort, onInfo }: ExchangeOptions,
+): Promise<UpstreamResponse> {
+  return new Promise((resolve, reject) => {
+    const exchange = new Exchange(resolve, reject, onInfo);
+    abort.follow(exchange);
+    upstream.dispatch(request, exchange);
+  });
+}
+
+/**
+ * One request and its response. The part of the body that arrives together with the head is kept until somebody asks for it,
+ * so that a short response leaves as it came: in one piece. Streams and pipes would cost a third of a proxied request.
+ */
+class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
+  readonly #resolve: (response: UpstreamResponse) => void;
+  readonly #reject: (error: Error) => void;
+  readonly #onInfo: () => void;
+  #controller: Dispatcher.DispatchController | undefined;
+  #abortReason: Error | undefined;
+  #sink: BodySink | undefined;
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #hasEnded = false;
+  #error: Error | undefined;
+
+  constructor(
+    resolve: (response: UpstreamResponse) => void,
+    reject: (error: Error) => void,
+    onInfo: () => void,
+  ) {
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#onInfo = onInfo;
+  }
+
+  abort(reason: Error): void {
+    this.#abortReason = reason;
+    this.#controller?.abort(reason);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#abortReason) controller.abort(this.#abortReason);
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    statusCode: number,
+    headers: IncomingHttpHeaders,
+  ): void {
+    if (statusCode < 200) this.#onInfo();
+    else this.#resolve({ statusCode, headers, body: this });
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#sink) {
+      if (!this.#sink.write(chunk)) controller.pause();
+      return;
+    }
+    this.#waiting.push(chunk);
+    this.#waitingBytes += chunk.length;
+    if (this.#waitingBytes >= maxBufferedBytes) controller.pause();
+  }
+
+  onResponseEnd(): void {
+    this.#hasEnded = true;
+    this.#sink?.end();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#error = error;
+    this.#reject(error); // without effect after the response
+    this.#sink?.fail(error);
+  }
+
+  sendTo(sink: BodySink): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#sink = sink;
+    if (this.#error) {
+      sink.fail(this.#error);
+      return;
+    }
+    const last = this.#hasEnded ? waiting.pop() : undefined;
+    let canContinue = true;
+    for (const chunk of waiting) canContinue = sink.write(chunk);
+    if (this.#hasEnded) sink.end(last);
+    else if (canContinue) this.resume();
+  }
+
+  resume(): void {
+    if (this.#controller?.paused) this.#controller.resume();
+  }
+
+  destroy(): void {
+    this.#sink = { write: () => true, end: () => {}, fail: () => {} };
+    this.abort(new Error('the response is not needed any more'));
+  }
+
+  read(maxBytes: number): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      const write = (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > maxBytes) this.abort(new Error(`the response is longer than ${maxBytes} bytes`));
+        else chunks.push(chunk);
+        return true;
+      };
+      this.sendTo({
+        write,
+        end(last) {
+          if (last) write(last);
+          if (bytes > maxBytes) reject(new Error(`the response is longer than ${maxBytes} bytes`));
+          else resolve(Buffer.concat(chunks));
+        },
+        fail: reject,
+      });
+    });
+  }
+
+  discard(): void {
+    if (this.#hasEnded || this.#error) return;
+    const timer = setTimeout(() => this.destroy(), discardTimeoutMs).unref();
+    let bytes = 0;
+    const stop = () => clearTimeout(timer);
+    this.sendTo({
+      write: (chunk) => {
+        bytes += chunk.length;
+        if (bytes > maxDiscardedBytes) this.destroy();
+        return true;
+      },
+      end: stop,
+      fail: stop,
+    });
+  }
+}
