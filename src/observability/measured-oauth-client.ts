@@ -10,12 +10,14 @@ type Outcome = 'success' | 'not_sent' | OAuthErrorKind;
 /** What every request to the provider can end with. */
 const requestOutcomes: readonly Outcome[] = [
   ...(['success', 'unavailable', 'outcome_unknown', 'invalid_grant'] as const),
-  ...(['rejected_other', 'invalid_response', 'client_misconfigured'] as const),
+  ...(['rejected_other', 'client_misconfigured'] as const),
 ];
-const refreshOutcomes: readonly Outcome[] = [...requestOutcomes, 'not_sent'];
+/** The response to a revocation, in contrast, has nothing to check (RFC 7009 2.2). */
+const tokenOutcomes: readonly Outcome[] = [...requestOutcomes, 'invalid_response'];
+const refreshOutcomes: readonly Outcome[] = [...tokenOutcomes, 'not_sent'];
 const loginOutcomes: readonly (Outcome | UnredeemedLogin)[] = [
   ...(['denied', 'authorization'] as const),
-  ...requestOutcomes,
+  ...tokenOutcomes,
   ...unredeemedLogins,
 ];
 
@@ -70,7 +72,7 @@ export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthC
   });
   const measureAppToken = createMeasure('client_credentials', {
     count: metrics.appTokens,
-    outcomes: requestOutcomes,
+    outcomes: tokenOutcomes,
   });
   const measureRevocation = createMeasure('revocation', {
     count: metrics.revocations,
