@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import http, { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
+import type { AuditEvent } from '../../src/audit/audit-events.ts';
 import type { Deps } from '../../src/deps.ts';
 import { storeUnavailable } from '../../src/errors.ts';
 import { addProcessMetrics } from '../../src/metrics/metrics.ts';
@@ -12,6 +13,7 @@ import {
   documentedValues,
   isDocumented,
 } from '../support/documented-metrics.ts';
+import { failAtStep } from '../support/fail-at-step.ts';
 import { createLatch } from '../support/latch.ts';
 import { createMovedMetrics, metricOf, until } from '../support/moved-metrics.ts';
 import { createRelay } from '../support/relay.ts';
@@ -37,8 +39,15 @@ type Answer = keyof typeof answers;
 const answerNames = Object.keys(answers) as Answer[];
 
 let world: World;
-/** What the next calls of Latchkey to the store or the provider fail at. */
-let failing: 'put' | 'confirm' | 'connect' | undefined;
+/** What goes wrong in the next calls of Latchkey to the store or the provider. */
+let fault:
+  | 'put fails'
+  | 'put fails unexpectedly'
+  | 'session data cannot be saved'
+  | 'put loses the refresh token'
+  | 'lease is lost'
+  | 'provider is unreachable'
+  | undefined;
 /** How many refreshes have asked the store for the lease of a session. */
 let refreshesBegun: number;
 let api: Server;
@@ -59,7 +68,7 @@ async function listen(server: Server): Promise<string> {
 }
 
 beforeEach(async () => {
-  failing = undefined;
+  fault = undefined;
   refreshesBegun = 0;
   respond = (_req, res) => void res.end('plain');
   upgrade = (req, socket, head) => webSockets.handleUpgrade(req, socket, head, () => {});
@@ -78,7 +87,7 @@ async function start({ env, ...options }: WorldOptions = {}): Promise<void> {
   world = await createWorld({
     store: 'memory',
     accessTokenSeconds: 100,
-    wrap: failAsTold,
+    wrap: withFaults,
     ...options,
     env: {
       OAUTH2_SCOPES: 'openid profile read:profile read:data',
@@ -91,25 +100,33 @@ async function start({ env, ...options }: WorldOptions = {}): Promise<void> {
   await look(world.latchkey);
 }
 
-function failAsTold({ tokenStore, fetch }: Deps): Partial<Deps> {
+function withFaults({ tokenStore, sessionStore, fetch }: Deps): Partial<Deps> {
   const refused = Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' });
   return {
     fetch: (...args) =>
-      failing === 'connect'
+      fault === 'provider is unreachable'
         ? Promise.reject(new TypeError('fetch failed', { cause: refused }))
         : fetch(...args),
+    sessionStore: failAtStep(sessionStore, {
+      get name() {
+        return fault === 'session data cannot be saved' ? 'set' : undefined;
+      },
+    }),
     tokenStore: {
       ...tokenStore,
-      put: async (...args) => {
-        if (failing === 'put') throw storeUnavailable(new Error('for this test'));
-        return tokenStore.put(...args);
+      put: async (id, record) => {
+        if (fault === 'put fails') throw storeUnavailable(new Error('for this test'));
+        if (fault === 'put fails unexpectedly') throw new Error('for this test');
+        const { refreshToken: _, ...tokens } = record.tokens;
+        const isLost = fault === 'put loses the refresh token';
+        await tokenStore.put(id, isLost ? { ...record, tokens } : record);
       },
       update: (id, change, onDiscarded) => {
         refreshesBegun += 1;
         const fail = () => Promise.reject(storeUnavailable(new Error('for this test')));
         return tokenStore.update(
           id,
-          (newest, confirm) => change(newest, failing === 'confirm' ? fail : confirm),
+          (newest, confirm) => change(newest, fault === 'lease is lost' ? fail : confirm),
           onDiscarded,
         );
       },
@@ -134,6 +151,24 @@ async function signedIn(user = 'alice'): Promise<Browser> {
 
 const signOut = (browser: Browser) => browser.step('/auth/logout', { method: 'POST', from: world.origin });
 
+/** How often this metric of one label has counted each value, without those that it has not. */
+async function counted(metric: string): Promise<Record<string, number>> {
+  const values = [...(await look(world.latchkey))].filter(
+    ([series, value]) => metricOf(series) === metric && value > 0,
+  );
+  return Object.fromEntries(values.map(([series, value]) => [series.split('"')[1], value]));
+}
+
+/** How often the audit log has this event, by reason. */
+function audited(event: AuditEvent): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const line of world.latchkey.auditLines().filter((each) => each.event === event))
+    counts[line.reason ?? ''] = (counts[line.reason ?? ''] ?? 0) + 1;
+  return counts;
+}
+
+const auditedLogins = () => ({ success: audited('login_succeeded')[''], ...audited('login_failed') });
+
 /** A login that is back from the provider: the URL of the callback, not yet requested. */
 async function returned(): Promise<{ readonly browser: Browser; readonly callback: string }> {
   const browser = world.browser();
@@ -155,7 +190,7 @@ function callbackWith(callback: string, parameters: Readonly<Record<string, stri
 }
 
 const logins = 'latchkey_logins_total';
-const refusals = 'latchkey_limit_refusals_total';
+const rejections = 'latchkey_limit_rejections_total';
 const sessionsEnded = 'latchkey_sessions_ended_total';
 const sharedRefreshes = 'latchkey_refreshes_shared_total';
 const breakers = 'latchkey_circuit_breaker_open';
@@ -234,28 +269,33 @@ test('each outcome of a login counts, each login once', async () => {
   await expectOne('denied', () => second.browser.step(denial));
   const third = await returned();
   await expectOne('state_of_other_browser', () => world.browser().step(third.callback));
-  failing = 'put';
-  await expectOne('not_stored', () => third.browser.step(third.callback));
-  failing = undefined;
+  fault = 'put fails';
+  await expectOne('store_unavailable', () => third.browser.step(third.callback));
+  fault = undefined;
   await expectOne('state_used', () => third.browser.step(third.callback));
+  const unlucky = await returned();
+  fault = 'put fails unexpectedly';
+  await expectOne('internal_error', () => unlucky.browser.step(unlucky.callback));
+  fault = undefined;
   const fourth = await returned();
   await signOut(fourth.browser);
   await expectOne('signed_out', () => fourth.browser.step(fourth.callback));
   const late = await returned();
   await world.clock.advance(601);
   await expectOne('state_expired', () => late.browser.step(late.callback));
+  expect(await counted(logins)).toEqual(auditedLogins());
 });
 
-test('each outcome of a refresh counts, and a session that the provider rejects has ended', async () => {
+test('each outcome of a refresh counts, and a session whose refresh the provider rejects has ended', async () => {
   await start({ store: 'redis' });
   for (const answer of [...answerNames, 'not_sent', 'success'] as const) {
     const browser = await signedIn();
-    if (answer === 'not_sent') failing = 'confirm';
+    if (answer === 'not_sent') fault = 'lease is lost';
     else if (answer !== 'success') world.providerFaults.set({ path: /token$/, response: answers[answer] });
     await world.clock.advance(101);
     await browser.fetch('/api/profile');
     world.providerFaults.set(undefined);
-    failing = undefined;
+    fault = undefined;
     await untilHereMoved('latchkey_refreshes_total', outcomeOf(answer));
   }
   await untilHereMoved(sessionsEnded, reasonOf('refresh_rejected'));
@@ -313,10 +353,10 @@ test('each outcome of an app token counts, and the circuit breaker of the app pr
     await get();
     await untilHereMoved('latchkey_app_tokens_total', outcomeOf(each ?? 'success'));
   }
-  failing = 'connect';
+  fault = 'provider is unreachable';
   await Promise.all([get(), get(), get()]);
   await untilHereMoved(breakers, kindOf('app_provider'));
-  failing = undefined;
+  fault = undefined;
   answer = undefined;
   await world.clock.advance(10);
   expect((await get()).status).toBe(200);
@@ -341,14 +381,14 @@ test('revocations count by outcome, those that wait are pending, and Retry-After
   await untilHereMoved('latchkey_revocations_total', outcomeOf('success'));
 });
 
-test('sessions that end count by reason, and those that are live', async () => {
+test('sessions that end count by the reason that the audit log gives, and those that are live', async () => {
   await start({ backchannelLogout: 'sid', env: { SESSION_MAX_PER_USER: '2' } });
   const [one, other] = [await signedIn(), await signedIn()];
   await untilHereMoved('latchkey_sessions_live');
   await one.step('/auth/sessions/end-others', { method: 'POST', from: world.origin });
   await untilHereMoved(sessionsEnded, reasonOf('ended_by_user'));
   await world.signIn(one, 'alice', '/auth/login?return_to=/signed-out');
-  await untilHereMoved(sessionsEnded, reasonOf('superseded'));
+  await untilHereMoved(sessionsEnded, reasonOf('replaced'));
   await Promise.all([signedIn(), signedIn()]);
   await untilHereMoved(sessionsEnded, reasonOf('ended_by_limit'));
   await world.signIn(other, 'alice', '/auth/login?return_to=/signed-out');
@@ -359,6 +399,27 @@ test('sessions that end count by reason, and those that are live', async () => {
   await untilHereMoved(sessionsEnded, reasonOf('ended_by_provider'));
   await signOut(await signedIn());
   await untilHereMoved(sessionsEnded, reasonOf('signed_out'));
+  const incomplete = await returned();
+  fault = 'session data cannot be saved';
+  await incomplete.browser.step(incomplete.callback);
+  await untilHereMoved(sessionsEnded, reasonOf('login_incomplete'));
+  fault = undefined;
+  await signedIn('bob');
+  await world.clock.advance(604_800);
+  await world.latchkey.deps.sessionIndex.sweep();
+  await untilHereMoved(sessionsEnded, reasonOf('expired'));
+  expect(await counted(sessionsEnded)).toEqual(audited('session_ended'));
+  expect(await counted(logins)).toEqual(auditedLogins());
+});
+
+test('a session whose token expired and cannot be refreshed counts as expired, not as rejected', async () => {
+  await start();
+  fault = 'put loses the refresh token';
+  const browser = await signedIn();
+  await world.clock.advance(101);
+  expect((await browser.fetch('/api/profile')).status).toBe(401);
+  expect(await counted(sessionsEnded)).toEqual({ expired: 1 });
+  expect(audited('session_ended')).toEqual({ expired: 1 });
 });
 
 test('calls to an API count by status, and an API that cannot be reached opens the circuit breaker of its host', async () => {
@@ -450,11 +511,11 @@ test('a WebSocket handshake counts as a call to the API: accepted, rejected, tim
 test('three refreshes that cannot connect open the circuit breaker of the provider until one succeeds', async () => {
   await start();
   const users = await Promise.all(Array.from({ length: 3 }, () => signedIn()));
-  failing = 'connect';
+  fault = 'provider is unreachable';
   await world.clock.advance(101);
   await Promise.all(users.map((browser) => browser.fetch('/api/profile')));
   await untilHereMoved(breakers, kindOf('provider'));
-  failing = undefined;
+  fault = undefined;
   await until(async () => {
     await world.clock.advance(10);
     await users[0]!.fetch('/api/profile');
@@ -462,7 +523,7 @@ test('three refreshes that cannot connect open the circuit breaker of the provid
   }, 'the circuit breaker is closed');
 });
 
-test('a login that fails because of the store counts as not sent, the store as not ready, and its commands as failed', async () => {
+test('while the store is unavailable, logins count as failed because of it, the store as not ready, and its commands as failed', async () => {
   const { hostname, port, pathname } = new URL(testRedisUrl());
   const relay = await createRelay({ host: hostname, port: Number(port) });
   await relay.open();
@@ -471,7 +532,7 @@ test('a login that fails because of the store counts as not sent, the store as n
   const { browser, callback } = await returned();
   await relay.close();
   expect((await browser.step(callback)).status).toBe(503);
-  await untilHereMoved(logins, outcomeOf('not_sent'));
+  await untilHereMoved(logins, outcomeOf('store_unavailable'));
   await untilHereMoved('latchkey_ready', 'part="store"');
   await untilHereMoved('latchkey_store_errors_total');
   await relay.open();
@@ -480,14 +541,14 @@ test('a login that fails because of the store counts as not sent, the store as n
 });
 
 test('the provider is not ready while its metadata cannot be fetched', async () => {
-  failing = 'connect';
+  fault = 'provider is unreachable';
   await start();
   expect((await look(world.latchkey)).get('latchkey_ready{part="provider"}')).toBe(0);
-  failing = undefined;
+  fault = undefined;
   await untilHereMoved('latchkey_ready', 'part="provider"'); // requested every five seconds
 });
 
-test('each limit of streams and of calls to an API counts its refusals', async () => {
+test('each limit of streams and of calls to an API counts what it rejects', async () => {
   const other = createServer(() => {});
   const otherUrl = await listen(other);
   await start({
@@ -523,35 +584,35 @@ test('each limit of streams and of calls to an API counts its refusals', async (
       signal: clients.signal,
       headers: { cookie, 'x-forwarded-for': address },
     });
-  const expectRefusal = async (limit: string, ...request: Parameters<typeof get>) => {
+  const expectRejection = async (limit: string, ...request: Parameters<typeof get>) => {
     expect((await get(...request)).status).toBe(429);
-    await untilHereMoved(refusals, limitOf(limit));
+    await untilHereMoved(rejections, limitOf(limit));
   };
   const expectStream = async (...request: Parameters<typeof get>) =>
     expect((await get(...request)).status).toBe(200);
 
   await expectStream('/events', here, alice1);
-  await expectRefusal('MAX_STREAMS_PER_SESSION', '/events', here, alice1);
+  await expectRejection('MAX_STREAMS_PER_SESSION', '/events', here, alice1);
   await expectStream('/events', here, alice2);
-  await expectRefusal('MAX_STREAMS_PER_USER', '/events', there, alice3);
+  await expectRejection('MAX_STREAMS_PER_USER', '/events', there, alice3);
   await expectStream('/events', here, bob1);
-  await expectRefusal('MAX_STREAMS_PER_ADDRESS', '/events', here, bob2);
+  await expectRejection('MAX_STREAMS_PER_ADDRESS', '/events', here, bob2);
   await expectStream('/events', there, bob2);
-  await expectRefusal('MAX_STREAMS', '/anyone', elsewhere);
+  await expectRejection('MAX_STREAMS', '/anyone', elsewhere);
   expect((await look(world.latchkey)).get('latchkey_open_streams')).toBe(4);
 
   const hold = (count: number, ...request: Parameters<typeof get>) => {
     for (let call = 0; call < count; call += 1) void get(...request).catch(() => undefined);
   };
   hold(3, '/held', here, alice1);
-  await untilHereMoved(refusals, limitOf('MAX_UPSTREAM_CONNECTIONS_PER_USER'));
+  await untilHereMoved(rejections, limitOf('MAX_UPSTREAM_CONNECTIONS_PER_USER'));
   hold(4, '/open', here);
-  await untilHereMoved(refusals, limitOf('MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS'));
+  await untilHereMoved(rejections, limitOf('MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS'));
   hold(2, '/open', there);
-  await untilHereMoved(refusals, limitOf('MAX_UPSTREAM_CONNECTIONS'));
+  await untilHereMoved(rejections, limitOf('MAX_UPSTREAM_CONNECTIONS'));
 });
 
-test('each limit of connections counts the connections that it refuses', async () => {
+test('each limit of connections counts the connections that it rejects', async () => {
   await start({ env: { MAX_CONNECTIONS_PER_ADDRESS: '2', MAX_CONNECTIONS: '3', TRUST_PROXY: undefined } });
   const port = Number(new URL(world.origin).port);
   for (const localAddress of ['127.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.2', '127.0.0.2']) {
@@ -559,11 +620,11 @@ test('each limit of connections counts the connections that it refuses', async (
     cleanUps.push(() => client.destroy());
     await once(client, 'connect');
   }
-  await untilHereMoved(refusals, limitOf('MAX_CONNECTIONS_PER_ADDRESS'));
-  await untilHereMoved(refusals, limitOf('MAX_CONNECTIONS'));
+  await untilHereMoved(rejections, limitOf('MAX_CONNECTIONS_PER_ADDRESS'));
+  await untilHereMoved(rejections, limitOf('MAX_CONNECTIONS'));
 });
 
-test('each rate limit, and that of bodies in memory, counts its refusals', async () => {
+test('each rate limit, and that of bodies in memory, counts what it rejects', async () => {
   const rateLimit = { limit: 1, windowSeconds: 60 };
   await start({
     env: {
@@ -595,13 +656,13 @@ test('each rate limit, and that of bodies in memory, counts its refusals', async
     http.request(`${world.origin}/console`, { method: 'POST', agent: false, headers }).on('error', () => {}),
   );
   for (const each of bodies) each.flushHeaders();
-  await untilHereMoved(refusals, limitOf('bodies in memory'));
+  await untilHereMoved(rejections, limitOf('bodies in memory'));
   for (const each of bodies) each.destroy();
   await world.clock.advance(604_800); // the session expires
   const options = { method: 'POST', from: world.origin, headers: form, body: 'a=1' };
   await repeat(121, () => browser.step('/api/data', options));
   for (const name of ['GET /rare', 'auth', 'rejected-callbacks', 'sign-out', 'saved-forms', 'save-form'])
-    await untilHereMoved(refusals, limitOf(`rate ${name}`));
+    await untilHereMoved(rejections, limitOf(`rate ${name}`));
 });
 
 test('the versions of the process are always 1', async () => {

@@ -58,7 +58,7 @@ export const documentedValues: readonly DocumentedValue[] = [
   ),
   ...codesIn(readDoc('limits'))
     .filter((code) => /^MAX_[A-Z_]+$/.test(code))
-    .map((value) => ({ metric: 'latchkey_limit_refusals_total', value })),
+    .map((value) => ({ metric: 'latchkey_limit_rejections_total', value })),
   ...outcomes.flatMap((each) => each.counters.map(({ metric }) => ({ metric, value: each.outcome }))),
 ];
 
@@ -67,7 +67,16 @@ export const documentedOperations: readonly (readonly [operation: string, outcom
   .filter(({ isOfAll }) => isOfAll)
   .flatMap(({ outcome }) => Object.values(counters).map(({ operation }) => [operation, outcome] as const));
 
-const listedLabels = new Set(['outcome', 'reason', 'kind', 'limit', 'with', 'part', 'operation']);
+/** The labels whose values docs/metrics.md lists. */
+export const listedLabels: ReadonlySet<string> = new Set([
+  'outcome',
+  'reason',
+  'kind',
+  'limit',
+  'with',
+  'part',
+  'operation',
+]);
 
 /** False if docs/metrics.md lists the values of this label of the metric, and not this one. */
 export function isDocumented(metric: string, label: string, value: string): boolean {
