@@ -6,6 +6,7 @@ import type { Config } from './config/load.ts';
 import { createLogger, type Logger } from './logger.ts';
 import type { ConsumedStates } from './login/consumed-states.ts';
 import { createMetrics, type Metrics } from './metrics/metrics.ts';
+import { measureAudit } from './observability/measured-audit.ts';
 import { createUpstreamAgent } from './proxy/upstream/agent.ts';
 import type { SavedForms } from './saved-forms/saved-forms.ts';
 import { measureRedis } from './stores/measure-redis.ts';
@@ -69,11 +70,12 @@ export function createDeps(
   {
     now = Date.now,
     log = createLogger(config.logLevel, undefined, config.logFormat),
-    audit = createAuditLog(config, { now, log }),
+    audit: plainAudit = createAuditLog(config, { now, log }),
   }: Partial<Pick<Deps, 'now' | 'log' | 'audit'>> = {},
 ): Deps {
   const upstream = createUpstreamAgent(config.limits.upstreamConnections);
   const metrics = createMetrics();
+  const audit = measureAudit(plainAudit, metrics);
   const shared = { now, log, audit, metrics, fetch: globalThis.fetch, upstream };
   const onExpired = (sessionId: string) => audit.record('session_ended', { reason: 'expired', sessionId });
   if (!config.redis) {

@@ -49,6 +49,17 @@ export function withSpan<T>(
 }
 
 /**
+ * Records the status of an HTTP response. A span of this kind has failed from a status of 400 (`client`) or 500 (`server`),
+ * as the semantic conventions of OpenTelemetry say.
+ */
+export function recordStatus(span: Span, kind: 'client' | 'server', statusCode: number): void {
+  span.setAttribute('http.response.status_code', statusCode);
+  if (statusCode < (kind === 'client' ? 400 : 500)) return;
+  span.setStatus({ code: SpanStatusCode.ERROR });
+  span.setAttribute('error.type', String(statusCode));
+}
+
+/**
  * The span of a request, which the caller ends.
  * @param trusted what the propagator of the SDK may read, in the form of headers
  */

@@ -21,7 +21,7 @@ interface AuditEventType {
 export const auditEvents = {
   login_started: { outcome: 'unknown', reasons: [] },
   login_succeeded: { outcome: 'success', reasons: [] },
-  login_refused: {
+  login_failed: {
     outcome: 'failure',
     reasons: [
       ...providerFailures,
@@ -40,18 +40,18 @@ export const auditEvents = {
   step_up_declined: { outcome: 'failure', reasons: ['scope', ...providerFailures] },
   token_refreshed: { outcome: 'success', reasons: [] },
   token_refresh_deferred: { outcome: 'failure', reasons: providerFailures },
-  token_refresh_refused: { outcome: 'failure', reasons: providerFailures },
-  sign_out: { outcome: 'success', reasons: [] },
+  token_refresh_rejected: { outcome: 'failure', reasons: providerFailures },
+  signed_out: { outcome: 'success', reasons: [] },
   session_ended: {
     outcome: 'success',
     reasons: [
-      'sign_out',
-      'user',
-      'administrator',
-      'provider',
-      'limit',
+      'signed_out',
+      'ended_by_user',
+      'ended_by_administrator',
+      'ended_by_provider',
+      'ended_by_limit',
       'replaced',
-      'refresh_refused',
+      'refresh_rejected',
       'expired',
       'login_incomplete',
     ],
@@ -59,8 +59,8 @@ export const auditEvents = {
   revocation_done: { outcome: 'success', reasons: ['access_token', 'refresh_token'] },
   revocation_abandoned: { outcome: 'failure', reasons: [...providerFailures, 'queue_unavailable'] },
   app_token_obtained: { outcome: 'success', reasons: [] },
-  app_token_refused: { outcome: 'failure', reasons: providerFailures },
-  request_refused: {
+  app_token_failed: { outcome: 'failure', reasons: providerFailures },
+  request_rejected: {
     outcome: 'failure',
     reasons: [
       'cross_site_request',

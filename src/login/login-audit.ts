@@ -1,16 +1,22 @@
-import type { AuditReason } from '../audit/audit-events.ts';
+import { type AuditReason, auditEvents } from '../audit/audit-events.ts';
 import type { Audit } from '../audit/audit-log.ts';
 import { AppError } from '../errors.ts';
-import type { UnredeemedLogin } from '../metrics/metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { OAuthError } from '../oauth/oauth-error.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import type { LoginRequest } from './login-transaction.ts';
 
 type RequestedLogin = Pick<LoginRequest, 'scope' | 'acrValues' | 'maxAge'>;
 
+/** What a login that comes back from the provider can end with. */
+const loginOutcomes = [
+  'success',
+  ...auditEvents.login_failed.reasons.filter((reason) => reason !== 'invalid_state'),
+] as const;
+
 /** What is known about a login from the callback on. */
 export interface LoginAttempt {
-  /** The outcome has been counted, or the OAuth client and the store count it. */
+  /** The outcome has been counted. */
   isCounted?: boolean;
   request?: RequestedLogin;
   /** The session of the browser before this login. */
@@ -21,17 +27,20 @@ export interface LoginAttempt {
 /**
  * Writes the events of logins; a login that asks more of a user who is signed in is also a step-up.
  * @param loginScopes the scopes of every login
- * @param countOutcome counts a login that ended before the response of the provider was used
+ * @param logins counts each login that comes back from the provider, under the name that the audit log gives to its outcome
  */
 export function createLoginAudit(
   audit: Pick<Audit, 'record'>,
   loginScopes: readonly string[],
-  countOutcome: (outcome: UnredeemedLogin | 'denied') => void = () => {},
+  logins?: Metrics['logins'],
 ) {
-  function count(attempt: LoginAttempt, outcome: UnredeemedLogin | 'denied'): void {
+  // From 0: the first failure must be visible as an increase.
+  for (const outcome of loginOutcomes) logins?.({ outcome });
+
+  function count(attempt: LoginAttempt, outcome: 'success' | AuditReason<'login_failed'>): void {
     if (!attempt.request || attempt.isCounted) return; // without a valid state, it is no login of ours
     attempt.isCounted = true;
-    countOutcome(outcome);
+    logins?.({ outcome }).increment();
   }
 
   const about = ({ oldId, old }: LoginAttempt) => ({ sessionId: old && oldId, sub: old?.user.sub });
@@ -49,12 +58,11 @@ export function createLoginAudit(
     return acrValues !== undefined || maxAge !== undefined || additionalScopes(attempt).length > 0;
   }
 
-  function refused(attempt: LoginAttempt, failure: unknown): void {
+  function failed(attempt: LoginAttempt, failure: unknown): void {
     const cause = failure instanceof AppError ? failure.cause : failure;
-    const reason = refusalOf(failure);
-    audit.record('login_refused', { reason, ...about(attempt) });
-    const isOutcome = reason === 'incomplete_response' || reason === 'denied';
-    count(attempt, isOutcome ? reason : 'not_sent');
+    const reason = failureReasonOf(failure);
+    audit.record('login_failed', { reason, ...about(attempt) });
+    count(attempt, reason);
     if (isStepUp(attempt) && cause instanceof OAuthError)
       audit.record('step_up_declined', { reason: cause.kind, ...about(attempt) });
   }
@@ -72,6 +80,7 @@ export function createLoginAudit(
     ): void {
       const granted = { sessionId, sub: user.sub };
       audit.record('login_succeeded', granted);
+      count(attempt, 'success');
       if (!isStepUp(attempt)) return;
       // A missing authentication method or a sign-in that is too old has failed the login before.
       const hasAll = additionalScopes(attempt).every((each) => tokens.scope.includes(each));
@@ -79,14 +88,14 @@ export function createLoginAudit(
       else audit.record('step_up_declined', { reason: 'scope', ...granted });
     },
 
-    refused,
+    failed,
 
-    /** Settles as `work`, a part of the login; when that fails, the login is refused. */
+    /** Settles as `work`, a part of the login; when that fails, so does the login. */
     async watch(attempt: LoginAttempt, work: Promise<void>): Promise<void> {
       try {
         await work;
       } catch (failure) {
-        refused(attempt, failure);
+        failed(attempt, failure);
         throw failure;
       }
     },
@@ -94,15 +103,15 @@ export function createLoginAudit(
     /** A login whose state cannot be used, or that a sign-out has cancelled. */
     unusable(
       attempt: LoginAttempt,
-      reason: Extract<AuditReason<'login_refused'>, `state_${string}` | 'signed_out'>,
+      reason: Extract<AuditReason<'login_failed'>, `state_${string}` | 'signed_out'>,
     ): void {
-      audit.record('login_refused', { reason, ...about(attempt) });
+      audit.record('login_failed', { reason, ...about(attempt) });
       count(attempt, reason);
     },
   };
 }
 
-function refusalOf(failure: unknown): AuditReason<'login_refused'> {
+function failureReasonOf(failure: unknown): AuditReason<'login_failed'> {
   if (failure instanceof OAuthError) return failure.kind;
   if (!(failure instanceof AppError)) return 'internal_error';
   if (failure.cause instanceof OAuthError) return failure.cause.kind;

@@ -10,17 +10,6 @@ const storeBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 /** How long a scrape waits for a value that has to be read, for example from Redis. */
 const maxCollectMs = 1_000;
 
-/** The outcomes of logins whose code was not sent to the provider. */
-export const unredeemedLogins = [
-  'not_sent',
-  'incomplete_response',
-  'signed_out',
-  'state_expired',
-  'state_used',
-  'state_of_other_browser',
-] as const;
-export type UnredeemedLogin = (typeof unredeemedLogins)[number];
-
 export function createMetrics() {
   const registry = new Registry();
 
@@ -85,7 +74,7 @@ export function createMetrics() {
       describe('latchkey_revocations_total', 'Attempts to revoke a token at the provider', 'outcome'),
     ),
     sessionsEnded: createCounter(
-      describe('latchkey_sessions_ended_total', 'Sessions ended before they expired', 'reason'),
+      describe('latchkey_sessions_ended_total', 'Sessions that have ended', 'reason'),
     ),
     leaseWaitSeconds: createHistogram(
       describe('latchkey_lease_wait_seconds', 'Time until a process had the lease of a session or app token'),
@@ -108,8 +97,8 @@ export function createMetrics() {
     storeErrors: createCounter(
       describe('latchkey_store_errors_total', 'Redis commands that failed', 'command'),
     ),
-    limitRefusals: createCounter(
-      describe('latchkey_limit_refusals_total', 'Requests and connections refused by a limit', 'limit'),
+    limitRejections: createCounter(
+      describe('latchkey_limit_rejections_total', 'Requests and connections rejected by a limit', 'limit'),
     ),
 
     /** Adds `latchkey_ready`, whose parts are read at each scrape: true if ready. */

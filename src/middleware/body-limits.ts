@@ -15,7 +15,7 @@ interface BodyLimitParts {
   /** The key of the user who is signed in; `undefined` without a session and when it has ended. */
   readonly getUserKey: (req: Request) => Promise<string | undefined>;
   readonly log: Logger;
-  readonly metrics: Pick<Metrics, 'limitRefusals'>;
+  readonly metrics: Pick<Metrics, 'limitRejections'>;
   /**
    * By default those for bodies that users send. At the limit `total`, a body that has been arriving for longer than
    * `patienceMs` makes room for a new one.
@@ -36,7 +36,7 @@ interface ArrivingBody {
  */
 export function createBodyLimits({ getUserKey, log, metrics, limits }: BodyLimitParts) {
   const max = { ...userLimits, ...limits };
-  const counter = metrics.limitRefusals({ limit: 'bodies in memory' });
+  const counter = metrics.limitRejections({ limit: 'bodies in memory' });
   const logUserRefusal = createRefusalLog(log, { limit: max.perUser }, refusedMessage, counter);
   const logAddressRefusal = createRefusalLog(log, { limit: max.perAddress }, refusedMessage, counter);
   const logTotalRefusal = createRefusalLog(log, { limit: max.total }, refusedMessage, counter);

@@ -15,7 +15,7 @@ interface RateLimitParts {
   /** The key of the user who is signed in; `undefined` without a session and when it has ended. */
   readonly getUserKey: (req: Request) => Promise<string | undefined>;
   readonly log: Logger;
-  readonly metrics: Pick<Metrics, 'limitRefusals'>;
+  readonly metrics: Pick<Metrics, 'limitRejections'>;
 }
 
 /** Short, because a request must get its response within two seconds, including the wait for its tokens. */
@@ -43,7 +43,7 @@ export function createRateLimits({ rateLimitStore, getUserKey, log, metrics }: R
     rate: RateLimit,
     { countsOnly }: { readonly countsOnly?: (res: Response) => boolean } = {},
   ): RequestHandler {
-    const counter = metrics.limitRefusals({ limit: `rate ${name}` });
+    const counter = metrics.limitRejections({ limit: `rate ${name}` });
     const message = 'requests rejected: a rate limit is reached';
     const logRefusal = createRefusalLog(log, { limit: name }, message, counter);
     return rateLimit({

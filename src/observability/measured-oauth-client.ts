@@ -1,4 +1,4 @@
-import { type Metrics, type UnredeemedLogin, unredeemedLogins } from '../metrics/metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { CounterSeries, HistogramSeries } from '../metrics/series.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { OAuthError, type OAuthErrorKind } from '../oauth/oauth-error.ts';
@@ -10,14 +10,11 @@ type Outcome = 'success' | 'not_sent' | OAuthErrorKind;
 /** What every request to the provider can end with. */
 const requestOutcomes: readonly Outcome[] = [
   ...(['success', 'unavailable', 'outcome_unknown', 'invalid_grant'] as const),
-  ...(['rejected_other', 'invalid_response', 'client_misconfigured'] as const),
+  ...(['rejected_other', 'client_misconfigured'] as const),
 ];
-const refreshOutcomes: readonly Outcome[] = [...requestOutcomes, 'not_sent'];
-const loginOutcomes: readonly (Outcome | UnredeemedLogin)[] = [
-  ...(['denied', 'authorization'] as const),
-  ...requestOutcomes,
-  ...unredeemedLogins,
-];
+/** The response to a revocation, in contrast, has nothing to check (RFC 7009 2.2). */
+const tokenOutcomes: readonly Outcome[] = [...requestOutcomes, 'invalid_response'];
+const refreshOutcomes: readonly Outcome[] = [...tokenOutcomes, 'not_sent'];
 
 interface Counted {
   readonly count: (labels: { outcome: string }) => CounterSeries;
@@ -25,12 +22,12 @@ interface Counted {
   readonly outcomes: readonly string[];
 }
 
-/** `oauth`, with a metric and a trace span for each operation at the provider. `store` counts the logins that succeed. */
+/** `oauth`, with metrics and a trace span for each operation at the provider. */
 export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthClient {
   const loginsStarted = metrics.loginsStarted({});
 
-  function createMeasure(operation: string, { count, outcomes }: Counted) {
-    for (const outcome of outcomes) count({ outcome });
+  function createMeasure(operation: string, counted?: Counted) {
+    for (const outcome of counted?.outcomes ?? []) counted?.count({ outcome });
     const seconds = new Map<Outcome, HistogramSeries>();
     const attributes: Attributes = { 'oauth.operation': operation };
 
@@ -38,7 +35,7 @@ export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthC
       const series = seconds.get(outcome) ?? metrics.providerRequestSeconds({ operation, outcome });
       seconds.set(outcome, series);
       series.observe((performance.now() - startedAt) / 1000);
-      count({ outcome }).increment();
+      counted?.count({ outcome }).increment();
     }
 
     return function measure<T>(work: () => Promise<T>): Promise<T> {
@@ -56,21 +53,14 @@ export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthC
     };
   }
 
-  function countFailedLogin({ outcome }: { outcome: string }): CounterSeries {
-    return outcome === 'success' ? { increment() {} } : metrics.logins({ outcome });
-  }
-
-  const measureCode = createMeasure('authorization_code', {
-    count: countFailedLogin,
-    outcomes: loginOutcomes,
-  });
+  const measureCode = createMeasure('authorization_code'); // logins count when they have ended
   const measureRefresh = createMeasure('refresh_token', {
     count: metrics.refreshes,
     outcomes: refreshOutcomes,
   });
   const measureAppToken = createMeasure('client_credentials', {
     count: metrics.appTokens,
-    outcomes: requestOutcomes,
+    outcomes: tokenOutcomes,
   });
   const measureRevocation = createMeasure('revocation', {
     count: metrics.revocations,

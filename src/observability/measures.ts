@@ -1,8 +1,7 @@
 import type { Metrics } from '../metrics/metrics.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
-import type { TokenStore } from '../tokens/token-store.ts';
 import { measureOAuthClient } from './measured-oauth-client.ts';
-import { measureTokenStore } from './measured-token-store.ts';
+import { traceTokenStore } from './traced-token-store.ts';
 
 type OnBreakerChange = (isOpen: boolean) => void;
 
@@ -19,7 +18,7 @@ export function createMeasures(metrics: Metrics) {
     /** @param create creates a client that reports the state of its circuit breaker, which is of this kind */
     oauthClient: (kind: string, create: (onBreakerChange: OnBreakerChange) => OAuthClient) =>
       measureOAuthClient(create(breaker(kind)), metrics),
-    tokenStore: (store: TokenStore) => measureTokenStore(store, metrics),
+    tokenStore: traceTokenStore,
     breaker,
   };
 }

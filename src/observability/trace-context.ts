@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { RequestHandler } from 'express';
-import { isTracingEnabled, startRequestSpan } from '../tracing.ts';
+import { isTracingEnabled, recordStatus, startRequestSpan } from '../tracing.ts';
 
 declare global {
   namespace Express {
@@ -44,11 +44,10 @@ export function createTraceContext(isTrustedProxy: (address: string) => boolean)
       const route = req.measuredAs?.route;
       span.setAttributes({
         'http.request.method': req.method,
-        'http.response.status_code': res.statusCode,
         ...(route !== undefined && { 'http.route': route }),
       });
       span.updateName(`${req.method} ${route ?? ''}`.trim());
-      if (res.statusCode >= 500) span.setAttribute('error.type', String(res.statusCode));
+      recordStatus(span, 'server', res.statusCode);
       span.end();
     });
     request.run(next);

@@ -77,7 +77,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     if (error.status >= 500) req.log.error({ err: error, code: error.code }, 'request failed');
     else if (error.cause !== undefined)
       req.log.warn({ code: error.code, reason: describeReason(error.cause) }, 'request rejected');
-    if (isAudited(error.code)) audit.record('request_refused', { reason: error.code, ...aboutSession(req) });
+    if (isAudited(error.code)) audit.record('request_rejected', { reason: error.code, ...aboutSession(req) });
     if (res.headersSent) {
       res.destroy(); // a truncated response must not look complete
       return;
@@ -162,11 +162,11 @@ const retryableBySignIn: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /** The refusals that the audit log has. A missing or ended session is none. */
-const auditedCodes: ReadonlySet<ErrorCode> = new Set<AuditReason<'request_refused'>>([
+const auditedCodes: ReadonlySet<ErrorCode> = new Set<AuditReason<'request_rejected'>>([
   ...(['cross_site_request', 'forbidden_destination', 'misdirected_request', 'session_changed'] as const),
   ...(['insufficient_scope', 'insufficient_user_authentication', 'too_many_requests'] as const),
 ]);
 
-function isAudited(code: ErrorCode): code is AuditReason<'request_refused'> {
+function isAudited(code: ErrorCode): code is AuditReason<'request_rejected'> {
   return auditedCodes.has(code);
 }

@@ -37,7 +37,7 @@ interface OpenStreamsParts {
   readonly now: () => number;
   readonly log: Logger;
   readonly limits: StreamLimits;
-  readonly metrics?: Pick<Metrics, 'openStreams' | 'limitRefusals'>;
+  readonly metrics?: Pick<Metrics, 'openStreams' | 'limitRejections'>;
 }
 
 interface SessionEntry {

@@ -52,11 +52,11 @@ export interface StreamCounters {
 
 export function createStreamCounters(
   limits: StreamLimits,
-  { openStreams, limitRefusals }: Pick<Metrics, 'openStreams' | 'limitRefusals'>,
+  { openStreams, limitRejections }: Pick<Metrics, 'openStreams' | 'limitRejections'>,
 ): StreamCounters {
   const open = openStreams({});
-  const countRefusal = (limit: string) => limitRefusals({ limit }).increment();
-  for (const limit of streamSettings) limitRefusals({ limit }); // from 0: the first refusal must be visible as an increase
+  const countRefusal = (limit: string) => limitRejections({ limit }).increment();
+  for (const limit of streamSettings) limitRejections({ limit }); // from 0: the first refusal must be visible as an increase
   open.set(0);
   let count = 0;
   const change = (by: 1 | -1) => {

@@ -41,7 +41,7 @@ interface CallbackParts {
   readonly consumedStates: ConsumedStates;
   readonly providerLogouts: Pick<ProviderLogouts, 'isLoginEnded'>;
   readonly audit: Audit;
-  readonly metrics: Metrics;
+  readonly metrics: Pick<Metrics, 'logins'>;
 }
 
 /** `GET /auth/callback`: redeems the code, starts the session and returns the browser to where the login started. */
@@ -50,8 +50,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { publicOrigin } = config;
   const redirectToProvider = createRedirectToProvider(parts);
   const { isCancelled, wasCancelled } = createCancelledLogins(parts);
-  const count = (outcome: string) => parts.metrics.logins({ outcome }).increment();
-  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, count);
+  const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, parts.metrics.logins);
 
   async function callback(req: Request, res: Response): Promise<void> {
     const attempt: LoginAttempt = {};
@@ -81,7 +80,6 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       transaction !== undefined && (code === undefined || (await consumedStates.consume(transaction.nonce)));
     if (!isFirst) return handleUnusableLogin(req, res, login, attempt);
 
-    attempt.isCounted = true;
     const query = new URL(req.originalUrl, publicOrigin).searchParams;
     let grant: LoginGrant;
     try {
@@ -96,7 +94,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     req.log.debug({ session: parts.audit.tagFor(newId) }, 'login: session started');
     loginAudit.succeeded(attempt, newId, grant);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
-    const endedBy = oldId === undefined ? undefined : await supersede(req, oldId, newId, grant.user);
+    const endedBy = oldId === undefined ? undefined : await endReplaced(req, oldId, newId, grant.user);
     // After the replacement: a sign-out that comes later than this check finds the new session through the old one.
     const wasSignedOut = await wasCancelled(transaction, req.log, grant.identity);
     const wasEnded = endedBy !== undefined && endedBy !== 'limit' && isSameUser(old, grant.user);
@@ -115,8 +113,8 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   }
 
   /** Removes the previous session. @returns who has ended it from elsewhere, if somebody has */
-  function supersede(req: Request, oldId: string, newId: string, user: User): Promise<EndedBy | undefined> {
-    return tokens.supersede(oldId, newId, user).catch((failure) => {
+  function endReplaced(req: Request, oldId: string, newId: string, user: User): Promise<EndedBy | undefined> {
+    return tokens.endReplaced(oldId, newId, user).catch((failure) => {
       req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
       return undefined;
     });
@@ -142,7 +140,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     const { code, kind } = failure;
     const isInteractionRequired = transaction.prompt === 'none' && interactionCodes.has(code ?? '');
     const isRestarted = code === 'authentication_expired' && transaction.restarts === 0;
-    if (isInteractionRequired || isRestarted) loginAudit.refused(attempt, failure);
+    if (isInteractionRequired || isRestarted) loginAudit.failed(attempt, failure);
     if (isInteractionRequired) return returnTo(res, transaction.returnTo);
     if (isRestarted) return restart(req, res, loginRequest, attempt);
     if (kind === 'client_misconfigured' && code !== undefined)

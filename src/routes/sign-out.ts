@@ -28,7 +28,7 @@ export function createSignOut(parts: SignOutParts): SignOut {
     const binding = transactions.getBinding(req);
     if (binding !== undefined) await consumedStates.cancel(binding, now());
     const ended = id === undefined ? undefined : await tokens.end(id);
-    if (ended) audit.record('sign_out', { sessionId: id, sub: ended.user.sub });
+    if (ended) audit.record('signed_out', { sessionId: id, sub: ended.user.sub });
     await sessions.end(req, res);
     return ended;
   };

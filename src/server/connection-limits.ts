@@ -17,7 +17,7 @@ interface ConnectionLimitParts {
   readonly limits: ConnectionLimits;
   readonly isTrustedProxy: (address: string) => boolean;
   readonly log: Logger;
-  readonly metrics?: Pick<Metrics, 'limitRefusals'>;
+  readonly metrics?: Pick<Metrics, 'limitRejections'>;
 }
 
 /** Requests without a complete response on one connection. Browsers and proxies have one, and wait for its response. */
@@ -33,7 +33,7 @@ export function limitConnections(
   // X-Forwarded-For of a proxy that adds it at the end. Their size is limited.
   server.maxHeadersCount = 0;
   const createLog = (setting: string) =>
-    createRefusalLog(log, { setting }, refusedMessage, metrics.limitRefusals({ limit: setting }));
+    createRefusalLog(log, { setting }, refusedMessage, metrics.limitRejections({ limit: setting }));
   if (limits.total > 0) {
     server.maxConnections = limits.total;
     const logRefusal = createLog('MAX_CONNECTIONS');

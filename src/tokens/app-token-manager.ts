@@ -146,7 +146,7 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
     } catch (error) {
       const failure = toOAuthError(error);
       logFailure(failure, entry.scope);
-      audit.record('app_token_refused', { reason: failure.kind });
+      audit.record('app_token_failed', { reason: failure.kind });
       return { tokens: isUsable(old, entry) ? old : undefined, failure: toCachedFailure(failure, now()) };
     }
   }

@@ -65,7 +65,7 @@ export function createRefreshDecision({
       return newest;
     }
     const about = { sessionId, sub: newest.user.sub };
-    const end = (reason: 'expired' | 'refresh_refused') => {
+    const end = (reason: 'expired' | 'refresh_rejected') => {
       audit.record('session_ended', { reason, ...about });
       return undefined;
     };
@@ -93,18 +93,18 @@ export function createRefreshDecision({
           { err: failure, session },
           'the response to a token refresh failed a check; its tokens are revoked, and the session ends when its access token expires',
         );
-        audit.record('token_refresh_refused', { reason: kind, ...about });
+        audit.record('token_refresh_rejected', { reason: kind, ...about });
         revoke(untrustedTokens);
         const { refreshToken: _spent, ...tokens } = newest.tokens;
-        return isExpiredNow() ? end('refresh_refused') : { ...newest, tokens };
+        return isExpiredNow() ? end('refresh_rejected') : { ...newest, tokens };
       }
       if (kind === 'invalid_grant') {
         log.info(
           { err: failure, session },
           'session ended: the provider rejected the refresh token (invalid_grant)',
         );
-        audit.record('token_refresh_refused', { reason: kind, ...about });
-        return end('refresh_refused');
+        audit.record('token_refresh_rejected', { reason: kind, ...about });
+        return end('refresh_rejected');
       }
       // A token without a stated lifetime is valid until an API rejects it.
       const hasExpired = isExpiredNow() || (isRefused && newest.tokens.expiresAt === undefined);
@@ -113,8 +113,8 @@ export function createRefreshDecision({
           { err: failure, session },
           'session ended: the provider rejected the refresh token with a non-standard error',
         );
-        audit.record('token_refresh_refused', { reason: kind, ...about });
-        return end('refresh_refused');
+        audit.record('token_refresh_rejected', { reason: kind, ...about });
+        return end('refresh_rejected');
       }
       audit.record('token_refresh_deferred', { reason: kind, ...about });
       if (kind === 'client_misconfigured' && failure.code !== undefined)

@@ -54,7 +54,7 @@ export interface SessionEnding {
    * only another user's tokens.
    * @returns who has ended the session `id` from elsewhere before, if somebody has
    */
-  supersede(id: string, successorId: string, successor: User): Promise<EndedBy | undefined>;
+  endReplaced(id: string, successorId: string, successor: User): Promise<EndedBy | undefined>;
   /**
    * Rolls back an incomplete login: ends the session `id`. Its tokens are dropped without being revoked: the user will
    * sign in again, and a revocation could end the tokens of that login too (decision 3).
@@ -141,7 +141,7 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
    */
   async function successorOf(id: string): Promise<string | undefined> {
     const reason = await store.endReason(id);
-    if (reason?.kind !== 'superseded' || now() >= (reason.at ?? 0) + successorMs) return undefined;
+    if (reason?.kind !== 'replaced' || now() >= (reason.at ?? 0) + successorMs) return undefined;
     if (reason.successorId === undefined) throw new AppError('session_changed');
     return reason.successorId;
   }
@@ -174,7 +174,7 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     const findNext = async (each: string) => {
       if (by === 'limit') return undefined; // a login that has replaced the session enforces the limit itself
       const reason = await store.endReason(each);
-      const next = reason?.kind === 'superseded' ? reason.successorId : undefined; // another user's session stays
+      const next = reason?.kind === 'replaced' ? reason.successorId : undefined; // another user's session stays
       return next === keptId ? undefined : next;
     };
     return end(id, { kind: 'ended', by, ...(keptSid !== undefined && { keptSid }) }, findNext);
@@ -188,12 +188,12 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
     processOutbox,
     endedBy,
 
-    async supersede(id, successorId, { sub }) {
+    async endReplaced(id, successorId, { sub }) {
       const old = await store.get(id);
       // Another user's sign-out must not end the new session.
       const isSameUser = sub !== undefined && sub === old?.user.sub;
       const successor = { successor: sub, at: now(), ...(isSameUser && { successorId }) };
-      const record = await takeAndQueue(id, { kind: 'superseded', ...successor });
+      const record = await takeAndQueue(id, { kind: 'replaced', ...successor });
       if (!record) return endedBy(id);
       runInBackground(processOutbox());
       return undefined;
@@ -212,8 +212,7 @@ export function createSessionEnding(parts: SessionEndingParts): SessionEnding {
 }
 
 function auditReasonOf(reason: SessionEndReason): AuditReason<'session_ended'> {
-  if (reason.kind === 'ended') return reason.by;
-  return reason.kind === 'signed_out' ? 'sign_out' : 'replaced';
+  return reason.kind === 'ended' ? `ended_by_${reason.by}` : reason.kind;
 }
 
 /**
@@ -230,6 +229,6 @@ export function isToBeRevoked(
     if (keptSid === undefined || identity?.sid === undefined) return by !== 'limit';
     return identity.sid !== keptSid;
   }
-  if (reason?.kind !== 'superseded') return reason !== undefined;
+  if (reason?.kind !== 'replaced') return reason !== undefined;
   return user.sub !== undefined && reason.successor !== undefined && user.sub !== reason.successor;
 }

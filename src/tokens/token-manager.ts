@@ -172,7 +172,7 @@ export function createTokenManager(parts: TokenManagerParts): TokenManager {
     end: ending.end,
     endBy: ending.endBy,
     endedBy: ending.endedBy,
-    supersede: ending.supersede,
+    endReplaced: ending.endReplaced,
     discard: ending.discard,
 
     async drain() {

@@ -94,7 +94,7 @@ export type SessionEndReason =
       readonly keptSid?: string;
     }
   | {
-      readonly kind: 'superseded';
+      readonly kind: 'replaced';
       /** The subject of the new login, if it is known. */
       readonly successor: string | undefined;
       /** The id of the new session, if it is known to be of the same user. */

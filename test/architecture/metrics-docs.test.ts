@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { auditEvents, providerFailures } from '../../src/audit/audit-events.ts';
 import { addProcessMetrics, createMetrics } from '../../src/metrics/metrics.ts';
+import { documentedValues, listedLabels } from '../support/documented-metrics.ts';
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
 const page = read('docs/metrics.md');
@@ -66,7 +68,20 @@ test('docs/metrics.md lists every alert with its severity, and each alert is nam
   expect([...named].filter((each) => !alerts.includes(each))).toEqual([]);
 });
 
-test('the alert rules and the dashboard use only metrics and labels that exist', () => {
+test('the metrics and the audit log have the same names for outcomes of logins, ends of sessions and failures of the provider', () => {
+  const valuesOf = (metric: string) =>
+    documentedValues.filter((each) => each.metric === metric).map(({ value }) => value);
+  const { login_failed: login, session_ended: session } = auditEvents;
+  const failures = login.reasons.filter((each) => each !== 'invalid_state'); // no login of ours
+  expect(new Set(valuesOf('latchkey_logins_total'))).toEqual(new Set(['success', ...failures]));
+  const ends = session.reasons.filter((each) => each !== 'ended_by_administrator'); // not in a server
+  expect(new Set(valuesOf('latchkey_sessions_ended_total'))).toEqual(new Set(ends));
+  const names: readonly string[] = ['success', 'not_sent', ...providerFailures];
+  for (const metric of ['refreshes', 'app_tokens', 'revocations'])
+    expect(valuesOf(`latchkey_${metric}_total`).filter((each) => !names.includes(each))).toEqual([]);
+});
+
+test('the alert rules and the dashboard use only metrics, labels and values that exist', () => {
   const expressions = [
     ...[...rules.matchAll(/expr: (?:\|\n((?: {10,}.*\n)+)|(.*))/g)].map(([, block, line]) => block ?? line!),
     ...dashboard.panels.flatMap((panel: Panel) => panel.targets?.map(({ expr }) => expr) ?? []),
@@ -83,9 +98,20 @@ test('the alert rules and the dashboard use only metrics and labels that exist',
         [...list!.matchAll(/(\w+)\s*(?:=~|=|!=|!~)/g)].map(([, label]) => label!),
       );
       expect(used.filter((label) => !['job', 'instance', 'le', ...labels].includes(label))).toEqual([]);
+      expect(unknownValues(name, expression)).toEqual([]);
     }
   }
 });
+
+/** The values of listed labels, in selectors of this metric, that no value in the documentation matches. */
+function unknownValues(metric: string, expression: string): readonly string[] {
+  const values = documentedValues.filter((each) => each.metric === metric).map(({ value }) => value);
+  return [...expression.matchAll(new RegExp(`${metric}\\w*\\{([^}]*)\\}`, 'g'))]
+    .flatMap(([, list]) => [...list!.matchAll(/(\w+)\s*(?:=~|=|!=|!~)\s*"([^"]*)"/g)])
+    .filter(([, label]) => listedLabels.has(label!))
+    .flatMap(([, , pattern]) => pattern!.split('|'))
+    .filter((pattern) => !values.some((value) => new RegExp(`^(?:${pattern})$`).test(value)));
+}
 
 interface Panel {
   readonly id: number;

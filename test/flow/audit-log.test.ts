@@ -160,7 +160,7 @@ describe('a day in the audit log', () => {
       .browser()
       .fetch('/api/data', { headers: { 'sec-fetch-site': 'cross-site' } });
     const id = response.headers['x-request-id'];
-    expect(world.latchkey.auditLines().at(-1)).toMatchObject({ event: 'request_refused', request_id: id });
+    expect(world.latchkey.auditLines().at(-1)).toMatchObject({ event: 'request_rejected', request_id: id });
     const lines = world.latchkey.logLines.filter((line) => line.includes(String(id)));
     expect(lines.length).toBeGreaterThanOrEqual(2);
     for (const line of lines) expect(line.match(/"reqId"/g)).toHaveLength(1);

@@ -248,7 +248,7 @@ describe.each(stores)('all sessions of a user (%s)', (store) => {
         tokenStore: {
           ...tokenStore,
           async take(id, reason, beforeRemoval) {
-            if (reason.kind === 'superseded') {
+            if (reason.kind === 'replaced') {
               isHeld = true;
               await hold;
             }

@@ -168,7 +168,7 @@ test('an open stream is counted until it ends, and so is a stream that a limit r
   const open = (signal: AbortSignal) => fetch(`${world.origin}/api/events`, { headers: { cookie }, signal });
   expect((await open(client.signal)).status).toBe(200);
   expect((await open(client.signal)).status).toBe(429);
-  await waitForChange('latchkey_limit_refusals_total{limit="MAX_STREAMS_PER_SESSION"}');
+  await waitForChange('latchkey_limit_rejections_total{limit="MAX_STREAMS_PER_SESSION"}');
   expect((await scrape(world.latchkey)).get('latchkey_open_streams')).toBe(1);
   client.abort();
   await until(async () => (await scrape(world.latchkey)).get('latchkey_open_streams') === 0);

@@ -237,7 +237,7 @@ describe.each([
   });
 
   test('the result of an update is discarded with the first reason for which its session ended', async () => {
-    const superseded = { kind: 'superseded', successor: 'alice' } as const;
+    const replaced = { kind: 'replaced', successor: 'alice' } as const;
     const endDuringUpdate = async (end: (session: string) => Promise<unknown>) => {
       const session = randomUUID();
       const reasons: unknown[] = [];
@@ -253,10 +253,10 @@ describe.each([
       ['too late', signedOut],
     ]);
     const both = async (session: string) => {
-      await store.take(session, superseded);
+      await store.take(session, replaced);
       await store.take(session, signedOut);
     };
-    expect(await endDuringUpdate(both)).toEqual([['too late', superseded]]);
+    expect(await endDuringUpdate(both)).toEqual([['too late', replaced]]);
   }, 20_000);
 
   test('take removes only a record that was passed to beforeRemoval, and none when that rejects', async () => {

@@ -106,7 +106,7 @@ export function createUserActions(world: World): (action: Action) => void {
     if (old) {
       old.endRequestedAt ??= time.nowMs;
       old.replacedBy = id;
-      await tokens.supersede(old.id, id, { sub: user }).then(
+      await tokens.endReplaced(old.id, id, { sub: user }).then(
         () => {
           old.removedAt = time.nowMs;
         },

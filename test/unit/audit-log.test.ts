@@ -68,7 +68,7 @@ describe('what clients and providers can put into a line', () => {
   test('a subject that is too long or has control characters appears as its hash, so that no two users have one name', () => {
     const { audit, logged } = create();
     const subjects = ['x'.repeat(300), `${'x'.repeat(299)}y`, 'a\nb', 'a\rb', 'a b'];
-    for (const sub of subjects) audit.record('sign_out', { sub });
+    for (const sub of subjects) audit.record('signed_out', { sub });
     const names = logged().map(({ subject }) => subject);
     expect(new Set(names).size).toBe(subjects.length);
     expect(names.slice(0, 4)).toEqual(
@@ -84,7 +84,7 @@ test.each([
   ['none', null],
 ])('with AUDIT_SUBJECT=%s the subject is %s', (AUDIT_SUBJECT, subject) => {
   const { audit, logged, logLines } = create({ AUDIT_SUBJECT });
-  audit.record('sign_out', { sub: 'alice', sessionId: 'a-session-id' });
+  audit.record('signed_out', { sub: 'alice', sessionId: 'a-session-id' });
   expect(logged()).toEqual([
     expect.objectContaining({ subject, session: expect.stringMatching(/^[\w-]{16}$/) }),
   ]);
@@ -93,7 +93,7 @@ test.each([
 
 test.each(['silent', 'fatal', 'warn'])('with LOG_LEVEL=%s the log has the audit lines', (LOG_LEVEL) => {
   const { audit, logged } = create({ LOG_LEVEL });
-  audit.record('sign_out', {});
+  audit.record('signed_out', {});
   expect(logged()).toHaveLength(1);
 });
 
@@ -101,7 +101,7 @@ describe('with AUDIT_LOG as a file', () => {
   test('it has one JSON object for each event, in their order, and only its owner can read it', async () => {
     const path = join(folder, 'audit.log');
     const { audit, logLines } = create({ AUDIT_LOG: path });
-    for (let index = 0; index < 500; index += 1) audit.record('sign_out', { sub: `user ${index}` });
+    for (let index = 0; index < 500; index += 1) audit.record('signed_out', { sub: `user ${index}` });
     await audit.close();
     expect(linesOf(path).map((line) => JSON.parse(line).subject)).toEqual(
       Array.from({ length: 500 }, (_, index) => `user ${index}`),
@@ -113,13 +113,13 @@ describe('with AUDIT_LOG as a file', () => {
   test('after it was renamed and reopened, lines go to a new file, and none is lost', async () => {
     const path = join(folder, 'audit.log');
     const { audit } = create({ AUDIT_LOG: path });
-    audit.record('sign_out', { sub: 'before' });
+    audit.record('signed_out', { sub: 'before' });
     await audit.close();
-    audit.record('sign_out', { sub: 'before too' });
+    audit.record('signed_out', { sub: 'before too' });
     await waitFor(() => linesOf(path).length === 2);
     renameSync(path, `${path}.1`);
     audit.reopen();
-    audit.record('sign_out', { sub: 'after' });
+    audit.record('signed_out', { sub: 'after' });
     await audit.close();
     expect(linesOf(`${path}.1`).map((line) => JSON.parse(line).subject)).toEqual(['before', 'before too']);
     expect(linesOf(path).map((line) => JSON.parse(line).subject)).toEqual(['after']);
@@ -128,7 +128,7 @@ describe('with AUDIT_LOG as a file', () => {
   test('on a full disk every line is in the log instead, with one error', async () => {
     const { audit, logged, logLines } = create({ AUDIT_LOG: '/dev/full', LOG_LEVEL: 'error' });
     for (let index = 0; index < 20; index += 1) {
-      audit.record('sign_out', { sub: `user ${index}` });
+      audit.record('signed_out', { sub: `user ${index}` });
       await audit.close();
     }
     expect(logged()).toHaveLength(20);
@@ -140,10 +140,10 @@ describe('with AUDIT_LOG as a file', () => {
     mkdirSync(join(folder, 'sub'));
     const { audit, logged } = create({ AUDIT_LOG: path });
     rmSync(join(folder, 'sub'), { recursive: true });
-    audit.record('sign_out', { sub: 'one' });
+    audit.record('signed_out', { sub: 'one' });
     await audit.close();
     mkdirSync(join(folder, 'sub'));
-    audit.record('sign_out', { sub: 'two' });
+    audit.record('signed_out', { sub: 'two' });
     await audit.close();
     expect(logged().map(({ subject }) => subject)).toEqual(['one']);
     expect(
@@ -177,7 +177,7 @@ describe('with AUDIT_LOG as a file', () => {
 describe('events that strangers cause without end', () => {
   const refuse = (audit: ReturnType<typeof create>['audit'], address: string) =>
     runInRequest(request('x', address), () =>
-      audit.record('request_refused', { reason: 'cross_site_request' }),
+      audit.record('request_rejected', { reason: 'cross_site_request' }),
     );
 
   test('have 60 lines a minute for one network, then one line with their number', () => {
@@ -212,8 +212,8 @@ describe('events that strangers cause without end', () => {
     const { audit, logged } = create();
     for (let index = 0; index < 100_000; index += 1)
       refuse(audit, `10.0.${(index >> 8) & 255}.${index & 255}`);
-    audit.record('token_refresh_refused', { sub: 'alice', reason: 'invalid_response' });
-    expect(logged().at(-1)).toMatchObject({ event: 'token_refresh_refused', subject: 'alice' });
+    audit.record('token_refresh_rejected', { sub: 'alice', reason: 'invalid_response' });
+    expect(logged().at(-1)).toMatchObject({ event: 'token_refresh_rejected', subject: 'alice' });
   });
 
   test('are counted in the last lines when the process stops within the minute', async () => {

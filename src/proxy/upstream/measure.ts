@@ -1,7 +1,7 @@
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { HistogramSeries } from '../../metrics/series.ts';
 import { paths } from '../../paths.ts';
-import { addTraceHeaders, isTracingEnabled, withSpan } from '../../tracing.ts';
+import { addTraceHeaders, isTracingEnabled, recordStatus, withSpan } from '../../tracing.ts';
 import { isTimeout } from './errors.ts';
 
 /** One attempt to send a request. */
@@ -78,7 +78,7 @@ export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 
     return withSpan(`${method} ${route}`, 'client', attributes, async (span) => {
       addTraceHeaders(headers);
       const response = await measureTime(attempt, send);
-      span?.setAttribute('http.response.status_code', response.statusCode);
+      if (span) recordStatus(span, 'client', response.statusCode);
       return response;
     });
   };

@@ -66,7 +66,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
     if (!sealed) return undefined;
     const reason = sealer.unseal(sealed, key) as SessionEndReason | undefined; // only this store can have sealed it
     // Revoking tokens could end another session (decision 3), so it needs certainty.
-    return reason ?? { kind: 'superseded', successor: undefined };
+    return reason ?? { kind: 'replaced', successor: undefined };
   }
 
   /** Makes all callers get a failure for the time in `error`, which only Redis measures: clocks of instances differ. */
