@@ -3,17 +3,17 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Characters that a terminal acts on or does not show. */
 const invisibleCharacters = /[\p{C}\u2028\u2029]/gu;
 /** Fields that come first, or that a reader at a terminal does not need. */
-const ownFields = new Set(['time', 'level', 'msg', 'req', 'res', 'responseTime', 'err', 'request_id']);
+const ownFields = new Set(['time', 'level', 'msg', 'err', 'request_id']);
 const stackLevels = new Set(['error', 'fatal']);
 
 /** A JSON line of the log as text for a terminal: time, level, message, then the other fields as `name=value`. */
 export function formatLogLine(json: string): string {
   const line = JSON.parse(json) as Fields;
-  const { time, level, msg, req, res, responseTime, err, ...rest } = line;
+  const { time, level, msg, err, method, path, status, responseTime, ...rest } = line;
   const clock = String(time).slice(11, 23);
-  const request =
-    isObject(req) && isObject(res) ? ` ${req.method} ${req.path} ${res.status} ${responseTime}ms` : '';
-  const fields = Object.entries(rest)
+  const isRequest = [method, path, status, responseTime].every((each) => each !== undefined);
+  const request = isRequest ? ` ${method} ${path} ${status} ${responseTime}ms` : '';
+  const fields = Object.entries(isRequest ? rest : line)
     .filter(([name, value]) => !ownFields.has(name) && value !== null)
     .map(
       ([name, value]) =>

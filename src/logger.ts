@@ -1,11 +1,4 @@
-import {
-  type DestinationStream,
-  type Logger,
-  destination as openDescriptor,
-  pino,
-  stdTimeFunctions,
-  symbols,
-} from 'pino';
+import { type DestinationStream, type Logger, destination as openDescriptor, pino, symbols } from 'pino';
 import { formatLogLine } from './log-format.ts';
 import { currentRequest } from './request-context.ts';
 
@@ -79,6 +72,18 @@ function addRequestId(_line: object, _level: number, logger: Logger): object {
   return String(bindings).includes('"reqId"') ? {} : { reqId: request.requestId };
 }
 
+/** The time of a line in ISO 8601; that of the last line, if it is the same. */
+function createTimestamp(): () => string {
+  let at = 0;
+  let text = '';
+  return () => {
+    const now = Date.now();
+    if (now !== at) text = `,"time":"${new Date(now).toISOString()}"`;
+    at = now;
+    return text;
+  };
+}
+
 /** A logger that writes lines to `destination`, by default standard output: JSON, or text for a terminal. */
 export function createLogger(
   level: string,
@@ -88,7 +93,7 @@ export function createLogger(
   const options = {
     level,
     base: null,
-    timestamp: stdTimeFunctions.isoTime,
+    timestamp: createTimestamp(),
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: describeError },
     mixin: addRequestId,

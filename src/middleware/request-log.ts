@@ -54,7 +54,7 @@ function writeLine(log: Logger, req: Request, res: Response, responseTime: numbe
   const end = originalUrl.indexOf('?');
   const path = end < 0 ? originalUrl : originalUrl.slice(0, end);
   const status = res.statusCode;
-  const line = { reqId, req: { method, path }, res: { status }, responseTime };
+  const line = { reqId, method, path, status, responseTime };
   if (traceId !== undefined) Object.assign(line, { traceId });
   // The cause of a failure has its own line (pages/error-response.ts).
   if (status >= 500) log.warn(line, 'request errored');

@@ -143,11 +143,12 @@ function createConnectionCounter(
     const key = `${origin} address ${networkOf(address)}`;
     return ['MAX_UPSTREAM_CONNECTIONS_PER_ADDRESS', upstreamConnectionsPerAddress, key];
   };
-  return (origin, { sessionId, userId, address }) => {
+  return (origin, owner) => {
+    const { sessionId, userId } = owner;
     const total: Counted = ['MAX_UPSTREAM_CONNECTIONS', upstreamConnections, origin];
     if (userId !== undefined) return reserve([perUser(origin, `user ${userId}`), total]);
     // An unknown user may have any number of sessions.
     const perSession = sessionId === undefined ? [] : [perUser(origin, `session ${sessionId}`)];
-    return reserve([...perSession, perAddress(origin, address), total]);
+    return reserve([...perSession, perAddress(origin, owner.address), total]);
   };
 }

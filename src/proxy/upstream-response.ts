@@ -2,6 +2,9 @@ import type { Response } from 'express';
 import { buildBrowserHeaders } from './response-headers.ts';
 import type { UpstreamBody, UpstreamResponse } from './upstream/exchange.ts';
 
+/** The largest end of a body that is copied. */
+const maxJoinedBytes = 16_384;
+
 /** Sends the API's response to the client, as fast as the client reads it. */
 export function sendResponse(response: UpstreamResponse, res: Response): void {
   const { statusCode, body } = response;
@@ -36,7 +39,10 @@ export function sendBody(body: UpstreamBody, res: Response, onChunk: (chunk: Buf
     },
     end(last) {
       if (last) onChunk(last);
-      if (!res.destroyed) res.end(last);
+      if (res.destroyed) return;
+      // As a string, which is written together with the head; a Buffer would be a second write.
+      if (last && last.length <= maxJoinedBytes) res.end(last.toString('latin1'), 'latin1');
+      else res.end(last);
     },
     fail: () => res.destroy(), // an incomplete response must not look complete
   });
