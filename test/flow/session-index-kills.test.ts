@@ -104,7 +104,7 @@ async function carryOut(
 
 test.each([
   ['Redis', () => startSingle()],
-  ['a cluster', () => startCluster()],
+  ['a cluster of three masters', () => startCluster()],
 ] as const)(
   'no session is missing from the index, and no listed entry is without its session, when processes are killed (%s)',
   async (_name, start) => {
