@@ -7,7 +7,8 @@ import { OAuthError } from '../../src/oauth/oauth-error.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
 import { createMemoryRevocationOutbox } from '../../src/stores/memory/revocation-outbox.ts';
 import { createRedisRevocationOutbox } from '../../src/stores/redis/revocation-outbox.ts';
-import { createRevoker } from '../../src/tokens/revocation-outbox.ts';
+import { createRevoker, type RevocationOutbox } from '../../src/tokens/revocation-outbox.ts';
+import { type ConnectedCluster, connectToCluster } from '../support/redis-topologies.ts';
 import { silentAudit } from '../support/silent-audit.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -97,10 +98,15 @@ describe('the revocation outbox', () => {
   const secrets = [new Secret('a-secret-of-the-outbox-tests-01234567')];
   const log = pino({ level: 'silent' });
   let redis: Redis;
-  beforeAll(() => {
+  let cluster: ConnectedCluster;
+  beforeAll(async () => {
     redis = new Redis(testRedisUrl());
+    cluster = await connectToCluster();
   });
-  afterAll(() => redis.quit());
+  afterAll(async () => {
+    await redis.quit();
+    await cluster.close();
+  });
   const tokens = (): TokenSet => ({
     accessToken: `at-${randomBytes(8).toString('hex')}`,
     refreshToken: `rt-${randomBytes(8).toString('hex')}`,
@@ -118,18 +124,19 @@ describe('the revocation outbox', () => {
     return { attempted, attempt: createRevoker({ revokeToken }, { now, log, audit: silentAudit }) };
   }
 
-  const kinds = [
+  type CreateOutbox = (
+    attempt: ReturnType<typeof attemptWith>['attempt'],
+    now: () => number,
+  ) => RevocationOutbox;
+  const shared = () => ({ registration, secrets });
+  const kinds: readonly (readonly [string, CreateOutbox])[] = [
+    ['memory', createMemoryRevocationOutbox],
+    ['Redis', (attempt, now) => createRedisRevocationOutbox({ redis, ...shared(), attempt, now })],
     [
-      'memory',
-      (attempt: ReturnType<typeof attemptWith>['attempt'], now: () => number) =>
-        createMemoryRevocationOutbox(attempt, now),
+      'a cluster',
+      (attempt, now) => createRedisRevocationOutbox({ redis: cluster.redis, ...shared(), attempt, now }),
     ],
-    [
-      'Redis',
-      (attempt: ReturnType<typeof attemptWith>['attempt'], now: () => number) =>
-        createRedisRevocationOutbox({ redis, registration, secrets, attempt, now }),
-    ],
-  ] as const;
+  ];
 
   test.each(kinds)(
     'an outbox in %s revokes the refresh token first, then the access token, each once',

@@ -11,7 +11,7 @@ import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import type { SessionIndex, SessionSelector } from '../../src/tokens/indexed-sessions.ts';
 import { type TokenRecord, type TokenStore, UnreadableRecordError } from '../../src/tokens/token-store.ts';
 import { createLatch } from '../support/latch.ts';
-import { startCluster, type Topology, waitFor } from '../support/redis-topologies.ts';
+import { connectToCluster, waitFor } from '../support/redis-topologies.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 
 const lifetime = { idleSeconds: 1_200, absoluteSeconds: 10_000 };
@@ -23,19 +23,15 @@ let offsetMs = 0;
 const now = () => Date.now() + offsetMs;
 
 let redis: Redis;
-let topology: Topology;
 let cluster: Cluster;
+let closeCluster: () => Promise<void>;
 beforeAll(async () => {
   redis = new Redis(testRedisUrl(), { enableAutoPipelining: true }).setMaxListeners(100);
-  topology = await startCluster();
-  const { port } = topology.relay;
-  cluster = new Cluster([{ host: '127.0.0.1', port }], { enableAutoPipelining: true });
-  cluster.setMaxListeners(100);
+  ({ redis: cluster, close: closeCluster } = await connectToCluster());
 });
 afterAll(async () => {
   await redis.quit();
-  cluster.disconnect();
-  await topology.close();
+  await closeCluster();
 });
 
 interface Stores {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { findRedisServer, freePort } from './redis-server.mjs';
 import { combineRelays, createRelay, type Relay } from './relay.ts';
 
@@ -173,6 +173,28 @@ export async function startCluster(options: ServerOptions = {}): Promise<Topolog
     async close() {
       await relay.close();
       for (const { server } of masters) server.close();
+    },
+  };
+}
+
+export interface ConnectedCluster {
+  readonly redis: Cluster;
+  /** A connection to each master. */
+  readonly admins: readonly Redis[];
+  close(): Promise<void>;
+}
+
+/** Starts a cluster of three masters, and connects to it. */
+export async function connectToCluster(): Promise<ConnectedCluster> {
+  const { relay, admins, close } = await startCluster();
+  const redis = new Cluster([{ host: '127.0.0.1', port: relay.port }], { enableAutoPipelining: true });
+  redis.setMaxListeners(100);
+  return {
+    redis,
+    admins,
+    async close() {
+      redis.disconnect();
+      await close();
     },
   };
 }
