@@ -98,14 +98,14 @@ describe('the revocation outbox', () => {
   const secrets = [new Secret('a-secret-of-the-outbox-tests-01234567')];
   const log = pino({ level: 'silent' });
   let redis: Redis;
-  let cluster: ConnectedCluster;
+  let connected: ConnectedCluster;
   beforeAll(async () => {
     redis = new Redis(testRedisUrl());
-    cluster = await connectToCluster();
+    connected = await connectToCluster();
   });
   afterAll(async () => {
     await redis.quit();
-    await cluster.close();
+    await connected.close();
   });
   const tokens = (): TokenSet => ({
     accessToken: `at-${randomBytes(8).toString('hex')}`,
@@ -132,13 +132,13 @@ describe('the revocation outbox', () => {
   const kinds: readonly (readonly [string, CreateOutbox])[] = [
     ['memory', createMemoryRevocationOutbox],
     ['Redis', (attempt, now) => createRedisRevocationOutbox({ redis, ...shared(), attempt, now })],
-    [
-      'a cluster',
-      (attempt, now) => createRedisRevocationOutbox({ redis: cluster.redis, ...shared(), attempt, now }),
-    ],
+  ];
+  const cluster: readonly [string, CreateOutbox] = [
+    'a cluster',
+    (attempt, now) => createRedisRevocationOutbox({ redis: connected.redis, ...shared(), attempt, now }),
   ];
 
-  test.each(kinds)(
+  test.each([...kinds, cluster])(
     'an outbox in %s revokes the refresh token first, then the access token, each once',
     async (_name, create) => {
       const { attempted, attempt } = attemptWith(async () => {});
@@ -155,7 +155,7 @@ describe('the revocation outbox', () => {
     },
   );
 
-  test.each(kinds)(
+  test.each([...kinds, cluster])(
     'an outbox in %s drops a revocation after a permanent rejection or after one day',
     async (_name, create) => {
       const rejecting = attemptWith(() =>
@@ -211,7 +211,7 @@ describe('the revocation outbox', () => {
     20_000,
   );
 
-  test.each(kinds)(
+  test.each([...kinds, cluster])(
     'an outbox in %s: a revocation that fails at first is repeated although hundreds of others fail',
     async (_name, create) => {
       const healed = new Set<string>();
