@@ -1,24 +1,35 @@
+import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { Secret } from '../../src/crypto/secret.ts';
 import { createMemoryProviderLogouts } from '../../src/stores/memory/provider-logouts.ts';
+import type { RedisConnection } from '../../src/stores/redis/connection.ts';
 import { createRedisProviderLogouts } from '../../src/stores/redis/provider-logouts.ts';
 import { loginsEndedForMs, type ProviderLogouts } from '../../src/tokens/provider-logouts.ts';
+import { type ConnectedCluster, connectToCluster } from '../support/redis-topologies.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 
 const redis = new Redis(testRedisUrl(), { lazyConnect: true });
 const now = () => Date.now();
 const secret = new Secret('a-secret-for-tests-that-is-long-enough');
-const create = (secrets = [secret], registration = 'a-registration') =>
-  createRedisProviderLogouts({ redis, secrets, registration, now });
+let cluster: ConnectedCluster;
+const create = (secrets = [secret], registration = 'a-registration', connection: RedisConnection = redis) =>
+  createRedisProviderLogouts({ redis: connection, secrets, registration, now });
 const keys = async () => (await redis.keys('latchkey:*:a-registration:*')).sort();
 
-beforeAll(() => redis.connect());
+beforeAll(async () => {
+  await redis.connect();
+  cluster = await connectToCluster();
+});
 beforeEach(() => redis.flushdb());
-afterAll(() => redis.disconnect());
+afterAll(async () => {
+  redis.disconnect();
+  await cluster.close();
+});
 
 describe.each([
   ['memory', () => createMemoryProviderLogouts(now)],
   ['Redis', () => create()],
+  ['a cluster', () => create([secret], randomUUID(), cluster.redis)],
 ])('in %s', (_name, createLogouts) => {
   let logouts: ProviderLogouts;
   beforeEach(() => {

@@ -55,14 +55,14 @@ describe.each([
 
   test('a command that timed out on a connection that died is not executed later', async () => {
     topology.relay.freeze();
-    await expect(redis.incr('count')).rejects.toThrow();
+    await expect(redis.incr('{node}:count')).rejects.toThrow();
     await waitFor(() =>
-      redis.set('key', 'value').then(
+      redis.set('{node}:key', 'value').then(
         () => true,
         () => false,
       ),
     );
-    expect(await redis.get('count')).toBeNull();
+    expect(await redis.get('{node}:count')).toBeNull();
   });
 
   test('a subscription that died silently is replaced within seconds, and reports the gap', async () => {

@@ -7,7 +7,8 @@ import { OAuthError } from '../../src/oauth/oauth-error.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
 import { createMemoryRevocationOutbox } from '../../src/stores/memory/revocation-outbox.ts';
 import { createRedisRevocationOutbox } from '../../src/stores/redis/revocation-outbox.ts';
-import { createRevoker } from '../../src/tokens/revocation-outbox.ts';
+import { createRevoker, type RevocationOutbox } from '../../src/tokens/revocation-outbox.ts';
+import { type ConnectedCluster, connectToCluster } from '../support/redis-topologies.ts';
 import { silentAudit } from '../support/silent-audit.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 import { createWorld, type World } from '../support/world.ts';
@@ -97,10 +98,15 @@ describe('the revocation outbox', () => {
   const secrets = [new Secret('a-secret-of-the-outbox-tests-01234567')];
   const log = pino({ level: 'silent' });
   let redis: Redis;
-  beforeAll(() => {
+  let connected: ConnectedCluster;
+  beforeAll(async () => {
     redis = new Redis(testRedisUrl());
+    connected = await connectToCluster();
   });
-  afterAll(() => redis.quit());
+  afterAll(async () => {
+    await redis.quit();
+    await connected.close();
+  });
   const tokens = (): TokenSet => ({
     accessToken: `at-${randomBytes(8).toString('hex')}`,
     refreshToken: `rt-${randomBytes(8).toString('hex')}`,
@@ -118,20 +124,21 @@ describe('the revocation outbox', () => {
     return { attempted, attempt: createRevoker({ revokeToken }, { now, log, audit: silentAudit }) };
   }
 
-  const kinds = [
-    [
-      'memory',
-      (attempt: ReturnType<typeof attemptWith>['attempt'], now: () => number) =>
-        createMemoryRevocationOutbox(attempt, now),
-    ],
-    [
-      'Redis',
-      (attempt: ReturnType<typeof attemptWith>['attempt'], now: () => number) =>
-        createRedisRevocationOutbox({ redis, registration, secrets, attempt, now }),
-    ],
-  ] as const;
+  type CreateOutbox = (
+    attempt: ReturnType<typeof attemptWith>['attempt'],
+    now: () => number,
+  ) => RevocationOutbox;
+  const shared = () => ({ registration, secrets });
+  const kinds: readonly (readonly [string, CreateOutbox])[] = [
+    ['memory', createMemoryRevocationOutbox],
+    ['Redis', (attempt, now) => createRedisRevocationOutbox({ redis, ...shared(), attempt, now })],
+  ];
+  const cluster: readonly [string, CreateOutbox] = [
+    'a cluster',
+    (attempt, now) => createRedisRevocationOutbox({ redis: connected.redis, ...shared(), attempt, now }),
+  ];
 
-  test.each(kinds)(
+  test.each([...kinds, cluster])(
     'an outbox in %s revokes the refresh token first, then the access token, each once',
     async (_name, create) => {
       const { attempted, attempt } = attemptWith(async () => {});
@@ -148,7 +155,7 @@ describe('the revocation outbox', () => {
     },
   );
 
-  test.each(kinds)(
+  test.each([...kinds, cluster])(
     'an outbox in %s drops a revocation after a permanent rejection or after one day',
     async (_name, create) => {
       const rejecting = attemptWith(() =>
@@ -204,7 +211,7 @@ describe('the revocation outbox', () => {
     20_000,
   );
 
-  test.each(kinds)(
+  test.each([...kinds, cluster])(
     'an outbox in %s: a revocation that fails at first is repeated although hundreds of others fail',
     async (_name, create) => {
       const healed = new Set<string>();

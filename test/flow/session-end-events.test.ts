@@ -7,6 +7,7 @@ import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
 import { waitUntil } from '../hostile/support/raw-http.ts';
+import { connectToCluster } from '../support/redis-topologies.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 
 const lines: string[] = [];
@@ -80,6 +81,26 @@ describe('session-end events of instances on one Redis', () => {
     three.events.publish(b);
     for (const { received } of [one, two, three])
       await waitUntil(() => received.includes(a) && received.includes(b));
+  });
+
+  test('in a cluster, every instance receives the events that any node publishes', async () => {
+    const cluster = await connectToCluster();
+    const create = () => subscribe(createRedisSessionEndEvents(cluster.redis, 'registration-one', log));
+    try {
+      await cluster.redis.ping(); // now it knows the nodes
+      const instances = [create(), create(), create()]; // each subscribes at a random node
+      await waitUntil(() => instances.every(({ missed }) => missed.length === 1));
+      const ids = cluster.admins.map(() => randomUUID());
+      const own = randomUUID();
+      for (const [node, admin] of cluster.admins.entries())
+        await admin.publish('latchkey:session-ends:registration-one', ids[node]!);
+      instances[0]!.events.publish(own);
+      for (const { received } of instances)
+        await waitUntil(() => [...ids, own].every((id) => received.includes(id)));
+      for (const { events } of instances) events.close();
+    } finally {
+      await cluster.close();
+    }
   });
 
   test('an instance receives no events of another client registration', async () => {

@@ -10,7 +10,8 @@ import { createRedisSessionIndex } from '../../src/stores/redis/indexed-sessions
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import type { SessionIndex, SessionSelector } from '../../src/tokens/indexed-sessions.ts';
 import { type TokenRecord, type TokenStore, UnreadableRecordError } from '../../src/tokens/token-store.ts';
-import { startCluster, type Topology, waitFor } from '../support/redis-topologies.ts';
+import { createLatch } from '../support/latch.ts';
+import { connectToCluster, waitFor } from '../support/redis-topologies.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 
 const lifetime = { idleSeconds: 1_200, absoluteSeconds: 10_000 };
@@ -22,19 +23,15 @@ let offsetMs = 0;
 const now = () => Date.now() + offsetMs;
 
 let redis: Redis;
-let topology: Topology;
 let cluster: Cluster;
+let closeCluster: () => Promise<void>;
 beforeAll(async () => {
   redis = new Redis(testRedisUrl(), { enableAutoPipelining: true }).setMaxListeners(100);
-  topology = await startCluster();
-  const { port } = topology.relay;
-  cluster = new Cluster([{ host: '127.0.0.1', port }], { enableAutoPipelining: true });
-  cluster.setMaxListeners(100);
+  ({ redis: cluster, close: closeCluster } = await connectToCluster());
 });
 afterAll(async () => {
   await redis.quit();
-  cluster.disconnect();
-  await topology.close();
+  await closeCluster();
 });
 
 interface Stores {
@@ -78,6 +75,28 @@ async function all(index: SessionIndex): Promise<string[]> {
   const ids = new Set<string>();
   for await (const { id } of index.all()) ids.add(id);
   return [...ids].sort();
+}
+
+/** `connection`, but calls of `method` go through `change`. */
+function intercept(
+  connection: RedisConnection,
+  method: string,
+  change: (call: () => Promise<unknown>, args: readonly unknown[]) => Promise<unknown>,
+): RedisConnection {
+  return new Proxy(connection, {
+    get(target, name) {
+      const value = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      if (name !== method) return value.bind(target);
+      return (...args: unknown[]) => change(() => value.apply(target, args), args);
+    },
+  });
+}
+
+/** The names of all keys of a registration, on every node. */
+async function namesOf(connection: RedisConnection, registration: string): Promise<string[]> {
+  const nodes = connection instanceof Cluster ? connection.nodes('master') : [connection];
+  return (await Promise.all(nodes.map((node) => node.keys(`*${registration}*`)))).flat();
 }
 
 describe.each([
@@ -133,8 +152,7 @@ describe.each([
     await store.get(one!);
     expect(await lastUsedAt()).toBe(signedInAt);
     await store.get(one!, { touch: true });
-    await index.count(); // after the commands of the touch
-    expect((await lastUsedAt()) - signedInAt).toBeGreaterThanOrEqual(301_000);
+    await waitFor(async () => (await lastUsedAt()) - signedInAt >= 301_000); // the request does not wait for it
   });
 
   test('a session that is in use is listed again after its entry was lost, for example in a failover', async () => {
@@ -143,10 +161,9 @@ describe.each([
     expect(await find({ sub: 'alice' })).toEqual([]);
     offsetMs += 301_000;
     await store.get(one!, { touch: true });
-    await index.count();
-    expect(await find({ sub: 'alice' })).toEqual([one]);
-    expect(await find({ sid: 'sid-1' })).toEqual([one]);
-    expect(await all(index)).toEqual([one]);
+    const lists = async () =>
+      JSON.stringify([await find({ sub: 'alice' }), await find({ sid: 'sid-1' }), await all(index)]);
+    await waitFor(async () => (await lists()) === JSON.stringify([[one], [one], [one]]));
   });
 
   test('the sweep removes the entry of a login that crashed before its record was stored, once it would have expired', async () => {
@@ -185,7 +202,7 @@ describe.each([
     expect(await index.count()).toBe(1);
   });
 
-  test('a request in a live session costs one command, and the update of its entry goes out with the touch', async () => {
+  test('a request in a live session costs one command; its entry is updated together with a touch', async () => {
     const commands: string[] = [];
     const counting = new Proxy(connection(), {
       get(target, name) {
@@ -201,6 +218,7 @@ describe.each([
     const id = randomUUID();
     await store.put(id, record('alice', 'sid-1'));
     await store.get(id, { touch: true });
+    await waitFor(() => commands.at(-1) === 'exists'); // the end of the update
     commands.length = 0;
     await store.get(id, { touch: true });
     expect(commands).toEqual(['getBuffer']);
@@ -211,7 +229,49 @@ describe.each([
     offsetMs += 301_000;
     commands.length = 0;
     await store.get(id, { touch: true });
-    expect(commands).toEqual(['getBuffer', 'eval', 'eval', 'eval', 'pexpire', 'pexpire']);
+    await waitFor(() => commands.at(-1) === 'exists');
+    expect(commands).toEqual(['getBuffer', 'eval', 'pexpire', 'pexpire', 'eval', 'eval', 'exists']);
+  });
+
+  test('the sweep finds whatever a login has written to the index that failed at one of its lists', async () => {
+    for (const failing of [1, 2, 3]) {
+      const registration = randomUUID();
+      let writes = 0;
+      const unreachable = intercept(connection(), 'eval', (write) => {
+        writes += 1;
+        return writes === failing ? Promise.reject(new Error('the node of this list is down')) : write();
+      });
+      const broken = open(inRedis(unreachable, registration));
+      const times = { lastUsedAt: now(), endsAt: now() - 1 };
+      await expect(broken.index.add(randomUUID(), record('alice', 'sid-1'), times)).rejects.toThrow();
+      await broken.index.sweep();
+      expect([failing, await namesOf(connection(), registration)]).toEqual([failing, []]);
+    }
+  });
+
+  test('a session that ends while its entry is being updated is no longer listed', async () => {
+    const registration = randomUUID();
+    const { opened: hold, open: release } = createLatch();
+    const writes: Promise<unknown>[] = [];
+    const slow = intercept(connection(), 'eval', (write, [, , key]) => {
+      if (!String(key).includes(':sessions:') || String(key).includes(':all:')) return write();
+      const written = hold.then(write);
+      writes.push(written);
+      return written;
+    });
+    const { store: using } = open(inRedis(slow, registration));
+    const { store, index } = open(inRedis(connection(), registration));
+    const id = randomUUID();
+    await store.put(id, record('alice', 'sid-1'));
+    await using.get(id, { touch: true });
+    await waitFor(() => writes.length === 2);
+    await store.take(id, ended);
+    release();
+    await Promise.all(writes);
+    await waitFor(async () => (await index.find({ sub: 'alice' }, 10)).length === 0);
+    await waitFor(async () =>
+      (await namesOf(connection(), registration)).every((name) => name.endsWith(':ended')),
+    );
   });
 
   test('after the last session has expired, the sweep leaves nothing of it', async () => {
@@ -220,8 +280,7 @@ describe.each([
       inRedis(connection(), registration, secrets, { idleSeconds: 1, absoluteSeconds: 9 }),
     );
     for (const sid of ['sid-1', 'sid-2']) await store.put(randomUUID(), record('alice', sid));
-    const nodes = connection() instanceof Cluster ? cluster.nodes('master') : [redis];
-    const names = async () => (await Promise.all(nodes.map((node) => node.keys(`*${registration}*`)))).flat();
+    const names = () => namesOf(connection(), registration);
     await waitFor(async () => !(await names()).some((name) => name.endsWith(':tokens')));
     expect(await names()).not.toEqual([]);
     await index.sweep();
@@ -266,8 +325,7 @@ describe.each([
     const registration = randomUUID();
     const { store } = open(inRedis(connection(), registration));
     await store.put(randomUUID(), record('very-special-subject', 'very-special-sid'));
-    const nodes = connection() instanceof Cluster ? cluster.nodes('master') : [redis];
-    const names = (await Promise.all(nodes.map((node) => node.keys(`*${registration}*`)))).flat();
+    const names = await namesOf(connection(), registration);
     const lists = names.filter((name) => name.includes(':sessions:'));
     const members = await Promise.all(lists.map((name) => connection().zrange(name, 0, '-1')));
     expect(lists).toHaveLength(3);
@@ -299,8 +357,8 @@ describe.each([
     const registration = randomUUID();
     const { store } = open(inRedis(connection(), registration));
     await store.put(randomUUID(), record('alice', 'sid-1'));
-    const nodes = connection() instanceof Cluster ? cluster.nodes('master') : [redis];
-    const names = (await Promise.all(nodes.map((node) => node.keys(`*:sessions:${registration}*`)))).flat();
+    const names = (await namesOf(connection(), registration)).filter((name) => name.includes(':sessions:'));
+    expect(names).toHaveLength(3);
     for (const name of names)
       expect(await connection().pttl(name)).toBeGreaterThan(lifetime.absoluteSeconds * 1000);
   });

@@ -9,7 +9,7 @@ import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
 import { createMemorySessionIndex } from '../../src/stores/memory/indexed-sessions.ts';
 import { createMemoryTokenStore } from '../../src/stores/memory/token-store.ts';
-import { createReplicaWait } from '../../src/stores/redis/connection.ts';
+import { createReplicaWait, type RedisConnection } from '../../src/stores/redis/connection.ts';
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
 import {
   LeaseLostError,
@@ -18,6 +18,7 @@ import {
   type TokenStore,
 } from '../../src/tokens/token-store.ts';
 import { createLatch } from '../support/latch.ts';
+import { type ConnectedCluster, connectToCluster } from '../support/redis-topologies.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
@@ -30,10 +31,15 @@ let redis: Redis;
 const logged: string[] = [];
 const log = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
 
-beforeAll(() => {
+let cluster: ConnectedCluster;
+beforeAll(async () => {
   redis = new Redis(testRedisUrl(), { enableAutoPipelining: true });
+  cluster = await connectToCluster();
 });
-afterAll(() => redis.quit());
+afterAll(async () => {
+  await redis.quit();
+  await cluster.close();
+});
 /** Connections of single tests, closed after each test even if it fails. */
 const connections: Redis[] = [];
 beforeEach(() => {
@@ -70,7 +76,7 @@ const registration = 'registration-one';
 const index = createMemorySessionIndex(now);
 afterAll(() => index.close());
 const redisStore = (
-  options: { secrets?: Secret[]; registration?: string; redis?: Redis; lifetime?: Lifetime } = {},
+  options: { secrets?: Secret[]; registration?: string; redis?: RedisConnection; lifetime?: Lifetime } = {},
 ) =>
   createRedisTokenStore({
     redis,
@@ -87,6 +93,7 @@ const redisStore = (
 describe.each([
   ['memory', () => createMemoryTokenStore(lifetime, now, sessionEndEvents, index)],
   ['Redis', () => redisStore()],
+  ['a cluster', () => redisStore({ redis: cluster.redis })],
 ])('the token store in %s', (_name, create) => {
   let store: TokenStore;
   let id: string;

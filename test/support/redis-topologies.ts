@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { findRedisServer, freePort } from './redis-server.mjs';
-import { createRelay, type Relay } from './relay.ts';
+import { combineRelays, createRelay, type Relay } from './relay.ts';
 
 /** A Redis server of one test, with options of its own. */
 export interface RedisServer {
@@ -86,7 +86,9 @@ function describeCertificate({ cert, key }: Certificate): string {
 export interface Topology {
   readonly url: string;
   readonly relay: Relay;
-  /** A connection to the server with the data, not through the relay. */
+  /** A connection to each server with data, not through the relay. */
+  readonly admins: readonly Redis[];
+  /** The first of `admins`, which is the only one except in a cluster. */
   readonly admin: Redis;
   close(): Promise<void>;
 }
@@ -103,6 +105,7 @@ export async function startSingle(options: ServerOptions = {}): Promise<Topology
   return {
     url: `redis://127.0.0.1:${relay.port}`,
     relay,
+    admins: [server.admin],
     admin: server.admin,
     async close() {
       await relay.close();
@@ -135,6 +138,7 @@ export async function startSentinel({
   return {
     url: `redis+sentinel://127.0.0.1:${sentinel.port}/main`,
     relay,
+    admins: [server.admin],
     admin: server.admin,
     async close() {
       sentinel.close();
@@ -144,27 +148,71 @@ export async function startSentinel({
   };
 }
 
-/** A cluster of one node with every slot, which announces the address of its relay. */
+const slotCount = 16_384;
+const masterCount = 3;
+
+/** A cluster of three masters, each with a third of the slots, which announce the addresses of their relays. */
 export async function startCluster(options: ServerOptions = {}): Promise<Topology> {
-  const server = await startServer({
-    ...options,
-    args: ['--cluster-enabled', 'yes', '--cluster-port', await freePort(), ...(options.args ?? [])],
-  });
-  const relay = await openRelay(server.port);
-  await server.admin.config('SET', 'cluster-announce-ip', '127.0.0.1');
-  await server.admin.config('SET', 'cluster-announce-port', relay.port);
-  await server.admin.config('SET', 'cluster-announce-tls-port', relay.port);
-  await server.admin.cluster('ADDSLOTSRANGE', 0, 16_383);
-  await waitFor(async () => String(await server.admin.cluster('INFO')).includes('cluster_state:ok'));
+  const masters = await Promise.all(
+    Array.from({ length: masterCount }, (_, index) => startMaster(index, options)),
+  );
+  for (const [index, { admin }] of masters.entries())
+    for (const { relay, busPort } of masters.slice(index + 1))
+      await admin.call('CLUSTER', 'MEET', '127.0.0.1', relay.port, busPort);
+  for (const { admin } of masters)
+    await waitFor(async () => {
+      const info = String(await admin.cluster('INFO'));
+      return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${masterCount}\r`);
+    });
+  const relay = combineRelays(masters.map((each) => each.relay));
   return {
     url: `redis+cluster://127.0.0.1:${relay.port}`,
     relay,
-    admin: server.admin,
+    admins: masters.map(({ admin }) => admin),
+    admin: masters[0]!.admin,
     async close() {
       await relay.close();
-      server.close();
+      for (const { server } of masters) server.close();
     },
   };
+}
+
+export interface ConnectedCluster {
+  readonly redis: Cluster;
+  /** A connection to each master. */
+  readonly admins: readonly Redis[];
+  close(): Promise<void>;
+}
+
+/** Starts a cluster of three masters, and connects to it. */
+export async function connectToCluster(): Promise<ConnectedCluster> {
+  const { relay, admins, close } = await startCluster();
+  const redis = new Cluster([{ host: '127.0.0.1', port: relay.port }], { enableAutoPipelining: true });
+  redis.setMaxListeners(100);
+  return {
+    redis,
+    admins,
+    async close() {
+      redis.disconnect();
+      await close();
+    },
+  };
+}
+
+/** The master of a cluster with this index, and its slots. It does not know the others yet. */
+async function startMaster(index: number, options: ServerOptions) {
+  const busPort = await freePort();
+  const args = ['--cluster-enabled', 'yes', '--cluster-port', busPort, ...(options.args ?? [])];
+  const server = await startServer({ ...options, args });
+  const { admin } = server;
+  const relay = await openRelay(server.port);
+  await admin.config('SET', 'cluster-announce-ip', '127.0.0.1');
+  await admin.config('SET', 'cluster-announce-port', relay.port);
+  await admin.config('SET', 'cluster-announce-tls-port', relay.port);
+  const firstSlotOf = (master: number) => Math.ceil((master * slotCount) / masterCount);
+  await admin.cluster('ADDSLOTSRANGE', firstSlotOf(index), firstSlotOf(index + 1) - 1);
+  await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', index + 1); // masters with the same one would first have to agree
+  return { server, admin, relay, busPort };
 }
 
 export interface Certificate {

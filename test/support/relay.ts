@@ -79,3 +79,29 @@ export async function createRelay(target: { readonly host: string; readonly port
   await relay.close();
   return relay;
 }
+
+/** One handle for several relays. Its port is that of the first one. */
+export function combineRelays(relays: readonly Relay[]): Relay {
+  const all = async (work: (relay: Relay) => Promise<void>) => {
+    await Promise.all(relays.map(work));
+  };
+  return {
+    get port() {
+      return relays[0]!.port;
+    },
+    get connections() {
+      return relays.reduce((sum, each) => sum + each.connections, 0);
+    },
+    open: () => all((each) => each.open()),
+    close: () => all((each) => each.close()),
+    pause() {
+      for (const each of relays) each.pause();
+    },
+    resume() {
+      for (const each of relays) each.resume();
+    },
+    freeze() {
+      for (const each of relays) each.freeze();
+    },
+  };
+}

@@ -121,10 +121,9 @@ export function createRedisSessionIndex(options: RedisSessionIndexOptions): Sess
       withStoreErrors(async () => {
         const [member] = membersOf(id, record);
         const lists = selectorsOf(record).map((each) => prefix + hashesOf(each)[0]!);
-        await Promise.all([
-          redis.eval(addMember, 1, shardKeyOf(id), member!, endsAt, listTtlMs),
-          ...lists.map((key) => redis.eval(addMember, 1, key, id, lastUsedAt, listTtlMs)),
-        ]);
+        // First, so that the sweep finds what a crash in between has left. On a cluster, the lists are on other nodes.
+        await redis.eval(addMember, 1, shardKeyOf(id), member!, endsAt, listTtlMs);
+        await Promise.all(lists.map((key) => redis.eval(addMember, 1, key, id, lastUsedAt, listTtlMs)));
       }),
 
     remove: (id, record) =>

@@ -101,7 +101,10 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   function updateIndex(id: string, record: TokenRecord, ttlMs: number): void {
     if (!isTimeTo(lastIndexedAt, id, indexIntervalMs(lifetime))) return;
     const times = { lastUsedAt: now(), endsAt: now() + ttlMs };
-    index.add(id, record, times).catch(() => lastIndexedAt.delete(id)); // the next touch tries again
+    // The session may have ended, and lost its entries, before this adds the last one, which no sweep would find.
+    const removeIfEnded = async () => (await redis.exists(tokenKey(id))) || index.remove(id, record);
+    const tryAgainSoon = () => lastIndexedAt.delete(id);
+    index.add(id, record, times).then(removeIfEnded).catch(tryAgainSoon);
   }
 
   /** Nobody has to wait for it, and the sweep removes what this leaves. */
