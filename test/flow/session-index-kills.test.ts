@@ -10,7 +10,7 @@ import { buildApp, root } from '../support/build.ts';
 import { killChildren, validEnv, watch } from '../support/processes.ts';
 import { startCluster, startSingle, type Topology, waitFor } from '../support/redis-topologies.ts';
 
-/** `USERS=1000 KILLS=200 node test/run.mjs session-index-kills` is the long version. */
+/** `USERS=1000 KILLS=200 node test/run.mjs session-index-kills` is the long version: about five minutes. */
 const userCount = Number(process.env.USERS ?? 40);
 const killCount = Number(process.env.KILLS ?? 8);
 const workerCount = 3;
