@@ -9,6 +9,7 @@ import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import { measureAudit } from './observability/measured-audit.ts';
 import { createUpstreamAgent } from './proxy/upstream/agent.ts';
 import type { SavedForms } from './saved-forms/saved-forms.ts';
+import { cacheRecords } from './stores/cached-token-store.ts';
 import { measureRedis } from './stores/measure-redis.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
 import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
@@ -34,7 +35,7 @@ import type { SessionIndex } from './tokens/indexed-sessions.ts';
 import type { ProviderLogouts } from './tokens/provider-logouts.ts';
 import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from './tokens/session-end-events.ts';
-import type { TokenStore } from './tokens/token-store.ts';
+import { absoluteEndOf, type TokenStore } from './tokens/token-store.ts';
 
 /** Everything through which the app reaches the outside; tests can replace each member. */
 export interface Deps {
@@ -111,18 +112,24 @@ export function createDeps(
   const leaseWait = metrics.leaseWaitSeconds({});
   const sealed = { redis, keyPrefix, secrets, registration, now };
   const sessionIndex = createRedisSessionIndex({ ...sealed, lifetime: config.session, log, onExpired });
+  const tokenStore = createRedisTokenStore({
+    ...sealed,
+    index: sessionIndex,
+    waitForReplicas,
+    lifetime: config.session,
+    sessionEndEvents,
+    leaseWait,
+  });
   return {
     ...shared,
     appTokenStore: createRedisAppTokenStore({ ...sealed, registration: config.app.registration, leaseWait }),
     sessionEndEvents,
     sessionIndex,
-    tokenStore: createRedisTokenStore({
-      ...sealed,
-      index: sessionIndex,
-      waitForReplicas,
-      lifetime: config.session,
-      sessionEndEvents,
-      leaseWait,
+    tokenStore: cacheRecords(tokenStore, {
+      changes: sessionEndEvents,
+      maxAgeMs: config.session.cacheMs,
+      absoluteEndOf: (record) => absoluteEndOf(record, config.session),
+      now,
     }),
     consumedStates: createRedisConsumedStates(redis, registration, keyPrefix),
     providerLogouts: createRedisProviderLogouts(sealed),

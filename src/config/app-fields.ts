@@ -39,6 +39,13 @@ export const sessionFields = {
     meaning: 'A session ends this many seconds after the sign-in, even if it is in use.',
     unset: '604800 (one week)',
   },
+  SESSION_CACHE_MS: {
+    type: type.count.max(500, 'must be 500 or less').default(500),
+    example: '500',
+    meaning:
+      'How many milliseconds an instance may use a session that it has read from Redis, instead of reading it for every request under /api. Other instances announce what they change, usually within milliseconds; if an announcement is lost, a request can still succeed this long after a sign-out on another instance. 0 reads every time.',
+    unset: '500',
+  },
   REDIS_URL: {
     type: type.redisUrl.optional(),
     example: 'redis://127.0.0.1:6379',

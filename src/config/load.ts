@@ -215,6 +215,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
       },
       idleSeconds: values.SESSION_IDLE_SECONDS,
       absoluteSeconds: values.SESSION_ABSOLUTE_SECONDS,
+      cacheMs: values.SESSION_CACHE_MS,
     },
     /** Other origins whose scripts may send requests with the user's session. */
     corsOrigins: values.CORS_ORIGINS as readonly string[],

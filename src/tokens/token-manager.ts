@@ -142,7 +142,7 @@ export function createTokenManager(parts: TokenManagerParts): TokenManager {
     endsAt: (id) => store.endsAt(id),
 
     async current(id) {
-      const record = await store.get(id, { touch: true });
+      const record = await store.get(id, { touch: true, cached: true });
       if (!record || isFresh(record.tokens, now())) return record;
       const { tokens } = record;
       const safetyMarginMs = Math.min(expirySafetyMarginMs, refreshWindowMs(tokens) / 2);

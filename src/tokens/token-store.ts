@@ -35,9 +35,12 @@ export interface Lifetime {
 export interface TokenStore {
   /**
    * The newest record. With `touch` this counts as use of the session and restarts its idle time, that of the
-   * session's other data too; see `touchIntervalMs`.
+   * session's other data too; see `touchIntervalMs`. With `cached` the record may be half a second old (decision 25).
    */
-  get(id: string, options?: { readonly touch?: boolean }): Promise<TokenRecord | undefined>;
+  get(
+    id: string,
+    options?: { readonly touch?: boolean; readonly cached?: boolean },
+  ): Promise<TokenRecord | undefined>;
   /** @throws AppError `login_required`: the session has ended, and nothing can restore it */
   put(id: string, record: TokenRecord): Promise<void>;
   /**

@@ -29,7 +29,7 @@ const maxReconnectDelayMs = 500;
  */
 const silenceTimeoutMs = 2_000;
 /** How often a connection is used at least, so that its loss is noticed before a user needs it. */
-export const heartbeatIntervalMs = 1_000;
+const heartbeatIntervalMs = 1_000;
 /** How long a connection that is being closed may take to send what is left. */
 const disconnectTimeoutMs = 200;
 /** How often the nodes of a cluster are read, and how long the first one that is asked may hang. */

@@ -4,10 +4,14 @@ import { Cluster, type Redis } from 'ioredis';
 import type { Logger } from '../../logger.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import { type EndedBy, endedByValues } from '../../tokens/token-store.ts';
-import { heartbeatIntervalMs, type RedisConnection } from './connection.ts';
+import type { RecordChanges } from '../cached-token-store.ts';
+import type { RedisConnection } from './connection.ts';
 import { describeFailure, isPermissionError } from './connection-log.ts';
 import { defaultKeyPrefix } from './keys.ts';
 
+/** How often the subscription is checked: a record is cached only while it is known to work. */
+const confirmIntervalMs = 100;
+const changedMark = 'changed';
 const firstRetryDelayMs = 200;
 const maxRetryDelayMs = 2_000;
 /** A user that may not subscribe usually never may. */
@@ -24,12 +28,15 @@ export function createRedisSessionEndEvents(
   registration: string,
   log: Logger,
   keyPrefix = defaultKeyPrefix,
-): SessionEndEvents {
+): SessionEndEvents & RecordChanges {
   const channel = `${keyPrefix}session-ends:${registration}`;
   const closed = new AbortController();
   let subscriber: Redis | undefined;
+  let isSubscribed = false;
   let isPublishing = true;
   let onEnd = (_id: string, _by?: EndedBy) => {};
+  let onChange = (_id: string | undefined) => {};
+  let confirmedAt = Number.NEGATIVE_INFINITY;
 
   /** Calls `onSubscribed` when the subscription is active, and settles when the connection is lost. */
   async function subscribeUntilDisconnected(onSubscribed: () => void): Promise<void> {
@@ -37,19 +44,43 @@ export function createRedisSessionEndEvents(
     const disconnected = once(subscriber, 'end');
     disconnected.catch(() => undefined); // `once` rejects on an error, which may come before it is awaited
     subscriber.on('error', () => undefined); // the failure it causes is handled below
-    subscriber.on('message', (_channel, message: string) => onEnd(...readMessage(message)));
+    subscriber.on('message', (_channel, message: string) => receive(message));
+    const current = subscriber;
     // A connection that only receives would not notice that its peer is gone; one that owes a reply is closed.
-    const pingTimer = setInterval(() => {
-      subscriber?.ping().catch(() => undefined);
-    }, heartbeatIntervalMs);
+    const confirmTimer = setInterval(() => confirm(current), confirmIntervalMs);
     try {
       await subscriber.subscribe(channel);
+      isSubscribed = true;
+      onChange(undefined);
       onSubscribed();
       await disconnected;
     } finally {
-      clearInterval(pingTimer);
+      isSubscribed = false;
+      confirmedAt = Number.NEGATIVE_INFINITY;
+      clearInterval(confirmTimer);
       if (subscriber.status !== 'end') subscriber.disconnect();
     }
+  }
+
+  /** Redis sends the reply after all messages that were published before. */
+  function confirm(connection: Redis): void {
+    const sentAt = performance.now();
+    connection.ping().then(
+      () => {
+        if (isSubscribed && connection === subscriber) confirmedAt = sentAt;
+      },
+      () => undefined,
+    );
+  }
+
+  function receive(message: string): void {
+    const [id = '', mark] = message.split(' ');
+    onChange(id);
+    if (mark !== changedMark)
+      onEnd(
+        id,
+        endedByValues.find((each) => each === mark),
+      );
   }
 
   async function keepSubscribed(onGap: () => void): Promise<void> {
@@ -81,7 +112,16 @@ export function createRedisSessionEndEvents(
   }
 
   return {
+    publishChange(id) {
+      onChange(id);
+      redis.publish(channel, `${id} ${changedMark}`).catch(() => undefined); // as for `publish`, which reports it
+    },
+    watch(listener) {
+      onChange = listener;
+    },
+    confirmedAt: () => confirmedAt,
     publish(id, by) {
+      onChange(id);
       onEnd(id, by);
       redis.publish(channel, by ? `${id} ${by}` : id).then(
         () => {
@@ -111,12 +151,6 @@ export function createRedisSessionEndEvents(
 /** The pause after the one of `delayMs`, when another attempt has failed with `error`. */
 export function nextRetryDelayMs(delayMs: number, error: unknown): number {
   return Math.min(2 * delayMs, isPermissionError(error) ? maxRefusedDelayMs : maxRetryDelayMs);
-}
-
-/** The id, and who has ended the session, if the message says it. */
-function readMessage(message: string): readonly [string, EndedBy | undefined] {
-  const [id = '', by] = message.split(' ');
-  return [id, endedByValues.find((each) => each === by)];
 }
 
 /** A connection to the same Redis, in a cluster to any node, that does not reconnect automatically. */
