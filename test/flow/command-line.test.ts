@@ -112,7 +112,11 @@ describe('latchkey sessions', () => {
     expect([result.status, result.stdout]).toEqual([0, '1 session ended.\n']);
     const audited = result.stderr.split('\n').filter((line) => line.includes('"session_ended"'));
     expect(audited.map((line) => JSON.parse(line))).toEqual([
-      expect.objectContaining({ reason: 'administrator', subject: 'alice', session: newest!.session }),
+      expect.objectContaining({
+        reason: 'ended_by_administrator',
+        subject: 'alice',
+        session: newest!.session,
+      }),
     ]);
     expect([await isSignedIn(one), await isSignedIn(other)].filter(Boolean)).toHaveLength(1);
     expect((await run(`sessions end --session=${newest!.session} --yes`, env)).status).toBe(3);

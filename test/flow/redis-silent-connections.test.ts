@@ -27,8 +27,9 @@ describe.each([
   beforeEach(async () => {
     topology = await start();
     redis = connectRedis(new Secret(topology.url), log);
+    // Of each node of a cluster, as a connection that is opened later would not be the one that dies.
     await waitFor(() =>
-      redis.ping().then(
+      Promise.all(['{node}:key', 'key'].map((key) => redis.get(key))).then(
         () => true,
         () => false,
       ),

@@ -69,6 +69,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     NODE_ENV: 'test',
     LOG_LEVEL: 'trace',
     AUTH_RATE_LIMIT: '0',
+    SESSION_CACHE_MS: '0', // tests expect what one instance has changed at once on another one
     ...(options.store === 'redis' && { REDIS_URL: testRedisUrl() }),
     ...options.env,
   });
