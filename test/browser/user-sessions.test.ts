@@ -2,7 +2,7 @@ import type { Page } from 'playwright-core';
 import { expectAccessible } from '../support/accessibility.ts';
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { sessionIdOf } from './support/page-cases.ts';
+import { sessionIdOf } from './support/page-case.ts';
 import { signIn, waitForProfile } from './support/sign-in.ts';
 
 let world: World;
