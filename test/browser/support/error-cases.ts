@@ -133,6 +133,20 @@ const sessionErrors: readonly PageCase[] = [
     },
   },
   {
+    name: 'sign-in-again-without-effect',
+    status: 401,
+    user: 'none',
+    async open(page, world, t) {
+      await signIn(page);
+      rejectTokens(world, 'error="insufficient_user_authentication", max_age="0"');
+      await page.goto('/api/profile');
+      await page.getByRole('link', { name: t('common.sign_in_again') }).click();
+      await signInAtProvider(page);
+      await page.waitForURL(`${world.origin}/**`);
+      await page.goto('/api/profile');
+    },
+  },
+  {
     name: 'permission-required',
     status: 403,
     user: 'none',
