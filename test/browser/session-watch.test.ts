@@ -58,7 +58,7 @@ test('signing in in a new tab from the notice keeps what the user entered on the
   await alice.context.clearCookies({ name: /^latchkey-\d+$/ });
   await focusWindow(page);
   const opened = alice.context.waitForEvent('page');
-  await page.getByRole('link', { name: 'Sign in in a new tab' }).click();
+  await page.getByRole('link', { name: 'Use a new tab' }).click();
   await waitForProfile(await opened); // still signed in at the provider
   await signedOutNotice(page).waitFor({ state: 'hidden' });
   expect(await page.getByLabel('Query').first().inputValue()).toBe('typed=1');
