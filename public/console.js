@@ -1,4 +1,4 @@
-import { readTexts } from './format.js';
+import { formatDuration, formatNumber, readTexts } from './format.js';
 import { ApiError } from './latchkey.js';
 import { checkSession, handleApiError, sessionHeaders } from './session-watch.js';
 
@@ -23,12 +23,10 @@ export function enhanceConsole(section) {
     const form = event.target;
     event.preventDefault();
     if (isBusy) return;
-    const problem = form.querySelector('[data-problem]');
-    problem.textContent = '';
+    clearProblem(form);
     const call = readCall(form);
     if (call.problem) {
-      problem.textContent = texts[call.problem];
-      form.elements.namedItem(call.field).focus();
+      showProblem(form, call);
       return;
     }
     isBusy = true;
@@ -41,6 +39,25 @@ export function enhanceConsole(section) {
     part('heading').focus();
     checkSession(); // the call may have refreshed the access token
   });
+
+  /** Shows the problem below its field, which gets the focus. */
+  function showProblem(form, { problem, field: name }) {
+    const message = form.querySelector('[data-problem]');
+    const field = form.elements.namedItem(name);
+    field.closest('.field').after(message);
+    field.setAttribute('aria-describedby', message.id);
+    field.ariaInvalid = 'true';
+    message.textContent = fill(texts[problem], { name: name.replace('path.', '') });
+    field.focus();
+  }
+
+  function clearProblem(form) {
+    form.querySelector('[data-problem]').textContent = '';
+    for (const field of form.querySelectorAll('[aria-invalid]')) {
+      field.removeAttribute('aria-invalid');
+      field.removeAttribute('aria-describedby');
+    }
+  }
 
   async function send({ url, init }) {
     for (const name of ['explanation', 'dropped', 'headers', 'body', 'note']) put(name, '');
@@ -69,7 +86,8 @@ export function enhanceConsole(section) {
     const kind = error.code === 'insufficient_scope' && error.body.declined ? 'declined' : error.code;
     const text =
       texts[kind] ?? (status === 429 ? texts.too_many_requests : texts[status < 500 ? 'refused' : 'failed']);
-    put('explanation', fill(text, { scope: error.scope, seconds: error.retryAfterSeconds ?? 1 }));
+    const time = formatDuration((error.retryAfterSeconds ?? 1) * 1000);
+    put('explanation', fill(text, { scope: error.scope, time }));
     const link = part('sign-in');
     const url = error.loginUrl ?? error.body?.request_again_url;
     link.hidden = !url;
@@ -85,7 +103,7 @@ export function enhanceConsole(section) {
       return { text: '', note: texts.binary, type };
     }
     const { text, isComplete } = await readText(response);
-    if (!isComplete) return { text, note: texts.cut, size: maxShownCharacters };
+    if (!isComplete) return { text, note: texts.cut, size: formatNumber(maxShownCharacters) };
     try {
       const json = JSON.parse(text);
       return { text: JSON.stringify(json, null, 2), json, note: '' };

@@ -6,7 +6,7 @@ import { watchSession } from './session-watch.js';
 import { enhanceTokenPanel } from './token-panel.js';
 
 for (const time of document.querySelectorAll('time[data-local]'))
-  time.textContent = formatInstant(Date.parse(time.dateTime));
+  time.textContent = formatInstant(Date.parse(time.dateTime), time.dataset.local);
 for (const panel of document.querySelectorAll('[data-token-panel]')) enhanceTokenPanel(panel);
 for (const section of document.querySelectorAll('[data-console]')) enhanceConsole(section);
 watchSession();

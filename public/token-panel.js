@@ -83,5 +83,5 @@ export function enhanceTokenPanel(panel) {
 function setTime(element, instant) {
   if (!element || !instant) return;
   element.dateTime = instant;
-  element.textContent = formatInstant(Date.parse(instant));
+  element.textContent = formatInstant(Date.parse(instant), element.dataset.local);
 }

@@ -19,6 +19,8 @@ export interface SessionRows {
   readonly rows: readonly SessionRow[];
   /** True when there are further sessions. */
   readonly hasMore: boolean;
+  /** False when the other sessions of this user cannot be found, because the provider does not say who the user is. */
+  readonly canFindOthers: boolean;
 }
 
 interface SessionRowParts {
@@ -51,6 +53,7 @@ export async function listSessionRows(
       lastUsedAt: each.lastUsedAt,
     })),
     hasMore: others.length > maxRows - 1,
+    canFindOthers: sub !== undefined,
   };
 }
 

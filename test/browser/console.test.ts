@@ -81,7 +81,7 @@ test('a call shows status, duration, headers and formatted JSON, and moves the f
 });
 
 test('a body is sent as JSON or as a form, with the parameters in the path', async () => {
-  await call('PUT /data/:id/:part', { id: 'a', part: 'c d', 'or one name=value': '{"n": 1}' });
+  await call('PUT /data/:id/:part', { id: 'a', part: 'c d', 'or one field per line': '{"n": 1}' });
   await getHeading().filter({ hasText: '200 OK' }).waitFor();
   await getConsole()
     .getByRole('group')
@@ -90,7 +90,7 @@ test('a body is sent as JSON or as a form, with the parameters in the path', asy
     .first()
     .click();
   await getConsole().getByRole('radio', { name: 'Form' }).first().check();
-  await call('POST /data', { 'or one name=value': 'a=1\nb=ä' });
+  await call('POST /data', { 'or one field per line': 'a=1\nb=ä' });
   await getHeading().filter({ hasText: '201 Created' }).waitFor();
   const sent = recorder.requests.map(async ({ method, target, headers, body }) => {
     const type = headers.find(([name]) => name === 'content-type')?.[1];
@@ -104,7 +104,7 @@ test('a body is sent as JSON or as a form, with the parameters in the path', asy
 
 test('the console shows which request headers were not forwarded to the API', async () => {
   await call('GET /data', { 'Request headers': 'X-File-Name: a.txt\nprefer: return=minimal' });
-  await getConsole().getByText('These request headers were not forwarded to the API: x-file-name.').waitFor();
+  await getConsole().getByText('Not forwarded to the API: x-file-name.').waitFor();
   const names = recorder.requests[0]!.headers.map(([name]) => name);
   expect([names.includes('prefer'), names.includes('x-file-name')]).toEqual([true, false]);
   await call('GET /data', { 'Request headers': 'no header' });
@@ -113,12 +113,17 @@ test('the console shows which request headers were not forwarded to the API', as
 });
 
 test('invalid input is reported at once: nothing is sent, and the input stays', async () => {
-  await call('POST /data', { 'or one name=value': '{"title": ' });
+  await call('POST /data', { 'or one field per line': '{"title": ' });
   await getConsole().getByRole('alert').getByText("This isn't valid JSON").waitFor();
   expect(await page.evaluate('document.activeElement.value')).toBe('{"title": ');
   await call('PUT /data/:id/:part', { id: '..', part: 'x' });
-  await getConsole().getByRole('alert').getByText('Enter a value for this path parameter').waitFor();
+  await getConsole().getByRole('alert').getByText('Enter a value for “id”').waitFor();
   expect(await page.evaluate('document.activeElement.name')).toBe('path.id');
+  expect(await page.evaluate('document.activeElement.ariaInvalid')).toBe('true');
+  const message = 'document.activeElement.closest(".field").nextElementSibling';
+  expect(
+    await page.evaluate(`${message}.id === document.activeElement.getAttribute("aria-describedby")`),
+  ).toBe(true);
   expect(recorder.requests).toEqual([]);
   await expectAccessible(page);
 });
@@ -148,7 +153,7 @@ test('the console explains that the API cannot be reached', async () => {
 test('a missing permission can be granted from the response', async () => {
   visitor.expectStatus(403);
   await call('GET /secret');
-  await getConsole().getByText("permission you haven't granted: write:data").waitFor();
+  await getConsole().getByText("access you haven't granted: write:data").waitFor();
   await getConsole().getByRole('link', { name: 'Grant write:data' }).click();
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.waitForURL('/profile');
@@ -163,23 +168,25 @@ test('a 429 response shows when to retry', async () => {
   await getHeading().filter({ hasText: '200 OK' }).waitFor();
   await call('GET /few');
   await getConsole()
-    .getByText(/You can try again in \d+ s/)
+    .getByText(/You can try again in \d+\sseconds?\./)
     .waitFor();
 });
 
 test('the console explains that the session has ended, and the input stays', async () => {
   visitor.expectStatus(401);
   await visitor.context.clearCookies({ name: /^latchkey-\d+$/ });
-  await call('POST /data', { 'or one name=value': '{"title":"Paint"}' });
+  await call('POST /data', { 'or one field per line': '{"title":"Paint"}' });
   await getConsole().getByText('Your session has ended').waitFor();
   await page.getByRole('alert').filter({ hasText: "You've been signed out" }).waitFor();
-  expect(await getConsole().getByLabel('or one name=value').first().inputValue()).toBe('{"title":"Paint"}');
+  expect(await getConsole().getByLabel('or one field per line').first().inputValue()).toBe(
+    '{"title":"Paint"}',
+  );
 });
 
 test('a long response is cut off, and for a binary response only the type is shown', async () => {
   setApiResponse(200, 'text/plain', 'x'.repeat(300_000));
   await call('GET /data');
-  await getConsole().getByText('Only the first 100000 characters').waitFor();
+  await getConsole().getByText('Only the first 100,000 characters').waitFor();
   expect((await getResponseBody().textContent())!).toHaveLength(100_000);
   setApiResponse(200, 'image/png', 'PNG');
   await call('GET /data');
@@ -196,10 +203,12 @@ test("without JavaScript, the forms show the API's response", async () => {
   const plain = await visit(world, { javaScriptEnabled: false });
   const tab = await plain.openTab();
   await signIn(tab);
+  const headers = getConsole(tab).getByLabel('Request headers').first();
+  expect(await headers.isVisible()).toBe(false); // a form cannot send them
   await call('GET /data', { Query: 'x=1' }, tab);
   await tab.waitForURL('/api/data?x=1');
   await tab.goBack({ waitUntil: 'commit' });
-  await call('POST /data', { 'or one name=value': '{"title":"Paint"}' }, tab);
+  await call('POST /data', { 'or one field per line': '{"title":"Paint"}' }, tab);
   await tab.getByText('{"recorded":true}').waitFor();
   expect(await recorder.requests.at(-1)?.body).toMatchObject({ text: '{"title":"Paint"}' });
   await tab.goBack({ waitUntil: 'commit' });
@@ -211,11 +220,11 @@ test('without JavaScript, invalid input leads to a page that shows the form agai
   await row.locator('summary').first().click();
   await row.getByRole('textbox', { name: 'part' }).fill('c "d"');
   await row.getByRole('radio', { name: 'Form' }).check();
-  await row.getByRole('textbox', { name: 'or one name=value' }).fill('a=<b>');
+  await row.getByRole('textbox', { name: 'or one field per line' }).fill('a=<b>');
   const form = 'document.querySelector(\'form[action^="/console"]:has([name="path.id"])\')';
   await page.evaluate(`${form}.submit()`); // fires no submit event, so the page's scripts do not see it
   await page.getByRole('heading', { name: 'Request not sent' }).waitFor();
-  await page.getByText('id: Enter a value for this path parameter').waitFor();
+  await page.getByText('Enter a value for “id”').waitFor();
   await expectAccessible(page);
   await page.getByRole('textbox', { name: 'id' }).fill('a');
   await page.getByRole('button', { name: 'Send PUT /data/:id/:part' }).click();

@@ -45,13 +45,13 @@ test('while the session store is unavailable, the home page is served and the us
     const alice = await visit(world);
     const page = await alice.openTab();
     await signIn(page);
-    world.setStoreUnavailable(true);
+    world.setFaults({ store: 'unavailable' });
     alice.expectStatus(503);
     await page.reload();
     await page.getByRole('heading', { name: 'Temporarily unavailable' }).waitFor();
     await page.getByRole('link', { name: 'Back to home' }).click();
     await page.getByRole('link', { name: 'Sign in' }).waitFor();
-    world.setStoreUnavailable(false);
+    world.setFaults({});
     await page.goBack();
     await waitForProfile(page);
   } finally {

@@ -24,6 +24,7 @@ const submitForm = (page: Page) =>
     const form = Object.assign(document.createElement('form'), { method: 'post', action: '/api/data' });
     form.append(Object.assign(document.createElement('input'), { name: 'title', value: 'Paint the roses <b>red</b>' }));
     form.append(Object.assign(document.createElement('textarea'), { name: 'note', value: 'x'.repeat(300) }));
+    form.append(Object.assign(document.createElement('input'), { name: 'place', value: '' }));
     document.body.append(form);
     form.submit();
   `);
@@ -41,6 +42,8 @@ test('a user whose session expired while typing signs in, sees the saved form an
   await page.getByRole('link', { name: 'Sign in' }).click(); // the provider redirects at once
   await page.getByRole('heading', { name: 'Submit your form?' }).waitFor();
   await page.getByText('Paint the roses <b>red</b>', { exact: true }).waitFor();
+  await page.getByText('(empty)').waitFor();
+  await page.getByText('This preview may be shortened').waitFor();
   await page.setViewportSize({ width: 320, height: 640 });
   expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
   await expectAccessible(page);
@@ -51,7 +54,11 @@ test('a user whose session expired while typing signs in, sees the saved form an
   await page.getByText('{"recorded":true}').waitFor();
   expect(sentToApi()).toHaveLength(1);
   const body = new URLSearchParams((await sentToApi()[0]!.body).text);
-  expect(Object.fromEntries(body)).toEqual({ title: 'Paint the roses <b>red</b>', note: 'x'.repeat(300) });
+  expect(Object.fromEntries(body)).toEqual({
+    title: 'Paint the roses <b>red</b>',
+    note: 'x'.repeat(300),
+    place: '',
+  });
 
   await page.goto(formUrl);
   await page.getByRole('heading', { name: 'There is no saved form here' }).waitFor();

@@ -50,6 +50,20 @@ test('signing out in one tab shows a notice in the others, with a link that lead
   expect(other.url()).toBe(`${world.origin}/profile?here=1`);
 });
 
+test('signing in in a new tab from the notice keeps what the user entered on the page', async () => {
+  const alice = await visit(world);
+  const page = await alice.openTab();
+  await signIn(page);
+  await page.getByLabel('Query').first().fill('typed=1');
+  await alice.context.clearCookies({ name: /^latchkey-\d+$/ });
+  await focusWindow(page);
+  const opened = alice.context.waitForEvent('page');
+  await page.getByRole('link', { name: 'Use a new tab' }).click();
+  await waitForProfile(await opened); // still signed in at the provider
+  await signedOutNotice(page).waitFor({ state: 'hidden' });
+  expect(await page.getByLabel('Query').first().inputValue()).toBe('typed=1');
+});
+
 test('the page notices that its session has ended when the user comes back to the window', async () => {
   const alice = await visit(world);
   const page = await alice.openTab();

@@ -29,7 +29,7 @@ test('the lifetime bar counts down to zero and resets when another tab causes a 
   const full = await getBarValue(page);
   expect(full).toBeGreaterThan(0);
   await getPanel(page)
-    .getByText(/valid for another \d seconds?/)
+    .getByText(/valid for another \d\sseconds?/)
     .waitFor();
   await getPanel(page).getByText('renewed the next time').waitFor();
   expect(await getBarValue(page)).toBe(0);
@@ -50,12 +50,12 @@ test("the countdown is right even if the browser's clock is a day slow", async (
   await page.addInitScript('{ const now = Date.now; Date.now = () => now() - 86_400_000; }');
   await signIn(page);
   await getPanel(page)
-    .getByText(/valid for another \d seconds?/)
+    .getByText(/valid for another \d\sseconds?/)
     .waitFor();
   await page.getByRole('button', { name: 'Renew access' }).click();
   await getPanel(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
   await getPanel(page)
-    .getByText(/valid for another \d seconds?/)
+    .getByText(/valid for another \d\sseconds?/)
     .waitFor();
 });
 

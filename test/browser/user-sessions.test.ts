@@ -2,7 +2,7 @@ import type { Page } from 'playwright-core';
 import { expectAccessible } from '../support/accessibility.ts';
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { sessionIdOf } from './support/page-cases.ts';
+import { sessionIdOf } from './support/page-case.ts';
 import { signIn, waitForProfile } from './support/sign-in.ts';
 
 let world: World;
@@ -37,7 +37,7 @@ test('a user signs out another browser, whose open tab says why and leads back t
   const row = sessionsOf(mine).getByRole('listitem').filter({ hasText: 'Firefox on Linux' });
   await expect(row.getByRole('button', { name: 'Sign out Firefox on Linux' }).count()).resolves.toBe(1);
   await row.getByRole('button', { name: 'Sign out' }).click();
-  await mine.getByRole('status').filter({ hasText: 'That browser is now signed out.' }).waitFor();
+  await mine.getByRole('status').filter({ hasText: 'The other browser is now signed out.' }).waitFor();
 
   await focusWindow(other);
   await other
@@ -61,17 +61,44 @@ test('a user signs out everywhere else; a reload in another browser explains it 
   await expectAccessible(other);
 });
 
-test('without JavaScript, and in German, the same forms sign out other browsers', async () => {
-  const { mine, other } = await openTwoBrowsers();
+test('without JavaScript, and in German, the same forms sign out one other browser and all of them', async () => {
+  const { mine, other } = await openTwoBrowsers({ locale: 'de' });
+  const third = await (await visit(world, { locale: 'de' })).openTab();
+  await signIn(third);
   const cookies = await mine.context().cookies();
   const visitor = await visit(world, { javaScriptEnabled: false, locale: 'de' });
   await visitor.context.addCookies(cookies);
   const page = await visitor.openTab('/profile');
   await sessionsOf(page).getByText('Dieser Browser').waitFor();
-  await sessionsOf(page).getByRole('button', { name: 'Überall sonst abmelden' }).click();
-  await page.getByText('Sie sind jetzt überall sonst abgemeldet.').waitFor();
+  await sessionsOf(page).getByRole('button', { name: 'Firefox unter Linux abmelden' }).click();
+  await page.getByText('Der andere Browser ist jetzt abgemeldet.').waitFor();
   await focusWindow(other);
   await other.getByRole('alert').filter({ hasText: 'You were signed out here' }).waitFor();
+
+  await sessionsOf(page).getByRole('button', { name: 'Überall sonst abmelden' }).click();
+  await page.getByText('Sie sind jetzt überall sonst abgemeldet.').waitFor();
+  await sessionsOf(page).getByText('Sie sind nur in diesem Browser bei Latchkey angemeldet.').waitFor();
+  await focusWindow(third);
+  await third
+    .getByRole('alert')
+    .filter({ hasText: 'Sie wurden hier von einem anderen Browser aus abgemeldet.' })
+    .waitFor();
+  await third.reload();
+  await third.getByRole('status').filter({ hasText: 'von einem anderen Browser aus abgemeldet' }).waitFor();
+});
+
+test('two browsers of the same name are told apart by the times that describe their buttons', async () => {
+  const { mine } = await openTwoBrowsers();
+  await signIn(await (await visit(world, agent)).openTab());
+  await mine.reload();
+  const buttons = sessionsOf(mine).getByRole('button', { name: 'Sign out Firefox on Linux' });
+  expect(await buttons.count()).toBe(2);
+  for (const button of await buttons.all()) {
+    const id = await button.getAttribute('aria-describedby');
+    const times = await mine.locator(`#${id}`).textContent();
+    expect(times).toMatch(/Signed in.+Last used/s);
+    expect(times).not.toMatch(/\d:\d\d:\d\d/); // the last use is known only to a few minutes
+  }
 });
 
 test.each([

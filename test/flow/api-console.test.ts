@@ -151,7 +151,7 @@ test('? and # in a path parameter are percent-encoded', async () => {
 
 test('the error page names the missing parameter and keeps the rest of the input', async () => {
   const page = await submitConsole({ row: 'GET /things/:id', query: 'x="1"' });
-  expect(page.text).toContain('<code>id</code>');
+  expect(page.text).toContain('Enter a value for “id”.');
   expect(page.text).toContain('value="x=&#34;1&#34;"');
 });
 

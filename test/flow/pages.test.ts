@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import request from 'supertest';
+import { writeRoutesFile } from '../support/routes-file.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 describe('the language of a page', () => {
@@ -136,5 +137,28 @@ test('the profile page shows values in a readable form, and no value becomes mar
   } finally {
     await world.close();
     api.close();
+  }
+});
+
+test('without scopes and routes that can be called, the profile page says "none" and has no API console', async () => {
+  const routes = [{ path: '/live', target: '/live', methods: { GET: {} }, webSocket: true }];
+  const world = await createWorld({
+    env: { OAUTH2_SCOPES: 'openid', API_ROUTES_FILE: writeRoutesFile(routes) },
+    wrap: ({ tokenStore }) => ({
+      tokenStore: {
+        ...tokenStore,
+        put: (id, record) => tokenStore.put(id, { ...record, tokens: { ...record.tokens, scope: [] } }),
+      },
+    }),
+  });
+  try {
+    const browser = world.browser();
+    await world.signIn(browser);
+    const { text } = await browser.step('/profile');
+    expect(text).toMatch(/Permissions<\/dt><dd>\s*none/);
+    expect(text).not.toContain('class="scopes"');
+    expect(text).not.toContain('Try the API');
+  } finally {
+    await world.close();
   }
 });

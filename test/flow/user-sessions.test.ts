@@ -141,17 +141,32 @@ test('without JavaScript, the forms of the profile page end another session, and
   const [one, two, three] = [await signIn(), await signIn('safari'), await signIn('safari')];
   const profile = await one.go('/profile');
   expect(formsOf(profile)).toHaveLength(3); // two browsers, and everywhere else
+  expect(profile.text).toContain('in these browsers');
   const submit = (action: string) =>
     one.go(action, { method: 'POST', from: `${world.origin}/profile`, body: '' });
   const after = await submit(formsOf(profile)[0]!);
   expect([after.status, after.url]).toEqual([200, `${world.origin}/profile`]);
-  expect(after.text).toContain('That browser is now signed out.');
-  expect((await submit(formsOf(profile)[0]!)).text).toContain('That browser was already signed out.');
+  expect(after.text).toContain('The other browser is now signed out.');
+  expect((await submit(formsOf(profile)[0]!)).text).toContain('The other browser was already signed out.');
   expect((await submit(formsOf(profile).at(-1)!)).text).toContain(
     'You&#39;re now signed out everywhere else.',
   );
   for (const each of [two, three]) expect(await session(each)).toMatchObject({ authenticated: false });
-  expect(formsOf(await one.go('/profile'))).toEqual([]);
+  const last = await one.go('/profile');
+  expect(formsOf(last)).toEqual([]);
+  expect(last.text).toContain('in this browser only');
+});
+
+test('the profile page does not claim that there are no other sessions if the provider sends no user ID', async () => {
+  await start();
+  const browser = await signIn();
+  await world.latchkey.deps.tokenStore.update(await idOf(browser), async ({ identity: _, ...record }) => ({
+    ...record,
+    user: {},
+  }));
+  const { text } = await browser.go('/profile');
+  expect(text).toContain('sends no user ID');
+  expect(text).not.toContain('in this browser only');
 });
 
 test('ending this session is a sign-out: the cookie goes, and no reason is given', async () => {
