@@ -75,7 +75,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBre
     },
 
     recordSuccess() {
-      failures.clear();
+      if (failures.size > 0) failures.clear(); // which allocates, even if it is empty
       succeededAt = now();
       if (nextProbeAt !== undefined) onChange(false);
       nextProbeAt = undefined;

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler } from 'express';
 import type { Dispatcher } from 'undici';
 import { type ResourceServer, routeDefaults } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
@@ -11,6 +11,7 @@ import { canHaveBody, readRequestBody } from './request-body.ts';
 import { createUpstreamHeadersBuilder } from './request-headers.ts';
 import { createAddressMapper } from './response-addresses.ts';
 import { createStepUpError, readStepUp } from './step-up.ts';
+import type { StreamOwner } from './stream-limits.ts';
 import { isEventStream, streamResponse } from './stream-response.ts';
 import { createTargetPathBuilder, createTargetQueryBuilder } from './target-path.ts';
 import { CallAbort } from './upstream/call-abort.ts';
@@ -62,13 +63,7 @@ export function createForwarder(parts: ForwarderParts) {
       const path = buildTargetPath(req) + buildTargetQuery(req.url);
       const registerStream: RegisterStream = (close) => streams.register(tokenSource?.sessionId, close);
       if (server.webSocket) rejectImpossibleHandshake(req);
-      const owner = {
-        sessionId: tokenSource?.sessionId,
-        userId: login?.user.sub,
-        get address() {
-          return req.ip; // seldom needed, and not free
-        },
-      };
+      const owner = new RequestOwner(req);
       const reserveStream = () => res.once('close', streams.reserve(owner));
       if (server.stream || (server.webSocket && req.webSocketHandshake)) reserveStream();
       const releaseConnection = streams.reserveConnection(server.origin, owner);
@@ -129,4 +124,26 @@ export function createForwarder(parts: ForwarderParts) {
       }
     };
   };
+}
+
+/** A class, because an object literal with a getter would keep `req` in memory until the next full garbage collection. */
+class RequestOwner implements StreamOwner {
+  readonly #req: Request;
+
+  constructor(req: Request) {
+    this.#req = req;
+  }
+
+  get sessionId(): string | undefined {
+    return this.#req.tokenSource?.sessionId;
+  }
+
+  get userId(): string | undefined {
+    return this.#req.login?.user.sub;
+  }
+
+  /** Seldom needed, and not free. */
+  get address(): string | undefined {
+    return this.#req.ip;
+  }
 }

@@ -12,7 +12,8 @@ const maxHoldMs = 1_500;
 const shortIterationMs = 0.1;
 
 interface Connection {
-  readonly responses: Set<ServerResponse>;
+  /** Those in progress. Not a Set: its discarded tables would keep responses in memory long after their end. */
+  readonly responses: ServerResponse[];
   /** `socket.bytesRead` when the last request had been received and answered. */
   bytesAtRest: number;
   isUpgraded: boolean;
@@ -46,7 +47,7 @@ export function trackConnections(server: Server): Connections {
   function find(socket: Socket): Connection {
     const known = connections.get(socket);
     if (known) return known;
-    const connection: Connection = { responses: new Set(), bytesAtRest: 0, isUpgraded: false };
+    const connection: Connection = { responses: [], bytesAtRest: 0, isUpgraded: false };
     connections.set(socket, connection);
     socket.once('close', () => connections.delete(socket));
     return connection;
@@ -60,10 +61,10 @@ export function trackConnections(server: Server): Connections {
   server.prependListener('request', ({ socket }: IncomingMessage, res: ServerResponse) => {
     events += 1;
     const connection = find(socket);
-    connection.responses.add(res);
+    connection.responses.push(res);
     if (isClosing) res.shouldKeepAlive = false;
     onResponseClosed(res, () => {
-      connection.responses.delete(res);
+      connection.responses.splice(connection.responses.indexOf(res), 1);
       connection.bytesAtRest = socket.bytesRead;
     });
   });
@@ -95,7 +96,7 @@ export function trackConnections(server: Server): Connections {
   /** Closes connections without a request; those on which one may be arriving only with `includesArriving`. */
   function closeIdle(includesArriving: boolean): void {
     for (const [socket, { responses, bytesAtRest, isUpgraded }] of connections) {
-      if (responses.size > 0 || isUpgraded) continue;
+      if (responses.length > 0 || isUpgraded) continue;
       const isArriving = socket.bytesRead === 0 || socket.bytesRead > bytesAtRest;
       if (includesArriving || !isArriving) socket.destroy();
     }
@@ -130,7 +131,7 @@ export function trackConnections(server: Server): Connections {
       let cutOff = 0;
       const timeout = setTimeout(() => {
         for (const [socket, { responses, isUpgraded }] of connections) {
-          cutOff += responses.size + Number(isUpgraded);
+          cutOff += responses.length + Number(isUpgraded);
           socket.destroy();
         }
       }, timeoutMs);

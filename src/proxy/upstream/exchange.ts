@@ -60,9 +60,9 @@ export function dispatchRequest(
  * so that a short response leaves as it came: in one piece. Streams and pipes would cost a third of a proxied request.
  */
 class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
-  readonly #resolve: (response: UpstreamResponse) => void;
-  readonly #reject: (error: Error) => void;
-  readonly #onInfo: () => void;
+  #resolve: (response: UpstreamResponse) => void;
+  #reject: (error: Error) => void;
+  #onInfo: () => void;
   #controller: Dispatcher.DispatchController | undefined;
   #abortReason: Error | undefined;
   #sink: BodySink | undefined;
@@ -92,10 +92,11 @@ class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
   }
 
   onResponseStart(
-    _controller: Dispatcher.DispatchController,
+    controller: Dispatcher.DispatchController,
     statusCode: number,
     headers: IncomingHttpHeaders,
   ): void {
+    controller.rawHeaders = null;
     if (statusCode < 200) this.#onInfo();
     else this.#resolve({ statusCode, headers, body: this });
   }
@@ -112,24 +113,37 @@ class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
 
   onResponseEnd(): void {
     this.#hasEnded = true;
-    this.#sink?.end();
+    const sink = this.#sink;
+    this.#release();
+    sink?.end();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     this.#error = error;
     this.#reject(error); // without effect after the response
-    this.#sink?.fail(error);
+    const sink = this.#sink;
+    this.#release();
+    sink?.fail(error);
+  }
+
+  /** undici keeps up to 256 requests of each connection after their end, and with them all that their handlers refer to. */
+  #release(): void {
+    this.#sink = undefined;
+    this.#controller = undefined;
+    this.#resolve = ignore;
+    this.#reject = ignore;
+    this.#onInfo = ignore;
   }
 
   sendTo(sink: BodySink): void {
     const waiting = this.#waiting;
     this.#waiting = [];
-    this.#sink = sink;
     if (this.#error) {
       sink.fail(this.#error);
       return;
     }
     const last = this.#hasEnded ? waiting.pop() : undefined;
+    if (!this.#hasEnded) this.#sink = sink;
     let canContinue = true;
     for (const chunk of waiting) canContinue = sink.write(chunk);
     if (this.#hasEnded) sink.end(last);
@@ -183,3 +197,5 @@ class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
     });
   }
 }
+
+function ignore(): void {}
