@@ -1,8 +1,9 @@
+import { isPromise } from 'node:util/types';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 
 /**
- * Synchronous `handlers` as one: each gets the request when the one before calls `next()`. As if they were mounted one by
- * one in a router, which costs more for every request.
+ * `handlers` as one: each gets the request when the one before calls `next()`, and an error that is thrown, rejected or passed
+ * to `next` skips the others. As if they were mounted one by one in a router, which costs more for every request.
  */
 export function inSequence(...handlers: readonly RequestHandler[]): RequestHandler {
   function handleFrom(index: number, req: Request, res: Response, done: NextFunction): void {
@@ -16,7 +17,8 @@ export function inSequence(...handlers: readonly RequestHandler[]): RequestHandl
       else done(error);
     };
     try {
-      handler(req, res, next);
+      const result: unknown = handler(req, res, next);
+      if (isPromise(result)) result.catch(done);
     } catch (error) {
       done(error);
     }

@@ -1,8 +1,10 @@
-import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
-import type { Method, ResourceServer, ScopeRule } from '../config/route-table.ts';
+import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import type { ResourceServer, ScopeRule } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
+import { inSequence } from '../in-sequence.ts';
 import type { RateLimit } from '../middleware/rate-limit.ts';
 import { requireAnyScope, requireScope } from '../session/require-scope.ts';
+import { createRouteLookup, type FoundRoute } from './route-lookup.ts';
 
 interface ApiParts {
   readonly routes: readonly ResourceServer[];
@@ -37,37 +39,58 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
     }
   }
 
-  const api = Router({ caseSensitive: true, strict: true });
-  for (const server of routes) {
+  /** The handlers of one method of a row. */
+  function createHandler(server: ResourceServer, method: string, rule: ScopeRule): RequestHandler {
     const { path, rateLimit, token } = server;
     const hostCheck = token === 'user' ? [] : [requireAllowedHost]; // elsewhere, the cookie belongs to the public host
     const limits = rateLimit ? [limit(`${Object.keys(server.methods)} ${path}`, rateLimit)] : [];
-    const forward = forwardTo(server);
     const formRule = server.saveForms ? [] : [refuseToSaveForm];
-    for (const [method, rule] of Object.entries(server.methods))
-      api[routerMethods[method as Method]](
-        path,
-        ...formRule,
-        measureAs(server, method),
-        ...hostCheck,
-        ...limits,
-        ...createGuards(server, rule),
-        forward,
-      );
+    return inSequence(
+      ...formRule,
+      measureAs(server, method),
+      ...hostCheck,
+      ...limits,
+      ...createGuards(server, rule),
+      forwardTo(server),
+    );
   }
-  handleOtherMethods(api, routes);
-  return api;
+
+  const find = createRouteLookup(
+    routes.map((server) => {
+      const handlers = Object.entries(server.methods).map(
+        ([method, rule]) => [method, createHandler(server, method, rule)] as const,
+      );
+      return { path: server.path, value: createRow(server.path, new Map(handlers)) };
+    }),
+  );
+
+  return function routeApi(req, res, next) {
+    const found = find(req.path);
+    const handle = (index: number): unknown => {
+      const match = found[index];
+      if (!match) return found.length === 0 ? next() : rejectMethod(req, res, found);
+      const { params, value: row } = match;
+      const handler = row.handlers.get(req.method);
+      if (!handler) return handle(index + 1);
+      req.params = params as Record<string, string>; // the types of Express do not know wildcards
+      req.route = row.route;
+      return handler(req, res, (error?: unknown) => (error === undefined ? handle(index + 1) : next(error)));
+    };
+    handle(0);
+  };
 }
 
-const routerMethods = {
-  GET: 'get',
-  HEAD: 'head',
-  POST: 'post',
-  PUT: 'put',
-  PATCH: 'patch',
-  DELETE: 'delete',
-  OPTIONS: 'options',
-} as const satisfies Record<Method, string>;
+/** One row of the route table. */
+interface Row {
+  readonly route: { readonly path: string };
+  readonly handlers: ReadonlyMap<string, RequestHandler>;
+}
+
+/** Requests with HEAD get the handler of GET, if they have none of their own. */
+function createRow(path: string, handlers: ReadonlyMap<string, RequestHandler>): Row {
+  const get = handlers.get('GET');
+  return { route: { path }, handlers: get ? new Map([['HEAD', get], ...handlers]) : handlers };
+}
 
 function refuseToSaveForm(req: Request, _res: Response, next: NextFunction): void {
   req.isFormSavable = false;
@@ -80,20 +103,13 @@ function applyIfSignedIn(guard: RequestHandler): RequestHandler {
   };
 }
 
-/** Responds to the methods that no row of a path allows: `OPTIONS` gets 204, others 405, both with `Allow`. */
-function handleOtherMethods(api: Router, routes: readonly ResourceServer[]): void {
-  for (const { path, methods } of routes) {
-    const allowed = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
-    api.all(path, (_req, res, next) => {
-      res.locals.allow = [...(res.locals.allow ?? []), ...allowed];
-      next();
-    });
-  }
-  api.use((req, res, next) => {
-    const allow: string[] | undefined = res.locals.allow;
-    if (!allow) return next();
-    const methods = [...new Set([...allow, 'OPTIONS'])];
-    if (req.method !== 'OPTIONS') throw new AppError('method_not_allowed', { allow: methods });
-    res.status(204).set('Allow', methods.join(', ')).end();
+/** Responds to a method that no row of the path allows: `OPTIONS` gets 204, others 405, both with `Allow`. */
+function rejectMethod(req: Request, res: Response, found: readonly FoundRoute<Row>[]): void {
+  const allowed = found.flatMap(({ value }) => {
+    const methods = [...value.handlers.keys()];
+    return methods.includes('GET') ? ['GET', 'HEAD', ...methods] : methods;
   });
+  const allow = [...new Set([...allowed, 'OPTIONS'])];
+  if (req.method !== 'OPTIONS') throw new AppError('method_not_allowed', { allow });
+  res.status(204).set('Allow', allow.join(', ')).end();
 }
