@@ -24,7 +24,7 @@ describe('behind a trusted proxy, without an OpenTelemetry SDK', () => {
       'a=1,b=2',
     ]);
     const lines = api.world.latchkey.logLines.map((line) => JSON.parse(line));
-    expect(lines.filter(({ req }) => req?.path === '/api/profile')).toMatchObject([{ traceId }]);
+    expect(lines.filter(({ path }) => path === '/api/profile')).toMatchObject([{ traceId }]);
   });
 
   test.each([

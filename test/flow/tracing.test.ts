@@ -58,7 +58,7 @@ test('a request is a span below that of the trusted proxy, and the API gets the 
   expect(sent).toBe(`00-${traceId}-${idOf(client)}-01`);
   const line = api.world.latchkey.logLines
     .map((each) => JSON.parse(each))
-    .findLast(({ req }) => req?.path === '/api/profile');
+    .findLast(({ path }) => path === '/api/profile');
   expect(line).toMatchObject({ traceId });
 });
 
@@ -67,7 +67,7 @@ test('a request without a trace begins one, which is in its log line', async () 
   const server = await waitForSpan('GET');
   const line = api.world.latchkey.logLines
     .map((each) => JSON.parse(each))
-    .findLast(({ req }) => req?.path === '/signed-out');
+    .findLast(({ path }) => path === '/signed-out');
   expect(line.traceId).toBe(server.spanContext().traceId);
 });
 

@@ -118,7 +118,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a record that cannot be read counts as absent',
-    file: tokenStore,
+    file: 'stores/opened-records.js',
     from: 'throw new UnreadableRecordError();',
     to: 'return undefined;',
     profiles: [],
