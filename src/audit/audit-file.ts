@@ -11,8 +11,9 @@ const maxWaitingLines = 2_000;
 const problemIntervalMs = 60_000;
 
 /**
- * Appends lines to a file, in order. No request waits for the disk. Lines that cannot be written to the file (the disk is full
- * or too slow, or the file cannot be opened) are written to `log` instead; the next line is written to the file again.
+ * Appends lines to a file, in order. No request waits for the disk. Lines that cannot be written to the file (the disk
+ * is full or too slow, or the file cannot be opened) are written to `log` instead; the next line is written to the file
+ * again.
  * @throws ConfigError if the file cannot be opened now
  */
 export function openAuditFile(path: string, log: Logger): AuditDestination {

@@ -17,13 +17,16 @@ interface Window {
 /** The maximum number of lines per minute for one key, and for all keys together. */
 const maxLinesPerKey = 60;
 const maxLines = 3_000;
-/** How many keys are counted separately in one minute. Further users and networks share one key per event and reason. */
+/**
+ * How many keys are counted separately in one minute. Further users and networks share one key per event and reason.
+ */
 const maxKeys = 1_000;
 const windowMs = 60_000;
 
 /**
- * Limits how many lines per minute callers can cause in the audit log. `admit(key)` returns false when the limit for this
- * minute is reached. At the end of the minute, `onOmitted` is called for each key with omitted events, and gets their number.
+ * Limits how many lines per minute callers can cause in the audit log. `admit(key)` returns false when the limit for
+ * this minute is reached. At the end of the minute, `onOmitted` is called for each key with omitted events, and gets
+ * their number.
  */
 export function createFloodGuard(onOmitted: (key: EventKey, count: number) => void) {
   const windows = new Map<string, Window>();

@@ -15,7 +15,10 @@ import {
 import { openAuditFile } from './audit-file.ts';
 import { createFloodGuard, type EventKey } from './audit-flood.ts';
 
-/** What the caller of `record` knows; the client's address, the user agent and the request id come from the current request. */
+/**
+ * What the caller of `record` knows; the client's address, the user agent and the request id come from the current
+ * request.
+ */
 export type AuditFacts<E extends AuditEvent> = {
   readonly sessionId?: string | undefined;
   readonly sub?: string | undefined;

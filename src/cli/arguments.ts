@@ -26,7 +26,8 @@ Lists, shows or ends sessions that are signed in. Reads the configuration of the
 
   list   one line for each session
   show   what is known about each session: user, scopes, times and browser; never a token
-  end    ends the sessions on every instance and revokes their tokens; their tabs say that an administrator signed out the user
+  end    ends the sessions on every instance and revokes their tokens; their tabs say that an administrator signed the
+         user out
 
   --subject SUBJECT   the sessions of a user, by the "sub" of the provider
   --session SESSION   one session, by its tag in "list" and in the audit log

@@ -10,8 +10,8 @@ const connectTimeoutMs = 3_000;
 const retryMs = 20;
 
 /**
- * Access to the sessions of the servers with this configuration. Ending a session has the same effects as in a server: its
- * tokens are queued for revocation and revoked, and every instance closes its streams.
+ * Access to the sessions of the servers with this configuration. Ending a session has the same effects as in a server:
+ * its tokens are queued for revocation and revoked, and every instance closes its streams.
  */
 export async function openSessions(config: Config, log: Logger) {
   const deps = createDeps(withoutStandardOutput(config), { log });

@@ -1,9 +1,9 @@
 const maxLength = 512;
 
 /**
- * A value on one line for a terminal, at most 512 characters, with control and format characters escaped. Users choose some
- * values, such as their user agent: control characters could forge lines or control the terminal, and format characters
- * could reorder the text.
+ * A value on one line for a terminal, at most 512 characters, with control and format characters escaped. Users choose
+ * some values, such as their user agent: control characters could forge lines or control the terminal, and format
+ * characters could reorder the text.
  */
 export function toPrintable(text: string): string {
   const cut = text.length > maxLength ? `${text.slice(0, maxLength)}...` : text;

@@ -3,7 +3,10 @@ import type { UserSessionEntry } from '../tokens/session-list.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import { toPrintable } from './printable.ts';
 
-/** What `list` prints of a session. Never its id or a token: with the id and SESSION_SECRET, anyone could use the session. */
+/**
+ * What `list` prints of a session. Never its id or a token: with the id and SESSION_SECRET, anyone could use the
+ * session.
+ */
 export interface SessionSummary {
   readonly session: string;
   readonly subject: string | null;

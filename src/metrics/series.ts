@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-// The series of these metrics are plain objects. Labels are resolved once, when a series is created, so that an update during a
-// request is a single addition. prom-client only formats the values.
+// The series of these metrics are plain objects. Labels are resolved once, when a series is created, so that an update
+// during a request is a single addition. prom-client only formats the values.
 
 type Labels<L extends string> = Readonly<Record<L, string>>;
 
@@ -27,7 +27,9 @@ export interface HistogramSeries {
 /** Returns the series with these labels, and creates it on first use. */
 export type SeriesOf<L extends string, S> = (labels: Labels<L>) => S;
 
-/** The labels come from the configuration and from our own lists; this limit only protects against a mistake in them. */
+/**
+ * The labels come from the configuration and from our own lists; this limit only protects against a mistake in them.
+ */
 const maxSeries = 5_000;
 
 /** Calls `create` once for each set of labels, and returns the same object from then on. */
@@ -79,7 +81,9 @@ export function createGauge<L extends string>(options: MetricOptions<L>): Series
 
 interface Distribution<L extends string> {
   readonly labels: Labels<L>;
-  /** The number of values in each bucket, without those in smaller buckets; the last element counts all larger values. */
+  /**
+   * The number of values in each bucket, without those in smaller buckets; the last element counts all larger values.
+   */
   readonly counts: number[];
   sum: number;
 }

@@ -26,8 +26,8 @@ interface SecurityHeaderOptions {
 const noFrames = "frame-ancestors 'none'";
 
 /**
- * Returns three middlewares: `baseHeaders` for every response, `pageHeaders` for pages, and `apiHeaders` for responses under
- * /api, with which browsers never execute a response as a script of our origin.
+ * Returns three middlewares: `baseHeaders` for every response, `pageHeaders` for pages, and `apiHeaders` for responses
+ * under /api, with which browsers never execute a response as a script of our origin.
  */
 export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOptions) {
   const { isSent: secure, includeSubDomains } = hsts;
@@ -53,9 +53,9 @@ export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOpti
     baseHeaders: setDefaultHeaders(base),
     apiHeaders: setDefaultHeaders(api),
     /**
-     * Pages may load only our own files, and images over https. They have no inline code, cannot be framed, and send forms only
-     * to our origin. Browsers also check every redirect after a form against `form-action`, so the response to a form must not
-     * redirect to another origin.
+     * Pages may load only our own files, and images over https. They have no inline code, cannot be framed, and send
+     * forms only to our origin. Browsers also check every redirect after a form against `form-action`, so the response
+     * to a form must not redirect to another origin.
      */
     pageHeaders: helmet({
       contentSecurityPolicy: {
@@ -87,9 +87,9 @@ function pageDirectives(ownFiles: string, secure: boolean) {
 }
 
 /**
- * The directory of our files as a CSP source. `'self'` would include /api, where an API may serve files of its users. On a host
- * that is an IP address other than 127.0.0.1, it is `'self'`, because such an address cannot be a source (CSP 3 6.7.2.8); there,
- * only the check of `Sec-Fetch-Dest` prevents that files under /api are executed.
+ * The directory of our files as a CSP source. `'self'` would include /api, where an API may serve files of its users.
+ * On a host that is an IP address other than 127.0.0.1, it is `'self'`, because such an address cannot be a source (CSP
+ * 3 6.7.2.8); there, only the check of `Sec-Fetch-Dest` prevents that files under /api are executed.
  */
 function ownFiles(publicOrigin: string): string {
   const { hostname } = new URL(publicOrigin);
@@ -97,7 +97,9 @@ function ownFiles(publicOrigin: string): string {
   return isAddress ? "'self'" : `${publicOrigin}${paths.assets}/`;
 }
 
-/** Middleware that makes `headers` the default headers of the response. Calling `setHeader` for each would be slower. */
+/**
+ * Middleware that makes `headers` the default headers of the response. Calling `setHeader` for each would be slower.
+ */
 function setDefaultHeaders(headers: Readonly<Record<string, string>>): RequestHandler {
   const list = Object.entries(headers).flat();
   return function setDefaultHeaders(_req, res, next) {
@@ -107,8 +109,8 @@ function setDefaultHeaders(headers: Readonly<Record<string, string>>): RequestHa
 }
 
 /**
- * Returns the default headers and `X-Request-Id` as alternating names and values, for a caller that sends all headers itself.
- * A second call returns an empty list.
+ * Returns the default headers and `X-Request-Id` as alternating names and values, for a caller that sends all headers
+ * itself. A second call returns an empty list.
  */
 export function takeDefaultHeaders(res: Response): string[] {
   const { defaultHeaders, req } = res;

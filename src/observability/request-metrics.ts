@@ -35,8 +35,8 @@ const prefixes = [paths.assets, paths.savedForms, paths.api];
 const exactPaths: ReadonlySet<string> = new Set(Object.values(paths));
 
 /**
- * Counts requests and their durations by route, method and status class. A route is the path of a row in the route table, one
- * of our own paths, or `other`: callers can choose any path, and their number must not create series.
+ * Counts requests and their durations by route, method and status class. A route is the path of a row in the route
+ * table, one of our own paths, or `other` for all other paths, which callers can choose freely.
  */
 export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metrics) {
   const pages = new Map<string, MeasuredRoute>();

@@ -20,9 +20,9 @@ const maxTraceStateLength = 512;
 const traceStatePattern = /^[\x20-\x7e]*$/;
 
 /**
- * Middleware that removes `traceparent` and `tracestate` unless they are valid and come from a trusted proxy: other clients
- * could choose the ids in the operator's traces and logs. Accepted headers are forwarded to the API. With an OpenTelemetry
- * SDK, it also creates a span for the request, the parent of the spans of the calls to the API.
+ * Middleware that removes `traceparent` and `tracestate` unless they are valid and come from a trusted proxy: other
+ * clients could choose the ids in the operator's traces and logs. Accepted headers are forwarded to the API. With an
+ * OpenTelemetry SDK, it also creates a span for the request, the parent of the spans of the calls to the API.
  */
 export function createTraceContext(isTrustedProxy: (address: string) => boolean): RequestHandler {
   return function traceContext(req, res, next) {

@@ -4,7 +4,10 @@ import type { TokenRecord, TokenStore } from '../tokens/token-store.ts';
 export interface RecordChanges {
   /** Announces to all instances that the session `id` has a new record; to this instance immediately. Never throws. */
   publishChange(id: string): void;
-  /** Calls `onChange` with the id of each session that ended or changed on any instance; `undefined` stands for all sessions. */
+  /**
+   * Calls `onChange` with the id of each session that ended or changed on any instance; `undefined` stands for all
+   * sessions.
+   */
   watch(onChange: (id: string | undefined) => void): void;
   /** The time (`performance.now()`) before which all published changes have arrived; -Infinity if it is not known. */
   confirmedAt(): number;
@@ -30,8 +33,8 @@ const maxUnconfirmedMs = 250;
 const maxEntries = 5_000;
 
 /**
- * `store`, with a cache of the records that it has just read (decision 25). Only `get` with `cached` returns a record from the
- * cache; all operations that change a session, or decide about a refresh, read the newest record.
+ * `store`, with a cache of the records that it has just read (decision 25). Only `get` with `cached` returns a record
+ * from the cache; all operations that change a session, or decide about a refresh, read the newest record.
  */
 export function cacheRecords(store: TokenStore, options: CacheOptions): TokenStore {
   const { changes, maxAgeMs, absoluteEndOf, now, monotonicNow = () => performance.now() } = options;
@@ -111,7 +114,8 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
           },
           onDiscarded,
         );
-        if (isChanged && stored) changes.publishChange(id); // without `stored` the session has ended, which `store` announces
+        // Without `stored`, the session has ended, which `store` announces.
+        if (isChanged && stored) changes.publishChange(id);
         return stored;
       }),
   };

@@ -23,8 +23,9 @@ export function createUpstreamAgent(maxConnections = 0): Agent {
 }
 
 /**
- * Delays the error of a failed write until all data that the API sent before it closed the connection has been read: it may
- * be an early response, such as 413, that explains the failure. Without such data, the error of the write is reported.
+ * Delays the error of a failed write until all data that the API sent before it closed the connection has been read: it
+ * may be an early response, such as 413, that explains the failure. Without such data, the error of the write is
+ * reported.
  */
 function readBeforeFailing(socket: Socket): void {
   const { _write, _writev, destroy } = socket;

@@ -30,8 +30,8 @@ export interface AdmittedCall {
 /**
  * `admit(call)`: the circuit breakers of all APIs (decision 24).
  * - A host: opens after ten calls in a row that could not connect.
- * - A route and method: opens after calls of three users (ten sessions of unknown users, or ten addresses) in a row got no
- *   response in time, got 502, 503 or 504, or lost the connection.
+ * - A route and method: opens after calls of three users (ten sessions of unknown users, or ten addresses) in a row got
+ *   no response in time, got 502, 503 or 504, or lost the connection.
  * An upload that loses its connection does not count, because some APIs reject an upload by closing the connection.
  * @throws AppError `temporarily_unavailable` immediately while a circuit breaker is open
  */
@@ -87,7 +87,10 @@ export function createUpstreamCircuitBreakers(
   };
 }
 
-/** The caller of a request: the user; without a known user, the session; without a session, the address (IPv6: /56 network). */
+/**
+ * The caller of a request: the user; without a known user, the session; without a session, the address (IPv6: /56
+ * network).
+ */
 export function identifyCaller(
   req: Pick<Request, 'login' | 'tokenSource'> & { readonly ip?: string | undefined },
 ): Caller {

@@ -56,8 +56,9 @@ export function dispatchRequest(
 }
 
 /**
- * One request and its response. The part of the body that arrives together with the headers is buffered until `sendTo` is
- * called, so that a short response is sent in one write. Node.js streams would use a third of the CPU time of a request.
+ * One request and its response. The part of the body that arrives together with the headers is buffered until `sendTo`
+ * is called, so that a short response is sent in one write. Node.js streams would use a third of the CPU time of a
+ * request.
  */
 class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
   #resolve: (response: UpstreamResponse) => void;
@@ -126,7 +127,10 @@ class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
     sink?.fail(error);
   }
 
-  /** Drops references: undici stores up to 256 completed requests per connection, with all objects that their handlers reference. */
+  /**
+   * Drops references: undici stores up to 256 completed requests per connection, with all objects that their handlers
+   * reference.
+   */
   #release(): void {
     this.#sink = undefined;
     this.#controller = undefined;
