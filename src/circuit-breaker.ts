@@ -41,7 +41,10 @@ const pauseMs = 2_000;
 /** An attacker with many addresses must not fill the memory. */
 const maxCallers = 1_000;
 
-/** A circuit breaker that sends its first probe after a second, and then one every two seconds, until a call succeeds. */
+/**
+ * A circuit breaker whose first probe is sent after half a second to a second, and further ones every one to two seconds,
+ * until a call succeeds.
+ */
 export function createCircuitBreaker(options: CircuitBreakerOptions): CircuitBreaker {
   const { now, quietMs = 0, onChange = () => {} } = options;
   /** The last failure of each caller since the last success, oldest first. */

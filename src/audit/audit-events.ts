@@ -11,13 +11,13 @@ export const providerFailures = [
 ] as const;
 
 interface AuditEventType {
-  /** As in the Elastic Common Schema; `unknown` while something has only begun. */
+  /** The values of the Elastic Common Schema; `unknown` if an action has started and has no result yet. */
   readonly outcome: 'success' | 'failure' | 'unknown';
-  /** The values of `reason`; none for an event whose name says it all. */
+  /** The values of `reason`; empty for events without a reason. */
   readonly reasons: readonly string[];
 }
 
-/** Every event of the audit log. `docs/audit-log.md` explains them. Names are stable. */
+/** Every event of the audit log. `docs/audit-log.md` explains them. Their names must not change between versions. */
 export const auditEvents = {
   login_started: { outcome: 'unknown', reasons: [] },
   login_succeeded: { outcome: 'success', reasons: [] },
@@ -95,7 +95,7 @@ export const auditFields = [
 
 export type AuditLine = { readonly [K in (typeof auditFields)[number]]: string | number | null };
 
-/** Where lines go. */
+/** Writes lines to the destination in `AUDIT_LOG`. */
 export interface AuditDestination {
   write(line: AuditLine): void;
   reopen(): void;

@@ -4,16 +4,17 @@ import { ConfigError } from '../config/load.ts';
 import type { Logger } from '../logger.ts';
 import type { AuditDestination, AuditLine } from './audit-events.ts';
 
-/** For the owner only: the lines name users. */
+/** Readable for the owner only, because the lines identify users. */
 const mode = 0o600;
-/** Lines that wait for a slow disk. */
+/** The maximum number of lines that wait for the disk. */
 const maxWaitingLines = 2_000;
 const problemIntervalMs = 60_000;
 
 /**
- * A file to which lines are appended in order. No request waits for the disk. A line that cannot be written there, because
- * the disk is full or too slow or the file cannot be opened, is written to `log` instead; the next line is tried again.
- * @throws ConfigError when the file cannot be opened now
+ * Appends lines to a file, in order. No request waits for the disk. Lines that cannot be written to the file (the disk
+ * is full or too slow, or the file cannot be opened) are written to `log` instead; the next line is written to the file
+ * again.
+ * @throws ConfigError if the file cannot be opened now
  */
 export function openAuditFile(path: string, log: Logger): AuditDestination {
   checkFile(path);
@@ -36,7 +37,7 @@ export function openAuditFile(path: string, log: Logger): AuditDestination {
     for (const { time: _, ...line } of lines) fallback.info(line, 'audit');
   }
 
-  /** The file under the name that it has now. The old one stays in use until the new one is open. */
+  /** The open file; after `reopen`, the file that now has the path. The old file stays open until the new one is. */
   async function getFile(): Promise<FileHandle> {
     if (file && !isReopenRequested) return file;
     const opened = await open(path, 'a', mode);
@@ -53,7 +54,7 @@ export function openAuditFile(path: string, log: Logger): AuditDestination {
       const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
       try {
         const target = await getFile();
-        // What a full disk has cut off must not swallow the line after it.
+        // A full disk may have cut off the last line; the next one must not continue it.
         await target.appendFile(isLineIncomplete ? `\n${text}` : text);
         isLineIncomplete = false;
       } catch (error) {

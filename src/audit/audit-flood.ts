@@ -1,6 +1,6 @@
 import type { AuditEvent, AuditReason } from './audit-events.ts';
 
-/** What identifies events that are written as one line when there are too many. */
+/** Events with the same key share a limit, and a summary line when they exceed it. */
 export interface EventKey<E extends AuditEvent = AuditEvent> {
   readonly event: E;
   readonly reason: AuditReason<E> | undefined;
@@ -14,16 +14,19 @@ interface Window {
   omitted: number;
 }
 
-/** Lines per minute for one key, and for all keys together. */
+/** The maximum number of lines per minute for one key, and for all keys together. */
 const maxLinesPerKey = 60;
 const maxLines = 3_000;
-/** Keys per minute that are counted separately; those of an attack from more networks share one key per event. */
+/**
+ * How many keys are counted separately in one minute. Further users and networks share one key per event and reason.
+ */
 const maxKeys = 1_000;
 const windowMs = 60_000;
 
 /**
- * Bounds what strangers can make the audit log grow by: `admit(key)` is false when this minute has its lines. At the end of
- * the minute, `onOmitted` is called with each key that had further events, and their number; none is forgotten.
+ * Limits how many lines per minute callers can cause in the audit log. `admit(key)` returns false when the limit for
+ * this minute is reached. At the end of the minute, `onOmitted` is called for each key with omitted events, and gets
+ * their number.
  */
 export function createFloodGuard(onOmitted: (key: EventKey, count: number) => void) {
   const windows = new Map<string, Window>();

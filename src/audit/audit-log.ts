@@ -15,26 +15,29 @@ import {
 import { openAuditFile } from './audit-file.ts';
 import { createFloodGuard, type EventKey } from './audit-flood.ts';
 
-/** What the place of an event knows about it; the request adds the client's address, its user agent and the request id. */
+/**
+ * What the caller of `record` knows; the client's address, the user agent and the request id come from the current
+ * request.
+ */
 export type AuditFacts<E extends AuditEvent> = {
   readonly sessionId?: string | undefined;
   readonly sub?: string | undefined;
 } & ([AuditReason<E>] extends [never] ? unknown : { readonly reason: AuditReason<E> });
 
-/** What most of the code needs of the audit log. */
+/** The part of the audit log that most of the code uses. */
 export type Audit = Pick<AuditLog, 'record' | 'tagFor'>;
 
-/** The record of security events, `docs/audit-log.md`. */
+/** The log of security events (`docs/audit-log.md`). */
 export interface AuditLog {
   /** Writes one line. Never throws and never waits. */
   record<E extends AuditEvent>(event: E, facts: AuditFacts<E>): void;
-  /** How the audit log and the log name the session `id`. */
+  /** The session tag: it stands for the session `id` in the audit log and in the log. */
   tagFor(id: string): string;
-  /** The same log, for events of another client registration. */
+  /** The same audit log, for events of another client registration. */
   forClient(client: AuditClient): AuditLog;
-  /** Opens the file again, after it was renamed; without a file this does nothing. */
+  /** Opens the path in `AUDIT_LOG` again, after the file was renamed. Without a file, does nothing. */
   reopen(): void;
-  /** Settles when every line is written. */
+  /** Resolves when every line is written. */
   close(): Promise<void>;
 }
 
@@ -48,7 +51,7 @@ type AuditConfig = Pick<Config, 'audit' | 'session' | 'provider'>;
 type LineFacts = { readonly reason: EventKey['reason'] } & Partial<Omit<AuditLine, 'reason'>>;
 
 const maxTextLength = 256;
-/** Characters that a terminal or a log viewer acts on, or does not show, and halves of surrogate pairs. */
+/** Characters that a terminal or a log viewer interprets or does not show, and unpaired surrogates. */
 const invisibleCharacters = /[\p{C}\u2028\u2029]/gu;
 
 /** The audit log in `AUDIT_LOG`. Lines that cannot be written there are written to `log`. */
@@ -63,7 +66,7 @@ export function createAuditLog(
 interface SharedParts {
   readonly destination: AuditDestination;
   readonly now: () => number;
-  /** Write what the flood guards have counted. */
+  /** Write the summary lines of all flood guards. */
   readonly flushes: (() => void)[];
 }
 
@@ -71,7 +74,7 @@ function createAuditLogFor(client: AuditClient, config: AuditConfig, shared: Sha
   const { destination, now, flushes } = shared;
   const tags = createSessionTags(config.session);
   const formatSubject = createSubjectFormat(config);
-  // Separate, so that strangers cannot keep the events of users out of the log.
+  // Separate, so that callers without a session cannot use up the limit for the events of users.
   const flood = {
     users: createFloodGuard(({ event, reason, source: subject }, count) =>
       write(event, { reason, count, subject: subject || null }),
@@ -146,20 +149,20 @@ function openDestination(destination: Config['audit']['destination'], log: Logge
   return { ...unbuffered, write: ({ time: _, ...line }) => audit.info(line, 'audit') };
 }
 
-/** How `AUDIT_SUBJECT` says that a user is named. */
+/** Returns the `subject` for a `sub`, in the form that `AUDIT_SUBJECT` sets. */
 function createSubjectFormat({ audit, session }: AuditConfig): (sub: string) => string | undefined {
   if (audit.subject === 'none') return () => undefined;
   const [key] = deriveKeys(session, 'audit_subject');
   if (audit.subject === 'hashed')
     return (sub) => createHmac('sha256', key!).update(sub).digest('base64url').slice(0, 22);
-  // Shortened or cleaned, the names of two users could become the same.
+  // Hashed instead of shortened or cleaned, because two users could then have the same subject.
   return (sub) =>
     sub.length > maxTextLength || sub.search(invisibleCharacters) !== -1
       ? `sha256:${createHash('sha256').update(sub).digest('base64url')}`
       : sub;
 }
 
-/** Text of a client, in a form that changes neither the line nor the terminal on which it is read. */
+/** Text that a client sent, shortened, without characters that could forge lines or control a terminal. */
 function printable(text: string | undefined): string | null {
   return text?.slice(0, maxTextLength).replace(invisibleCharacters, '\uFFFD') ?? null;
 }

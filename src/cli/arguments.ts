@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-/** Which sessions a command is about. `tag` is the name of a session on pages and in lists, never its id. */
+/** The sessions that a command applies to. `tag` is a session tag, never a session id. */
 export type Selection =
   | { readonly kind: 'subject'; readonly sub: string }
   | { readonly kind: 'session'; readonly tag: string }
@@ -26,7 +26,8 @@ Lists, shows or ends sessions that are signed in. Reads the configuration of the
 
   list   one line for each session
   show   what is known about each session: user, scopes, times and browser; never a token
-  end    ends the sessions on every instance, and revokes their tokens; their tabs say that an administrator did it
+  end    ends the sessions on every instance and revokes their tokens; their tabs say that an administrator signed the
+         user out
 
   --subject SUBJECT   the sessions of a user, by the "sub" of the provider
   --session SESSION   one session, by its tag in "list" and in the audit log
@@ -48,7 +49,7 @@ const options = {
   help: { type: 'boolean', short: 'h', default: false },
   version: { type: 'boolean', default: false },
 } as const;
-/** As `SessionTags` makes them; no option is as long. */
+/** The format of a session tag. No option has this length. */
 const sessionName = /^[\w-]{16}$/;
 const actions = ['list', 'show', 'end'] as const;
 
@@ -71,7 +72,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: joinSessionNames(args), options, allowPositionals: true });
   } catch (error) {
-    // Without the name of the error, and without an explanation how to pass an option as a positional argument.
+    // Without the name of the error, and without the hint about positional arguments.
     throw new UsageError(
       String(error)
         .replace(/^\w+( \[\w+\])?: /, '')
@@ -80,7 +81,7 @@ function parse(args: readonly string[]) {
   }
 }
 
-/** The arguments with `--session=NAME` for `--session NAME`, as the name of a session may begin with a dash. */
+/** Replaces `--session TAG` with `--session=TAG`, because a session tag may begin with a dash. */
 function joinSessionNames(args: readonly string[]): string[] {
   const isName = (index: number) => args[index - 1] === '--session' && sessionName.test(args[index] ?? '');
   return args.flatMap((each, index) => {
@@ -96,7 +97,7 @@ function select({ subject = [], session = [], all }: ReturnType<typeof parse>['v
     ...(all ? [{ kind: 'all' } as const] : []),
   ];
   const [selection] = selections;
-  // An empty value is a variable that was not set in a script; it must not select anything.
+  // An empty value probably comes from an unset variable in a script, so it must not select anything.
   if (selections.length !== 1 || !selection || subject.includes('') || session.includes(''))
     throw new UsageError('say which sessions: exactly one of --subject SUBJECT, --session SESSION and --all');
   return selection;

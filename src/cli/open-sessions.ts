@@ -10,8 +10,8 @@ const connectTimeoutMs = 3_000;
 const retryMs = 20;
 
 /**
- * The sessions of the servers with this configuration. Those that end here have the same effects as in a server: tokens are
- * queued for revocation and revoked, and every instance closes their streams.
+ * Access to the sessions of the servers with this configuration. Ending a session has the same effects as in a server:
+ * its tokens are queued for revocation and revoked, and every instance closes its streams.
  */
 export async function openSessions(config: Config, log: Logger) {
   const deps = createDeps(withoutStandardOutput(config), { log });
@@ -28,7 +28,7 @@ export async function openSessions(config: Config, log: Logger) {
   };
 }
 
-/** Standard output has the result of the command, so that audit lines for it go to `log`. */
+/** Audit lines for standard output go to `log` instead, because standard output contains the result of the command. */
 function withoutStandardOutput(config: Config): Config {
   const { destination } = config.audit;
   return {
@@ -38,8 +38,8 @@ function withoutStandardOutput(config: Config): Config {
 }
 
 /**
- * Settles when the store responds, or after some seconds; then the command fails and says why. Unlike a server, this does
- * not wait until the other instances have reconnected too: it refreshes nothing.
+ * Resolves when the store responds, or after three seconds; the command then fails with the error of its first request.
+ * Unlike a server, it does not wait until the other instances have reconnected, because it refreshes no tokens.
  */
 async function waitForStore({ tokenStore, now }: Pick<Deps, 'tokenStore' | 'now'>): Promise<void> {
   const deadline = now() + connectTimeoutMs;

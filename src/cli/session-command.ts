@@ -8,13 +8,13 @@ import type { Selection, SessionCommand } from './arguments.ts';
 import { toPrintable, toPrintableJson } from './printable.ts';
 import { describe, listHeading, type SessionDetails, summarize, toBlock, toLine } from './session-output.ts';
 
-/** What a command reads and writes. */
+/** The standard streams of the command. */
 export interface Terminal {
-  /** Writes to standard output; settles when more may be written. */
+  /** Writes to standard output; resolves when the caller may write more. */
   write(text: string): Promise<void>;
   /** Writes a line to standard error. */
   report(message: string): void;
-  /** Asks the operator; `undefined` when there is nobody to ask. */
+  /** Asks the operator; `undefined` without a terminal. */
   confirm(question: string): Promise<boolean | undefined>;
 }
 
@@ -34,11 +34,11 @@ type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 /** How many sessions `end --all` ends at the same time. */
 const maxConcurrentEnds = 10;
 
-/** Runs a command; rejects with `AppError` when the store is unavailable. */
+/** Returns a function that runs a command. It rejects with `AppError` if the store is unavailable. */
 export function createSessionCommand(parts: SessionCommandParts) {
   const { tokens, sessionIndex, sessionTags, terminal } = parts;
 
-  /** Looks at the index only, which is much faster than reading every record. */
+  /** Reads only the index, which is much faster than reading every record. */
   async function findByTag(tag: string): Promise<string | undefined> {
     for await (const { id } of sessionIndex.all()) if (sessionTags.isTagOf(tag, id)) return id;
     return undefined;
@@ -75,7 +75,7 @@ export function createSessionCommand(parts: SessionCommandParts) {
     for await (const entry of select(selection)) yield summarize(sessionTags.tagFor(entry.id), entry);
   }
 
-  /** Prints what `items` yields; as JSON, one array. */
+  /** Prints `items` as they arrive, as JSON in one array; returns their number. */
   async function print<T>(
     items: AsyncIterable<T>,
     { asJson, heading = '', toText }: PrintOptions<T>,
@@ -115,7 +115,7 @@ export function createSessionCommand(parts: SessionCommandParts) {
     return { ended: record ? 1 : 0, failed: 0 };
   }
 
-  /** Every session in the index, also one that is being established. */
+  /** Ends every session in the index, including those whose login is in progress. */
   async function endAll(): Promise<{ ended: number; failed: number }> {
     const counts = { ended: 0, failed: 0 };
     const entries = sessionIndex.all()[Symbol.asyncIterator]();

@@ -3,7 +3,10 @@ import type { UserSessionEntry } from '../tokens/session-list.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 import { toPrintable } from './printable.ts';
 
-/** What is printed of a session. Never its id or a token: with the id and SESSION_SECRET, one could use the session. */
+/**
+ * What `list` prints of a session. Never its id or a token: with the id and SESSION_SECRET, anyone could use the
+ * session.
+ */
 export interface SessionSummary {
   readonly session: string;
   readonly subject: string | null;
@@ -14,6 +17,7 @@ export interface SessionSummary {
   readonly device: string | null;
 }
 
+/** What `show` prints of a session. */
 export interface SessionDetails extends SessionSummary {
   readonly name: string | null;
   readonly email: string | null;
@@ -56,7 +60,7 @@ export function describe(
 
 export const listHeading = `${'SESSION'.padEnd(16)}  ${'SIGNED IN'.padEnd(20)}  ${'LAST USED'.padEnd(20)}  ${'BROWSER'.padEnd(28)}  SUBJECT\n`;
 
-/** One line; the subject is last, because its length is unknown. */
+/** One line for a session. The subject is last, because its length varies. */
 export function toLine({
   session,
   signed_in_at,
@@ -70,7 +74,7 @@ export function toLine({
   return `${session}  ${times}  ${device}  ${subject === null ? '-' : toPrintable(subject)}\n`;
 }
 
-/** One line for each member, and an empty one at the end. */
+/** One line for each member, followed by an empty line. */
 export function toBlock(details: SessionDetails): string {
   const lines = Object.entries(details).map(([name, value]) => {
     const text = Array.isArray(value) ? value.join(' ') : String(value ?? '-');

@@ -7,7 +7,7 @@ interface MetricsServerParts {
   readonly log: Logger;
 }
 
-/** The server of the metrics in Prometheus text format, on every path. It needs few connections, and short ones. */
+/** An HTTP server that returns the metrics in Prometheus text format on every path. It accepts few connections. */
 export function createMetricsServer({ metrics: { registry }, log }: MetricsServerParts): Server {
   const server = createServer({ requestTimeout: 10_000 }, async (_req, res) => {
     try {

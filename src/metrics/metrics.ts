@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { createCounter, createGauge, createHistogram } from './series.ts';
 
-/** Every metric of Latchkey. `docs/metrics.md` gives the meaning of each, and a test compares the two. */
+/** Every metric of Latchkey. `docs/metrics.md` explains each metric; a test compares that page with this file. */
 export type Metrics = ReturnType<typeof createMetrics>;
 
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -20,7 +20,7 @@ export function createMetrics() {
   return {
     registry,
     httpRequests: createCounter(
-      describe('latchkey_http_requests_total', 'Requests that have ended', 'route', 'method', 'status'),
+      describe('latchkey_http_requests_total', 'Completed requests', 'route', 'method', 'status'),
     ),
     httpRequestSeconds: createHistogram(
       describe(
@@ -35,7 +35,7 @@ export function createMetrics() {
     upstreamRequestSeconds: createHistogram(
       describe(
         'latchkey_upstream_request_duration_seconds',
-        'Time from a request to an API to the head of its response, or to its failure; each attempt counts',
+        'Time from sending a request to an API until the headers of the response or a failure; each attempt counts',
         'route',
         'method',
         'status',
@@ -45,7 +45,7 @@ export function createMetrics() {
     providerRequestSeconds: createHistogram(
       describe(
         'latchkey_provider_request_duration_seconds',
-        'Time of an operation at the provider, with its retries',
+        'Duration of an operation at the provider, including retries and the time in the queue',
         'operation',
         'outcome',
       ),
@@ -54,16 +54,14 @@ export function createMetrics() {
     loginsStarted: createCounter(
       describe('latchkey_logins_started_total', 'Redirects to the provider for a login'),
     ),
-    logins: createCounter(
-      describe('latchkey_logins_total', 'Logins that came back from the provider', 'outcome'),
-    ),
+    logins: createCounter(describe('latchkey_logins_total', 'Callbacks of logins', 'outcome')),
     refreshes: createCounter(
       describe('latchkey_refreshes_total', 'Refreshes of user tokens at the provider', 'outcome'),
     ),
     sharedRefreshes: createCounter(
       describe(
         'latchkey_refreshes_shared_total',
-        'Refreshes saved because another caller had made one',
+        'Refreshes that were not sent, because another caller had refreshed the session',
         'with',
       ),
     ),
@@ -77,11 +75,17 @@ export function createMetrics() {
       describe('latchkey_sessions_ended_total', 'Sessions that have ended', 'reason'),
     ),
     leaseWaitSeconds: createHistogram(
-      describe('latchkey_lease_wait_seconds', 'Time until a process had the lease of a session or app token'),
+      describe(
+        'latchkey_lease_wait_seconds',
+        'How long a request waited for the lease of a session or app token',
+      ),
       storeBuckets,
     ),
     openStreams: createGauge(
-      describe('latchkey_open_streams', 'Event streams and WebSockets open in this process'),
+      describe(
+        'latchkey_open_streams',
+        'Open event streams, WebSockets and responses of routes with stream in this process',
+      ),
     ),
     openBreakers: createGauge(
       describe('latchkey_circuit_breaker_open', '1 while a circuit breaker is open', 'kind', 'name'),
@@ -89,7 +93,7 @@ export function createMetrics() {
     storeCommandSeconds: createHistogram(
       describe(
         'latchkey_store_command_duration_seconds',
-        'Time of a Redis command, failed or not',
+        'Duration of a Redis command, including commands that failed',
         'command',
       ),
       storeBuckets,
@@ -101,9 +105,9 @@ export function createMetrics() {
       describe('latchkey_limit_rejections_total', 'Requests and connections rejected by a limit', 'limit'),
     ),
 
-    /** Adds `latchkey_ready`, whose parts are read at each scrape: true if ready. */
+    /** Adds `latchkey_ready`. Each scrape calls `read`, which returns true for each part that is ready. */
     collectReadiness(read: () => Promise<Readonly<Record<string, boolean>>>): void {
-      const ready = addGauge('latchkey_ready', 'What /readyz says about each part, 1 if ready', ['part']);
+      const ready = addGauge('latchkey_ready', '1 if /readyz reports the part as ready', ['part']);
       ready.collectWith(async () => {
         for (const [part, isReady] of Object.entries(await read()))
           ready.gauge.set({ part }, Number(isReady));
@@ -121,7 +125,7 @@ export function createMetrics() {
     },
   };
 
-  /** A gauge of a single value. It has no value in a scrape in which `read` rejects or takes too long. */
+  /** A gauge with one value, which a scrape leaves out if `read` rejects or takes too long. */
   function addReadGauge(name: string, help: string, read: () => Promise<number>): void {
     const { gauge, collectWith } = addGauge(name, help, []);
     collectWith(async () => gauge.set(await read()));
@@ -133,7 +137,7 @@ export function createMetrics() {
       ...{ name, help, labelNames },
       registers: [registry],
       async collect() {
-        // An old value would look like a measurement, and a failure must not cost the other metrics.
+        // Without this, the scrape would contain the old value, or an error would end the scrape for all metrics.
         await withTimeout(collect()).catch(() => this.remove());
       },
     });
@@ -154,7 +158,7 @@ async function withTimeout(work: Promise<void>): Promise<void> {
   await Promise.race([work, timeout]).finally(() => clearTimeout(timer));
 }
 
-/** Adds what belongs to the process: `process_*` and `nodejs_*` of prom-client, and `latchkey_build_info`. */
+/** Adds the metrics of the process: `process_*` and `nodejs_*` of prom-client, and `latchkey_build_info`. */
 export function addProcessMetrics({ registry }: Metrics, node: string): void {
   collectDefaultMetrics({ register: registry });
   new Gauge({
@@ -171,6 +175,6 @@ function readVersion(): string {
     const { version }: { readonly version: string } = JSON.parse(text);
     return version;
   } catch {
-    return 'unknown'; // the build was copied without it, which must not stop the start
+    return 'unknown'; // the build was copied without package.json, which must not prevent the start
   }
 }

@@ -1,9 +1,8 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-/**
- * Metrics whose series are plain objects: the labels of a series are resolved once, when the series is created, and an
- * update on the path of a request costs an addition. prom-client only formats them.
- */
+// The series of these metrics are plain objects. Labels are resolved once, when a series is created, so that an update
+// during a request is a single addition. prom-client only formats the values.
+
 type Labels<L extends string> = Readonly<Record<L, string>>;
 
 export interface MetricOptions<L extends string> {
@@ -25,13 +24,15 @@ export interface HistogramSeries {
   observe(value: number): void;
 }
 
-/** The series with these labels, which is created on first use. */
+/** Returns the series with these labels, and creates it on first use. */
 export type SeriesOf<L extends string, S> = (labels: Labels<L>) => S;
 
-/** Labels are bounded by the configuration and by our own lists; this bound only guards against a mistake in that. */
+/**
+ * The labels come from the configuration and from our own lists; this limit only protects against a mistake in them.
+ */
 const maxSeries = 5_000;
 
-/** `create` for the first use of each set of labels, then the same object. */
+/** Calls `create` once for each set of labels, and returns the same object from then on. */
 function remember<L extends string, S>(
   labelNames: readonly L[],
   create: (labels: Labels<L>, stored: boolean) => S,
@@ -47,7 +48,7 @@ function remember<L extends string, S>(
   };
 }
 
-/** A counter; its series appear when they are created, with 0. */
+/** A counter. A series appears with 0 as soon as it is created. */
 export function createCounter<L extends string>(options: MetricOptions<L>): SeriesOf<L, CounterSeries> {
   const { registry, labelNames, ...description } = options;
   const all: { readonly labels: Labels<L>; value: number }[] = [];
@@ -71,7 +72,7 @@ export function createCounter<L extends string>(options: MetricOptions<L>): Seri
   });
 }
 
-/** A gauge whose series are set. */
+/** A gauge; `set` on a series sets its value. */
 export function createGauge<L extends string>(options: MetricOptions<L>): SeriesOf<L, GaugeSeries> {
   const { registry, labelNames, ...description } = options;
   const gauge = new Gauge({ ...description, labelNames: [...labelNames], registers: [registry] });
@@ -80,7 +81,9 @@ export function createGauge<L extends string>(options: MetricOptions<L>): Series
 
 interface Distribution<L extends string> {
   readonly labels: Labels<L>;
-  /** How many values each bucket has, not counting those of the smaller ones; the last is for all larger values. */
+  /**
+   * The number of values in each bucket, without those in smaller buckets; the last element counts all larger values.
+   */
   readonly counts: number[];
   sum: number;
 }
@@ -98,7 +101,7 @@ class PlainHistogram<L extends string> extends Histogram<L> {
     this.#description = { name, help, aggregator: 'sum' };
   }
 
-  /** What the registry and `get` call; the types of prom-client do not have it. */
+  /** The registry and `get` call this; the types of prom-client do not declare it. */
   async getForPromString() {
     const { name, help, aggregator } = this.#description;
     return {
@@ -130,7 +133,7 @@ class PlainHistogram<L extends string> extends Histogram<L> {
   }
 }
 
-/** A histogram with these upper bounds, smallest first. */
+/** A histogram; `buckets` are the upper bounds, smallest first. */
 export function createHistogram<L extends string>(
   options: MetricOptions<L>,
   buckets: readonly number[],

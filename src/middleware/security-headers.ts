@@ -7,14 +7,14 @@ import { paths } from '../paths.ts';
 declare global {
   namespace Express {
     interface Response {
-      /** Names and values in turn. Sent with the response, unless a header of the same name is set. */
+      /** Headers as alternating names and values. Each is sent unless the response sets a header of the same name. */
       defaultHeaders?: readonly string[] | undefined;
     }
   }
 }
 
 interface SecurityHeaderOptions {
-  /** The origin at which browsers reach this app. */
+  /** The origin of this app for browsers. */
   readonly publicOrigin: string;
   readonly hsts: {
     /** True if browsers use https. */
@@ -26,8 +26,8 @@ interface SecurityHeaderOptions {
 const noFrames = "frame-ancestors 'none'";
 
 /**
- * `baseHeaders` for every response, `apiHeaders` for responses under /api, which browsers treat as data and never run on
- * our origin, and `pageHeaders` for pages.
+ * Returns three middlewares: `baseHeaders` for every response, `pageHeaders` for pages, and `apiHeaders` for responses
+ * under /api, with which browsers never execute a response as a script of our origin.
  */
 export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOptions) {
   const { isSent: secure, includeSubDomains } = hsts;
@@ -53,8 +53,9 @@ export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOpti
     baseHeaders: setDefaultHeaders(base),
     apiHeaders: setDefaultHeaders(api),
     /**
-     * Pages use only our own files, and images over https; no inline code; no framing; forms only to ourselves. Browsers also
-     * check every redirect after a form against `form-action`, so no form may be answered with a redirect to another origin.
+     * Pages may load only our own files, and images over https. They have no inline code, cannot be framed, and send
+     * forms only to our origin. Browsers also check every redirect after a form against `form-action`, so the response
+     * to a form must not redirect to another origin.
      */
     pageHeaders: helmet({
       contentSecurityPolicy: {
@@ -86,8 +87,9 @@ function pageDirectives(ownFiles: string, secure: boolean) {
 }
 
 /**
- * The directory of our files as a CSP source. `'self'` would include /api, where an API may serve files of its users. A
- * source cannot be an IP address other than 127.0.0.1 (CSP 3 6.7.2.8); on such hosts only `Sec-Fetch-Dest` protects.
+ * The directory of our files as a CSP source. `'self'` would include /api, where an API may serve files of its users.
+ * On a host that is an IP address other than 127.0.0.1, it is `'self'`, because such an address cannot be a source (CSP
+ * 3 6.7.2.8); there, only the check of `Sec-Fetch-Dest` prevents that files under /api are executed.
  */
 function ownFiles(publicOrigin: string): string {
   const { hostname } = new URL(publicOrigin);
@@ -95,7 +97,9 @@ function ownFiles(publicOrigin: string): string {
   return isAddress ? "'self'" : `${publicOrigin}${paths.assets}/`;
 }
 
-/** Middleware that makes `headers` the default headers of the response. Setting each of them at once would cost more. */
+/**
+ * Middleware that makes `headers` the default headers of the response. Calling `setHeader` for each would be slower.
+ */
 function setDefaultHeaders(headers: Readonly<Record<string, string>>): RequestHandler {
   const list = Object.entries(headers).flat();
   return function setDefaultHeaders(_req, res, next) {
@@ -105,8 +109,8 @@ function setDefaultHeaders(headers: Readonly<Record<string, string>>): RequestHa
 }
 
 /**
- * The default headers and `X-Request-Id`, names and values in turn, for a caller that sends all headers itself; empty if
- * they have been taken before.
+ * Returns the default headers and `X-Request-Id` as alternating names and values, for a caller that sends all headers
+ * itself. A second call returns an empty list.
  */
 export function takeDefaultHeaders(res: Response): string[] {
   const { defaultHeaders, req } = res;
@@ -116,7 +120,7 @@ export function takeDefaultHeaders(res: Response): string[] {
   return id === undefined ? [...defaultHeaders] : [...defaultHeaders, 'X-Request-Id', id];
 }
 
-/** Forbids caching of responses that depend on the session. */
+/** Middleware for responses that depend on the session: forbids caching them. */
 export const noStore: RequestHandler = function noStore(_req, res, next) {
   res.setHeader('Cache-Control', 'no-store');
   res.vary('Cookie');

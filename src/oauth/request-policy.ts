@@ -22,8 +22,8 @@ export type RequestPolicy = <T>(caller: Caller, request: () => Promise<T>) => Pr
  *   server that has just recovered. A request that takes longer than two seconds makes room for another one;
  * - a request that the server has surely not processed is retried twice, with backoff and full jitter;
  * - the circuit breaker opens after three calls in a row that could not connect, or failures of three users (ten sessions of
- *   unknown users) in a row: no response, an error of the server, or a `Retry-After`. A probe follows after a second, then
- *   every two seconds.
+ *   unknown users) in a row: no response, an error of the server, or a `Retry-After`. A probe follows after at most one
+ *   second, then every one to two seconds.
  * A `Retry-After` is for the caller that receives it: `TokenStore` and `AppTokenStore` keep it, and this policy does not.
  * @throws OAuthError `unavailable`, immediately, while the breaker is open, or when the queue is full
  */

@@ -2,12 +2,12 @@ import { auditEvents } from '../audit/audit-events.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 
-/** Not that of the command line, whose process has no metrics. */
+/** Without the reason that only the command line uses: its process has no metrics. */
 const reasons = auditEvents.session_ended.reasons.filter((reason) => reason !== 'ended_by_administrator');
 
-/** `audit`, which counts each session that ends under the reason that the audit log gives. */
+/** `audit`, which also counts the sessions that end, by the reason in the audit log. */
 export function measureAudit(audit: AuditLog, { sessionsEnded }: Pick<Metrics, 'sessionsEnded'>): AuditLog {
-  for (const reason of reasons) sessionsEnded({ reason }); // from 0: the first end must be visible as an increase
+  for (const reason of reasons) sessionsEnded({ reason }); // a series that first appears with 1 shows no increase
   return {
     ...audit,
     record(event, facts) {

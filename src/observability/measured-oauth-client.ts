@@ -4,21 +4,21 @@ import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { OAuthError, type OAuthErrorKind } from '../oauth/oauth-error.ts';
 import { type Attributes, withSpan } from '../tracing.ts';
 
-/** `not_sent`: the session has ended or the store has failed before anything was sent. */
+/** `not_sent`: the session ended, or the store failed, before a request was sent. */
 type Outcome = 'success' | 'not_sent' | OAuthErrorKind;
 
-/** What every request to the provider can end with. */
+/** The outcomes that every request to the provider can have. */
 const requestOutcomes: readonly Outcome[] = [
   ...(['success', 'unavailable', 'outcome_unknown', 'invalid_grant'] as const),
   ...(['rejected_other', 'client_misconfigured'] as const),
 ];
-/** The response to a revocation, in contrast, has nothing to check (RFC 7009 2.2). */
+/** Not for revocations: their response has no content to check (RFC 7009 2.2). */
 const tokenOutcomes: readonly Outcome[] = [...requestOutcomes, 'invalid_response'];
 const refreshOutcomes: readonly Outcome[] = [...tokenOutcomes, 'not_sent'];
 
 interface Counted {
   readonly count: (labels: { outcome: string }) => CounterSeries;
-  /** Their series exist from the start: the rate of a counter that begins at 1 has no first increase. */
+  /** Their series are created at startup, because a series that first appears with 1 shows no increase. */
   readonly outcomes: readonly string[];
 }
 
@@ -53,7 +53,7 @@ export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthC
     };
   }
 
-  const measureCode = createMeasure('authorization_code'); // logins count when they have ended
+  const measureCode = createMeasure('authorization_code'); // `login-audit` counts logins, at their end
   const measureRefresh = createMeasure('refresh_token', {
     count: metrics.refreshes,
     outcomes: refreshOutcomes,

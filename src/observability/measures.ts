@@ -5,9 +5,9 @@ import { traceTokenStore } from './traced-token-store.ts';
 
 type OnBreakerChange = (isOpen: boolean) => void;
 
-/** What `app.ts` wraps its parts in, so that they need to know neither metrics nor traces. */
+/** Wrappers with which `app.ts` adds metrics and traces to parts that know neither. */
 export function createMeasures(metrics: Metrics) {
-  /** Shows the state of a circuit breaker of this kind. */
+  /** Returns a function that sets the metric of a circuit breaker of this kind. */
   function breaker(kind: string): OnBreakerChange {
     const series = metrics.openBreakers({ kind, name: '' });
     series.set(0);

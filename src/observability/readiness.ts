@@ -3,21 +3,21 @@ import { setTimeout as delay } from 'node:timers/promises';
 interface ReadinessParts {
   /** Rejects while sessions cannot be read. */
   readonly checkStore: () => Promise<unknown>;
-  /** Resolves when the provider's metadata is known, which sends no request if it is known already. */
+  /** Resolves when the provider's metadata is known. Sends no request if it is known already. */
   readonly checkProvider: () => Promise<unknown>;
 }
 
-/** Whether each part works that a login needs. */
+/** For each part that a login needs: true if it works. */
 export type Readiness = Readonly<Record<'store' | 'provider', boolean>>;
 
-/** A result is used for this long, so that nobody can cause more than one check per second. */
+/** For how long a result is reused: frequent requests cause one check per second at most. */
 const maxAgeMs = 1_000;
-/** While the provider is unavailable, its metadata is requested this often. */
+/** The interval between requests for the provider's metadata while it is unavailable. */
 const providerIntervalMs = 5_000;
-/** A part that has not answered by then is not ready. */
+/** A part whose check takes longer is not ready. */
 const timeoutMs = 1_000;
 
-/** `read()`: the state of the parts, at most a second old. Concurrent callers share a check. */
+/** Returns a function that returns the state of the parts, at most a second old. Concurrent callers share one check. */
 export function createReadiness({ checkStore, checkProvider }: ReadinessParts): () => Promise<Readiness> {
   let pending: Promise<Readiness> | undefined;
   let checkedAt = Number.NEGATIVE_INFINITY;

@@ -9,34 +9,34 @@ interface StatusSeries {
   readonly seconds: HistogramSeries;
 }
 
-/** What requests to one route with one method count as. */
+/** The series that count the requests to one route with one method. */
 interface MeasuredRoute {
   readonly route: string;
-  /** Responses last as long as their client or session does, so their duration says nothing. */
+  /** True if a response can last as long as the session: its duration is then not measured. */
   readonly isStream: boolean;
-  /** The series of a class of status: `seriesOf(2)` is that of 2xx. */
+  /** The series of a status class: `seriesOf(2)` returns the series of 2xx. */
   seriesOf(statusClass: number): StatusSeries;
 }
 
 declare global {
   namespace Express {
     interface Request {
-      /** What the metrics count this request as. Set by `measureAs`. */
+      /** The series that count this request. Set by `measureAs`. */
       measuredAs?: MeasuredRoute;
-      /** Set if the response is a stream of events, which lasts as long as its client wants. */
+      /** True if the response is an event stream, whose duration is not measured. */
       hasEventStream?: boolean;
     }
   }
 }
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
-/** Paths with others below them, which are counted together. */
+/** All paths below one of these count as this path. */
 const prefixes = [paths.assets, paths.savedForms, paths.api];
 const exactPaths: ReadonlySet<string> = new Set(Object.values(paths));
 
 /**
- * Counts requests and their durations by route, method and class of status. A route is the path of a row in the route
- * table or one of our own paths; everything else is `other`, because callers choose it.
+ * Counts requests and their durations by route, method and status class. A route is the path of a row in the route
+ * table, one of our own paths, or `other` for all other paths, which callers can choose freely.
  */
 export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metrics) {
   const pages = new Map<string, MeasuredRoute>();
@@ -72,7 +72,7 @@ export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metri
     const startedAt = performance.now();
     onResponseClosed(res, () => {
       const measured = req.measuredAs ?? getPage(req);
-      // The client disconnected before there was a response; the status is still the default of Node.js, 200.
+      // The client disconnected before the response; the status is still the default of Node.js, 200.
       const isAborted = !res.headersSent && res.statusCode !== 101;
       const { count, seconds } = measured.seriesOf(isAborted ? 4 : Math.floor(res.statusCode / 100));
       count.increment();
@@ -84,7 +84,7 @@ export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metri
   return {
     /** Middleware that counts every request when it has ended. */
     measureRequests,
-    /** Middleware that says which row of the route table a request belongs to. */
+    /** Middleware that assigns a request to a row of the route table. */
     measureAs({ path, stream }: { path: string; stream: boolean }, method: string): RequestHandler {
       const measured = createMeasuredRoute(paths.api + path, method, stream);
       return function measureAs(req, _res, next) {
@@ -102,7 +102,7 @@ function routeOf(url: string): string {
   return prefixes.find((prefix) => path.startsWith(`${prefix}/`)) ?? 'other';
 }
 
-/** A WebSocket, or events from a route that is not declared as a stream. */
+/** True for a WebSocket, and for an event stream of a route without `stream`. */
 function isStream({ hasEventStream }: Request, { statusCode }: Response): boolean {
   return statusCode === 101 || hasEventStream === true;
 }

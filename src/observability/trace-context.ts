@@ -15,27 +15,27 @@ declare global {
 const traceParentPattern =
   /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]{2}(?:$|(?<!^00.*)-)/;
 const maxTraceParentLength = 256;
-/** W3C Trace Context 3.3.1.5: what should be passed on at least; the list has 32 members at most. */
+/** W3C Trace Context 3.3.1.5: the length that an intermediary should at least forward. */
 const maxTraceStateLength = 512;
 const traceStatePattern = /^[\x20-\x7e]*$/;
 
 /**
- * Middleware that accepts `traceparent` and `tracestate` from trusted proxies only, and only in a valid form; from others
- * they would choose what the operator's traces and logs contain. What is accepted is forwarded to the API. With an
- * OpenTelemetry SDK, the request gets a span, which is then the parent of the API's.
+ * Middleware that removes `traceparent` and `tracestate` unless they are valid and come from a trusted proxy: other
+ * clients could choose the ids in the operator's traces and logs. Accepted headers are forwarded to the API. With an
+ * OpenTelemetry SDK, it also creates a span for the request, the parent of the spans of the calls to the API.
  */
 export function createTraceContext(isTrustedProxy: (address: string) => boolean): RequestHandler {
   return function traceContext(req, res, next) {
     const { headers, socket } = req;
     const traceId = isTrustedProxy(socket.remoteAddress ?? '') ? readTraceId(headers) : undefined;
     if (traceId === undefined) {
-      // Only if they are there: `delete` makes every later access to the other headers slower.
+      // Only if present: `delete` makes every later access to the headers slower.
       if (headers.traceparent !== undefined) delete headers.traceparent;
       if (headers.tracestate !== undefined) delete headers.tracestate;
     } else if (!isValidTraceState(headers.tracestate)) delete headers.tracestate;
     if (traceId !== undefined) req.traceId = traceId;
     if (!isTracingEnabled()) return next();
-    // Not the other headers: the propagator of the SDK may read further ones, such as `baggage`.
+    // Only these two, because the propagator of the SDK may read further headers, such as `baggage`.
     const { traceparent, tracestate } = headers;
     const request = startRequestSpan({ traceparent, tracestate });
     req.traceId = request.traceId;

@@ -2,7 +2,7 @@ import type { Response } from 'express';
 import { buildBrowserHeaders } from './response-headers.ts';
 import type { UpstreamBody, UpstreamResponse } from './upstream/exchange.ts';
 
-/** The largest end of a body that is copied. */
+/** The maximum size of the last part of a body that is copied into a string. */
 const maxJoinedBytes = 16_384;
 
 /** Sends the API's response to the client, as fast as the client reads it. */
@@ -10,7 +10,7 @@ export function sendResponse(response: UpstreamResponse, res: Response): void {
   const { statusCode, body } = response;
   res.writeHead(statusCode, buildBrowserHeaders(response, res));
   if (statusCode === 304 || statusCode === 204) {
-    // A 304 may state the length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
+    // A 304 may have the Content-Length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
     body.discard();
     res.end();
     return;
@@ -40,7 +40,7 @@ export function sendBody(body: UpstreamBody, res: Response, onChunk: (chunk: Buf
     end(last) {
       if (last) onChunk(last);
       if (res.destroyed) return;
-      // As a string, which is written together with the head; a Buffer would be a second write.
+      // Node.js writes a string together with the headers, but a Buffer separately.
       if (last && last.length <= maxJoinedBytes) res.end(last.toString('latin1'), 'latin1');
       else res.end(last);
     },

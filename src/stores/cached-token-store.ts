@@ -1,18 +1,21 @@
 import type { TokenRecord, TokenStore } from '../tokens/token-store.ts';
 
-/** What tells a process that a record which it has read is no longer the newest. */
+/** Notifies a process that a record which it has read may no longer be the newest. */
 export interface RecordChanges {
-  /** Notifies all instances, this one at once, that the session `id` has another record. Never throws. */
+  /** Announces to all instances that the session `id` has a new record; to this instance immediately. Never throws. */
   publishChange(id: string): void;
-  /** Calls `onChange` with the id of each session that has ended or changed on any instance; without an id, any may have. */
+  /**
+   * Calls `onChange` with the id of each session that ended or changed on any instance; `undefined` stands for all
+   * sessions.
+   */
   watch(onChange: (id: string | undefined) => void): void;
-  /** All changes that were published before this time (`performance.now()`) have arrived; -Infinity if that is not known. */
+  /** The time (`performance.now()`) before which all published changes have arrived; -Infinity if it is not known. */
   confirmedAt(): number;
 }
 
 interface CacheOptions {
   readonly changes: RecordChanges;
-  /** A record is used for at most this long after it was requested from `store`, whatever happens to the messages. */
+  /** A record is used for at most this long after it was requested from `store`, even if no messages arrive. */
   readonly maxAgeMs: number;
   readonly absoluteEndOf: (record: TokenRecord) => number;
   readonly now: () => number;
@@ -25,19 +28,19 @@ interface Entry {
   readonly readAt: number;
 }
 
-/** No record is used while it is longer than this unknown whether changes arrive. */
+/** No record is used if `confirmedAt` is further in the past than this. */
 const maxUnconfirmedMs = 250;
 const maxEntries = 5_000;
 
 /**
- * `store`, which does not read a record again that it has read a moment ago (decision 25). Only `get` with `cached` returns such
- * a record; all that changes a session, or decides about a refresh, reads the newest one.
+ * `store`, with a cache of the records that it has just read (decision 25). Only `get` with `cached` returns a record
+ * from the cache; all operations that change a session, or decide about a refresh, read the newest record.
  */
 export function cacheRecords(store: TokenStore, options: CacheOptions): TokenStore {
   const { changes, maxAgeMs, absoluteEndOf, now, monotonicNow = () => performance.now() } = options;
-  /** In the order in which they were read. */
+  /** In the order in which the records were read. */
   const entries = new Map<string, Entry>();
-  /** How many operations that may change a session are in progress. */
+  /** For each session, the number of operations in progress that may change it. */
   const inProgress = new Map<string, number>();
   let changeCount = 0;
 
@@ -64,7 +67,7 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
     entries.set(id, entry);
   }
 
-  /** The record of `id` comes from the store until `work` has settled, and what was read meanwhile is not kept. */
+  /** Until `work` has settled, the record of `id` is neither taken from the cache nor added to it. */
   async function change<T>(id: string, work: () => Promise<T>): Promise<T> {
     inProgress.set(id, (inProgress.get(id) ?? 0) + 1);
     forget(id);
@@ -89,7 +92,7 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
       const readAt = monotonicNow();
       const countBefore = changeCount;
       const record = await store.get(id, getOptions);
-      // A change that arrived meanwhile may be newer than what was read.
+      // If a change arrived meanwhile, the record may be older than the change.
       if (record && getOptions?.cached && changeCount === countBefore && !inProgress.has(id))
         remember(id, { record, readAt });
       return record;
@@ -111,7 +114,8 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
           },
           onDiscarded,
         );
-        if (isChanged && stored) changes.publishChange(id); // an end was published
+        // Without `stored`, the session has ended, which `store` announces.
+        if (isChanged && stored) changes.publishChange(id);
         return stored;
       }),
   };

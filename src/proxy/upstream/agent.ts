@@ -2,9 +2,9 @@ import type { Socket } from 'node:net';
 import { Agent, buildConnector } from 'undici';
 
 const connectTimeoutMs = 5_000;
-/** For the headers of one response; twice the default of Node.js. */
+/** The maximum size of the headers of one response; twice the default of Node.js. */
 const maxHeaderBytes = 32_768;
-/** How long a response may take to be read after a write failed. */
+/** How long after a failed write a response is still read. */
 const lateResponseMs = 500;
 
 /** The connections to the APIs, at most `maxConnections` for each host; 0 means no limit. */
@@ -23,14 +23,15 @@ export function createUpstreamAgent(maxConnections = 0): Agent {
 }
 
 /**
- * Delays the failure of a write until what the API sent before it closed the connection has been read: probably an early
- * response, such as 413, that says why. If there is none, the error of the write is reported.
+ * Delays the error of a failed write until all data that the API sent before it closed the connection has been read: it
+ * may be an early response, such as 413, that explains the failure. Without such data, the error of the write is
+ * reported.
  */
 function readBeforeFailing(socket: Socket): void {
   const { _write, _writev, destroy } = socket;
   let writeError: Error | undefined;
   let bytesReadBefore = 0;
-  let pending: WriteCallback = () => {}; // a stream makes one write at a time
+  let pending: WriteCallback = () => {}; // a stream has one write in progress at a time
   function onWritten(error?: Error | null): void {
     const done = pending;
     if (!error || !isConnectionLost(error)) {

@@ -2,7 +2,7 @@ interface Abortable {
   abort(reason: Error): void;
 }
 
-/** Ends a call to an API, whichever of its attempts is in progress. An `AbortController` costs ten times as much. */
+/** Aborts a call to an API, in whichever attempt it is. An `AbortController` needs ten times as much CPU time. */
 export class CallAbort {
   #reason: Error | undefined;
   #exchange: Abortable | undefined;
@@ -22,7 +22,7 @@ export class CallAbort {
     this.#exchange?.abort(reason);
   }
 
-  /** Makes `abort` end `exchange`, and no earlier one. */
+  /** Makes `abort` end this exchange, instead of the one of an earlier attempt. */
   follow(exchange: Abortable): void {
     this.#exchange = exchange;
     if (this.#reason) exchange.abort(this.#reason);

@@ -7,12 +7,12 @@ import { createMetrics, type Metrics } from '../../metrics/metrics.ts';
 import { isConnectFailure, isDisconnected, isTimeout, unavailableStatuses } from './errors.ts';
 import { routeNameOf } from './measure.ts';
 
-/** While others get responses from a route, what fails is not the route. */
+/** A route that has sent another response this recently works, so its circuit breaker does not open. */
 const quietMs = 1_000;
 
 /** One call, with all its retries. */
 export interface GuardedCall {
-  /** The row of the route table; each row and method has a circuit breaker of its own. */
+  /** The row of the route table; each combination of row and method has its own circuit breaker. */
   readonly server: { readonly origin: string; readonly path?: string };
   readonly method: string;
   /** As `identifyCaller` returns it. */
@@ -20,19 +20,19 @@ export interface GuardedCall {
   readonly isUpload: boolean;
 }
 
-/** What became of one call that `admit` let through. */
+/** Records the outcome of a call that `admit` allowed. */
 export interface AdmittedCall {
   recordStatus(status: number): void;
-  /** A call that its client aborted says nothing about the API. */
+  /** An error of another kind, such as an abort by the client, does not count. */
   recordError(error: unknown): void;
 }
 
 /**
  * `admit(call)`: the circuit breakers of all APIs (decision 24).
- * - That of a host opens after ten calls in a row that could not connect.
- * - That of a route and method opens after three users (ten sessions of unknown users, or addresses) in a row got no response in
- *   time, 502, 503 or 504, or lost their connection.
- * A lost upload does not count: an API may answer an upload by closing its connection.
+ * - A host: opens after ten calls in a row that could not connect.
+ * - A route and method: opens after calls of three users (ten sessions of unknown users, or ten addresses) in a row got
+ *   no response in time, got 502, 503 or 504, or lost the connection.
+ * An upload that loses its connection does not count, because some APIs reject an upload by closing the connection.
  * @throws AppError `temporarily_unavailable` immediately while a circuit breaker is open
  */
 export function createUpstreamCircuitBreakers(
@@ -87,7 +87,10 @@ export function createUpstreamCircuitBreakers(
   };
 }
 
-/** Who makes a request: the user, else the session, else the address (IPv6: /56 network). */
+/**
+ * The caller of a request: the user; without a known user, the session; without a session, the address (IPv6: /56
+ * network).
+ */
 export function identifyCaller(
   req: Pick<Request, 'login' | 'tokenSource'> & { readonly ip?: string | undefined },
 ): Caller {

@@ -2,36 +2,36 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { CallAbort } from './call-abort.ts';
 
-/** An API's response. Its body has to be sent, read or discarded, or it would occupy its connection for ever. */
+/** An API's response. The caller must send, read or discard its body; otherwise its connection is never free again. */
 export interface UpstreamResponse {
   readonly statusCode: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: UpstreamBody;
 }
 
-/** What receives a body. */
+/** Receives a body. */
 export interface BodySink {
   /** False pauses the body until `UpstreamBody.resume`. */
   write(chunk: Buffer): boolean;
-  /** The body is complete. `last` is a part that was not written yet. */
+  /** The body is complete. `last` is its last part, if that was not passed to `write`. */
   end(last?: Buffer): void;
-  /** The body ends before it is complete. */
+  /** The body ended before it was complete. */
   fail(error: Error): void;
 }
 
-/** The body of an API's response. Only one of its methods `sendTo`, `read` and `discard` can be used, and once. */
+/** The body of an API's response. Call exactly one of `sendTo`, `read` and `discard`, once. */
 export interface UpstreamBody {
   sendTo(sink: BodySink): void;
   resume(): void;
-  /** Ends the response at once, with its connection. The sink gets nothing more. */
+  /** Aborts the response and closes its connection. The sink is not called any more. */
   destroy(): void;
   /** The whole body; rejects if it is longer than `maxBytes` or incomplete. */
   read(maxBytes: number): Promise<Buffer>;
-  /** Reads and discards a body that nobody needs, so that its connection can be reused; aborts after 128 KiB or 500 ms. */
+  /** Reads and discards the body, so that its connection can be reused; aborts after 128 KiB or 500 ms. */
   discard(): void;
 }
 
-/** What is read ahead of a slow client, besides the buffers of the sockets. */
+/** How much is buffered before `sendTo` is called, in addition to the buffers of the sockets. */
 const maxBufferedBytes = 16_384;
 const maxDiscardedBytes = 131_072;
 const discardTimeoutMs = 500;
@@ -42,7 +42,7 @@ interface ExchangeOptions {
   readonly onInfo: () => void;
 }
 
-/** Sends a request, and resolves to its response as soon as its head has arrived. */
+/** Sends a request; resolves to the response as soon as its headers have arrived. */
 export function dispatchRequest(
   upstream: Dispatcher,
   request: Dispatcher.DispatchOptions,
@@ -56,8 +56,9 @@ export function dispatchRequest(
 }
 
 /**
- * One request and its response. The part of the body that arrives together with the head is kept until somebody asks for it,
- * so that a short response leaves as it came: in one piece. Streams and pipes would cost a third of a proxied request.
+ * One request and its response. The part of the body that arrives together with the headers is buffered until `sendTo`
+ * is called, so that a short response is sent in one write. Node.js streams would use a third of the CPU time of a
+ * request.
  */
 class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
   #resolve: (response: UpstreamResponse) => void;
@@ -126,7 +127,10 @@ class Exchange implements Dispatcher.DispatchHandler, UpstreamBody {
     sink?.fail(error);
   }
 
-  /** undici keeps up to 256 requests of each connection after their end, and with them all that their handlers refer to. */
+  /**
+   * Drops references: undici stores up to 256 completed requests per connection, with all objects that their handlers
+   * reference.
+   */
   #release(): void {
     this.#sink = undefined;
     this.#controller = undefined;

@@ -17,14 +17,16 @@ interface Attempt {
 /** What `createUpstreamMeasure` returns. */
 export type UpstreamMeasure = ReturnType<typeof createUpstreamMeasure>;
 
-/** The series of one route and method by status: `2xx` and so on, or why there was no response. */
+/**
+ * The series of one route and method by status: a status class such as `2xx`, or the reason why there was no response.
+ */
 type StatusSeries = Map<string, HistogramSeries>;
 
 const statusClasses = ['', '1xx', '2xx', '3xx', '4xx', '5xx'];
 
 /**
- * `measure(attempt, send)`: the response to one attempt, which is counted and timed until the head of the response. With an
- * OpenTelemetry SDK it is a span, which is named to the API in `traceparent`.
+ * `measure(attempt, send)`: calls `send`, returns its response, and measures the time until the headers of the response
+ * arrive. With an OpenTelemetry SDK, it also creates a span, and sends it to the API in `traceparent`.
  */
 export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 'upstreamRequestSeconds'>) {
   const routes = new WeakMap<object, Map<string, StatusSeries>>();
@@ -84,7 +86,7 @@ export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 
   };
 }
 
-/** The path of a row as callers see it, as metrics and traces name the row. */
+/** The name of a row of the route table in metrics and traces: its path below the public origin. */
 export function routeNameOf({ path, origin }: Attempt['server']): string {
   return path === undefined ? origin : paths.api + path;
 }
