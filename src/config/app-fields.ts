@@ -43,7 +43,7 @@ export const sessionFields = {
     type: type.count.max(500, 'must be 500 or less').default(500),
     example: '500',
     meaning:
-      'How many milliseconds an instance may use a session that it has read from Redis, instead of reading it for every request under /api. Other instances announce what they change, usually within milliseconds; if an announcement is lost, a request can still succeed this long after a sign-out on another instance. 0 reads every time.',
+      'How many milliseconds an instance may use a session that it has read from Redis, instead of reading it for every request that needs a token. Other instances announce what they change, usually within milliseconds; if an announcement is lost, a request can still succeed this long after a sign-out on another instance. 0 reads every time.',
     unset: '500',
   },
   REDIS_URL: {
