@@ -26,7 +26,8 @@ export async function runTrafficDuringFault(deployment, users, fault, faultMs) {
   ];
   await delay(1200); // so that some refreshes are in flight
   await fault.begin();
-  await delay(100); // requests sent before the fault may still succeed
+  // Requests sent before the fault may still succeed, and those of sessions that were read up to 250 ms ago (decision 25).
+  await delay(400);
   state.phase = 'during';
   await delay(faultMs);
   state.phase = 'ending';
