@@ -37,16 +37,18 @@ export function openStandardOutput(): DestinationStream {
   return output;
 }
 
+/** Far less than `maxWaitingBytes`: an output that can wait for nothing more loses a write as a whole. */
+const maxCollectedLength = 65_536;
+
 /**
- * `output`, which gets the lines of one turn of the event loop in one write. `flush` writes what is left at once; call it when
- * the process ends.
+ * `output`, which gets the lines of one turn of the event loop in one write, or in several if they are long. `flush` writes what
+ * is left at once; call it when the process ends.
  */
 export function collectLines(output: DestinationStream) {
   let lines = '';
   let isScheduled = false;
 
   function flush(): void {
-    isScheduled = false;
     if (lines === '') return;
     const written = lines;
     lines = '';
@@ -55,8 +57,13 @@ export function collectLines(output: DestinationStream) {
 
   return {
     write(line: string): void {
+      if (lines.length + line.length > maxCollectedLength) flush();
       lines += line;
-      if (!isScheduled) setImmediate(flush);
+      if (!isScheduled)
+        setImmediate(() => {
+          isScheduled = false;
+          flush();
+        });
       isScheduled = true;
     },
     flush,

@@ -29,7 +29,7 @@ export function streamResponse(
   const sent = buildBrowserHeaders({ statusCode, headers: others }, res);
   res.writeHead(statusCode, [...sent, 'x-accel-buffering', 'no']);
   res.flushHeaders(); // the first event may come much later
-  sendBody(body, res, (chunk) => {
+  sendBody(response, res, (chunk) => {
     tail = (tail + chunk.subarray(-4).toString('latin1')).slice(-4);
   });
   const unregister = registerStream((reason, by) => {

@@ -1,28 +1,31 @@
 import type { Response } from 'express';
 import { buildBrowserHeaders } from './response-headers.ts';
-import type { UpstreamBody, UpstreamResponse } from './upstream/exchange.ts';
+import type { UpstreamResponse } from './upstream/exchange.ts';
 
 /** The maximum size of the last part of a body that is copied into a string. */
 const maxJoinedBytes = 16_384;
 
 /** Sends the API's response to the client, as fast as the client reads it. */
 export function sendResponse(response: UpstreamResponse, res: Response): void {
-  const { statusCode, body } = response;
-  res.writeHead(statusCode, buildBrowserHeaders(response, res));
-  if (statusCode === 304 || statusCode === 204) {
-    // A 304 may have the Content-Length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
-    body.discard();
-    res.end();
-    return;
-  }
-  sendBody(body, res, () => {});
+  res.writeHead(response.statusCode, buildBrowserHeaders(response, res));
+  sendBody(response, res, () => {});
 }
 
 /**
  * Sends the rest of a response as fast as the client reads it.
  * @param onChunk called with each part of the body before it is sent
  */
-export function sendBody(body: UpstreamBody, res: Response, onChunk: (chunk: Buffer) => void): void {
+export function sendBody(
+  { statusCode, body }: Pick<UpstreamResponse, 'statusCode' | 'body'>,
+  res: Response,
+  onChunk: (chunk: Buffer) => void,
+): void {
+  if (statusCode === 304 || statusCode === 204) {
+    // A 304 may state the length of the 200 (RFC 9110 8.6); undici then reports an incomplete body.
+    body.discard();
+    res.end();
+    return;
+  }
   let isWaiting = false;
   body.sendTo({
     write(chunk) {

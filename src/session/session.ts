@@ -100,8 +100,9 @@ export function createSessions(
   /** By cookie value; the signature of each was correct, which it remains. */
   const verifiedIds = new Map<string, string>();
 
-  function verify(value: string): string | undefined {
-    if (!value.startsWith('s:')) return undefined;
+  function verify(received: string): string | undefined {
+    if (!received.startsWith('s:')) return undefined;
+    const value = Buffer.from(received).toString(); // a part of the Cookie header would keep all of it in memory
     for (const key of keys) {
       const id = unsign(value.slice(2), key);
       if (id === false) continue;

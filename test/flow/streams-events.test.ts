@@ -3,7 +3,7 @@ import http from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SessionEntry } from '../../src/tokens/session-list.ts';
 import { type ApiWorld, createApiWorld } from '../hostile/support/api-world.ts';
-import { waitUntil } from '../hostile/support/raw-http.ts';
+import { formatHead, sendRaw, waitUntil } from '../hostile/support/raw-http.ts';
 
 /** A response that is read as it arrives. */
 interface StreamedResponse {
@@ -73,6 +73,18 @@ describe('server-sent events', () => {
     await api.world.signIn(browser, 'bob');
     return { browser, cookie: await browser.jar.getCookieString(api.world.origin) };
   }
+
+  test('304 with the length of the 200 keeps the connection of the client open', async () => {
+    api.recorder.respondWith((req) => {
+      req.socket.write('HTTP/1.1 304 Not Modified\r\nETag: "e"\r\nContent-Length: 500\r\n\r\n');
+    });
+    const headers = ['Host: localhost', `Cookie: ${api.cookie}`];
+    const { statuses } = await sendRaw(api.world.origin, [
+      formatHead('GET /api/file', headers),
+      formatHead('GET /api/file', [...headers, 'Connection: close']),
+    ]);
+    expect(statuses).toEqual([304, 304]);
+  });
 
   test('the headers and each event arrive immediately, even after long pauses', async () => {
     const response = await read('/events'); // the headers have arrived, but no event yet

@@ -1,6 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
+import { createUpstreamAgent } from '../../src/proxy/upstream/agent.ts';
+import { CallAbort } from '../../src/proxy/upstream/call-abort.ts';
+import { dispatchRequest } from '../../src/proxy/upstream/exchange.ts';
 import { type ApiWorld, createApiWorld } from './support/api-world.ts';
 import { formatHead } from './support/raw-http.ts';
 
@@ -153,6 +156,63 @@ describe('an API that closes its connections', () => {
     expect((await api.send('GET /api/up')).statuses).toEqual([200]);
     expect((await api.send('GET /api/up?large')).statuses).toEqual([502]);
     expect(api.world.latchkey.logLines.join('')).toContain('UND_ERR_HEADERS_OVERFLOW');
+  });
+});
+
+describe('a client that reads slowly, while the API closes its connection, does not end the process', () => {
+  const part = 'x'.repeat(1_000);
+
+  /** What the client gets of a response whose last bytes it reads after the API has closed the connection. */
+  async function readLate(headers: string, close: (socket: Socket) => Promise<unknown>): Promise<unknown> {
+    const connections: Socket[] = [];
+    const server = createServer((socket) => {
+      connections.push(socket);
+      socket.on('error', () => undefined);
+      socket.once('data', () => socket.write(`HTTP/1.1 200 OK\r\nConnection: close\r\n${headers}\r\n`));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const agent = createUpstreamAgent();
+    const request = { origin: `http://127.0.0.1:${port}`, path: '/', method: 'GET' } as const;
+    const { body } = await dispatchRequest(agent, request, { abort: new CallAbort(), onInfo() {} });
+    let bytes = 0;
+    let isResumed = false;
+    let markRead = () => {};
+    const isRead = new Promise<void>((resolve) => {
+      markRead = resolve;
+    });
+    const result = new Promise((resolve) => {
+      body.sendTo({
+        write(chunk) {
+          bytes += chunk.length;
+          if (bytes === part.length) markRead();
+          return isResumed;
+        },
+        end: () => resolve([bytes, 'complete']),
+        fail: () => resolve([bytes, 'incomplete']),
+      });
+    });
+    connections[0]!.write(part);
+    await isRead;
+    await close(connections[0]!);
+    for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    isResumed = true;
+    body.resume();
+    const received = await result;
+    await agent.destroy();
+    server.close();
+    return received;
+  }
+  const end = (socket: Socket) => new Promise<void>((resolve) => void socket.end(resolve));
+  const reset = (socket: Socket) => once(socket.resetAndDestroy(), 'close');
+
+  test.each([
+    ['that ends with the connection', '', end, 'complete'],
+    ['that ends with the connection, which is reset', '', reset, 'incomplete'],
+    ['that is shorter than announced', 'Content-Length: 2000\r\n', end, 'incomplete'],
+    ['that is reset', 'Content-Length: 2000\r\n', reset, 'incomplete'],
+  ] as const)('it gets a response %s', async (_how, headers, close, expected) => {
+    expect(await readLate(headers, close)).toEqual([part.length, expected]);
   });
 });
 

@@ -15,7 +15,10 @@ export function createUpstreamAgent(maxConnections = 0): Agent {
     maxHeaderSize: maxHeaderBytes,
     connect(options, callback) {
       connect(options, (...result) => {
-        if (result[1]) readBeforeFailing(result[1]);
+        if (result[1]) {
+          endAfterReading(result[1]);
+          readBeforeFailing(result[1]);
+        }
         callback(...result);
       });
     },
@@ -56,6 +59,49 @@ function readBeforeFailing(socket: Socket): void {
     const isUnanswered = error && isConnectionLost(error) && socket.bytesRead === bytesReadBefore;
     return destroy.call(socket, isUnanswered ? (writeError ?? error) : error);
   };
+}
+
+/**
+ * Delays the end of the connection until undici has read everything before it. undici asserts that nobody makes it wait
+ * when a connection ends after `Connection: close`; with a client that reads slowly, the failed assertion would end the
+ * process. A reset cannot be delayed, because nothing can be read after it, so undici must not take it for an end.
+ */
+function endAfterReading(socket: Socket): void {
+  const { push, read, unshift, destroy } = socket;
+  let hasEnded = false;
+  let isWaiting = false; // undici returns what it cannot pass on, even if it is nothing, and reads again when it can
+
+  function endIfRead(): void {
+    if (!hasEnded || isWaiting || socket.readableLength > 0) return;
+    hasEnded = false;
+    push.call(socket, null);
+    read.call(socket, 0);
+  }
+
+  socket.push = (chunk, encoding) => {
+    if (chunk !== null) return push.call(socket, chunk, encoding);
+    hasEnded = true;
+    endIfRead();
+    return false;
+  };
+  socket.unshift = (chunk, encoding) => {
+    isWaiting = true;
+    unshift.call(socket, chunk, encoding);
+  };
+  socket.read = (size) => {
+    if (size !== undefined) return read.call(socket, size); // Node.js itself
+    isWaiting = false;
+    const chunk: unknown = read.call(socket);
+    if (chunk === null) queueMicrotask(endIfRead); // undici may have to wait for the client once more
+    return chunk;
+  };
+  socket.destroy = (error) =>
+    destroy.call(socket, error && isWaiting && isConnectionLost(error) ? createResetError(error) : error);
+}
+
+/** undici takes `ECONNRESET` for the end of a response. */
+function createResetError(cause: Error): Error {
+  return Object.assign(new Error('the API closed the connection', { cause }), { code: 'UND_ERR_SOCKET' });
 }
 
 type WriteCallback = (error?: Error | null) => void;
