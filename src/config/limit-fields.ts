@@ -29,7 +29,7 @@ export const limitFields = {
     type: type.count.default(2_000),
     example: '2000',
     meaning:
-      'Maximum number of open streams of one process: event streams, other responses of routes with stream, and WebSockets. Further requests get 429. Each stream uses two connections and about 45 KiB of memory. 0 means no limit.',
+      'Maximum number of open streams of one process: event streams, other responses of routes with stream, and WebSockets. Further requests get 429. Each stream uses two connections and about 25 KiB of memory. 0 means no limit.',
     unset: '2000',
   },
   MAX_STREAMS_PER_ADDRESS: {
