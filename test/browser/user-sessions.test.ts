@@ -87,7 +87,7 @@ test('without JavaScript, and in German, the same forms sign out one other brows
   await third.getByRole('status').filter({ hasText: 'von einem anderen Browser aus abgemeldet' }).waitFor();
 });
 
-test('two browsers of the same name are told apart by the times that describe their buttons', async () => {
+test('the buttons of two sessions in browsers of the same name have different descriptions: when each was used', async () => {
   const { mine } = await openTwoBrowsers();
   await signIn(await (await visit(world, agent)).openTab());
   await mine.reload();

@@ -14,6 +14,7 @@ function createCached() {
   let stored: TokenRecord | undefined = record('first');
   let reads = 0;
   let hold: Promise<void> | undefined;
+  let holdEnd: Promise<void> | undefined;
   let announce: (id: string | undefined) => void = () => {};
   const published: string[] = [];
   const store = {
@@ -34,7 +35,7 @@ function createCached() {
     },
     async take() {
       const before = stored;
-      await hold;
+      await (hold ?? holdEnd);
       stored = undefined;
       return before;
     },
@@ -72,6 +73,14 @@ function createCached() {
         hold = undefined;
         release();
       };
+    },
+    /** Makes the end of a session take until the function returned is called. */
+    delayEnd(): () => void {
+      let release = () => {};
+      holdEnd = new Promise((resolve) => {
+        release = resolve;
+      });
+      return release;
     },
     get reads() {
       return reads;
@@ -157,6 +166,19 @@ test('while a session is being ended, its record is read, and what was read mean
   expect(session.reads).toBe(3);
   answer();
   await Promise.all([ending, ...during]);
+  expect(await session.current()).toBeUndefined();
+});
+
+test('while a session is being ended, every request reads its record, however many are answered before the end', async () => {
+  const session = createCached();
+  const finish = session.delayEnd();
+  const ending = session.cached.take('id', { kind: 'signed_out' });
+  for (let each = 1; each <= 3; each += 1) {
+    expect(await session.current()).toBe('first');
+    expect(session.reads).toBe(each);
+  }
+  finish();
+  await ending;
   expect(await session.current()).toBeUndefined();
 });
 

@@ -92,7 +92,7 @@ function endAfterReading(socket: Socket): void {
     if (size !== undefined) return read.call(socket, size); // Node.js itself
     isWaiting = false;
     const chunk: unknown = read.call(socket);
-    if (chunk === null) queueMicrotask(endIfRead); // undici may have to wait for the client once more
+    if (chunk === null) queueMicrotask(endIfRead); // later, because undici returns what the client cannot take yet
     return chunk;
   };
   socket.destroy = (error) =>
