@@ -35,16 +35,23 @@ export async function startRedis(scratch) {
   return { url: `redis://127.0.0.1:${port}`, stop };
 }
 
-/** A port that nobody uses, and that the system gives to no other process: those are from 32768 upwards. */
+/** The system gives ports from 32768 upwards to outgoing connections, so these are below; each worker has its own. */
+const [minPort, portCount] = [10_000 + (Number(process.env.JEST_WORKER_ID ?? 0) % 2) * 10_000, 10_000];
+const returnedPorts = new Set();
+
+/** A port that nobody uses, and that this process has not returned before: its server may not listen yet. */
 export async function freePort() {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const port = minPort + Math.floor(Math.random() * portCount);
+    if (returnedPorts.has(port)) continue;
     const server = createServer().listen(port, '127.0.0.1');
     const isFree = await new Promise((resolve) => {
       server.once('listening', () => resolve(true)).once('error', () => resolve(false));
     });
     await new Promise((resolve) => server.close(resolve));
-    if (isFree) return port;
+    if (!isFree) continue;
+    returnedPorts.add(port);
+    return port;
   }
 }
 

@@ -54,8 +54,11 @@ export async function startServer(options: ServerOptions = {}): Promise<RedisSer
   const config = options.config ?? "save ''";
   writeFileSync(file, `${config}\n${ports}\nbind 127.0.0.1\ndir ${folder}\n`);
   const args = [file, ...(options.args ?? [])].map(String);
-  const child = spawn(findRedisServer(), args, { stdio: 'ignore' });
+  const child = spawn(findRedisServer(), args, { stdio: ['ignore', 'pipe', 'pipe'] });
   children.add(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (part: Buffer) => (output = `${output}${part}`.slice(-2_000)));
   const admin = new Redis({
     port,
     retryStrategy: () => 50,
@@ -64,7 +67,10 @@ export async function startServer(options: ServerOptions = {}): Promise<RedisSer
     ...options.admin,
   });
   admin.on('error', () => undefined); // until it has started
-  await waitFor(() => admin.status === 'ready');
+  await waitFor(() => {
+    if (child.exitCode !== null) throw new Error(`Redis ended with code ${child.exitCode}: ${output}`);
+    return admin.status === 'ready';
+  });
   return {
     port,
     admin,
