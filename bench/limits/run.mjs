@@ -5,12 +5,11 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { latchkey } from '../chaos/apps/latchkey.mjs';
 import { startDeployment } from '../chaos/harness/deployment.mjs';
-import { startProcess, stopProcess, tempFolder, writeLogsTo } from '../chaos/harness/processes.mjs';
+import { startProgram, stopProcess, tempFolder, writeLogsTo } from '../chaos/harness/processes.mjs';
 import { startRedis } from '../chaos/harness/redis.mjs';
 import { max, quantile } from '../chaos/harness/stats.mjs';
 import { delay } from '../chaos/harness/wait-for.mjs';
@@ -271,12 +270,6 @@ function createCgroup() {
 }
 
 async function startApi() {
-  const child = startProcess('limits-api', process.execPath, [file('api.mjs')], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const firstLine = await new Promise((done, failed) => {
-    createInterface({ input: child.stdout }).once('line', done);
-    child.exited.then(() => failed(new Error('the API exited during startup')));
-  });
-  return { url: `http://127.0.0.1:${JSON.parse(firstLine).port}`, close: () => stopProcess(child) };
+  const { child, ready } = await startProgram('limits-api', file('api.mjs'));
+  return { url: `http://127.0.0.1:${ready.port}`, close: () => stopProcess(child) };
 }

@@ -4,13 +4,12 @@
 // exceeded.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { latchkey } from '../chaos/apps/latchkey.mjs';
 import { startDeployment } from '../chaos/harness/deployment.mjs';
 import { sendRequest } from '../chaos/harness/http.mjs';
-import { startProcess, stopProcess, tempFolder, writeLogsTo } from '../chaos/harness/processes.mjs';
+import { startProgram, stopProcess, tempFolder, writeLogsTo } from '../chaos/harness/processes.mjs';
 import { max, quantile } from '../chaos/harness/stats.mjs';
 import { delay, mapConcurrently, waitFor } from '../chaos/harness/wait-for.mjs';
 import { download, openEvents, upload } from './clients.mjs';
@@ -188,14 +187,8 @@ function residentMb(pid) {
 
 async function startApi() {
   const program = fileURLToPath(new URL('upstream.mjs', import.meta.url));
-  const child = startProcess('streams-api', process.execPath, [program], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const firstLine = await new Promise((done, failed) => {
-    createInterface({ input: child.stdout }).once('line', done);
-    child.exited.then(() => failed(new Error('the API exited during startup')));
-  });
-  const url = `http://127.0.0.1:${JSON.parse(firstLine).port}`;
+  const { child, ready } = await startProgram('streams-api', program);
+  const url = `http://127.0.0.1:${ready.port}`;
   return {
     url,
     countOpen: async () => JSON.parse((await sendRequest(`${url}/count`)).body).open,

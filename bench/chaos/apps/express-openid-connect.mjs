@@ -1,58 +1,16 @@
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { sendRequest } from '../harness/http.mjs';
+import { copyProgram, installPackages, packageVersions } from '../harness/packages.mjs';
 import { freePorts } from '../harness/ports.mjs';
 import { startProcess, stopProcess } from '../harness/processes.mjs';
 import { waitFor } from '../harness/wait-for.mjs';
 
-const manifest = fileURLToPath(new URL('../../package.json', import.meta.url));
-const lockFile = fileURLToPath(new URL('../../package-lock.json', import.meta.url));
-const server = fileURLToPath(
-  new URL('../other-libraries/express-openid-connect-server.mjs', import.meta.url),
-);
-const installFolder = fileURLToPath(new URL('../../../node_modules/.cache/latchkey-peer', import.meta.url));
-const program = join(installFolder, 'server.mjs');
-const installedLock = join(installFolder, 'installed-lock.json');
-const maxInstallMs = 120_000;
+const server = new URL('../other-libraries/express-openid-connect-server.mjs', import.meta.url);
+let program;
 
-const { devDependencies } = JSON.parse(readFileSync(manifest, 'utf8'));
-
-/** Installs the packages of bench/package-lock.json into a cache folder unless they are there; rejects when npm fails. */
 async function prepare() {
-  mkdirSync(installFolder, { recursive: true });
-  copyFileSync(server, program);
-  const wanted = readFileSync(lockFile, 'utf8');
-  if (readIfExists(installedLock) === wanted) return;
-  copyFileSync(manifest, join(installFolder, 'package.json'));
-  copyFileSync(lockFile, join(installFolder, 'package-lock.json'));
-  const args = [
-    'ci',
-    '--no-audit',
-    '--no-fund',
-    '--fetch-retries=1',
-    '--fetch-retry-mintimeout=1000',
-    '--prefix',
-    installFolder,
-  ];
-  try {
-    await promisify(execFile)('npm', args, { cwd: installFolder, timeout: maxInstallMs });
-  } catch ({ stderr, message }) {
-    const reason = stderr?.split('\n').find((line) => /^npm err/i.test(line));
-    throw new Error(`npm cannot install express-openid-connect: ${reason ?? message}`);
-  }
-  writeFileSync(installedLock, wanted);
-}
-
-function readIfExists(file) {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return undefined;
-  }
+  await installPackages();
+  program = copyProgram(server);
 }
 
 const secret = randomBytes(32).toString('hex');
@@ -95,7 +53,7 @@ function createInstance({ name, deployment, env }) {
 }
 
 export const expressOpenidConnect = {
-  name: `express-openid-connect ${devDependencies['express-openid-connect']}`,
+  name: `express-openid-connect ${packageVersions['express-openid-connect']}`,
   paths: { login: '/auth/login', api: '/api/data', session: '/auth/session', logout: '/auth/logout' },
   logoutMethod: 'GET',
   prepare,

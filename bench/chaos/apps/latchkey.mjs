@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sendRequest } from '../harness/http.mjs';
 import { freePorts } from '../harness/ports.mjs';
@@ -45,14 +45,35 @@ function commandIn(cgroup) {
   return cgroup ? ['/bin/sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', cgroup, ...command] : command;
 }
 
+function createEnvironment({ name, deployment: { provider, publicOrigin }, port, metricsPort }) {
+  return {
+    PATH: process.env.PATH,
+    NODE_ENV: 'production',
+    LOG_LEVEL: 'warn',
+    PORT: String(port),
+    METRICS_PORT: String(metricsPort),
+    OAUTH2_ISSUER: provider.issuer,
+    OAUTH2_TOKEN_URL: `${provider.issuer}/via/${name}/token`,
+    OAUTH2_REVOCATION_URL: `${provider.issuer}/via/${name}/token/revocation`,
+    OAUTH2_CLIENT_ID: provider.clientId,
+    OAUTH2_CLIENT_SECRET: provider.clientSecret,
+    OAUTH2_REDIRECT_URI: `${publicOrigin}/auth/callback`,
+    OAUTH2_SCOPES: 'openid profile read:profile read:data write:data',
+    OAUTH2_API_BASE_URL: provider.apiUrl,
+    SESSION_SECRET: sessionSecret,
+    AUTH_RATE_LIMIT: '0', // all simulated users share one address
+  };
+}
+
 /** One process of Latchkey. Its token and revocation URLs contain its name, so the provider can tell processes apart. */
 function createInstance({ name, deployment, env }) {
-  const { provider, publicOrigin } = deployment;
   let child;
 
   const instance = {
     name,
     port: undefined,
+    /** The environment of the process, once it was started. */
+    env: undefined,
     isUp: false,
     get pid() {
       return child.pid;
@@ -64,26 +85,8 @@ function createInstance({ name, deployment, env }) {
         instance.port === undefined ? await freePorts(2) : [instance.port, instance.metricsPort];
       Object.assign(instance, { port, metricsPort });
       const [command, ...args] = commandIn(deployment.cgroup);
-      child = startProcess(`${deployment.label}-${name}`, command, args, {
-        env: {
-          PATH: process.env.PATH,
-          NODE_ENV: 'production',
-          LOG_LEVEL: 'warn',
-          PORT: String(port),
-          METRICS_PORT: String(metricsPort),
-          OAUTH2_ISSUER: provider.issuer,
-          OAUTH2_TOKEN_URL: `${provider.issuer}/via/${name}/token`,
-          OAUTH2_REVOCATION_URL: `${provider.issuer}/via/${name}/token/revocation`,
-          OAUTH2_CLIENT_ID: provider.clientId,
-          OAUTH2_CLIENT_SECRET: provider.clientSecret,
-          OAUTH2_REDIRECT_URI: `${publicOrigin}/auth/callback`,
-          OAUTH2_SCOPES: 'openid profile read:profile read:data write:data',
-          OAUTH2_API_BASE_URL: provider.apiUrl,
-          SESSION_SECRET: sessionSecret,
-          AUTH_RATE_LIMIT: '0', // all simulated users share one address
-          ...env,
-        },
-      });
+      instance.env = { ...createEnvironment({ name, deployment, port, metricsPort }), ...env };
+      child = startProcess(`${deployment.label}-${name}`, command, args, { env: instance.env });
       const isHealthy = async () =>
         (await sendRequest(`http://127.0.0.1:${port}${paths.health}`)).status === 200;
       if (!(await waitFor(() => child.exitCode !== null || isHealthy(), 20_000)) || child.exitCode !== null)
@@ -145,6 +148,8 @@ export const latchkey = {
   name: 'latchkey',
   paths,
   prepare,
+  /** The folder with the compiled modules, once it was prepared. */
+  distFolder: () => dirname(program),
   createInstance,
   isLoggedOut,
   pendingRevocationsMetric: 'latchkey_revocations_pending',

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 /** Child processes by process id; all of them are killed when this run exits. */
 const running = new Map();
@@ -34,6 +35,22 @@ export function startProcess(name, command, args, { env, cwd, stdio } = {}) {
   }).then(() => running.delete(child.pid));
   if (child.pid) running.set(child.pid, child);
   return child;
+}
+
+/**
+ * Starts a Node.js program that prints one line of JSON when it is ready, and exits when its standard input ends, that is when
+ * this run does. Resolves to the process, and what the line says as `ready`.
+ */
+export async function startProgram(name, program, args = [], { env } = {}) {
+  const child = startProcess(name, process.execPath, [program, ...args], {
+    ...(env && { env }),
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const line = await new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout }).once('line', resolve);
+    child.exited.then(() => reject(new Error(`${name} exited during startup`)));
+  });
+  return { child, ready: JSON.parse(line) };
 }
 
 /** Resolves when the process has exited. */

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { sendRequest } from './http.mjs';
-import { startProcess, stopProcess } from './processes.mjs';
+import { startProgram, stopProcess } from './processes.mjs';
 import { mapConcurrently } from './wait-for.mjs';
 
 const program = fileURLToPath(new URL('../provider/main.mjs', import.meta.url));
@@ -12,14 +11,8 @@ export async function startProvider({ publicOrigin, redirectUris = [], settings 
   const client = { clientId: 'the-app', clientSecret: randomBytes(16).toString('hex') };
   const introspector = { clientId: 'the-bench', clientSecret: randomBytes(16).toString('hex') };
   const options = { ...client, introspector, publicOrigin, redirectUris, settings };
-  const child = startProcess('provider', process.execPath, [program, JSON.stringify(options)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const firstLine = await new Promise((resolve, reject) => {
-    createInterface({ input: child.stdout }).once('line', resolve);
-    child.exited.then(() => reject(new Error('the provider exited during startup')));
-  });
-  const { port, apiPort } = JSON.parse(firstLine);
+  const { child, ready } = await startProgram('provider', program, [JSON.stringify(options)]);
+  const { port, apiPort } = ready;
   const issuer = `http://127.0.0.1:${port}`;
 
   async function callControl(path = '', change) {

@@ -64,6 +64,9 @@ export function providerConfiguration(
     findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub, name: sub }) }),
     interactions: { url: (_ctx, { uid }) => `/sign-in/${uid}` },
     loadExistingGrant: createGrantForLogin,
+    formats: {
+      bitsOfOpaqueRandomness: (_ctx, { kind }) => (kind === 'AccessToken' ? settings.accessTokenBits : 256),
+    },
     issueRefreshToken: () => true,
     rotateRefreshToken: true,
     revokeGrantPolicy: () => !(settings.revokes === 'token' && isRevocation()),

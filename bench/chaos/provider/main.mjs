@@ -14,6 +14,8 @@ const { Provider } = await import('oidc-provider');
 const options = JSON.parse(process.argv[2]);
 const settings = {
   accessTokenSeconds: 60,
+  /** The length of access tokens: six bits are one character. */
+  accessTokenBits: 256,
   /** Access token lifetime in seconds by prefix of the account name. */
   lifetimes: {},
   graceSeconds: 0,
