@@ -1,6 +1,6 @@
 // node bench/proxy/run.mjs [--rounds 3] [--seconds 5] [--warm-up 5] [--connections 64] [--only bare,floor]
 //   [--out FILE.json] [--svg FILE.svg] [--build FOLDER] [--logs FOLDER]
-//   [--sessions 10,100000] [--routes 3,500] [--processes 1,2] [--rate] [--minutes 10]
+//   [--sessions 10,100000] [--active 1000] [--routes 3,500] [--processes 1,2] [--rate] [--minutes 10] [--profile]
 // The CPU time that a signed-in GET costs in Latchkey and in programs that do less, in alternating order. With one of the
 // options in the third line, that is measured instead. Exits with 1 if a request failed.
 import { execFileSync } from 'node:child_process';
@@ -17,6 +17,7 @@ import { openEnvironment } from './environment.mjs';
 import { measureRounds, summarize } from './measure.mjs';
 import { measureMemory } from './measurements/memory.mjs';
 import { measureProcesses } from './measurements/processes.mjs';
+import { measureProfile } from './measurements/profile.mjs';
 import { measureAtRate } from './measurements/rate.mjs';
 import { measureRoutes } from './measurements/routes.mjs';
 import { measureSessions } from './measurements/sessions.mjs';
@@ -31,10 +32,13 @@ const { values: options } = parseArgs({
     'warm-up': { type: 'string', default: '5' },
     only: { type: 'string', default: Object.keys(contestants).join(',') },
     sessions: { type: 'string' },
+    /** Over how many of these sessions the load is spread. */
+    active: { type: 'string', default: '1000' },
     routes: { type: 'string' },
     processes: { type: 'string' },
     rate: { type: 'boolean', default: false },
     minutes: { type: 'string' },
+    profile: { type: 'boolean', default: false },
     out: { type: 'string' },
     svg: { type: 'string' },
     build: { type: 'string' },
@@ -52,6 +56,7 @@ const context = {
   warmUpSeconds: readNumber('warm-up'),
   connections,
   users: connections,
+  active: readNumber('active'),
 };
 if (options.logs) {
   mkdirSync(options.logs, { recursive: true });
@@ -77,6 +82,7 @@ const requested = {
   ...(options.routes && { routes: () => measureRoutes(context, readNumbers('routes')) }),
   ...(options.processes && { processes: () => measureProcesses(context, readNumbers('processes')) }),
   ...(options.rate && { rate: () => measureAtRate(context) }),
+  ...(options.profile && { profile: () => measureProfile(context) }),
   ...(options.minutes && { memory: () => measureMemory(context, readNumber('minutes')) }),
 };
 if (Object.keys(requested).length === 0) requested.comparison = compare;

@@ -8,8 +8,6 @@ import { measureRounds, summarize } from '../measure.mjs';
 import { costCells, costColumns, format, printTable, redisCells, redisColumns } from '../tables.mjs';
 
 const seedProgram = fileURLToPath(new URL('../seed-sessions.mjs', import.meta.url));
-/** The load is spread over this many sessions. */
-const usedSessions = 1_000;
 /** With fewer sessions, what else Redis stores would count. */
 const minSessionsForSize = 1_000;
 
@@ -18,9 +16,9 @@ export async function measureSessions(context, counts) {
   const environment = await openEnvironment(context);
   try {
     const variants = [];
-    for (const count of counts) variants.push(await startWithSessions(environment, count));
+    for (const count of counts) variants.push(await startWithSessions(environment, context, count));
     const results = (await measureRounds(variants, context)).map(summarize);
-    printTable(`Cost by number of sessions, with requests of at most ${format(usedSessions)} of them`, [
+    printTable(`Cost by number of sessions, with requests of at most ${format(context.active)} of them`, [
       ['sessions', ...costColumns, ...redisColumns, 'Redis bytes/session'],
       ...results.map((result, index) => [
         format(counts[index]),
@@ -35,12 +33,12 @@ export async function measureSessions(context, counts) {
   }
 }
 
-async function startWithSessions(environment, count) {
+async function startWithSessions(environment, { active }, count) {
   const redis = await startRedis({ args: ['--appendonly', 'no'] });
   environment.closeAtEnd(redis.close);
   const contestant = await startLatchkey(environment, { name: `sessions-${count}`, redis });
   const before = await readRedisBytes(redis);
-  const options = { count, cookies: Math.min(count, usedSessions), accessTokenBytes };
+  const options = { count, cookies: Math.min(count, active), accessTokenBytes };
   const { child, ready } = await startProgram(
     'seed-sessions',
     seedProgram,
