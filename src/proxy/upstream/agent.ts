@@ -92,7 +92,7 @@ function endAfterReading(socket: Socket): void {
     if (size !== undefined) return read.call(socket, size); // Node.js itself
     isWaiting = false;
     const chunk: unknown = read.call(socket);
-    if (chunk === null) queueMicrotask(endIfRead); // later, because undici returns what the client cannot take yet
+    if (chunk === null && hasEnded) queueMicrotask(endIfRead); // later, because undici returns what the client cannot take yet
     return chunk;
   };
   socket.destroy = (error) =>
