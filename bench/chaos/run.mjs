@@ -74,6 +74,7 @@ async function run(scenario) {
       check: report.check,
       note: report.note,
       setTable: report.setTable,
+      setTimeline: report.setTimeline,
       deploy: async (settings) =>
         closeAtEnd(await startDeployment(app, { label: scenario.name, ...settings })),
       closeAtEnd,

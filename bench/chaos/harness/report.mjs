@@ -7,6 +7,7 @@ export function createReport(scenario) {
   }));
   const notes = [];
   let table;
+  let timeline;
   return {
     /** Records whether a promise was kept. */
     check(key, isKept, measured) {
@@ -22,7 +23,15 @@ export function createReport(scenario) {
     setTable(lines) {
       table = lines;
     },
-    result: (more) => ({ scenario: scenario.name, ...more, rows, notes, ...(table && { table }) }),
+    /** Sets what happened in each second, for a chart; see timeline.mjs. */
+    setTimeline(value) {
+      timeline = value;
+    },
+    result: (more) => ({
+      ...{ scenario: scenario.name, ...more, rows, notes },
+      ...(table && { table }),
+      ...(timeline && { timeline }),
+    }),
   };
 }
 

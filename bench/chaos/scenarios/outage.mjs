@@ -1,5 +1,6 @@
 import { randomBetween, randomItem } from '../harness/random.mjs';
 import { countByStatus, formatCounts, formatDurations, max, quantile, sum } from '../harness/stats.mjs';
+import { createTimeline } from '../harness/timeline.mjs';
 import { delay, waitFor } from '../harness/wait-for.mjs';
 
 const processes = 4;
@@ -45,7 +46,7 @@ export const outage = {
     recovery: 'every user gets 200 again without signing in',
   },
 
-  async run({ short, deploy, check, note }) {
+  async run({ short, deploy, check, note, setTimeline }) {
     const { sessions, downSeconds, tokenSeconds } = sizeFor(short);
     const deployment = await deploy({
       processes,
@@ -60,6 +61,7 @@ export const outage = {
     const { perSecond, grants, reuseDetections } = await deployment.provider.counters();
     const probes = countsPerSecond(perSecond, 'token', result.downAt, result.upAt);
     const refreshes = countsPerSecond(perSecond, 'refreshed', result.upAt, Date.now());
+    setTimeline(createTimeline(result.timed, perSecond, result.downAt, Date.now(), result.upAt));
     checkSessions(deployment, result, check);
     checkResponses(result.responses, check);
     const mean = sum(probes) / downSeconds;
@@ -80,7 +82,7 @@ export const outage = {
 /** Runs traffic during the outage, and then until every user has been served again. */
 async function runOutage(deployment, users, downSeconds) {
   const { provider, instances } = deployment;
-  const state = { phase: 'down', responses: [] };
+  const state = { phase: 'down', responses: [], timed: [] };
   await delay(1000 - (Date.now() % 1000)); // the provider counts per whole second
   const downAt = Date.now();
   await provider.setFaults({ path: 'token', response: faults[0] });
@@ -95,7 +97,7 @@ async function runOutage(deployment, users, downSeconds) {
   await waitFor(() => users.every(({ recoveredAt }) => recoveredAt), maxRecoveryMs);
   state.phase = 'over';
   await Promise.all(traffic);
-  return { downAt, upAt, users, responses: state.responses };
+  return { downAt, upAt, users, responses: state.responses, timed: state.timed };
 }
 
 async function keepCalling(user, instances, state) {
@@ -104,6 +106,7 @@ async function keepCalling(user, instances, state) {
     const phaseAtStart = state.phase;
     const startedAt = Date.now();
     const response = await user.callApi(randomItem(instances), { timeoutMs: 30_000 });
+    state.timed.push({ status: response.status, at: Date.now() });
     if (phaseAtStart === 'down') {
       // A call that succeeds only after the recovery proves nothing about the outage.
       const succeededAfterOutage = state.phase !== 'down' && response.status === 200;

@@ -1,4 +1,5 @@
 import { countByStatus, formatCounts, formatDurations } from '../harness/stats.mjs';
+import { createTimeline } from '../harness/timeline.mjs';
 import { delay } from '../harness/wait-for.mjs';
 
 const processes = 4;
@@ -17,7 +18,7 @@ export const storm = {
     calls: 'no call fails',
   },
 
-  async run({ short, deploy, check, note }) {
+  async run({ short, deploy, check, note, setTimeline }) {
     const rounds = roundsFor(short);
     const deployment = await deploy({ processes, settings: { accessTokenSeconds: tokenMs / 1000 } });
     const { provider, instances } = deployment;
@@ -25,17 +26,22 @@ export const storm = {
     await provider.setFaults({ path: 'token', delayMs: [0, 500] });
 
     const responses = [];
+    const startedAt = Date.now();
+    const call = async (instance) => {
+      const { status, error, ms } = await user.callApi(instance);
+      responses.push({ status, error, ms, at: Date.now() });
+    };
     for (let round = 0; round < rounds; round += 1) {
       const last = (await provider.attempts(user.name)).at(-1);
       // Every other round starts while the token is still valid, but already due for a refresh.
       const startAt = last.respondedAt + tokenMs + (round % 2 === 0 ? 20 : -150);
       await delay(Math.max(0, startAt - Date.now()));
-      const burst = Array.from({ length: calls }, (_, index) => user.callApi(instances[index % processes]));
-      for (const { status, error, ms } of await Promise.all(burst)) responses.push({ status, error, ms });
+      await Promise.all(Array.from({ length: calls }, (_, index) => call(instances[index % processes])));
       await waitUntilIdle(provider, user.name, round + 1);
     }
 
-    const { reuseDetections } = await provider.counters();
+    const { reuseDetections, perSecond } = await provider.counters();
+    setTimeline(createTimeline(responses, perSecond, startedAt, Date.now()));
     const { grants, early } = await countRefreshes(provider, user.name);
     const extra = grants > rounds ? `, ${grants - rounds} of them because a round outlasted its token` : '';
     check(
