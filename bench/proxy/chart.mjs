@@ -1,4 +1,4 @@
-const [left, barHeight, gap, top, barWidth] = [110, 26, 12, 46, 420];
+const [left, barHeight, gap, top, barWidth] = [176, 26, 12, 46, 420];
 
 /** A bar chart of the CPU time per request, as SVG that is readable in light and dark mode. */
 export function drawChart(summaries, descriptions, subtitle) {

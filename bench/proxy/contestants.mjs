@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { expressOpenidConnect } from '../chaos/apps/express-openid-connect.mjs';
 import { latchkey } from '../chaos/apps/latchkey.mjs';
 import { startDeployment } from '../chaos/harness/deployment.mjs';
 import { sendRequest } from '../chaos/harness/http.mjs';
@@ -23,6 +24,8 @@ export const contestants = {
   bare: 'node:http and undici, no sessions',
   floor: 'bare, HMAC of the cookie, one Redis GET, JSON.parse, bearer token',
   express: 'Express, express-session, connect-redis, undici',
+  fastify: 'Fastify, @fastify/session, connect-redis, @fastify/reply-from',
+  'express-openid-connect': 'express-openid-connect, connect-redis, and fetch as in its documentation',
   latchkey: 'Latchkey: production mode, Redis, log level info, metrics',
 };
 
@@ -44,7 +47,9 @@ export async function startContestant(name, environment, { users }) {
   const contestant =
     name === 'latchkey'
       ? await startLatchkey(environment, { users })
-      : await startOther(name, environment, users);
+      : name === 'express-openid-connect'
+        ? await startExpressOpenidConnect(environment, users)
+        : await startOther(name, environment, users);
   environment.pin(contestant.pids);
   await checkContestant(contestant);
   return contestant;
@@ -81,17 +86,29 @@ async function signInAt(origin) {
  * Starts processes of Latchkey that share the Redis of the environment. Its users sign in at the provider.
  * @returns {Promise<Contestant>} and its `deployment`
  */
-export async function startLatchkey(
+export function startLatchkey(environment, { name = 'latchkey', env = {}, ...options }) {
+  const settings = { LOG_LEVEL: 'info', OAUTH2_API_BASE_URL: environment.apiUrl, ...env };
+  return startApp(latchkey, environment, { ...options, name, env: settings });
+}
+
+async function startExpressOpenidConnect(environment, users) {
+  await expressOpenidConnect.prepare();
+  const env = { API_URL: environment.apiUrl };
+  return startApp(expressOpenidConnect, environment, { name: 'express-openid-connect', users, env });
+}
+
+async function startApp(
+  app,
   environment,
-  { name = 'latchkey', users = 0, processes = 1, env = {}, redis = environment.redis },
+  { name, users = 0, processes = 1, env, redis = environment.redis },
 ) {
-  const deployment = await startDeployment(latchkey, {
+  const deployment = await startDeployment(app, {
     label: `proxy-${name}`,
     processes,
     redisUrl: redis.url,
     // No token is refreshed during a measurement.
     settings: { accessTokenSeconds: 86_400, accessTokenBits: accessTokenBytes * 6 },
-    env: { LOG_LEVEL: 'info', OAUTH2_API_BASE_URL: environment.apiUrl, ...env },
+    env,
   });
   environment.closeAtEnd(deployment.close);
   const browsers = await deployment.signIn(users);

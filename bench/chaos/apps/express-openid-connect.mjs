@@ -23,6 +23,9 @@ function createInstance({ name, deployment, env }) {
   const instance = {
     name,
     port: undefined,
+    get pid() {
+      return child?.pid;
+    },
     async start() {
       const [port] = await freePorts(1);
       instance.port = port;

@@ -44,7 +44,7 @@ app.get('/auth/session', (req, res) => {
   res.json({ authenticated: req.oidc.isAuthenticated() });
 });
 
-app.get('/api/data', requiresAuth(), async (req, res) => {
+app.get('/api/*path', requiresAuth(), async (req, res) => {
   let { token_type, access_token, isExpired, refresh } = req.oidc.accessToken;
   if (isExpired()) {
     ({ access_token } = await refresh());

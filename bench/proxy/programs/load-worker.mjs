@@ -2,8 +2,8 @@
 //   { targets: [{ url, cookies }], headers, connections, seconds, rate? }
 //   { requests, seconds, p50, p99, failures: { reason: count } }
 // Without `rate`, every connection sends its next request when it has the response: autocannon. With `rate` (per second, of all
-// targets together) requests are sent at equal intervals, whether or not there are responses: autocannon would send
-// all requests of a second at its beginning.
+// targets together) requests are due at equal intervals, whether or not there are responses, and the time of a response counts
+// from when its request was due, as in wrk2. (autocannon would send all requests of a second at its beginning.)
 import { text } from 'node:stream/consumers';
 import autocannon from 'autocannon';
 import { Pool } from 'undici';
@@ -54,7 +54,8 @@ function sendAtRate({ url, cookies }) {
   let done = 0;
 
   function send() {
-    const sentAt = performance.now();
+    // A request that leaves late, because this process was busy or all connections are in use, has waited too.
+    const dueAt = beganAt + (sent * 1000) / rate;
     const headers = { ...job.headers, cookie: cookies[sent % cookies.length] };
     let status;
     sent += 1;
@@ -67,7 +68,7 @@ function sendAtRate({ url, cookies }) {
         },
         onResponseData() {},
         onResponseEnd() {
-          record(status, performance.now() - sentAt);
+          record(status, performance.now() - dueAt);
           done += 1;
         },
         onResponseError(_controller, error) {
