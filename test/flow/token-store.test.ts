@@ -7,6 +7,7 @@ import { deriveKeys, formatVersion, seal } from '../../src/crypto/sealing.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
+import { compressedText } from '../../src/stores/compressed-text.ts';
 import { createMemorySessionIndex } from '../../src/stores/memory/indexed-sessions.ts';
 import { createMemoryTokenStore } from '../../src/stores/memory/token-store.ts';
 import { createReplicaWait, type RedisConnection } from '../../src/stores/redis/connection.ts';
@@ -416,7 +417,8 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     const [sealingKey] = deriveKeys({ secrets, registration }, 'tokens');
-    const newer = seal(sealingKey!, JSON.stringify({ ...record('a'), v: formatVersion + 1 }), key(id));
+    const text = JSON.stringify({ ...record('a'), v: formatVersion + 1 });
+    const newer = seal(sealingKey!, compressedText.encode(text), key(id));
     await redis.set(key(id), newer);
     const calls = [
       () => store.get(id, { touch: true }),
