@@ -9,6 +9,7 @@ import { createMetrics, type Metrics } from './metrics/metrics.ts';
 import { measureAudit } from './observability/measured-audit.ts';
 import { createUpstreamAgent } from './proxy/upstream/agent.ts';
 import type { SavedForms } from './saved-forms/saved-forms.ts';
+import { cookieOptions } from './session/session.ts';
 import { cacheRecords } from './stores/cached-token-store.ts';
 import { measureRedis } from './stores/measure-redis.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
@@ -135,7 +136,10 @@ export function createDeps(
     providerLogouts: createRedisProviderLogouts(sealed),
     savedForms: createRedisSavedForms({ ...sealed, maxBytes: config.limits.savedFormsBytes }),
     revocationOutbox: (attempt) => createRedisRevocationOutbox({ ...sealed, attempt }),
-    sessionStore: createRedisSessionStore({ redis, keyPrefix, registration, idleSeconds }),
+    sessionStore: createRedisSessionStore({
+      ...{ redis, keyPrefix, registration, idleSeconds },
+      cookie: cookieOptions(config.session),
+    }),
     rateLimitStore: (name) => createRedisRateLimitStore(redis, registration, name, keyPrefix),
     connected: () => waitUntilReady(redis),
     async close() {

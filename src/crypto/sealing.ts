@@ -39,15 +39,19 @@ export function deriveKeys({ secrets, registration }: KeySource, purpose: string
  * `plaintext` encrypted with AES-256-GCM, as `nonce (12) | tag (16) | ciphertext`. It can be unsealed only with the
  * same key and `context`.
  */
-export function seal(key: KeyObject, plaintext: string, context: string): Buffer {
+export function seal(key: KeyObject, plaintext: string | Buffer, context: string): Buffer {
   const nonce = randomBytes(sealNonceBytes);
   const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(context));
-  const body = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]);
+  const body = Buffer.concat([cipher.update(Buffer.from(plaintext)), cipher.final()]);
   return Buffer.concat([nonce, cipher.getAuthTag(), body]);
 }
 
 /** The plaintext; `undefined` when the bytes were not sealed with this key and context. */
 export function unseal(key: KeyObject, sealed: Buffer, context: string): string | undefined {
+  return unsealBytes(key, sealed, context)?.toString();
+}
+
+function unsealBytes(key: KeyObject, sealed: Buffer, context: string): Buffer | undefined {
   if (sealed.length < sealNonceBytes + tagBytes) return undefined;
   const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, sealNonceBytes), {
     authTagLength: tagBytes,
@@ -60,7 +64,7 @@ export function unseal(key: KeyObject, sealed: Buffer, context: string): string 
   } catch {
     return undefined; // not authentic, so no part of it may be used
   }
-  return body.toString('utf8');
+  return body;
 }
 
 /** Seals records, for one purpose: with the first of several secrets; it unseals with any of them. */
@@ -74,21 +78,42 @@ export interface Sealer {
   unseal(sealed: Buffer, context: string): object | undefined;
 }
 
+/** How the JSON of a record becomes the bytes that are encrypted. */
+export interface TextEncoding {
+  encode(text: string): Buffer;
+  /** @throws when the bytes have another encoding */
+  decode(bytes: Buffer): string;
+}
+
+const utf8: TextEncoding = { encode: (text) => Buffer.from(text), decode: (bytes) => bytes.toString() };
+
 /** @param purpose as in `deriveKeys` */
-export function createSealer(source: KeySource, purpose: string): Sealer {
+export function createSealer(source: KeySource, purpose: string, encoding = utf8): Sealer {
   const keys = deriveKeys(source, purpose);
   return {
-    seal: (record, context) => seal(keys[0]!, JSON.stringify({ ...record, v: formatVersion }), context),
+    seal(record, context) {
+      const text = JSON.stringify({ ...record, v: formatVersion });
+      return seal(keys[0]!, encoding.encode(text), context);
+    },
+
     unseal(sealed, context) {
       for (const key of keys) {
-        const plaintext = unseal(key, sealed, context);
-        if (plaintext === undefined) continue;
-        const { v, ...record } = JSON.parse(plaintext) as { readonly v?: unknown }; // only an instance can have sealed it
-        return v === formatVersion ? record : undefined;
+        const bytes = unsealBytes(key, sealed, context);
+        if (bytes) return readRecord(bytes, encoding);
       }
       return undefined;
     },
   };
+}
+
+/** Only an instance can have sealed these bytes, perhaps one of another version. */
+function readRecord(bytes: Buffer, encoding: TextEncoding): object | undefined {
+  try {
+    const { v, ...record } = JSON.parse(encoding.decode(bytes)) as { readonly v?: unknown };
+    return v === formatVersion ? record : undefined;
+  } catch {
+    return undefined; // another encoding
+  }
 }
 
 /** The nonce of sealed bytes. It is random for every sealing, so it identifies a version of a record. */

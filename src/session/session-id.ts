@@ -8,13 +8,13 @@ import {
 } from 'node:crypto';
 import { deriveKeys, type KeySource } from '../crypto/sealing.ts';
 
-const idBytes = 32;
+const randomPartBytes = 16;
 const nonceBytes = 12;
 const authTagBytes = 12;
 const timeBytes = 4;
 const userTagBytes = 12;
 const cipherName = 'aes-256-gcm';
-const idWithOwnerTag = /^([\w-]{43})([\w-]{38})$/;
+const idWithOwnerTag = /^([\w-]{22})([\w-]{38})$/;
 
 /** What the owner tag of a session id says. */
 export interface SessionOwner {
@@ -25,7 +25,7 @@ export interface SessionOwner {
 }
 
 /**
- * Session ids: 32 random bytes and, if the user has a `sub`, an owner tag: an HMAC of `sub` and the time, encrypted and
+ * Session ids: 16 random bytes and, if the user has a `sub`, an owner tag: an HMAC of `sub` and the time, encrypted and
  * bound to the random bytes. With the tag, the cookie still identifies its user after the session was deleted. Without the
  * key, nobody can tell that two sessions have the same user.
  */
@@ -60,7 +60,7 @@ export function createSessionIds(source: KeySource, now: () => number): SessionI
 
   return {
     create(sub) {
-      const random = randomBytes(idBytes);
+      const random = randomBytes(randomPartBytes);
       const id = random.toString('base64url');
       if (sub === undefined) return id;
       const time = Buffer.alloc(timeBytes);
@@ -85,6 +85,25 @@ export function createSessionIds(source: KeySource, now: () => number): SessionI
       return timingSafeEqual(tag.content.subarray(timeBytes), computeUserTag(userKeys[tag.index]!, sub));
     },
   };
+}
+
+/** What identifies the session `id`: its random part, or another id as it is. */
+export function withoutOwnerTag(id: string): string {
+  return idWithOwnerTag.exec(id)?.[1] ?? id;
+}
+
+/** The bytes of a session id with an owner tag; `undefined` for any other text. */
+export function sessionIdToBytes(id: string): Buffer | undefined {
+  const [, random, tag] = idWithOwnerTag.exec(id) ?? [];
+  if (random === undefined || tag === undefined) return undefined;
+  const bytes = Buffer.concat([Buffer.from(random, 'base64url'), Buffer.from(tag, 'base64url')]);
+  return sessionIdFromBytes(bytes) === id ? bytes : undefined;
+}
+
+/** The session id with these bytes. */
+export function sessionIdFromBytes(bytes: Buffer): string {
+  const parts = [bytes.subarray(0, randomPartBytes), bytes.subarray(randomPartBytes)];
+  return parts.map((each) => each.toString('base64url')).join('');
 }
 
 /** The nonce is a part of the random bytes: an id is created once, so no nonce is used twice. */

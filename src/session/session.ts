@@ -59,6 +59,15 @@ const maxVerifiedIds = 10_000;
 const notSecureMessage =
   'cannot set the Secure session cookie: request is not https (the proxy says so in X-Forwarded-Proto, or is not in TRUST_PROXY)';
 
+/** The attributes of the session cookie, for express-session. */
+export function cookieOptions({
+  cookie,
+  absoluteSeconds,
+}: Pick<Config['session'], 'cookie' | 'absoluteSeconds'>) {
+  const { secure, sameSite } = cookie;
+  return { httpOnly: true, path: '/', secure, sameSite, maxAge: absoluteSeconds * 1000 } as const;
+}
+
 /** Sessions based on express-session, which here stores only changed sessions and never extends one on its own. */
 export function createSessions(
   { cookie, absoluteSeconds, ...source }: Config['session'],
@@ -66,7 +75,7 @@ export function createSessions(
   now: () => number,
 ): Sessions {
   const cookieName = cookie.name;
-  const attributes = { httpOnly: true, path: '/', secure: cookie.secure, sameSite: cookie.sameSite } as const;
+  const { maxAge, ...attributes } = cookieOptions({ cookie, absoluteSeconds });
   const keys = deriveKeys(source, 'session_cookie');
   const ids = createSessionIds(source, now);
   const subForNewSession = new WeakMap<Request, string>(); // for `genid`, which receives only the request
@@ -77,7 +86,7 @@ export function createSessions(
     secret: [...keys],
     resave: false,
     saveUninitialized: false,
-    cookie: { ...attributes, maxAge: absoluteSeconds * 1000 },
+    cookie: { ...attributes, maxAge },
   });
 
   /** True while the session data exists: until `sessionDataGraceMs` after the session has expired, or until it is deleted. */

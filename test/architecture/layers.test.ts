@@ -192,6 +192,6 @@ test('only stores/redis/keys.ts says where keys begin, so that REDIS_PREFIX appl
   const folder = new URL('../../src/stores/redis/', import.meta.url);
   const literals = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts') && name !== 'keys.ts')
-    .filter((name) => /['"`](latchkey:|\{?sess:)/.test(readFileSync(new URL(name, folder), 'utf8')));
+    .filter((name) => /['"`](latchkey:|\{?s:)/.test(readFileSync(new URL(name, folder), 'utf8')));
   expect(literals).toEqual([]);
 });

@@ -7,6 +7,7 @@ import { createLogger } from '../../src/logger.ts';
 import type { SavedForm, SavedForms } from '../../src/saved-forms/saved-forms.ts';
 import { createMemorySavedForms } from '../../src/stores/memory/saved-forms.ts';
 import { connectRedis, type RedisConnection } from '../../src/stores/redis/connection.ts';
+import { createSessionKeys, defaultKeyPrefix, type SessionPart } from '../../src/stores/redis/keys.ts';
 import { createRedisSavedForms } from '../../src/stores/redis/saved-forms.ts';
 import { readRecord, readSession } from '../hostile/support/logged-in.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
@@ -609,7 +610,7 @@ test('in Redis, the data of a session outlives its record by an hour; without it
   const { id } = await readSession(browser);
   const redis = new Redis(testRedisUrl());
   const { registration, idleSeconds } = world.latchkey.config.session;
-  const keyOf = (part: string) => `latchkey:{sess:${registration}:${id}}:${part}`;
+  const keyOf = (part: SessionPart) => createSessionKeys(defaultKeyPrefix, registration)(id, part);
   const expectOneHourMore = async () => {
     const [recordMs, dataMs] = [await redis.pttl(keyOf('tokens')), await redis.pttl(keyOf('data'))];
     expect(recordMs).toBeLessThanOrEqual(idleSeconds * 1000);

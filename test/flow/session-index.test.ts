@@ -254,7 +254,7 @@ describe.each([
     const { opened: hold, open: release } = createLatch();
     const writes: Promise<unknown>[] = [];
     const slow = intercept(connection(), 'eval', (write, [, , key]) => {
-      if (!String(key).includes(':sessions:') || String(key).includes(':all:')) return write();
+      if (!String(key).includes(':s:') || String(key).includes(':all:')) return write();
       const written = hold.then(write);
       writes.push(written);
       return written;
@@ -292,7 +292,7 @@ describe.each([
     const counting = (instance: number) =>
       new Proxy(connection(), {
         get(target, name) {
-          if (name === 'zrangebyscore') sweeps.push(instance);
+          if (name === 'zrangebyscoreBuffer') sweeps.push(instance);
           const value = Reflect.get(target, name);
           return typeof value === 'function' ? value.bind(target) : value;
         },
@@ -326,7 +326,7 @@ describe.each([
     const { store } = open(inRedis(connection(), registration));
     await store.put(randomUUID(), record('very-special-subject', 'very-special-sid'));
     const names = await namesOf(connection(), registration);
-    const lists = names.filter((name) => name.includes(':sessions:'));
+    const lists = names.filter((name) => name.includes(':s:'));
     const members = await Promise.all(lists.map((name) => connection().zrange(name, 0, '-1')));
     expect(lists).toHaveLength(3);
     expect(JSON.stringify([names, members])).not.toMatch(/very-special/);
@@ -357,7 +357,7 @@ describe.each([
     const registration = randomUUID();
     const { store } = open(inRedis(connection(), registration));
     await store.put(randomUUID(), record('alice', 'sid-1'));
-    const names = (await namesOf(connection(), registration)).filter((name) => name.includes(':sessions:'));
+    const names = (await namesOf(connection(), registration)).filter((name) => name.includes(':s:'));
     expect(names).toHaveLength(3);
     for (const name of names)
       expect(await connection().pttl(name)).toBeGreaterThan(lifetime.absoluteSeconds * 1000);

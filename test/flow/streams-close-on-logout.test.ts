@@ -166,7 +166,7 @@ describe('open streams across instances on one Redis', () => {
     await local.store.endsAt(id);
     await local.redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
     // Like a logout on an instance that could not publish: the record is removed without an event.
-    await remote.redis.del(`latchkey:{sess:${registration}:${id}}:tokens`);
+    await remote.redis.del(`latchkey:{s:${registration}:${id}}:tokens`);
     await waitUntil(() => stream.reasons.length === 1);
   });
 });

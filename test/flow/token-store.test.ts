@@ -7,6 +7,7 @@ import { deriveKeys, formatVersion, seal } from '../../src/crypto/sealing.ts';
 import { Secret } from '../../src/crypto/secret.ts';
 import { AppError } from '../../src/errors.ts';
 import type { TokenSet } from '../../src/oauth/token-set.ts';
+import { compressedText } from '../../src/stores/compressed-text.ts';
 import { createMemorySessionIndex } from '../../src/stores/memory/indexed-sessions.ts';
 import { createMemoryTokenStore } from '../../src/stores/memory/token-store.ts';
 import { createReplicaWait, type RedisConnection } from '../../src/stores/redis/connection.ts';
@@ -345,20 +346,20 @@ describe('the token store in memory', () => {
 });
 
 describe('the token store in Redis', () => {
-  const key = (id: string) => `latchkey:{sess:${registration}:${id}}:tokens`;
+  const key = (id: string) => `latchkey:{s:${registration}:${id}}:tokens`;
 
   test('get() extends both keys of a session only when called with touch, and at most once a minute', async () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
-    await redis.set(`latchkey:{sess:${registration}:${id}}:data`, '{}');
+    await redis.set(`latchkey:{s:${registration}:${id}}:data`, '{}');
     const shorten = () =>
       Promise.all([
         redis.pexpire(key(id), 5_000),
-        redis.pexpire(`latchkey:{sess:${registration}:${id}}:data`, 5_000),
+        redis.pexpire(`latchkey:{s:${registration}:${id}}:data`, 5_000),
       ]);
     const timesToLive = async () =>
-      Promise.all([redis.pttl(key(id)), redis.pttl(`latchkey:{sess:${registration}:${id}}:data`)]);
+      Promise.all([redis.pttl(key(id)), redis.pttl(`latchkey:{s:${registration}:${id}}:data`)]);
     await shorten();
     await store.get(id);
     for (const each of await timesToLive()) expect(each).toBeLessThanOrEqual(5_000);
@@ -416,7 +417,8 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     const [sealingKey] = deriveKeys({ secrets, registration }, 'tokens');
-    const newer = seal(sealingKey!, JSON.stringify({ ...record('a'), v: formatVersion + 1 }), key(id));
+    const text = JSON.stringify({ ...record('a'), v: formatVersion + 1 });
+    const newer = seal(sealingKey!, compressedText.encode(text), key(id));
     await redis.set(key(id), newer);
     const calls = [
       () => store.get(id, { touch: true }),
@@ -451,7 +453,7 @@ describe('the token store in Redis', () => {
     expect(accessOf(await own.update(id, withAccessToken('b')))).toBe('b'); // neither ended nor in a pause
     await own.put(id, record('c')); // no tombstone
     expect(accessOf(await own.get(id))).toBe('c');
-    const source = `latchkey:{sess:${registration}:${id}}:tokens`;
+    const source = `latchkey:{s:${registration}:${id}}:tokens`;
     await redis.set(source.replace(registration, 'registration-two'), (await redis.getBuffer(source))!);
     await expect(other.get(id)).rejects.toMatchObject({ code: 'temporarily_unavailable' }); // sealed for its registration
   });
@@ -459,7 +461,7 @@ describe('the token store in Redis', () => {
   test('a process that has sent its refresh token takes its lease back, unless another one has sent something too', async () => {
     const store = redisStore();
     const id = randomUUID();
-    const lease = `latchkey:{sess:${registration}:${id}}:lease`;
+    const lease = `latchkey:{s:${registration}:${id}}:lease`;
     await store.put(id, record('a'));
     await store.update(id, async (newest, confirmAndExtend) => {
       const owner = (await redis.get(lease))!;
@@ -528,7 +530,7 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
-    const lease = `latchkey:{sess:${registration}:${id}}:lease`;
+    const lease = `latchkey:{s:${registration}:${id}}:lease`;
     const delayed = store.update(id, async (newest, confirmAndExtend) => {
       await redis.del(lease);
       await confirmAndExtend();
@@ -547,7 +549,7 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, record('a'));
-    const lease = `latchkey:{sess:${registration}:${id}}:lease`;
+    const lease = `latchkey:{s:${registration}:${id}}:lease`;
     const retried = store.update(id, async (newest, confirmAndExtend) => {
       await confirmAndExtend();
       await redis.del(lease); // as if this process had been paused after a failed request, and another had refreshed
@@ -563,14 +565,14 @@ describe('the token store in Redis', () => {
     const id = randomUUID();
     await one.put(id, record('a'));
     const stored = await one.update(id, async (newest) => {
-      await redis.del(`latchkey:{sess:${registration}:${id}}:lease`); // as if this process had paused for longer than its lease
+      await redis.del(`latchkey:{s:${registration}:${id}}:lease`); // as if this process had paused for longer than its lease
       await two.update(id, withAccessToken('newer'));
       return { ...newest, tokens: tokens('older') };
     });
     expect(accessOf(stored)).toBe('newer');
     expect(accessOf(await one.get(id))).toBe('newer');
     const removed = await one.update(id, async (newest) => {
-      await redis.del(`latchkey:{sess:${registration}:${id}}:lease`);
+      await redis.del(`latchkey:{s:${registration}:${id}}:lease`);
       await two.take(id, signedOut);
       return { ...newest, tokens: tokens('restored') };
     });
@@ -663,10 +665,10 @@ describe('the token store in Redis', () => {
     const store = redisStore();
     const id = randomUUID();
     await store.put(id, { ...record('a'), signedInAt: now() - (lifetime.absoluteSeconds - 5) * 1000 });
-    await redis.set(`latchkey:{sess:${registration}:${id}}:data`, '{}');
+    await redis.set(`latchkey:{s:${registration}:${id}}:data`, '{}');
     await store.get(id, { touch: true });
     expect(await redis.pttl(key(id))).toBeLessThanOrEqual(5_000);
-    expect(await redis.pttl(`latchkey:{sess:${registration}:${id}}:data`)).toBeLessThanOrEqual(3_605_000);
+    expect(await redis.pttl(`latchkey:{s:${registration}:${id}}:data`)).toBeLessThanOrEqual(3_605_000);
   });
 
   test('an unreachable store rejects with temporarily_unavailable and never returns "no record"', async () => {

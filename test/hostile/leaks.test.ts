@@ -165,7 +165,7 @@ describe.each([
     const { tokenStore, sessionStore } = world.latchkey.deps;
     const { id, value } = await readSession(browser);
     const record = await readRecord(world, id);
-    const command = { name: 'set', args: [`latchkey:{sess:${id}}:tokens`, JSON.stringify(record), value] };
+    const command = { name: 'set', args: [`latchkey:{s:${id}}:tokens`, JSON.stringify(record), value] };
     const failure = () => Object.assign(new Error('Connection is closed.'), { command, record });
     const [get, take, load] = [tokenStore.get, tokenStore.take, sessionStore.get];
     const fail = () => Promise.reject(storeUnavailable(failure()));

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 export interface Modules {
   readonly config: typeof import('../../src/config/load.ts');
   readonly sealing: typeof import('../../src/crypto/sealing.ts');
+  readonly compressedText: typeof import('../../src/stores/compressed-text.ts');
   readonly oauthClient: typeof import('../../src/oauth/oauth-client.ts');
   readonly connection: typeof import('../../src/stores/redis/connection.ts');
   readonly keys: typeof import('../../src/stores/redis/keys.ts');
@@ -25,6 +26,7 @@ export async function loadModules(directory: string): Promise<Modules> {
   return {
     config: await load('config/load'),
     sealing: await load('crypto/sealing'),
+    compressedText: await load('stores/compressed-text'),
     oauthClient: await load('oauth/oauth-client'),
     connection: await load('stores/redis/connection'),
     keys: await load('stores/redis/keys'),

@@ -174,9 +174,9 @@ export class SimulatedRedis extends EventEmitter {
   readonly zrem = this.#command('ZREM');
   readonly zscore = this.#command('ZSCORE');
   readonly zcount = this.#command('ZCOUNT');
-  readonly zscan = this.#command('ZSCAN');
-  readonly zrevrange = this.#command('ZREVRANGE');
-  readonly zrangebyscore = this.#command('ZRANGEBYSCORE');
+  readonly zscanBuffer = this.#bufferCommand('ZSCAN');
+  readonly zrevrangeBuffer = this.#bufferCommand('ZREVRANGE');
+  readonly zrangebyscoreBuffer = this.#bufferCommand('ZRANGEBYSCORE');
   readonly xlen = this.#command('XLEN');
   readonly xgroup = this.#command('XGROUP');
   readonly xreadgroup = this.#command('XREADGROUP');

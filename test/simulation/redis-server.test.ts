@@ -9,13 +9,19 @@ import { RedisServer } from './redis-server.ts';
 const commandCount = 3_000;
 
 /** A random command of those that Latchkey uses, on a few keys and without a meaning for time. */
-function createCommand(random: Random, keys: readonly string[], stream: string, count: number): string[] {
+function createCommand(
+  random: Random,
+  keys: readonly string[],
+  stream: string,
+  count: number,
+): readonly (string | Buffer)[] {
   const key = random.pick(keys);
   const value = random.pick(['nonce-000001 a', 'nonce-000002 b', 'nonce-000003 c', '']);
   const set = `${stream}-set`;
-  const [member, score] = [random.pick(['m1', 'm2', 'm3', 'm4']), String(random.integer(1, 9))];
+  const member = random.pick(['m1', 'm2', Buffer.of(1, 0xff, 0x80), Buffer.of(1, 0xff, 0x81)]);
+  const score = String(random.integer(1, 9));
   const id = `${random.integer(Math.max(1, count - 60), count)}-0`;
-  return random.pick([
+  return random.pick<readonly (string | Buffer)[]>([
     ['GET', key],
     ['GETRANGE', key, '0', '11'],
     ['SET', key, value],
@@ -59,7 +65,7 @@ function createCommand(random: Random, keys: readonly string[], stream: string, 
 /** Buffers as text, and errors by their code. */
 function normalize(reply: unknown): unknown {
   if (reply instanceof Error) return reply.message.split(' ')[0];
-  if (Buffer.isBuffer(reply)) return reply.toString();
+  if (Buffer.isBuffer(reply)) return reply.toString('latin1');
   return Array.isArray(reply) ? reply.map((each) => normalize(each)) : reply;
 }
 
@@ -74,12 +80,12 @@ test('the simulated Redis replies to random commands as a real one does', async 
       const drawn = createCommand(random, keys, `${prefix}stream`, count);
       const [name, ...args] = drawn;
       // ioredis shapes the replies of these commands only for their own methods.
-      const own = { XREADGROUP: redis.xreadgroup, ZREVRANGE: redis.zrevrange }[name!];
-      const execute = own ? own.bind(redis) : redis.call.bind(redis, name!);
-      const real = await (execute as (...all: string[]) => Promise<unknown>)(...args).catch(
+      const own = { XREADGROUP: redis.xreadgroupBuffer, ZREVRANGE: redis.zrevrangeBuffer }[String(name)];
+      const execute = own ? own.bind(redis) : redis.callBuffer.bind(redis, String(name));
+      const real = await (execute as (...all: (string | Buffer)[]) => Promise<unknown>)(...args).catch(
         (error: unknown) => error,
       );
-      const [reply] = simulated.executeTogether([drawn.map((each) => Buffer.from(each))]);
+      const [reply] = simulated.executeTogether([drawn.map((each) => Buffer.from(each as string))]);
       expect([count, drawn, normalize(reply)]).toEqual([count, drawn, normalize(real)]);
     }
   } finally {

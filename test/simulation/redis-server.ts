@@ -20,6 +20,9 @@ interface Stream {
   lastId: string;
 }
 
+/** Members of sorted sets are bytes. */
+const memberEncoding = 'latin1';
+
 /** The members of a sorted set with their scores; never changed, so that a failover can restore an older one. */
 type SortedSet = ReadonlyMap<string, number>;
 
@@ -206,7 +209,11 @@ export class RedisServer {
       }
       default:
         return name.startsWith('Z')
-          ? this.#sortedSetCommand(name, key, text)
+          ? this.#sortedSetCommand(
+              name,
+              key,
+              args.map((each) => each.toString(memberEncoding)),
+            )
           : this.#streamCommand(name, key, args, text);
     }
   }
@@ -235,7 +242,7 @@ export class RedisServer {
   #sortedSetCommand(name: string, key: string, text: readonly string[]): Reply {
     const members = this.members(key);
     const withScores = (found: readonly (readonly [string, number])[]) =>
-      found.flatMap(([member, score]) => [Buffer.from(member), Buffer.from(String(score))]);
+      found.flatMap(([member, score]) => [Buffer.from(member, memberEncoding), Buffer.from(String(score))]);
     const write = (next: SortedSet) => {
       const expiresAt = this.#find(key)?.expiresAt ?? Number.POSITIVE_INFINITY;
       this.#write(key, next.size > 0 ? { value: next, expiresAt } : undefined);
@@ -271,7 +278,7 @@ export class RedisServer {
         const found = members.filter(([, score]) => score <= Number(max));
         return found
           .slice(Number(offset), Number(offset) + Number(count))
-          .map(([member]) => Buffer.from(member));
+          .map(([member]) => Buffer.from(member, memberEncoding));
       }
       default:
         throw new Error(`ERR unknown command '${name}'`);

@@ -90,7 +90,8 @@ export class World {
     }));
     // Reads the records of every instance.
     const { session } = loadConfig(modules, ['old', 'new'].map(secretOf).join(','), schedule.idleSeconds);
-    this.#sealer = modules.sealing.createSealer(session, 'tokens');
+    const { compressedText } = modules.compressedText;
+    this.#sealer = modules.sealing.createSealer(session, 'tokens', compressedText);
     const { defaultKeyPrefix, sessionKeyParts } = modules.keys;
     this.#tokenKeyParts = sessionKeyParts(defaultKeyPrefix, session.registration, 'tokens');
     this.#secrets = Array.from({ length: schedule.instances }, () => schedule.secrets);

@@ -1,3 +1,5 @@
+import { withoutOwnerTag } from '../../session/session-id.ts';
+
 /** Where every key and every channel begins, unless `REDIS_PREFIX` says otherwise. */
 export const defaultKeyPrefix = 'latchkey:';
 
@@ -6,13 +8,13 @@ export type SessionPart = 'tokens' | 'ended' | 'failure' | 'lease' | 'data';
 
 /** The part of a session's keys before the id, and the part after it. */
 export function sessionKeyParts(keyPrefix: string, registration: string, part: SessionPart) {
-  return { start: `${keyPrefix}{sess:${registration}:`, end: `}:${part}` } as const;
+  return { start: `${keyPrefix}{s:${registration}:`, end: `}:${part}` } as const;
 }
 
-/** Returns a function that names the keys of a session, by its id. */
+/** Returns a function that names the keys of a session, by its id: only by its random part, so that names are short. */
 export function createSessionKeys(keyPrefix: string, registration: string) {
   return (id: string, part: SessionPart): string => {
     const { start, end } = sessionKeyParts(keyPrefix, registration, part);
-    return start + id + end;
+    return start + withoutOwnerTag(id) + end;
   };
 }

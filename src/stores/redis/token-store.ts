@@ -14,6 +14,7 @@ import {
   type TokenStore,
   touchIntervalMs,
 } from '../../tokens/token-store.ts';
+import { compressedText } from '../compressed-text.ts';
 import { runAfterPending } from '../keyed-mutex.ts';
 import { createOpenedRecords } from '../opened-records.ts';
 import { findReconnectGrace, type RedisConnection, retryUntilWritten } from './connection.ts';
@@ -41,7 +42,7 @@ interface RedisTokenStoreOptions extends KeySource {
 /** A token store that all instances share: sealed records that expire with their session. */
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
   const { redis, waitForReplicas, lifetime, sessionEndEvents, index, now } = options;
-  const sealer = createSealer(options, 'tokens');
+  const sealer = createSealer(options, 'tokens', compressedText);
   const keyOf = createSessionKeys(options.keyPrefix ?? defaultKeyPrefix, options.registration);
   const tokenKey = (id: string) => keyOf(id, 'tokens');
   const tombstoneKey = (id: string) => keyOf(id, 'ended');
