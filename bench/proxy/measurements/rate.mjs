@@ -6,27 +6,27 @@ import { format, printTable } from '../tables.mjs';
 const share = 0.5;
 const names = ['floor', 'latchkey'];
 
-/** Response times at half of the rate that each contestant reaches, with requests at equal intervals. */
+/** Response times of both at half of the rate that Latchkey reaches, with requests at equal intervals. */
 export async function measureAtRate(context) {
   const environment = await openEnvironment(context);
   try {
     const started = [];
     for (const name of names) started.push(await startContestant(name, environment, context));
     const fastest = (await measureRounds(started, context)).map(summarize);
-    const rates = fastest.map(({ requestsPerSecond }) => Math.floor(requestsPerSecond * share));
+    const rate = Math.floor(Math.min(...fastest.map(({ requestsPerSecond }) => requestsPerSecond)) * share);
     const rounds = names.map(() => []);
     for (let round = 0; round < context.rounds; round += 1)
       for (const [index, contestant] of started.entries())
-        rounds[index].push(await measureOnce(contestant, { ...context, rate: rates[index] }));
+        rounds[index].push(await measureOnce(contestant, { ...context, rate }));
     const results = names.map((name, index) => ({
       ...summarize({ name, rounds: rounds[index] }),
-      rate: rates[index],
+      rate,
       slowestP99: Math.max(...rounds[index].map(({ p99 }) => p99)),
       reached: median(rounds[index].map(({ requestsPerSecond }) => requestsPerSecond)),
     }));
-    printTable('Response times at half of the maximum rate', [
+    printTable('Response times at half of the rate that the slower of them reaches', [
       ['contestant', 'requests/s wanted', 'reached', 'p50 ms', 'p99 ms', 'p99 ms of the slowest round'],
-      ...results.map(({ name, rate, reached, p50, p99, slowestP99 }) => [
+      ...results.map(({ name, reached, p50, p99, slowestP99 }) => [
         ...[name, format(rate), format(reached)],
         ...[p50, p99, slowestP99].map((each) => format(each, 2)),
       ]),
