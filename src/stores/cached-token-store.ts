@@ -19,13 +19,15 @@ interface CacheOptions {
   readonly maxAgeMs: number;
   readonly absoluteEndOf: (record: TokenRecord) => number;
   readonly now: () => number;
-  /** The clock of ages and of `confirmedAt`, in milliseconds. */
+  /** The clock of `confirmedAt`, in milliseconds. */
   readonly monotonicNow?: () => number;
 }
 
 interface Entry {
   readonly record: TokenRecord;
+  /** When it was requested, on both clocks. */
   readonly readAt: number;
+  readonly readAtTime: number;
 }
 
 /** No record is used if `confirmedAt` is further in the past than this. */
@@ -53,9 +55,11 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
   function find(id: string): TokenRecord | undefined {
     const entry = entries.get(id);
     if (!entry) return undefined;
-    const at = monotonicNow();
+    const [at, time] = [monotonicNow(), now()];
     if (at - entry.readAt >= maxAgeMs || at - changes.confirmedAt() >= maxUnconfirmedMs) return undefined;
-    return now() < absoluteEndOf(entry.record) ? entry.record : undefined;
+    // The monotonic clock stands still while a computer is suspended, and the time can be set.
+    if (Math.abs(time - entry.readAtTime) >= maxAgeMs) return undefined;
+    return time < absoluteEndOf(entry.record) ? entry.record : undefined;
   }
 
   function remember(id: string, entry: Entry): void {
@@ -89,12 +93,12 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
     async get(id, getOptions) {
       const cached = getOptions?.cached ? find(id) : undefined;
       if (cached) return cached;
-      const readAt = monotonicNow();
+      const times = { readAt: monotonicNow(), readAtTime: now() };
       const countBefore = changeCount;
       const record = await store.get(id, getOptions);
       // If a change arrived meanwhile, the record may be older than the change.
       if (record && getOptions?.cached && changeCount === countBefore && !inProgress.has(id))
-        remember(id, { record, readAt });
+        remember(id, { record, ...times });
       return record;
     },
 

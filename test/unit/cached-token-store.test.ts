@@ -10,7 +10,7 @@ const record = (accessToken: string, signedInAt = 0): TokenRecord => ({
 
 /** A store of which the test decides when it answers, and the channel on which other instances announce changes. */
 function createCached() {
-  const clock = { now: 10_000, confirmedAt: 10_000 };
+  const clock = { now: 10_000, confirmedAt: 10_000, timeAheadMs: 0 };
   let stored: TokenRecord | undefined = record('first');
   let reads = 0;
   let hold: Promise<void> | undefined;
@@ -53,7 +53,7 @@ function createCached() {
     },
     maxAgeMs,
     absoluteEndOf: ({ signedInAt }) => signedInAt + 3_600_000,
-    now: () => clock.now,
+    now: () => clock.now + clock.timeAheadMs,
     monotonicNow: () => clock.now,
   });
   return {
@@ -114,6 +114,20 @@ test('the age counts from the request, not from the answer', async () => {
   session.clock.confirmedAt = session.clock.now;
   answer();
   await reading;
+  await session.current();
+  expect(session.reads).toBe(2);
+});
+
+test.each([
+  ['a suspended computer has continued, whose monotonic clock stood still', maxAgeMs],
+  ['the time was set back', -maxAgeMs],
+])('a record is read again when %s', async (_what, aheadMs) => {
+  const session = createCached();
+  await session.current();
+  session.clock.timeAheadMs = aheadMs + Math.sign(-aheadMs);
+  await session.current();
+  expect(session.reads).toBe(1);
+  session.clock.timeAheadMs = aheadMs;
   await session.current();
   expect(session.reads).toBe(2);
 });
