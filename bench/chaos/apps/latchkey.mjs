@@ -11,9 +11,14 @@ import { waitFor } from '../harness/wait-for.mjs';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const buildFolder = join(root, 'node_modules/.cache/latchkey-chaos');
 let program = join(buildFolder, 'dist/main.js');
+let envOfAll = {};
 
-/** Builds `src/` into a cache folder, so that `dist/` is left alone; with `build`, uses that build instead. */
-function prepare({ build } = {}) {
+/**
+ * Builds `src/` into a cache folder, so that `dist/` is left alone; with `build`, uses that build instead. Every process
+ * gets the variables in `env`, unless its scenario sets them.
+ */
+function prepare({ build, env = {} } = {}) {
+  envOfAll = env;
   if (build) {
     program = join(build, 'main.js');
     return;
@@ -81,6 +86,7 @@ function createInstance({ name, deployment, env }) {
           OAUTH2_API_BASE_URL: provider.apiUrl,
           SESSION_SECRET: sessionSecret,
           AUTH_RATE_LIMIT: '0', // all simulated users share one address
+          ...envOfAll,
           ...env,
         },
       });
