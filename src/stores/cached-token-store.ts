@@ -1,6 +1,6 @@
 import type { TokenRecord, TokenStore } from '../tokens/token-store.ts';
 
-/** Notifies a process that a record which it has read may no longer be the newest. */
+/** Notifies the processes that a record which they have read may no longer be the newest. */
 export interface RecordChanges {
   /** Announces to all instances that the session `id` has a new record; to this instance immediately. Never throws. */
   publishChange(id: string): void;
@@ -14,7 +14,8 @@ export interface RecordChanges {
 }
 
 interface CacheOptions {
-  readonly changes: RecordChanges;
+  /** Where `store` announces what it changes. */
+  readonly changes: Pick<RecordChanges, 'watch' | 'confirmedAt'>;
   /** A record is used for at most this long after it was requested from `store`, even if no messages arrive. */
   readonly maxAgeMs: number;
   readonly absoluteEndOf: (record: TokenRecord) => number;
@@ -106,21 +107,6 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
 
     take: (id, reason, beforeRemoval) => change(id, () => store.take(id, reason, beforeRemoval)),
 
-    update: (id, decide, onDiscarded) =>
-      change(id, async () => {
-        let isChanged = false;
-        const stored = await store.update(
-          id,
-          async (newest, confirmAndExtend) => {
-            const decided = await decide(newest, confirmAndExtend);
-            isChanged = decided !== newest;
-            return decided;
-          },
-          onDiscarded,
-        );
-        // Without `stored`, the session has ended, which `store` announces.
-        if (isChanged && stored) changes.publishChange(id);
-        return stored;
-      }),
+    update: (id, decide, onDiscarded) => change(id, () => store.update(id, decide, onDiscarded)),
   };
 }

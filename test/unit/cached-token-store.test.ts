@@ -16,7 +16,6 @@ function createCached() {
   let hold: Promise<void> | undefined;
   let holdEnd: Promise<void> | undefined;
   let announce: (id: string | undefined) => void = () => {};
-  const published: string[] = [];
   const store = {
     async get() {
       reads += 1;
@@ -45,7 +44,6 @@ function createCached() {
   } satisfies TokenStore;
   const cached = cacheRecords(store, {
     changes: {
-      publishChange: (id) => void published.push(id),
       watch(onChange) {
         announce = onChange;
       },
@@ -57,7 +55,7 @@ function createCached() {
     monotonicNow: () => clock.now,
   });
   return {
-    ...{ cached, clock, published },
+    ...{ cached, clock },
     current: async (id = 'id') => (await cached.get(id, { touch: true, cached: true }))?.tokens.accessToken,
     announce: (id?: string) => announce(id),
     setStored(next: TokenRecord | undefined) {
@@ -196,13 +194,14 @@ test('while a session is being ended, every request reads its record, however ma
   expect(await session.current()).toBeUndefined();
 });
 
-test('a refresh is announced, and a refresh that changes nothing is not', async () => {
+test('while a session is being refreshed, and after that, its record is read', async () => {
   const session = createCached();
   await session.current();
-  await session.cached.update('id', async (newest) => newest);
-  expect(session.published).toEqual([]);
-  await session.cached.update('id', async () => record('second'));
-  expect(session.published).toEqual(['id']);
+  await session.cached.update('id', async () => {
+    expect(await session.current()).toBe('first');
+    return record('second');
+  });
+  expect(session.reads).toBe(2);
   expect(await session.current()).toBe('second');
 });
 
@@ -230,7 +229,7 @@ test('with a maximum age of 0, every request reads the record', async () => {
     return record('first');
   };
   const cached = cacheRecords({ get } as unknown as TokenStore, {
-    changes: { publishChange: () => {}, watch: () => {}, confirmedAt: () => 0 },
+    changes: { watch: () => {}, confirmedAt: () => 0 },
     ...{ maxAgeMs: 0, absoluteEndOf: () => 1, now: () => 0, monotonicNow: () => 0 },
   });
   for (let each = 0; each < 3; each += 1) await cached.get('id', { cached: true });
