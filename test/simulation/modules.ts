@@ -6,6 +6,7 @@ export interface Modules {
   readonly sealing: typeof import('../../src/crypto/sealing.ts');
   readonly oauthClient: typeof import('../../src/oauth/oauth-client.ts');
   readonly connection: typeof import('../../src/stores/redis/connection.ts');
+  readonly cachedTokenStore: typeof import('../../src/stores/cached-token-store.ts');
   readonly keys: typeof import('../../src/stores/redis/keys.ts');
   readonly tokenStore: typeof import('../../src/stores/redis/token-store.ts');
   readonly appTokenStore: typeof import('../../src/stores/redis/app-token-store.ts');
@@ -27,6 +28,7 @@ export async function loadModules(directory: string): Promise<Modules> {
     sealing: await load('crypto/sealing'),
     oauthClient: await load('oauth/oauth-client'),
     connection: await load('stores/redis/connection'),
+    cachedTokenStore: await load('stores/cached-token-store'),
     keys: await load('stores/redis/keys'),
     tokenStore: await load('stores/redis/token-store'),
     appTokenStore: await load('stores/redis/app-token-store'),
