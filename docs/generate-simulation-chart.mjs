@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
 
-/** The ten claims, and the beginning of the accepted reasons that concern each of them (test/simulation/claims.ts). */
+/** The twelve claims, and the beginning of the accepted reasons that concern each of them (test/simulation/claims.ts). */
 const claims = [
   ['a refresh token is sent once', 'sent twice'],
   ['nobody sends it again during the pause after a failure', 'sent within the pause'],
@@ -16,6 +16,8 @@ const claims = [
   ['revocations are carried out, once if nothing fails', 'revoked twice'],
   ['app tokens are requested once'],
   ['login states and saved forms are used once'],
+  ['requests are served with a record that is new enough', 'older record'],
+  ['a change is known everywhere within milliseconds'],
   ['every process hears of the end of a session'],
 ];
 
@@ -77,7 +79,7 @@ function draw(profiles) {
   const seeds = profiles.get(names[0]).totals[0];
   const failed = names.reduce((sum, name) => sum + profiles.get(name).totals[4], 0);
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="title">
-<title id="title">Ten claims in ${names.length} profiles of ${seeds} schedules each: ${failed} schedules broke a claim; the numbers are cases that the decisions accept</title>
+<title id="title">Twelve claims in ${names.length} profiles of ${seeds} schedules each: ${failed} schedules broke a claim; the numbers are cases that the decisions accept</title>
 <style>
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .cell { fill: #b35900; stroke: #d0d7de; }

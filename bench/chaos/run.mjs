@@ -1,4 +1,4 @@
-// node bench/chaos/run.mjs [scenario...] [--short] [--out FILE.json] [--logs FOLDER] [--build FOLDER]
+// node bench/chaos/run.mjs [scenario...] [--short] [--out FILE.json] [--logs FOLDER] [--build FOLDER] [--env NAME=VALUE]
 // Runs all scenarios, or those named, and prints each promise with what was measured. Exits with 1 when a promise was
 // broken or not checked.
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -20,6 +20,8 @@ const { values: options, positionals: requested } = parseArgs({
     logs: { type: 'string' },
     /** A folder with a built main.js, used instead of building src/. */
     build: { type: 'string' },
+    /** A variable for every process of the app. */
+    env: { type: 'string', multiple: true, default: [] },
   },
 });
 const names = groups.flat().map(({ name }) => name);
@@ -34,7 +36,8 @@ if (options.logs) {
 }
 
 const app = latchkey;
-app.prepare({ build: options.build && resolve(options.build) });
+const env = Object.fromEntries(options.env.map(parseVariable));
+app.prepare({ build: options.build && resolve(options.build), env });
 
 const results = [];
 const startedAt = performance.now();
@@ -48,14 +51,30 @@ printSummary(results);
 const rows = results.flatMap(({ rows: all }) => all);
 const count = (result) => rows.filter((row) => row.result === result).length;
 const isKept = count('OK') === rows.length && results.every(({ error }) => !error);
+const form = [app.name, ...(options.short ? ['short form'] : []), ...options.env].join(', ');
 console.log(
-  `\n${app.name}${options.short ? ', short form' : ''}: ${count('OK')} promises kept, ${count('BROKEN')} broken, ${count('NOT RUN')} not run, in ${seconds.toFixed(0)} s`,
+  `\n${form}: ${count('OK')} promises kept, ${count('BROKEN')} broken, ${count('NOT RUN')} not run, in ${seconds.toFixed(0)} s`,
 );
 if (options.out) {
-  const report = { app: app.name, short: options.short, node: process.version, seconds, isKept, results };
+  const report = {
+    app: app.name,
+    short: options.short,
+    env,
+    node: process.version,
+    seconds,
+    isKept,
+    results,
+  };
   writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
 }
 process.exit(isKept ? 0 : 1);
+
+function parseVariable(text) {
+  const [, name, value] = /^(\w+)=(.*)$/.exec(text) ?? [];
+  if (name !== undefined) return [name, value];
+  console.error(`--env ${text}: must be NAME=VALUE`);
+  process.exit(2);
+}
 
 /** Runs one scenario, and closes everything it opened even when it fails. */
 async function run(scenario) {

@@ -1,6 +1,6 @@
 import type { TokenRecord, TokenStore } from '../tokens/token-store.ts';
 
-/** Notifies a process that a record which it has read may no longer be the newest. */
+/** Notifies the processes that a record which they have read may no longer be the newest. */
 export interface RecordChanges {
   /** Announces to all instances that the session `id` has a new record; to this instance immediately. Never throws. */
   publishChange(id: string): void;
@@ -14,18 +14,21 @@ export interface RecordChanges {
 }
 
 interface CacheOptions {
-  readonly changes: RecordChanges;
+  /** Where `store` announces what it changes. */
+  readonly changes: Pick<RecordChanges, 'watch' | 'confirmedAt'>;
   /** A record is used for at most this long after it was requested from `store`, even if no messages arrive. */
   readonly maxAgeMs: number;
   readonly absoluteEndOf: (record: TokenRecord) => number;
   readonly now: () => number;
-  /** The clock of ages and of `confirmedAt`, in milliseconds. */
+  /** The clock of `confirmedAt`, in milliseconds. */
   readonly monotonicNow?: () => number;
 }
 
 interface Entry {
   readonly record: TokenRecord;
+  /** When it was requested, on both clocks. */
   readonly readAt: number;
+  readonly readAtTime: number;
 }
 
 /** No record is used if `confirmedAt` is further in the past than this. */
@@ -53,9 +56,11 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
   function find(id: string): TokenRecord | undefined {
     const entry = entries.get(id);
     if (!entry) return undefined;
-    const at = monotonicNow();
+    const [at, time] = [monotonicNow(), now()];
     if (at - entry.readAt >= maxAgeMs || at - changes.confirmedAt() >= maxUnconfirmedMs) return undefined;
-    return now() < absoluteEndOf(entry.record) ? entry.record : undefined;
+    // The monotonic clock stands still while a computer is suspended, and the time can be set.
+    if (Math.abs(time - entry.readAtTime) >= maxAgeMs) return undefined;
+    return time < absoluteEndOf(entry.record) ? entry.record : undefined;
   }
 
   function remember(id: string, entry: Entry): void {
@@ -89,12 +94,12 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
     async get(id, getOptions) {
       const cached = getOptions?.cached ? find(id) : undefined;
       if (cached) return cached;
-      const readAt = monotonicNow();
+      const times = { readAt: monotonicNow(), readAtTime: now() };
       const countBefore = changeCount;
       const record = await store.get(id, getOptions);
       // If a change arrived meanwhile, the record may be older than the change.
       if (record && getOptions?.cached && changeCount === countBefore && !inProgress.has(id))
-        remember(id, { record, readAt });
+        remember(id, { record, ...times });
       return record;
     },
 
@@ -102,21 +107,6 @@ export function cacheRecords(store: TokenStore, options: CacheOptions): TokenSto
 
     take: (id, reason, beforeRemoval) => change(id, () => store.take(id, reason, beforeRemoval)),
 
-    update: (id, decide, onDiscarded) =>
-      change(id, async () => {
-        let isChanged = false;
-        const stored = await store.update(
-          id,
-          async (newest, confirmAndExtend) => {
-            const decided = await decide(newest, confirmAndExtend);
-            isChanged = decided !== newest;
-            return decided;
-          },
-          onDiscarded,
-        );
-        // Without `stored`, the session has ended, which `store` announces.
-        if (isChanged && stored) changes.publishChange(id);
-        return stored;
-      }),
+    update: (id, decide, onDiscarded) => change(id, () => store.update(id, decide, onDiscarded)),
   };
 }

@@ -622,6 +622,7 @@ test('in Redis, the data of a session outlives its record by an hour; without it
   await expectOneHourMore();
 
   await redis.del(keyOf('tokens'));
+  await world.clock.advance(1); // nobody announces that a record has expired
   const send = () =>
     browser.step('/api/data', {
       method: 'POST',

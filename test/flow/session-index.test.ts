@@ -17,7 +17,7 @@ import { testRedisUrl } from '../support/test-redis.ts';
 const lifetime = { idleSeconds: 1_200, absoluteSeconds: 10_000 };
 const log = pino({ level: 'silent' });
 const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
-const sessionEndEvents = { publish: () => {} };
+const sessionEndEvents = { publish: () => {}, publishChange: () => {} };
 const ended = { kind: 'ended', by: 'administrator' } as const;
 let offsetMs = 0;
 const now = () => Date.now() + offsetMs;

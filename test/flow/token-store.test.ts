@@ -24,7 +24,11 @@ import { testRedisUrl } from '../support/test-redis.ts';
 
 const lifetime = { idleSeconds: 100, absoluteSeconds: 1000 };
 const endedSessions: string[] = [];
-const sessionEndEvents = { publish: (id: string) => void endedSessions.push(id) };
+const changedSessions: string[] = [];
+const sessionEndEvents = {
+  publish: (id: string) => void endedSessions.push(id),
+  publishChange: (id: string) => void changedSessions.push(id),
+};
 const secrets = [new Secret('the-first-secret-of-these-tests-0123')];
 let offsetMs = 0;
 const now = () => Date.now() + offsetMs;
@@ -47,6 +51,7 @@ beforeEach(() => {
   offsetMs = 0;
   logged.length = 0;
   endedSessions.length = 0;
+  changedSessions.length = 0;
 });
 afterEach(() => {
   for (const each of connections.splice(0)) each.disconnect();
@@ -373,6 +378,37 @@ describe('the token store in Redis', () => {
     for (const each of await timesToLive()) expect(each).toBeGreaterThan(95_000);
   });
 
+  test('a changed record is announced, also when the reply to its write was lost; an unchanged one is not', async () => {
+    let isReplyLost = false;
+    const losingRedis = new Proxy(redis, {
+      get(target, name) {
+        const value = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        if (name !== 'evalBuffer') return value.bind(target);
+        return async (...args: unknown[]) => {
+          const reply = await value.apply(target, args);
+          if (!isReplyLost) return reply;
+          isReplyLost = false;
+          throw new Error('Command timed out');
+        };
+      },
+    });
+    const store = redisStore({ redis: losingRedis });
+    const id = randomUUID();
+    await store.put(id, record('a'));
+    await store.update(id, async (newest) => newest);
+    expect(changedSessions).toEqual([]);
+    await store.update(id, withAccessToken('b'));
+    expect(changedSessions).toEqual([id]);
+    isReplyLost = true;
+    await expect(store.update(id, withAccessToken('c'))).rejects.toMatchObject({
+      code: 'temporarily_unavailable',
+    });
+    await store.drain();
+    expect(accessOf(await store.get(id))).toBe('c');
+    expect(changedSessions).toEqual([id, id]);
+  });
+
   test('an update does not extend the session', async () => {
     const store = redisStore();
     const id = randomUUID();
@@ -580,7 +616,7 @@ describe('the token store in Redis', () => {
     expect(await one.get(id)).toBeUndefined();
   });
 
-  test('refreshed tokens are written as soon as Redis recovers, and until then no update uses the old ones', async () => {
+  test('refreshed tokens are written and announced as soon as Redis recovers, and until then no update uses the old ones', async () => {
     let isFull = false;
     const failingRedis = new Proxy(redis, {
       get(target, name) {
@@ -599,6 +635,7 @@ describe('the token store in Redis', () => {
       return { ...newest, tokens: tokens('b') };
     });
     await expect(update).rejects.toMatchObject({ code: 'temporarily_unavailable' });
+    expect(changedSessions).toEqual([]);
     let calls = 0;
     const next = store.update(id, async (newest) => {
       calls += 1;
@@ -615,6 +652,7 @@ describe('the token store in Redis', () => {
     isFull = false;
     await drained;
     expect(accessOf(await store.get(id))).toBe('b');
+    expect(changedSessions).toEqual([id]);
     let changed: TokenRecord | undefined; // rejected until the store learns that its retried write succeeded
     while (!changed) changed = await store.update(id, withAccessToken('c')).catch(() => undefined);
     expect(accessOf(changed)).toBe('c');

@@ -16,6 +16,9 @@ export const claims = {
   revoked: 'revocations are carried out, and once if nothing fails',
   appTokens: 'app tokens are requested once, and a failure affects no caller that has a token',
   singleUse: 'login states and saved forms are used once',
+  fresh:
+    'a request is served with the newest record, or with one from memory within the limits of decision 25',
+  announced: 'while nothing fails, a change on one process is known to the others within milliseconds',
   heard: 'every process hears of the end of a session, or that it may have missed it',
 } as const;
 

@@ -23,20 +23,23 @@ function directed(
   const variants = (Array.isArray(steps[0]) ? steps : [steps]) as readonly (readonly Step[])[];
   return {
     describe,
-    schedules: variants.map(
-      (each): Schedule => ({
-        ...{
-          instances: 2,
-          browsers: 1,
-          skewsMs: [0, 0, 0],
-          secrets: 'old',
-          idleSeconds: 3_600,
-          waitReplicas: 0,
-        },
-        ...{ condition: quick, isFaultless: false, trafficMs: 60_000, quietMs: 60_000, steps: each },
-        provider: { graceMs: 0, revokes: 'grant', accessTokenSeconds: 15 },
-        ...overrides,
-      }),
+    schedules: variants.flatMap((each) =>
+      [0, 500].map(
+        (cacheMs): Schedule => ({
+          cacheMs,
+          ...{
+            instances: 2,
+            browsers: 1,
+            skewsMs: [0, 0, 0],
+            secrets: 'old',
+            idleSeconds: 3_600,
+            waitReplicas: 0,
+          },
+          ...{ condition: quick, isFaultless: false, trafficMs: 60_000, quietMs: 60_000, steps: each },
+          provider: { graceMs: 0, revokes: 'grant', accessTokenSeconds: 15 },
+          ...overrides,
+        }),
+      ),
     ),
   };
 }
@@ -56,6 +59,11 @@ const calls = (fromMs: number, toMs: number, everyMs: number, instance: number):
   Array.from({ length: Math.ceil((toMs - fromMs) / everyMs) }, (_, index) =>
     call(fromMs + index * everyMs, instance),
   );
+/** A page in which something happens at 10 s, and calls that go to the second process. */
+const page = (atMs: number, instance = 1): Step => ({
+  ...{ atMs, kind: 'page', browser: 0, instances: [instance], calls: 200, everyMs: 10 },
+});
+const signOut = (atMs: number, instance = 0): Step => ({ atMs, kind: 'sign_out', browser: 0, instance });
 const provider = (atMs: number, ms: number, forMs: number): Step => ({
   atMs,
   kind: 'provider',
@@ -219,6 +227,67 @@ export const directedSchedules: Readonly<Record<string, Directed>> = {
       { atMs: 13_000, kind: 'sign_out', browser, instance: 0 },
     ]).flat(),
     { browsers: 20, isFaultless: true, condition: slow(900) },
+  ),
+  'page-during-sign-out': directed('a user signs out on one process while a page sends requests to another', [
+    login(3_000),
+    page(9_500),
+    signOut(10_000),
+  ]),
+  'page-during-refresh': directed('one process refreshes while a page sends requests to another', [
+    login(3_000),
+    page(9_500),
+    { atMs: 10_000, kind: 'refresh', browser: 0, instance: 0 },
+  ]),
+  'page-during-late-write': directed(
+    'tokens can only be stored after an outage, while a page sends requests to another process',
+    [
+      login(3_000),
+      provider(9_900, 1_000, 1_000),
+      { atMs: 10_000, kind: 'refresh', browser: 0, instance: 0 },
+      { atMs: 10_300, kind: 'link', instance: 0, reachability: 'refused', ms: 2_500 },
+      page(12_200),
+    ],
+  ),
+  'page-in-stall': directed('Redis stops responding while a page sends requests', [
+    login(3_000),
+    page(9_500),
+    { atMs: 9_550, kind: 'redis', reachability: 'silent', ms: 700 },
+  ]),
+  'page-without-announcements': directed(
+    'the connection for announcements hangs, and the user signs out on another process',
+    variants(20, (index) => [
+      login(3_000),
+      page(9_500),
+      { atMs: 9_600 + index * 25, kind: 'subscription', instance: 1, reachability: 'silent', ms: 1_500 },
+      signOut(10_000),
+    ]),
+  ),
+  'page-while-resubscribing': directed(
+    'the announcement of a sign-out is lost with the connection for announcements, which is opened again at once',
+    variants(20, (index) => [
+      login(3_000),
+      page(9_500),
+      { atMs: 10_000, kind: 'subscription', instance: 1, reachability: 'lost', ms: 30 },
+      signOut(9_996 + index),
+    ]),
+  ),
+  'page-read-overtaken': directed(
+    'the announcement of a sign-out overtakes the reply to a read that was executed before it',
+    variants(40, (index) => [
+      login(3_000),
+      signOut(9_996.5 + index / 20),
+      page(10_000),
+      { atMs: 10_000.2 + (index % 8) / 5, kind: 'link', instance: 1, reachability: 'silent', ms: 60 },
+    ]),
+  ),
+  'page-on-slow-network': directed(
+    'a user signs out while replies and announcements overtake each other',
+    variants(30, (index) => [
+      login(3_000),
+      page(9_500),
+      { atMs: 9_400, kind: 'slow_network', share: 0.2, maxMs: 100, ms: 3_000 },
+      signOut(10_000 + index * 15, index % 2),
+    ]),
   ),
   'clock-ahead': directed(
     'a process whose clock is five seconds ahead, after a refresh whose outcome is unknown',

@@ -25,7 +25,7 @@ export interface Session {
   usedAt: number;
 }
 
-interface Interval {
+export interface Interval {
   readonly from: number;
   to: number;
 }
@@ -46,6 +46,8 @@ export class History {
   readonly timeline: string[] = [];
   readonly pauses = new Map<Instance, Interval[]>();
   readonly linkOutages = new Map<Instance, Interval[]>();
+  /** When the connection hung on which a process receives announcements. */
+  readonly subscriptionOutages = new Map<Instance, Interval[]>();
   readonly redisOutages: Interval[] = [];
   /** Those in which no connection broke, so that no process waited for the others to reconnect. */
   readonly redisStalls: Interval[] = [];
@@ -55,6 +57,8 @@ export class History {
   readonly dataLosses: number[] = [];
   /** By session: when its records were written, with the generation of the refresh token in each. */
   readonly recordWrites = new Map<string, { readonly at: number; readonly refreshToken: string }[]>();
+  /** By session: when its record was removed. */
+  readonly recordRemovals = new Map<string, number[]>();
 
   constructor(
     private readonly time: VirtualTime,
@@ -96,6 +100,15 @@ export class History {
       (sum, each) => sum + Math.max(0, Math.min(each.to, to) - Math.max(each.from, from)),
       0,
     );
+  }
+
+  /** When the record with this token was changed or removed: Infinity while it is the newest one. */
+  supersededAt(id: string, refreshToken: string): number {
+    const writes = this.recordWrites.get(id) ?? [];
+    const last = writes.findLastIndex((each) => each.refreshToken === refreshToken);
+    if (last < 0) return Number.NEGATIVE_INFINITY;
+    const removedAt = this.recordRemovals.get(id)?.find((at) => at >= writes[last]!.at);
+    return Math.min(...[writes[last + 1]?.at, removedAt].map((each) => each ?? Number.POSITIVE_INFINITY));
   }
 
   hasDataLossSince(from: number): boolean {

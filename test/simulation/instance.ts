@@ -5,9 +5,9 @@ import type { RedisConnection } from '../../src/stores/redis/connection.ts';
 import type { AppTokenManager } from '../../src/tokens/app-token-manager.ts';
 import type { SessionIndex } from '../../src/tokens/indexed-sessions.ts';
 import type { RevocationOutbox } from '../../src/tokens/revocation-outbox.ts';
-import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
 import type { TokenManager } from '../../src/tokens/token-manager.ts';
 import type { Modules } from './modules.ts';
+import { OwnChanges } from './own-changes.ts';
 import type { Provider } from './provider.ts';
 import { SimulatedRedis } from './redis-client.ts';
 import type { RedisNetwork } from './redis-network.ts';
@@ -28,6 +28,7 @@ export interface InstanceParts {
   readonly skewMs: number;
   readonly secrets: string;
   readonly idleSeconds: number;
+  readonly cacheMs: number;
   readonly waitReplicas: number;
   /** Whether a replica confirms the next WAIT. */
   readonly confirmWait: () => boolean;
@@ -51,7 +52,7 @@ export class Instance implements Owner {
   tokens!: TokenManager;
   appTokens!: AppTokenManager;
   outbox!: RevocationOutbox;
-  sessionEndEvents!: SessionEndEvents;
+  sessionEndEvents!: ReturnType<Modules['sessionEndEvents']['createRedisSessionEndEvents']>;
   sessionIndex!: SessionIndex;
   consumedStates!: ReturnType<Modules['consumedStates']['createRedisConsumedStates']>;
   savedForms!: ReturnType<Modules['savedForms']['createRedisSavedForms']>;
@@ -59,12 +60,16 @@ export class Instance implements Owner {
   /** When this process heard of each end of a session, and when it may have missed some. */
   readonly heardEnds = new Map<string, number>();
   gaps: number[] = [];
+  /** When this process received the last announcement of each session. */
+  readonly heardChanges = new Map<string, number>();
+  readonly ownChanges: OwnChanges;
 
   constructor(parts: InstanceParts) {
     this.#parts = parts;
     this.name = parts.name;
     this.skewMs = parts.skewMs;
     this.startedAt = parts.time.nowMs;
+    this.ownChanges = new OwnChanges(() => parts.time.nowMs);
     parts.time.schedule(0, () => this.#start(), this);
   }
 
@@ -72,7 +77,7 @@ export class Instance implements Owner {
     const { modules, time, network, provider, secrets: secretList, waitReplicas } = this.#parts;
     const now = () => Date.now();
     const log = this.#createLog();
-    const config = loadConfig(modules, secretList, this.#parts.idleSeconds);
+    const config = loadConfig(modules, secretList, this.#parts);
     const { secrets, registration } = config.session;
     const timing = modules.connection.connectionTiming;
     const client = new SimulatedRedis(network, this, timing, () =>
@@ -101,13 +106,20 @@ export class Instance implements Owner {
       lifetime: config.session,
       log,
     });
-    const store = modules.tokenStore.createRedisTokenStore({
+    const redisStore = modules.tokenStore.createRedisTokenStore({
       ...shared,
       index: this.sessionIndex,
       waitForReplicas: modules.connection.createReplicaWait(redis, waitReplicas, log),
       lifetime: config.session,
       sessionEndEvents: this.sessionEndEvents,
     });
+    const cachedStore = modules.cachedTokenStore.cacheRecords(redisStore, {
+      changes: this.sessionEndEvents,
+      maxAgeMs: config.session.cacheMs,
+      absoluteEndOf: ({ signedInAt }) => signedInAt + config.session.absoluteSeconds * 1000,
+      now,
+    });
+    const store = this.ownChanges.watch(cachedStore);
     this.outbox = modules.outbox.createRedisRevocationOutbox({
       ...shared,
       attempt: modules.revoker.createRevoker(oauth, { now, log, audit }),
@@ -180,6 +192,7 @@ export class Instance implements Owner {
           this.outbox.close();
           this.sessionEndEvents.close();
           this.sessionIndex.close();
+          await this.redis.ping().catch(() => undefined);
           this.redis.disconnect();
           forceExit();
           this.#die();
@@ -220,9 +233,9 @@ const configurations = new Map<string, ReturnType<Modules['config']['loadConfig'
 export function loadConfig(
   modules: Modules,
   secrets: string,
-  idleSeconds: number,
+  { idleSeconds, cacheMs }: { readonly idleSeconds: number; readonly cacheMs: number },
 ): ReturnType<Modules['config']['loadConfig']> {
-  const key = `${secrets} ${idleSeconds}`;
+  const key = `${secrets} ${idleSeconds} ${cacheMs}`;
   const cached = configurations.get(key);
   if (cached) return cached;
   const config = modules.config.loadConfig({
@@ -236,6 +249,7 @@ export function loadConfig(
     SESSION_SECRET: secrets,
     SESSION_IDLE_SECONDS: String(idleSeconds),
     SESSION_ABSOLUTE_SECONDS: '100000',
+    SESSION_CACHE_MS: String(cacheMs),
     TRUST_PROXY: '1',
     REDIS_URL: 'redis://redis.example:6379',
   });

@@ -7,6 +7,7 @@ export interface Modules {
   readonly compressedText: typeof import('../../src/stores/compressed-text.ts');
   readonly oauthClient: typeof import('../../src/oauth/oauth-client.ts');
   readonly connection: typeof import('../../src/stores/redis/connection.ts');
+  readonly cachedTokenStore: typeof import('../../src/stores/cached-token-store.ts');
   readonly keys: typeof import('../../src/stores/redis/keys.ts');
   readonly tokenStore: typeof import('../../src/stores/redis/token-store.ts');
   readonly appTokenStore: typeof import('../../src/stores/redis/app-token-store.ts');
@@ -29,6 +30,7 @@ export async function loadModules(directory: string): Promise<Modules> {
     compressedText: await load('stores/compressed-text'),
     oauthClient: await load('oauth/oauth-client'),
     connection: await load('stores/redis/connection'),
+    cachedTokenStore: await load('stores/cached-token-store'),
     keys: await load('stores/redis/keys'),
     tokenStore: await load('stores/redis/token-store'),
     appTokenStore: await load('stores/redis/app-token-store'),

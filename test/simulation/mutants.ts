@@ -9,7 +9,7 @@ export interface Mutant {
   readonly file: string;
   readonly from: string;
   readonly to: string;
-  /** The profiles whose seeds have to find it, and the directed schedules that have to. */
+  /** The profiles whose seeds find it, sooner or later, and the directed schedules that have to. */
   readonly profiles: readonly string[];
   readonly directed: readonly string[];
 }
@@ -18,6 +18,7 @@ const project = fileURLToPath(new URL('../..', import.meta.url));
 const tokenStore = 'stores/redis/token-store.js';
 const lease = 'stores/redis/lease.js';
 const outbox = 'stores/redis/revocation-outbox.js';
+const cache = 'stores/cached-token-store.js';
 
 export const mutants: readonly Mutant[] = [
   {
@@ -34,7 +35,7 @@ export const mutants: readonly Mutant[] = [
     from: "(await redis.set(key, owner, 'PX', leaseMs, 'NX')) === null",
     to: "(await redis.set(key, owner, 'PX', leaseMs)) === null",
     profiles: ['calm', 'storm'],
-    directed: [],
+    directed: ['expiry-during-refresh', 'lease-lapsed-broken'],
   },
   {
     name: 'no tombstone',
@@ -123,6 +124,62 @@ export const mutants: readonly Mutant[] = [
     to: 'return undefined;',
     profiles: [],
     directed: ['rotated-secret'],
+  },
+  {
+    name: 'records from memory have no maximum age',
+    file: cache,
+    from: 'cached ? find(id) : undefined',
+    to: 'cached ? entries.get(id)?.record : undefined',
+    profiles: ['pages', 'standard'],
+    directed: ['page-in-stall', 'page-without-announcements'],
+  },
+  {
+    name: 'records from memory are used while announcements may not arrive',
+    file: cache,
+    from: '|| at - changes.confirmedAt() >= maxUnconfirmedMs',
+    to: '',
+    profiles: ['pages', 'standard'],
+    directed: ['page-in-stall', 'page-without-announcements'],
+  },
+  {
+    name: 'announcements drop no records from memory',
+    file: 'stores/redis/session-end-events.js',
+    from: "message.split(' ');\n        onChange(id);",
+    to: "message.split(' ');",
+    profiles: ['calm', 'pages'],
+    directed: ['page-during-sign-out', 'page-during-refresh'],
+  },
+  {
+    name: 'refreshes are not announced',
+    file: tokenStore,
+    from: 'sessionEndEvents.publishChange(id);',
+    to: ';',
+    profiles: ['calm', 'pages'],
+    directed: ['page-during-refresh', 'page-during-late-write'],
+  },
+  {
+    name: 'records from memory outlast the loss of announcements',
+    file: 'stores/redis/session-end-events.js',
+    from: 'onChange(undefined);',
+    to: ';',
+    profiles: ['pages', 'standard'],
+    directed: ['page-while-resubscribing'],
+  },
+  {
+    name: 'a record that was read during an announcement is kept in memory',
+    file: cache,
+    from: 'changeCount === countBefore && ',
+    to: '',
+    profiles: ['pages', 'calm'],
+    directed: ['page-read-overtaken'],
+  },
+  {
+    name: 'a record that was read while its session was being ended is kept in memory',
+    file: cache,
+    from: ' && !inProgress.has(id)',
+    to: '',
+    profiles: ['pages', 'calm'],
+    directed: ['page-on-slow-network'],
   },
 ];
 

@@ -17,6 +17,8 @@ interface Profile {
   readonly idleSeconds?: number;
   readonly graceMs?: number;
   readonly isRolling?: boolean;
+  /** How often at most a session ends or changes under a page, just after a fault in the process that serves it. */
+  readonly scenes?: number;
 }
 
 type FaultKind =
@@ -25,6 +27,7 @@ type FaultKind =
   | 'pause'
   | 'redis'
   | 'link'
+  | 'subscription'
   | 'fail_over'
   | 'flush'
   | 'slow_network'
@@ -117,6 +120,13 @@ export const profiles: Readonly<Record<string, Profile>> = {
     isAimed: true,
     faults: { kill: 3, redis: 2, pause: 2, link: 1, provider: 2 },
   },
+  pages: {
+    describe: 'sessions end or change while pages send many requests, and announcements are late or lost',
+    providerMs: [20, 3_000],
+    maxOutageMs: 4_000,
+    scenes: 8,
+    faults: { subscription: 3, redis: 1, link: 1, pause: 1, slow_network: 1 },
+  },
   rolling: {
     describe: 'the secret is rotated by rolling deployments',
     providerMs: [20, 3_000],
@@ -141,6 +151,12 @@ export function createSchedule(name: string, seed: number): Schedule {
     faultShare: 0,
     fault: 'error',
   };
+  const steps = [
+    ...createTraffic(random, profile, instances, browsers),
+    ...createFaults(random, profile, instances),
+    ...(profile.isRolling ? createDeployments(random, instances) : []),
+  ];
+  const cacheRandom = createRandom(seed, `${name} cache`);
   return {
     ...{ instances, browsers, isFaultless, condition, trafficMs, quietMs },
     skewsMs: Array.from({ length: instances }, () => random.between(-maxSkewMs, maxSkewMs) / 2),
@@ -152,10 +168,11 @@ export function createSchedule(name: string, seed: number): Schedule {
       revokes: random.chance(0.6) ? 'grant' : 'token',
       accessTokenSeconds: random.pick([8, 15, 30]),
     },
+    cacheMs: cacheRandom.chance(0.5) ? 500 : 0,
     steps: [
-      ...createTraffic(random, profile, instances, browsers),
-      ...createFaults(random, profile, instances),
-      ...(profile.isRolling ? createDeployments(random, instances) : []),
+      ...steps,
+      ...createPages(cacheRandom, steps, instances, browsers),
+      ...createScenes(cacheRandom, profile, instances, browsers),
     ],
   };
 }
@@ -219,10 +236,51 @@ function createTraffic(
   return steps;
 }
 
+/** Pages that are open while sessions begin, change or end, or something fails. */
+function createPages(random: Random, steps: readonly Step[], instances: number, browsers: number): Step[] {
+  const others = steps.filter(({ kind }) => !['call', 'app_call', 'state', 'form'].includes(kind));
+  return Array.from({ length: random.integer(1, 2) * browsers }, (): Step => {
+    const { atMs, ...other } = random.pick(others);
+    const [calls, everyMs] = [random.integer(5, 30), random.between(5, 100)];
+    return {
+      atMs: Math.max(3_000, atMs - random.next() * calls * everyMs),
+      kind: 'page',
+      browser: 'browser' in other ? other.browser : random.integer(0, browsers - 1),
+      instances: Array.from({ length: random.integer(1, 2) }, () => random.integer(0, instances - 1)),
+      calls,
+      everyMs,
+    };
+  });
+}
+
+function createScenes(random: Random, profile: Profile, instances: number, browsers: number): Step[] {
+  return Array.from({ length: random.integer(0, profile.scenes ?? 0) }, (): Step[] => {
+    const atMs = random.between(6_000, trafficMs - 6_000);
+    const [browser, reader] = [random.integer(0, browsers - 1), random.integer(0, instances - 1)];
+    const changer = random.chance(0.3) ? reader : random.integer(0, instances - 1);
+    const fault = createFault(random, random.pick(faultKinds(profile)), profile, instances);
+    const failing = random.chance(0.7) ? reader : changer;
+    return [
+      {
+        ...{ atMs: atMs - 1_000, kind: 'page', browser, instances: [reader] },
+        ...{ calls: 80, everyMs: random.between(15, 40) },
+      },
+      { ...fault, ...('instance' in fault && { instance: failing }), atMs: atMs - random.between(0, 500) },
+      {
+        atMs: atMs + random.between(0, 300),
+        kind: random.pick(['sign_out', 'refresh'] as const),
+        ...{ browser, instance: changer },
+      },
+      { atMs: atMs + 4_000, kind: 'login', browser, instance: changer, user: 'user1' },
+    ];
+  }).flat();
+}
+
+const faultKinds = ({ faults = {} }: Profile) =>
+  Object.entries(faults).flatMap(([kind, weight]) => Array.from({ length: weight }, () => kind as FaultKind));
+
 function createFaults(random: Random, profile: Profile, instances: number): Step[] {
-  const kinds = Object.entries(profile.faults ?? {}).flatMap(([kind, weight]) =>
-    Array.from({ length: weight }, () => kind as FaultKind),
-  );
+  const kinds = faultKinds(profile);
   if (kinds.length === 0) return [];
   return Array.from({ length: random.integer(1, 5) }, (): Step => {
     const fault = createFault(random, random.pick(kinds), profile, instances);
@@ -258,6 +316,8 @@ function createFault(
       return { kind, reachability, ms };
     case 'link':
       return { kind, instance, reachability, ms };
+    case 'subscription':
+      return { kind, instance, reachability: random.pick(['silent', 'lost'] as const), ms };
     case 'fail_over':
       return { kind: 'redis', reachability: 'refused', ms, lostWrites: random.integer(1, 5) };
     case 'flush':

@@ -23,6 +23,8 @@ export class Connection {
   isBroken = false;
   isClosedByClient = false;
   isSubscribed = false;
+  /** While it hangs: is called when that is over. */
+  onHangEnd: (() => void) | undefined;
   #lastArrivalAt = 0;
   #lastReplyAt = 0;
 
@@ -43,13 +45,17 @@ export class Connection {
   }
 
   message(channel: string, message: string): void {
-    this.#reply(() => this.events.onMessage(channel, message));
+    this.#reply(() => {
+      this.network.onMessage(this.owner, message);
+      this.events.onMessage(channel, message);
+    });
   }
 
   /** Ends the connection; Redis still executes what has already arrived there. */
   break(): void {
     if (this.isBroken) return;
     this.isBroken = true;
+    this.endHang();
     this.network.time.schedule(0, () => this.events.onBreak(), this.owner);
   }
 
@@ -57,8 +63,14 @@ export class Connection {
   closeByClient(): void {
     if (this.isBroken || this.isClosedByClient) return;
     this.isClosedByClient = true;
+    this.endHang();
     this.network.forget(this);
     this.network.time.schedule(0, () => this.events.onBreak(), this.owner);
+  }
+
+  endHang(): void {
+    this.onHangEnd?.();
+    this.onHangEnd = undefined;
   }
 
   #reply(run: () => void): void {
@@ -79,6 +91,8 @@ export class RedisNetwork {
   /** The share of commands and replies that take from 20 ms to `slowMaxMs`. */
   slowShare = 0;
   slowMaxMs = 1_500;
+  /** Is called when a process receives a message. */
+  onMessage: (owner: Owner, message: string) => void = () => {};
 
   constructor(
     readonly time: VirtualTime,
@@ -115,21 +129,40 @@ export class RedisNetwork {
     if (reachability === 'up') this.#release();
   }
 
+  /**
+   * The connection on which this process receives messages hangs, which Redis does not notice, until the function
+   * returned is called, or until the process gives it up.
+   * @param onEnd is called then
+   * @returns undefined if it has none, or it hangs already
+   */
+  hangSubscription(owner: Owner, onEnd: () => void): ((isLost: boolean) => void) | undefined {
+    const connection = [...this.#connections].find((each) => each.isSubscribed && each.owner === owner);
+    if (!connection || connection.onHangEnd) return undefined;
+    connection.onHangEnd = onEnd;
+    return (isLost) => {
+      if (!connection.onHangEnd) return;
+      connection.endHang();
+      if (isLost) this.#break(connection);
+      else this.#release();
+    };
+  }
+
+  #break(connection: Connection): void {
+    this.#connections.delete(connection);
+    connection.break();
+    this.#held = this.#held.filter((each) => !each.connection.isBroken);
+  }
+
   /** Breaks the connections of one process, or all. */
   breakConnections(owner?: Owner): void {
-    for (const each of [...this.#connections])
-      if (!owner || each.owner === owner) {
-        this.#connections.delete(each);
-        each.break();
-      }
-    this.#held = this.#held.filter(({ connection }) => !connection.isBroken);
+    for (const each of [...this.#connections]) if (!owner || each.owner === owner) this.#break(each);
   }
 
   #release(): void {
     const held = this.#held;
     this.#held = [];
     for (const each of held)
-      if (this.reachability(each.connection.owner) === 'up')
+      if (this.#reachabilityOf(each.connection) === 'up')
         this.time.schedule(this.latency() / 10, () => this.#run(each.connection, each.run), network);
       else this.#held.push(each);
   }
@@ -196,9 +229,14 @@ export class RedisNetwork {
     this.#connections.delete(connection);
   }
 
+  #reachabilityOf({ owner, onHangEnd }: Connection): Reachability {
+    const reachability = this.reachability(owner);
+    return reachability === 'up' && onHangEnd ? 'silent' : reachability;
+  }
+
   #run(connection: Connection, run: () => void): void {
     if (connection.isBroken) return;
-    const reachability = this.reachability(connection.owner);
+    const reachability = this.#reachabilityOf(connection);
     if (reachability === 'up') run();
     else if (reachability !== 'refused') this.#held.push({ connection, run });
   }

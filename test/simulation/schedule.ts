@@ -23,6 +23,13 @@ export type Fault =
       readonly reachability: Reachability;
       readonly ms: number;
     }
+  /** Only the connection hangs on which the process receives announcements, or it is lost without being closed. */
+  | {
+      readonly kind: 'subscription';
+      readonly instance: number;
+      readonly reachability: 'silent' | 'lost';
+      readonly ms: number;
+    }
   | { readonly kind: 'flush' }
   | { readonly kind: 'slow_network'; readonly share: number; readonly maxMs: number; readonly ms: number }
   | { readonly kind: 'provider'; readonly condition: ProviderCondition; readonly ms: number };
@@ -34,6 +41,14 @@ export type Action =
       readonly kind: 'call' | 'refresh' | 'rejected' | 'sign_out';
       readonly browser: number;
       readonly instance: number;
+    }
+  /** A page sends requests to these processes in turn, with the session that the browser has at its start. */
+  | {
+      readonly kind: 'page';
+      readonly browser: number;
+      readonly instances: readonly number[];
+      readonly calls: number;
+      readonly everyMs: number;
     }
   | { readonly kind: 'app_call'; readonly instance: number; readonly scope: string }
   | { readonly kind: 'state'; readonly nonce: string; readonly instances: readonly number[] }
@@ -53,6 +68,8 @@ export interface Schedule {
   readonly skewsMs: readonly number[];
   readonly secrets: string;
   readonly idleSeconds: number;
+  /** As SESSION_CACHE_MS. */
+  readonly cacheMs: number;
   readonly waitReplicas: number;
   readonly provider: ProviderOptions;
   readonly condition: ProviderCondition;

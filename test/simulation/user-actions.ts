@@ -1,3 +1,4 @@
+import type { TokenRecord } from '../../src/tokens/token-store.ts';
 import { claims } from './claims.ts';
 import type { Session } from './history.ts';
 import type { Instance } from './instance.ts';
@@ -24,15 +25,18 @@ export function createUserActions(world: World): (action: Action) => void {
   const isLive = (session: Session) =>
     session.endRequestedAt === undefined && session.replacedBy === undefined && !world.isExpired(session);
 
+  const browserOf = ({ browser }: { readonly browser: number }) =>
+    world.browsers[browser % world.browsers.length]!;
+
   /** Runs a request of a browser in a process. `run` gets the session that the browser has now. */
   function request(
-    { browser, instance }: { readonly browser: number; readonly instance: number },
+    action: { readonly browser: number; readonly instance: number },
     kind: string,
     run: (process: Instance, from: Browser, session: Session) => Promise<void>,
+    session = browserOf(action).session,
   ): void {
-    const process = world.pick(instance);
-    const from = world.browsers[browser % world.browsers.length]!;
-    const session = from.session;
+    const process = world.pick(action.instance);
+    const from = browserOf(action);
     if (!process || !session) return;
     world.requests += 1;
     process.request(() =>
@@ -42,10 +46,49 @@ export function createUserActions(world: World): (action: Action) => void {
     );
   }
 
-  function expectRecord(session: Session, record: unknown, process: Instance, startedAt: number): void {
-    if (record !== undefined) session.usedAt = Math.max(session.usedAt, startedAt);
-    else if (isLive(session)) world.claims.judgeSignedOut(session, process.name);
-    if (record === undefined) session.endRequestedAt ??= time.nowMs; // judged once
+  /**
+   * Serves a request with the record that `read` returns, and returns it.
+   * @param bound the record is the newest one at this time, or later
+   */
+  async function serve(
+    process: Instance,
+    session: Session,
+    read: () => Promise<TokenRecord | undefined>,
+    bound = time.nowMs,
+  ): Promise<TokenRecord | undefined> {
+    const startedAt = time.nowMs;
+    const record = await read();
+    if (record) {
+      session.usedAt = Math.max(session.usedAt, startedAt);
+      world.freshness.judge(session, record, process, startedAt, bound);
+    } else {
+      if (isLive(session)) world.claims.judgeSignedOut(session, process.name);
+      session.endRequestedAt ??= time.nowMs; // judged once
+    }
+    return record;
+  }
+
+  const call = (process: Instance, session: Session) =>
+    serve(
+      process,
+      session,
+      () => process.tokens.current(session.id),
+      world.freshness.boundOf(process, session),
+    );
+
+  function openPage({ browser, instances, calls, everyMs }: Extract<Action, { kind: 'page' }>): void {
+    const { session } = browserOf({ browser });
+    for (let each = 0; each < calls; each += 1) {
+      const instance = instances[each % instances.length]!;
+      const send = () =>
+        request(
+          { browser, instance },
+          'call',
+          async (process) => void (await call(process, session!)),
+          session,
+        );
+      time.schedule(each * everyMs, send);
+    }
   }
 
   /** As `GET /auth/callback` (routes/callback.ts). */
@@ -198,7 +241,7 @@ export function createUserActions(world: World): (action: Action) => void {
     switch (action.kind) {
       case 'login': {
         const process = world.pick(action.instance);
-        const browser = world.browsers[action.browser % world.browsers.length]!;
+        const browser = browserOf(action);
         if (!process) return;
         world.requests += 1;
         process.request(() =>
@@ -210,25 +253,24 @@ export function createUserActions(world: World): (action: Action) => void {
       }
       case 'call':
         return request(action, 'call', async (process, _browser, session) => {
-          const startedAt = time.nowMs;
-          expectRecord(session, await process.tokens.current(session.id), process, startedAt);
+          await call(process, session);
         });
+      case 'page':
+        return openPage(action);
       case 'refresh':
         return request(action, 'refresh', async (process, _browser, session) => {
-          const startedAt = time.nowMs;
-          expectRecord(session, await process.tokens.refresh(session.id), process, startedAt);
+          await serve(process, session, () => process.tokens.refresh(session.id));
         });
       case 'rejected':
         return request(action, 'rejected', async (process, _browser, session) => {
-          const startedAt = time.nowMs;
-          const record = await process.tokens.current(session.id);
-          expectRecord(session, record, process, startedAt);
+          const bound = world.freshness.boundOf(process, session);
+          const record = await call(process, session);
           if (!record) return;
-          expectRecord(
-            session,
-            await process.tokens.replaceRefused(session.id, record.tokens),
+          await serve(
             process,
-            startedAt,
+            session,
+            () => process.tokens.replaceRefused(session.id, record.tokens),
+            bound,
           );
         });
       case 'sign_out':

@@ -25,8 +25,8 @@ const realSetImmediate = globalThis.setImmediate;
 
 /**
  * A scheduler on a virtual clock. Everything that happens is an event at a time; between two events, all promise
- * reactions run. Once it is installed, timers, `Date.now` and `Math.random` of the code under test come from here,
- * and what code of a process schedules belongs to that process.
+ * reactions run. Once it is installed, timers, `Date.now`, `performance.now` and `Math.random` of the code under test
+ * come from here, and what code of a process schedules belongs to that process.
  */
 export class VirtualTime {
   nowMs = 0;
@@ -83,6 +83,9 @@ export class VirtualTime {
     this.nowMs = Math.max(this.nowMs, endMs);
     this.current = undefined;
   }
+
+  /** The monotonic clock of every process: it goes on while the process is paused. */
+  readonly monotonicNow = (): number => this.nowMs;
 
   readonly dateNow = (): number => epochMs + Math.floor(this.nowMs) + (this.current?.skewMs ?? 0);
 
@@ -179,7 +182,7 @@ function delay<T>(
   });
 }
 
-/** Replaces timers, clock and `Math.random` of this process. To be called before the code under test is imported. */
+/** Replaces timers, clocks and `Math.random` of this process. To be called before the code under test is imported. */
 export function replaceGlobals(): void {
   const create = (isRepeated: boolean) =>
     ((run: (...args: unknown[]) => void, delayMs = 1, ...args: unknown[]) =>
@@ -203,6 +206,7 @@ export function replaceGlobals(): void {
     clearInterval: clear,
   });
   Date.now = () => time.dateNow();
+  performance.now = () => time.monotonicNow();
   Math.random = () => time.random.next();
   AbortSignal.timeout = abortAfter;
   timersPromises.setTimeout = delay as typeof timersPromises.setTimeout;

@@ -1,5 +1,6 @@
 import type { Sealer } from '../../src/crypto/sealing.ts';
 import { type Claims, Claims as ClaimsJudge, claims } from './claims.ts';
+import { Freshness } from './freshness.ts';
 import { History, type Session } from './history.ts';
 import { describe, Instance, loadConfig } from './instance.ts';
 import type { Modules } from './modules.ts';
@@ -52,6 +53,7 @@ export class World {
   readonly network: RedisNetwork;
   readonly provider: Provider;
   readonly claims: Claims;
+  readonly freshness: Freshness;
   readonly browsers: readonly Browser[];
   readonly random: Random;
   requests = 0;
@@ -83,13 +85,19 @@ export class World {
       provider: this.provider,
       nowMs: () => time.nowMs,
     });
+    this.freshness = new Freshness({
+      history: this.history,
+      nowMs: () => time.nowMs,
+      cacheMs: schedule.cacheMs,
+      instances: () => this.#everyInstance,
+    });
     this.browsers = Array.from({ length: schedule.browsers }, (_, index) => ({
       name: `browser ${index}`,
       session: undefined,
       grants: new Map(),
     }));
     // Reads the records of every instance.
-    const { session } = loadConfig(modules, ['old', 'new'].map(secretOf).join(','), schedule.idleSeconds);
+    const { session } = loadConfig(modules, ['old', 'new'].map(secretOf).join(','), schedule);
     const { compressedText } = modules.compressedText;
     this.#sealer = modules.sealing.createSealer(session, 'tokens', compressedText);
     const { defaultKeyPrefix, sessionKeyParts } = modules.keys;
@@ -97,6 +105,7 @@ export class World {
     this.#secrets = Array.from({ length: schedule.instances }, () => schedule.secrets);
     this.#slots = Array.from({ length: schedule.instances }, () => undefined);
     this.#act = createUserActions(this);
+    this.network.onMessage = (owner, message) => this.#onMessage(owner, message);
     this.server.onWrite = (key, before, after) => this.#onWrite(key, before, after);
   }
 
@@ -134,7 +143,7 @@ export class World {
       ...{ modules, time, network, provider, name },
       skewMs: schedule.skewsMs[slot] ?? 0,
       secrets: this.#secrets[slot]!.split(',').map(secretOf).join(','),
-      idleSeconds: schedule.idleSeconds,
+      ...{ idleSeconds: schedule.idleSeconds, cacheMs: schedule.cacheMs },
       waitReplicas: schedule.waitReplicas,
       confirmWait: () => !random.chance(schedule.isFaultless ? 0 : 0.01),
       onLog: (text) => history.note(text),
@@ -156,6 +165,7 @@ export class World {
       }
       case 'login':
       case 'call':
+      case 'page':
       case 'refresh':
       case 'rejected':
       case 'sign_out':
@@ -219,6 +229,16 @@ export class World {
         network.set(fault.reachability, instance);
         history.begin(history.intervalsOf(history.linkOutages, instance));
         after(fault.ms, () => this.#endLinkOutage(instance, fault.reachability));
+        return;
+      }
+      case 'subscription': {
+        const instance = this.#slots[fault.instance % this.#slots.length];
+        if (!instance) return;
+        const intervals = history.intervalsOf(history.subscriptionOutages, instance);
+        const end = network.hangSubscription(instance, () => history.end(intervals));
+        if (!end) return;
+        history.begin(intervals);
+        time.schedule(fault.ms, () => end(fault.reachability === 'lost'), this.#script);
         return;
       }
       case 'flush':
@@ -290,11 +310,21 @@ export class World {
     return record?.tokens.refreshToken;
   }
 
+  #onMessage(owner: Owner, message: string): void {
+    const instance = this.#everyInstance.find((each) => each === owner);
+    instance?.heardChanges.set(message.split(' ')[0]!, this.time.nowMs);
+  }
+
   #onWrite(key: string, before: Buffer | undefined, after: Buffer | undefined): void {
     const { start, end } = this.#tokenKeyParts;
-    if (!key.startsWith(start) || !key.endsWith(end) || !after || (before && after.equals(before))) return;
+    if (!key.startsWith(start) || !key.endsWith(end)) return;
     const id = key.slice(start.length, -end.length);
     const { history, provider } = this;
+    if (!after && before) {
+      history.note(`Redis: ${id} has no record`);
+      history.recordRemovals.set(id, [...(history.recordRemovals.get(id) ?? []), this.time.nowMs]);
+    }
+    if (!after || (before && after.equals(before))) return;
     const tokenOf = (sealed: Buffer) => provider.refreshTokens.get(this.#unseal(key, sealed) ?? '');
     const [old, next] = [before && tokenOf(before), tokenOf(after)];
     if (!next) return;

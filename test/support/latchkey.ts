@@ -69,7 +69,8 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
     NODE_ENV: 'test',
     LOG_LEVEL: 'trace',
     AUTH_RATE_LIMIT: '0',
-    SESSION_CACHE_MS: '0', // tests expect what one instance has changed at once on another one
+    // Tests expect what one instance has changed at once on another one. The variable: docs/testing.md.
+    SESSION_CACHE_MS: process.env.TEST_SESSION_CACHE_MS || '0',
     ...(options.store === 'redis' && { REDIS_URL: testRedisUrl() }),
     ...options.env,
   });

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort as findFreePort } from './redis-server.mjs';
 
+const { TEST_SESSION_CACHE_MS: cacheMs } = process.env;
+
 /** Settings with which Latchkey starts, although neither the provider nor the API exists. */
 export const validEnv = {
   OAUTH2_ISSUER: 'http://localhost:1',
@@ -13,6 +15,7 @@ export const validEnv = {
   OAUTH2_API_BASE_URL: 'http://localhost:2',
   SESSION_SECRET: 'a-secret-for-tests-that-is-long-enough',
   LOG_FORMAT: 'json',
+  ...(cacheMs && { SESSION_CACHE_MS: cacheMs }),
 };
 
 export interface Run {

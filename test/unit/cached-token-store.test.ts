@@ -10,13 +10,12 @@ const record = (accessToken: string, signedInAt = 0): TokenRecord => ({
 
 /** A store of which the test decides when it answers, and the channel on which other instances announce changes. */
 function createCached() {
-  const clock = { now: 10_000, confirmedAt: 10_000 };
+  const clock = { now: 10_000, confirmedAt: 10_000, timeAheadMs: 0 };
   let stored: TokenRecord | undefined = record('first');
   let reads = 0;
   let hold: Promise<void> | undefined;
   let holdEnd: Promise<void> | undefined;
   let announce: (id: string | undefined) => void = () => {};
-  const published: string[] = [];
   const store = {
     async get() {
       reads += 1;
@@ -45,7 +44,6 @@ function createCached() {
   } satisfies TokenStore;
   const cached = cacheRecords(store, {
     changes: {
-      publishChange: (id) => void published.push(id),
       watch(onChange) {
         announce = onChange;
       },
@@ -53,11 +51,11 @@ function createCached() {
     },
     maxAgeMs,
     absoluteEndOf: ({ signedInAt }) => signedInAt + 3_600_000,
-    now: () => clock.now,
+    now: () => clock.now + clock.timeAheadMs,
     monotonicNow: () => clock.now,
   });
   return {
-    ...{ cached, clock, published },
+    ...{ cached, clock },
     current: async (id = 'id') => (await cached.get(id, { touch: true, cached: true }))?.tokens.accessToken,
     announce: (id?: string) => announce(id),
     setStored(next: TokenRecord | undefined) {
@@ -114,6 +112,20 @@ test('the age counts from the request, not from the answer', async () => {
   session.clock.confirmedAt = session.clock.now;
   answer();
   await reading;
+  await session.current();
+  expect(session.reads).toBe(2);
+});
+
+test.each([
+  ['a suspended computer has continued, whose monotonic clock stood still', maxAgeMs],
+  ['the time was set back', -maxAgeMs],
+])('a record is read again when %s', async (_what, aheadMs) => {
+  const session = createCached();
+  await session.current();
+  session.clock.timeAheadMs = aheadMs + Math.sign(-aheadMs);
+  await session.current();
+  expect(session.reads).toBe(1);
+  session.clock.timeAheadMs = aheadMs;
   await session.current();
   expect(session.reads).toBe(2);
 });
@@ -182,13 +194,14 @@ test('while a session is being ended, every request reads its record, however ma
   expect(await session.current()).toBeUndefined();
 });
 
-test('a refresh is announced, and a refresh that changes nothing is not', async () => {
+test('while a session is being refreshed, and after that, its record is read', async () => {
   const session = createCached();
   await session.current();
-  await session.cached.update('id', async (newest) => newest);
-  expect(session.published).toEqual([]);
-  await session.cached.update('id', async () => record('second'));
-  expect(session.published).toEqual(['id']);
+  await session.cached.update('id', async () => {
+    expect(await session.current()).toBe('first');
+    return record('second');
+  });
+  expect(session.reads).toBe(2);
   expect(await session.current()).toBe('second');
 });
 
@@ -216,7 +229,7 @@ test('with a maximum age of 0, every request reads the record', async () => {
     return record('first');
   };
   const cached = cacheRecords({ get } as unknown as TokenStore, {
-    changes: { publishChange: () => {}, watch: () => {}, confirmedAt: () => 0 },
+    changes: { watch: () => {}, confirmedAt: () => 0 },
     ...{ maxAgeMs: 0, absoluteEndOf: () => 1, now: () => 0, monotonicNow: () => 0 },
   });
   for (let each = 0; each < 3; each += 1) await cached.get('id', { cached: true });

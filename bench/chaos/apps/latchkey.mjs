@@ -11,9 +11,14 @@ import { waitFor } from '../harness/wait-for.mjs';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const buildFolder = join(root, 'node_modules/.cache/latchkey-chaos');
 let program = join(buildFolder, 'dist/main.js');
+let envOfAll = {};
 
-/** Builds `src/` into a cache folder, so that `dist/` is left alone; with `build`, uses that build instead. */
-function prepare({ build } = {}) {
+/**
+ * Builds `src/` into a cache folder, so that `dist/` is left alone; with `build`, uses that build instead. Every process
+ * gets the variables in `env`, unless its scenario sets them.
+ */
+function prepare({ build, env = {} } = {}) {
+  envOfAll = env;
   if (build) {
     program = join(build, 'main.js');
     return;
@@ -85,7 +90,7 @@ function createInstance({ name, deployment, env }) {
         instance.port === undefined ? await freePorts(2) : [instance.port, instance.metricsPort];
       Object.assign(instance, { port, metricsPort });
       const [command, ...args] = commandIn(deployment.cgroup);
-      instance.env = { ...createEnvironment({ name, deployment, port, metricsPort }), ...env };
+      instance.env = { ...createEnvironment({ name, deployment, port, metricsPort }), ...envOfAll, ...env };
       child = startProcess(`${deployment.label}-${name}`, command, args, { env: instance.env });
       const isHealthy = async () =>
         (await sendRequest(`http://127.0.0.1:${port}${paths.health}`)).status === 200;

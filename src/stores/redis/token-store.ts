@@ -14,6 +14,7 @@ import {
   type TokenStore,
   touchIntervalMs,
 } from '../../tokens/token-store.ts';
+import type { RecordChanges } from '../cached-token-store.ts';
 import { compressedText } from '../compressed-text.ts';
 import { runAfterPending } from '../keyed-mutex.ts';
 import { createOpenedRecords } from '../opened-records.ts';
@@ -32,8 +33,8 @@ interface RedisTokenStoreOptions extends KeySource {
   /** Settles when enough replicas have every write made so far, so that a failover does not lose them. */
   readonly waitForReplicas: () => Promise<void>;
   readonly lifetime: Lifetime;
-  /** Publishes each session that this store ends; sessions that expire are not published. */
-  readonly sessionEndEvents: Pick<SessionEndEvents, 'publish'>;
+  /** Publishes each session that this store ends or changes; sessions that expire are not published. */
+  readonly sessionEndEvents: Pick<SessionEndEvents, 'publish'> & Pick<RecordChanges, 'publishChange'>;
   readonly index: Pick<SessionIndex, 'add' | 'remove'>;
   readonly now: () => number;
   readonly leaseWait?: HistogramSeries;
@@ -135,14 +136,8 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
         withLease(id, async () => {
           const key = tokenKey(id);
           await index.add(id, record, { lastUsedAt: now(), endsAt: now() + idleMs });
-          const isWritten = await redis.eval(
-            putUnlessEnded,
-            2,
-            key,
-            tombstoneKey(id),
-            sealer.seal(record, key),
-            idleMs,
-          );
+          const sealed = sealer.seal(record, key);
+          const isWritten = await redis.eval(putUnlessEnded, 2, key, tombstoneKey(id), sealed, idleMs);
           if (!isWritten) throw new PassThrough(new AppError('login_required'));
           await waitForReplicas();
         }),
@@ -181,6 +176,7 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
               pendingWrites.set(id, written);
               return written;
             });
+            if (changed) sessionEndEvents.publishChange(id); // also if only the reply to an earlier attempt was lost
             if (Array.isArray(stored)) {
               // The session has ended, or the lease was lost and another instance wrote: the stored record counts.
               const [current, tombstone] = stored as [Buffer | null, Buffer | null];
