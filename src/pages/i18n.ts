@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { RequestHandler } from 'express';
-import { createFormatters } from './formatters.ts';
+import { formattersFor } from './formatters.ts';
 
 type Values = Readonly<Record<string, string | number | undefined>>;
 
@@ -47,7 +47,7 @@ export function createI18n(folder: string, globals: Values = {}): I18n {
     const region = req
       .acceptsLanguages()
       .find((each) => regionalTag.test(each) && each.startsWith(`${lang}-`));
-    Object.assign(res.locals, languages.get(lang), { format: createFormatters(region ?? lang) });
+    Object.assign(res.locals, languages.get(lang), { format: formattersFor(region ?? lang) });
     res.vary('Accept-Language');
     next();
   };

@@ -104,7 +104,10 @@ export function createSessions(
       throw new AppError('internal_error', { cause: new Error(notSecureMessage) });
   }
 
-  const save = (req: Request) => promisifySession((done) => req.session.save(done));
+  async function save(req: Request): Promise<void> {
+    await promisifySession((done) => req.session.save(done));
+    saveOnlyChanges(req.session);
+  }
 
   /** By cookie value; the signature of each was correct, which it remains. */
   const verifiedIds = new Map<string, string>();
@@ -167,10 +170,12 @@ export function createSessions(
     async start(req, { sub, preserveData }) {
       const { cookie: _, startedAt: _before, ...data } = req.session;
       if (sub !== undefined) subForNewSession.set(req, sub);
-      await promisifySession((done) => req.session.regenerate(done)).catch((error) => {
+      const isStored = req.sessionID === getSessionId(req); // otherwise express-session has generated it in this request
+      await promisifySession((done) => (isStored ? req.session.regenerate(done) : done())).catch((error) => {
         detach(req);
         throw error;
       });
+      if (!isStored) req.sessionStore.generate(req);
       Object.assign(req.session, preserveData ? data : {}, { startedAt: now() });
       return req.sessionID;
     },
@@ -194,6 +199,19 @@ export function createSessions(
 
 function detach(req: Request): void {
   Reflect.deleteProperty(req, 'session');
+}
+
+/** express-session would store a new session again at the end of the response, which would wait for that. */
+function saveOnlyChanges(session: Request['session']): void {
+  const contentOf = () => JSON.stringify({ ...session, cookie: undefined });
+  const stored = contentOf();
+  const save = session.save.bind(session);
+  const value: typeof session.save = (done) => {
+    if (contentOf() !== stored) return save(done);
+    done?.(undefined);
+    return session;
+  };
+  Object.defineProperty(session, 'save', { value, configurable: true, writable: true });
 }
 
 function promisifySession(operation: (done: (error?: unknown) => void) => void): Promise<void> {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import request from 'supertest';
+import { createRedisRateLimitStore } from '../../src/stores/redis/rate-limit-store.ts';
 import { readSession } from '../hostile/support/logged-in.ts';
 import { cookieNames } from '../support/browser.ts';
 import { type Latchkey, listenOnFreePort, startLatchkey } from '../support/latchkey.ts';
@@ -13,9 +14,9 @@ const redis = new Redis(redisUrl.href, { lazyConnect: true });
 beforeAll(() => redis.connect());
 afterAll(() => redis.disconnect());
 
-/** Deletes the counts in Redis, as if the minute were over. */
-async function clearCounts(): Promise<void> {
-  const keys = await redis.keys('latchkey:rate:*');
+/** Deletes the counts in Redis, of one limit or of all, as if the minute were over. */
+async function clearCounts(name = '*'): Promise<void> {
+  const keys = await redis.keys(`latchkey:rate:*:${name}:*`);
   if (keys.length > 0) await redis.del(keys);
 }
 
@@ -356,5 +357,21 @@ describe('rejected callbacks', () => {
     expect((await callbackOf('192.0.2.2')).status).toBe(400);
     expect((await world.signIn(world.browser())).status).toBe(200); // from 127.0.0.1
     await world.close();
+  });
+
+  test('callbacks that succeed do not count as rejected, with counts in Redis', async () => {
+    await clearCounts();
+    const world = await createWorld({ store: 'redis', env: { AUTH_RATE_LIMIT: '3' } });
+    for (let count = 0; count < 5; count += 1) {
+      await clearCounts('auth'); // this limit counts every callback
+      expect((await world.signIn(world.browser())).status).toBe(200);
+    }
+    await world.close();
+  });
+
+  test('a count in Redis that has expired meanwhile is not created again, as it would never expire', async () => {
+    const store = createRedisRateLimitStore(redis, 'registration', 'expired');
+    await store.decrement('address');
+    expect(await redis.keys('latchkey:rate:registration:expired:*')).toEqual([]);
   });
 });

@@ -2,6 +2,9 @@ import { RedisStore } from 'rate-limit-redis';
 import type { RedisConnection } from './connection.ts';
 import { defaultKeyPrefix } from './keys.ts';
 
+/** Takes back one request. Keys: the count, which may have expired: `DECR` alone would then create one that never expires. */
+const decrement = `if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('DECR', KEYS[1]) end`;
+
 /**
  * Counters that all instances of one client registration on the same Redis share, one set for each `name`.
  *
@@ -18,10 +21,11 @@ export function createRedisRateLimitStore(
   return new RedisStore({
     prefix: `${keyPrefix}rate:${registration}:${name}:`,
     async sendCommand(command, ...args) {
-      const [script = '', keys, ...rest] = args;
+      const [first = '', keys, ...rest] = args;
       if (command === 'SCRIPT') return args[1] ?? ''; // SCRIPT LOAD
+      if (command === 'DECR') return Number(await redis.eval(decrement, 1, first));
       if (command !== 'EVALSHA') throw new Error(`unsupported rate-limit command: ${command}`);
-      const reply = await redis.eval(script, Number(keys), ...rest);
+      const reply = await redis.eval(first, Number(keys), ...rest);
       if (!Array.isArray(reply)) throw new Error('unexpected reply from the rate-limit script');
       return reply;
     },
