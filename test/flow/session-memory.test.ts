@@ -117,7 +117,7 @@ function createStores(registration: string) {
   const store = createRedisTokenStore({
     ...{ ...shared, index, lifetime, now: Date.now },
     waitForReplicas: async () => {},
-    sessionEndEvents: { publish: () => {} },
+    sessionEndEvents: { publish: () => {}, publishChange: () => {} },
   });
   const data = createRedisSessionStore({ redis, registration, idleSeconds: lifetime.idleSeconds, cookie });
   return { index, store, data, ids: createSessionIds(shared, Date.now) };
