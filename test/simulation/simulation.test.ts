@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { buildApp, root } from '../support/build.ts';
 
 const run = promisify(execFile);
-const fixedSeeds = 15;
+const fixedSeeds = 8;
 const newSeeds = 5;
 
 let build: string;
