@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import compression from 'compression';
 import express, { type Express, type Request, type Response, Router } from 'express';
 import type { Config } from './config/load.ts';
 import { createSessionTags } from './crypto/session-tag.ts';
@@ -14,11 +15,10 @@ import { requireDataDestination } from './middleware/data-destination.ts';
 import { createForwardedHeaders } from './middleware/forwarded-headers.ts';
 import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
-import { createSecurityHeaders, noStore } from './middleware/security-headers.ts';
+import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
 import { discardUnreadBodies } from './middleware/unread-bodies.ts';
 import { createRequestMetrics } from './observability/request-metrics.ts';
 import { createTraceContext } from './observability/trace-context.ts';
-import { createAssets } from './pages/assets.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { createI18n } from './pages/i18n.ts';
 import { paths } from './paths.ts';
@@ -174,7 +174,11 @@ export function createApp(config: Config, deps: Deps): App {
   // 8. Rejects unsafe cross-site requests (CSRF). Before every handler that changes something.
   handler.use(csrf.requireSameOriginForUnsafeMethods);
   // 9. Static files. Before `no-store`, as browsers may cache them.
-  handler.use(paths.assets, createAssets(resolvePath('../public'), config.production));
+  handler.use(
+    paths.assets,
+    compression(),
+    express.static(resolvePath('../public'), { setHeaders: setNoCache }),
+  );
   // 10. `Cache-Control: no-store`. Before the handlers that read the session.
   handler.use(noStore);
   // 11. The texts in the browser's language. Before the first handler that renders a page.

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import type { Request, RequestHandler, Response } from 'express';
 import helmet from 'helmet';
@@ -125,3 +126,8 @@ export const noStore: RequestHandler = function noStore(_req, res, next) {
   res.vary('Cookie');
   next();
 };
+
+/** Makes browsers revalidate our files (`ETag`), so that a new release takes effect immediately. */
+export function setNoCache(res: ServerResponse): void {
+  res.setHeader('Cache-Control', 'no-cache');
+}
