@@ -104,10 +104,7 @@ export function createSessions(
       throw new AppError('internal_error', { cause: new Error(notSecureMessage) });
   }
 
-  async function save(req: Request): Promise<void> {
-    await promisifySession((done) => req.session.save(done));
-    saveOnlyChanges(req.session);
-  }
+  const save = (req: Request) => promisifySession((done) => req.session.save(done));
 
   /** By cookie value; the signature of each was correct, which it remains. */
   const verifiedIds = new Map<string, string>();
@@ -170,12 +167,10 @@ export function createSessions(
     async start(req, { sub, preserveData }) {
       const { cookie: _, startedAt: _before, ...data } = req.session;
       if (sub !== undefined) subForNewSession.set(req, sub);
-      const isStored = req.sessionID === getSessionId(req); // otherwise express-session has generated it in this request
-      await promisifySession((done) => (isStored ? req.session.regenerate(done) : done())).catch((error) => {
+      await promisifySession((done) => req.session.regenerate(done)).catch((error) => {
         detach(req);
         throw error;
       });
-      if (!isStored) req.sessionStore.generate(req);
       Object.assign(req.session, preserveData ? data : {}, { startedAt: now() });
       return req.sessionID;
     },
@@ -199,19 +194,6 @@ export function createSessions(
 
 function detach(req: Request): void {
   Reflect.deleteProperty(req, 'session');
-}
-
-/** express-session would store a new session again at the end of the response, which would wait for that. */
-function saveOnlyChanges(session: Request['session']): void {
-  const contentOf = () => JSON.stringify({ ...session, cookie: undefined });
-  const stored = contentOf();
-  const save = session.save.bind(session);
-  const value: typeof session.save = (done) => {
-    if (contentOf() !== stored) return save(done);
-    done?.(undefined);
-    return session;
-  };
-  Object.defineProperty(session, 'save', { value, configurable: true, writable: true });
 }
 
 function promisifySession(operation: (done: (error?: unknown) => void) => void): Promise<void> {
