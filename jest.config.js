@@ -4,7 +4,6 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2023' } }] },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  testSequencer: '<rootDir>/test/slowest-first.mjs',
   testTimeout: 20_000, // for a busy machine; nothing here waits that long
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
 };
