@@ -19,19 +19,22 @@ import { createSecurityHeaders, noStore, setNoCache } from './middleware/securit
 import { discardUnreadBodies } from './middleware/unread-bodies.ts';
 import { createRequestMetrics } from './observability/request-metrics.ts';
 import { createTraceContext } from './observability/trace-context.ts';
+import { listConsoleRows } from './pages/console-rows.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { createI18n } from './pages/i18n.ts';
 import { paths } from './paths.ts';
 import { createCallUpstream } from './proxy/call-upstream.ts';
-import { createForwarder } from './proxy/forward-to.ts';
+import { createForwarder, createStreamGuard } from './proxy/forward-to.ts';
 import { createOpenStreams } from './proxy/open-streams.ts';
 import { rejectWebSocket } from './proxy/websocket/upgrade.ts';
 import { createApiRoutes } from './routes/api.ts';
 import { createBackchannelLogoutRoutes } from './routes/backchannel-logout.ts';
 import { createCallbackRoutes } from './routes/callback.ts';
+import { type CodeRoutes, listTargets, readCodeRoutes } from './routes/code-routes.ts';
 import { createConsoleRoutes } from './routes/console.ts';
 import { createHealthRoutes } from './routes/health.ts';
 import { createLoginRoutes } from './routes/login.ts';
+import { ownRoutes } from './routes/own-routes.ts';
 import { createPageRoutes } from './routes/pages.ts';
 import { createSessionRoutes } from './routes/session.ts';
 import { createUserSessionRoutes } from './routes/user-sessions.ts';
@@ -79,7 +82,7 @@ export interface App {
 }
 
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
-export function createApp(config: Config, deps: Deps): App {
+export function createApp(config: Config, deps: Deps, defineRoutes: CodeRoutes = ownRoutes): App {
   const { now, log, metrics } = deps;
   const { publicOrigin, corsOrigins, session, authRateLimit } = config;
   const services = createServices(config, deps);
@@ -99,10 +102,12 @@ export function createApp(config: Config, deps: Deps): App {
     limits: config.limits,
   });
   const callUpstream = createCallUpstream(deps.upstream, metrics);
-  const forwardTo = createForwarder({ callUpstream, streams, now, metrics, routes: config.routes });
   const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
   const limit = createRateLimits({ ...deps, getUserKey });
   const limitBody = createBodyLimits({ getUserKey, log, metrics });
+  const inCode = readCodeRoutes(defineRoutes, { ...tokenGuards, limitBody }, config);
+  const targets = [...listTargets(inCode), ...config.routes];
+  const forwardTo = createForwarder({ callUpstream, streams, now, metrics, routes: targets });
   const csrf = createCsrfProtection(publicOrigin, corsOrigins);
   const requireAllowedHost = createHostCheck(publicOrigin, config.allowedHosts);
   const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);
@@ -118,6 +123,7 @@ export function createApp(config: Config, deps: Deps): App {
   const shared = {
     ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
     ...{ limitBody, reserveConnection: streams.reserveConnection, sessionTags: createSessionTags(session) },
+    consoleRows: listConsoleRows([...inCode.map(({ server }) => server), ...config.routes]),
     ...tokenGuards,
     ...deps,
   };
@@ -128,6 +134,8 @@ export function createApp(config: Config, deps: Deps): App {
   const routes = createApiRoutes({
     ...config,
     ...tokenGuards,
+    ownRoutes: inCode,
+    closeWithSession: createStreamGuard(streams),
     requireAllowedHost,
     limit,
     forwardTo,

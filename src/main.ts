@@ -24,6 +24,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 
 const { config: readEnvFile } = await import('dotenv');
 const { ConfigError, loadConfig } = await import('./config/load.ts');
+const { OwnRoutesError } = await import('./config/reading/own-route-checks.ts');
 const { findIgnoredProxy } = await import('./config/reading/environment.ts');
 const { ListenError, listen } = await import('./server/listen.ts');
 
@@ -32,9 +33,10 @@ readEnvFile({ quiet: true });
 try {
   await start();
 } catch (error) {
-  if (!(error instanceof ConfigError || error instanceof ListenError)) throw error;
+  const isConfigError = error instanceof ConfigError || error instanceof OwnRoutesError;
+  if (!(isConfigError || error instanceof ListenError)) throw error;
   console.error(error.message);
-  process.exit(error instanceof ConfigError ? exitConfig : 1);
+  process.exit(isConfigError ? exitConfig : 1);
 }
 
 async function start(): Promise<void> {

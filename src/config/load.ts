@@ -16,7 +16,7 @@ import { readEnvironment } from './reading/environment.ts';
 import { readRoutesFile } from './reading/routes-file.ts';
 import { buildRedisSettings } from './redis-settings.ts';
 import { buildAppProvider, hashRegistration, listSecrets } from './registration.ts';
-import { type ResourceServer, readRouteTable } from './route-table.ts';
+import { type ResourceServer, type RouteTableOptions, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
 import { findUnknownVariables } from './unknown-variables.ts';
 import { collectWarnings } from './warnings.ts';
@@ -117,14 +117,22 @@ function readRoutes(
   const source = file === undefined ? { json: ownTable, lineOf: undefined } : readRoutesFile(file);
   if ('problem' in source) return reject(source.problem);
   const { routes, problems } = readRouteTable(source.json, {
-    base: isBaseInvalid ? new URL('https://invalid') : base, // the other problems of the table are still reported
+    ...getRouteOptions(values),
+    ...(isBaseInvalid && { base: new URL('https://invalid') }), // the other problems of the table are still reported
     lineOf: source.lineOf,
-    allowHttp: (target) => isLoopback(target) || values.OAUTH2_ALLOW_HTTP === true,
-    tokenRefusedStatuses: values.OAUTH2_DEVIATIONS?.includes('expired-is-403') ? [401, 403] : [401],
   });
   return problems.length === 0
     ? { routes, problems: [] }
     : reject(...problems.map((each) => `is invalid: ${each}`));
+}
+
+/** What the rows of a route table depend on. */
+function getRouteOptions(values: Partial<Values>): RouteTableOptions {
+  return {
+    base: values.OAUTH2_API_BASE_URL,
+    allowHttp: (target) => isLoopback(target) || values.OAUTH2_ALLOW_HTTP === true,
+    tokenRefusedStatuses: values.OAUTH2_DEVIATIONS?.includes('expired-is-403') ? [401, 403] : [401],
+  };
 }
 
 /**
@@ -196,6 +204,8 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     loginConfirm: values.LOGIN_CONFIRM,
     /** The routes under `/api`; the first that matches a request is used. */
     routes,
+    /** For the routes in code. */
+    routeOptions: getRouteOptions(values),
     app: {
       provider: appProvider,
       /** The client registration that gets the app tokens. */

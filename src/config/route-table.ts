@@ -166,6 +166,8 @@ const row = z.strictObject({
 });
 
 type Row = Partial<z.output<typeof row>>;
+/** A row as it is written. */
+export type RouteTableRow = z.input<typeof row>;
 
 const table = z
   .strictObject({ $schema: z.string().optional(), routes: z.array(row).min(1) })

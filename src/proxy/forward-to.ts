@@ -57,11 +57,12 @@ export function createForwarder(parts: ForwarderParts) {
     const buildTargetQuery = createTargetQueryBuilder(server.query, server.targetQuery);
 
     return async function forward(req, res) {
-      const { tokenSource, login } = req;
+      const { login } = req;
+      const tokenSource = server.token === 'none' ? undefined : req.tokenSource;
       if (!tokenSource && server.token !== 'none') throw new AppError('login_required');
       if (res.closed) return; // the browser disconnected while its token was loaded
       const path = buildTargetPath(req) + buildTargetQuery(req.url);
-      const registerStream: RegisterStream = (close) => streams.register(tokenSource?.sessionId, close);
+      const registerStream: RegisterStream = (close) => streams.register(req.tokenSource?.sessionId, close);
       if (server.webSocket) rejectImpossibleHandshake(req);
       const owner = new RequestOwner(req);
       const reserveStream = () => res.once('close', streams.reserve(owner));
@@ -123,6 +124,22 @@ export function createForwarder(parts: ForwarderParts) {
         throw error;
       }
     };
+  };
+}
+
+/**
+ * Middleware for a handler that streams its response itself: the response counts as a stream, and is closed when its session
+ * ends. Mount it after the guards.
+ * @throws AppError `too_many_requests`
+ */
+export function createStreamGuard(streams: OpenStreams): RequestHandler {
+  return function closeWithSession(req, res, next) {
+    res.once('close', streams.reserve(new RequestOwner(req)));
+    onResponseClosed(
+      res,
+      streams.register(req.tokenSource?.sessionId, () => res.destroy()),
+    );
+    next();
   };
 }
 

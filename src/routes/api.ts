@@ -3,10 +3,14 @@ import type { ResourceServer, ScopeRule } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import { inSequence } from '../in-sequence.ts';
 import type { RateLimit } from '../middleware/rate-limit.ts';
+import { rejectWebSocket } from '../proxy/websocket/upgrade.ts';
 import { requireAnyScope, requireScope } from '../session/require-scope.ts';
+import type { OwnHandlers, OwnRoute } from './code-routes.ts';
 import { createRouteLookup, type FoundRoute } from './route-lookup.ts';
 
 interface ApiParts {
+  /** The routes in code. */
+  readonly ownRoutes: readonly OwnRoute[];
   readonly routes: readonly ResourceServer[];
   readonly requireAllowedHost: RequestHandler;
   readonly requireToken: RequestHandler;
@@ -14,12 +18,14 @@ interface ApiParts {
   readonly requireUserOrAppToken: (...scope: readonly string[]) => RequestHandler;
   readonly limit: (name: string, rate: RateLimit) => RequestHandler;
   readonly forwardTo: (server: ResourceServer) => RequestHandler;
+  /** For routes in code whose last handler streams its response itself. */
+  readonly closeWithSession: RequestHandler;
   readonly measureAs: (server: ResourceServer, method: string) => RequestHandler;
 }
 
-/** `/api/*`: the routes of the route table, and nothing else. */
+/** `/api/*`: the routes in code, then those of the route table, and nothing else. */
 export function createApiRoutes(parts: ApiParts): RequestHandler {
-  const { routes, requireAllowedHost, requireToken, limit, forwardTo, measureAs } = parts;
+  const { ownRoutes, routes, requireAllowedHost, requireToken, limit, forwardTo, measureAs } = parts;
 
   /** The middleware that loads the route's token and checks its scopes. */
   function createGuards(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
@@ -39,36 +45,49 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
     }
   }
 
-  /** The handlers of one method of a row. */
-  function createHandler(server: ResourceServer, method: string, rule: ScopeRule): RequestHandler {
+  /** `handlers` of one method of a row, after what all routes have in common. */
+  function createHandler(
+    server: ResourceServer,
+    method: string,
+    ...handlers: readonly RequestHandler[]
+  ): RequestHandler {
     const { path, rateLimit, token } = server;
     const hostCheck = token === 'user' ? [] : [requireAllowedHost]; // elsewhere, the cookie belongs to the public host
     const limits = rateLimit ? [limit(`${Object.keys(server.methods)} ${path}`, rateLimit)] : [];
     const formRule = server.saveForms ? [] : [refuseToSaveForm];
-    return inSequence(
-      ...formRule,
-      measureAs(server, method),
-      ...hostCheck,
-      ...limits,
-      ...createGuards(server, rule),
-      forwardTo(server),
-    );
+    return inSequence(...formRule, measureAs(server, method), ...hostCheck, ...limits, ...handlers);
   }
 
-  const find = createRouteLookup(
-    routes.map((server) => {
+  const createTableHandler = (server: ResourceServer, method: string, rule: ScopeRule) =>
+    createHandler(server, method, ...createGuards(server, rule), forwardTo(server));
+
+  function createOwnHandler({ server }: OwnRoute, method: string, handlers: OwnHandlers): RequestHandler {
+    const own = handlers.map((each) => ('forwardTo' in each ? forwardTo(each.forwardTo) : each));
+    const streamsItself = server.stream && handlers.every((each) => !('forwardTo' in each));
+    if (streamsItself) own.splice(-1, 0, parts.closeWithSession); // after the guards
+    return createHandler(server, method, ...(server.webSocket ? [] : [rejectWebSocket]), ...own);
+  }
+
+  const find = createRouteLookup([
+    ...ownRoutes.map((route) => {
+      const handlers = route.methods.map(
+        ([method, own]) => [method, createOwnHandler(route, method, own)] as const,
+      );
+      return { path: route.server.path, value: createRow(route.server.path, new Map(handlers)) };
+    }),
+    ...routes.map((server) => {
       const handlers = Object.entries(server.methods).map(
-        ([method, rule]) => [method, createHandler(server, method, rule)] as const,
+        ([method, rule]) => [method, createTableHandler(server, method, rule)] as const,
       );
       return { path: server.path, value: createRow(server.path, new Map(handlers)) };
     }),
-  );
+  ]);
 
   return function routeApi(req, res, next) {
     const found = find(req.path);
     const handle = (index: number): unknown => {
       const match = found[index];
-      if (!match) return found.length === 0 ? next() : rejectMethod(req, res, found);
+      if (!match) return isHandled(found, req.method) ? next() : rejectMethod(req, res, found);
       const { params, value: row } = match;
       const handler = row.handlers.get(req.method);
       if (!handler) return handle(index + 1);
@@ -90,6 +109,11 @@ interface Row {
 function createRow(path: string, handlers: ReadonlyMap<string, RequestHandler>): Row {
   const get = handlers.get('GET');
   return { route: { path }, handlers: get ? new Map([['HEAD', get], ...handlers]) : handlers };
+}
+
+/** True if no row is left to respond: there is none, or a route in code passed the request on. */
+function isHandled(found: readonly FoundRoute<Row>[], method: string): boolean {
+  return found.length === 0 || found.some(({ value }) => value.handlers.has(method));
 }
 
 function refuseToSaveForm(req: Request, _res: Response, next: NextFunction): void {

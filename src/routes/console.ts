@@ -3,14 +3,15 @@ import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { removePageHeaders, rewriteRequest } from '../middleware/rewrite-request.ts';
-import { emptyBody, fillPath, InvalidInputError, listConsoleRows, readBody } from '../pages/console-rows.ts';
+import { type ConsoleRow, emptyBody, fillPath, InvalidInputError, readBody } from '../pages/console-rows.ts';
 import { paths } from '../paths.ts';
 import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 
 interface ConsoleParts {
-  readonly config: Pick<Config, 'routes' | 'publicOrigin'>;
+  readonly config: Pick<Config, 'publicOrigin'>;
+  readonly consoleRows: readonly ConsoleRow[];
   readonly tokens: Pick<TokenManager, 'peek'>;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'findRecentOwner'>;
   readonly pageUserTags: Pick<PageUserTags, 'check'>;
@@ -25,12 +26,10 @@ interface ConsoleParts {
  * @param saveForm saves the form after `login_required`, as it does for requests to `/api`
  */
 export function createConsoleRoutes(
-  { config: { routes, publicOrigin }, tokens, sessions, pageUserTags, limitBody }: ConsoleParts,
+  { config: { publicOrigin }, consoleRows, tokens, sessions, pageUserTags, limitBody }: ConsoleParts,
   api: RequestHandler,
   saveForm: ErrorRequestHandler,
 ): RequestHandler {
-  const rows = listConsoleRows(routes);
-
   /** Before the form is read, so that strangers cannot make Latchkey hold bodies in memory. */
   const requireSession: RequestHandler = async function requireSession(req, _res, next) {
     const id = sessions.getSessionId(req);
@@ -46,7 +45,7 @@ export function createConsoleRoutes(
   const send: RequestHandler = function send(req, res, next) {
     const input: Readonly<Record<string, unknown>> = req.body ?? {};
     const field = (name: string) => (typeof input[name] === 'string' ? input[name].trim() : '');
-    const row = rows.find(({ name }) => name === field('row'));
+    const row = consoleRows.find(({ name }) => name === field('row'));
     if (!row) throw new AppError('not_found');
     try {
       const query = new URLSearchParams(field('query')).toString();

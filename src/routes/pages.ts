@@ -4,7 +4,7 @@ import type { SessionTags } from '../crypto/session-tag.ts';
 import { copyLoginUrl, isStepUp } from '../login/login-parameters.ts';
 import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
-import { listConsoleRows } from '../pages/console-rows.ts';
+import type { ConsoleRow } from '../pages/console-rows.ts';
 import { toDisplayFields } from '../pages/display-fields.ts';
 import { listSessionRows, type SessionRows } from '../pages/session-rows.ts';
 import { describeTokens } from '../pages/token-panel.ts';
@@ -29,6 +29,7 @@ interface PageParts {
   readonly callUpstream: CallUpstream;
   readonly reserveConnection: StreamCounters['reserveConnection'];
   readonly now: () => number;
+  readonly consoleRows: readonly ConsoleRow[];
 }
 
 /** Shown above the list of fields. */
@@ -38,13 +39,11 @@ const maxProfileBytes = 1_048_576;
 
 /** The pages: home, sign-in, profile and signed-out. */
 export function createPageRoutes(parts: PageParts) {
-  const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now } = parts;
+  const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now, consoleRows } = parts;
   const { publicOrigin, corsOrigins } = config;
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
-
-  const consoleRows = listConsoleRows(config.routes);
 
   /** The user who is signed in; `undefined` also when the store is unavailable, so that public pages still work. */
   async function loadCurrentUser(req: Request) {
