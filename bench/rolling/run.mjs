@@ -1,16 +1,15 @@
 // node bench/rolling/run.mjs [--rounds 10] [--delay 5] [--users 40] [--build FOLDER] [--logs FOLDER]
 // Two processes of the app behind a real nginx with upstream keep-alive get SIGTERM in turn, and are started again, while
 // users send requests. Exits with 1 when a request fails. The nginx configuration is that of docs/deployment.md.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { latchkey } from '../chaos/apps/latchkey.mjs';
 import { startDeployment } from '../chaos/harness/deployment.mjs';
-import { sendRequest } from '../chaos/harness/http.mjs';
-import { freePorts } from '../chaos/harness/ports.mjs';
-import { startProcess, stopProcess, tempFolder, writeLogsTo } from '../chaos/harness/processes.mjs';
+import { startNginx } from '../chaos/harness/nginx.mjs';
+import { stopProcess, writeLogsTo } from '../chaos/harness/processes.mjs';
 import { max, quantile } from '../chaos/harness/stats.mjs';
-import { delay, waitFor } from '../chaos/harness/wait-for.mjs';
+import { delay } from '../chaos/harness/wait-for.mjs';
 
 const failTimeoutSeconds = 2;
 const maxPauseMs = 40;
@@ -37,7 +36,12 @@ const deployment = await startDeployment(latchkey, {
 });
 let failures = 0;
 try {
-  const nginx = await startNginx(deployment.instances);
+  const nginx = await startNginx(
+    deployment.instances.map(
+      ({ port }) => `127.0.0.1:${port} max_fails=1 fail_timeout=${failTimeoutSeconds}s`,
+    ),
+    options.logs && { errorLog: join(resolve(options.logs), 'nginx.log') },
+  );
   const users = await deployment.signIn(Number(options.users));
   for (let round = 1; round <= Number(options.rounds); round += 1)
     failures += await restartBoth(users, nginx, round);
@@ -97,50 +101,4 @@ async function sendRequests(user, nginx, responses, isOver) {
     responses.push({ what, status: status === 201 ? 200 : status, error, ms });
     await delay(Math.random() * maxPauseMs);
   }
-}
-
-async function startNginx(instances) {
-  const [port] = await freePorts(1);
-  const file = join(tempFolder, 'nginx.conf');
-  const servers = instances.map(
-    (each) => `server 127.0.0.1:${each.port} max_fails=1 fail_timeout=${failTimeoutSeconds}s;`,
-  );
-  writeFileSync(
-    file,
-    `
-daemon off;
-worker_processes 1;
-pid ${tempFolder}/nginx.pid;
-error_log ${options.logs ? join(resolve(options.logs), 'nginx.log') : `${tempFolder}/nginx.log`} warn;
-events { worker_connections 2048; }
-http {
-  access_log off;
-  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((each) => `${each}_temp_path ${tempFolder}/${each};`).join('\n  ')}
-  upstream latchkey {
-    ${servers.join('\n    ')}
-    keepalive 32;
-    keepalive_timeout 60s;
-  }
-  map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
-  server {
-    listen 127.0.0.1:${port};
-    client_max_body_size 20m;
-    client_body_buffer_size 1m; # the worker may not be allowed to write to the temporary folder
-    location / {
-      proxy_pass http://latchkey;
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto $scheme;
-    }
-  }
-}
-`,
-  );
-  const child = startProcess('nginx', 'nginx', ['-c', file, '-p', tempFolder]);
-  const isUp = async () => (await sendRequest(`http://127.0.0.1:${port}/healthz`)).status === 200;
-  if (!(await waitFor(isUp, 10_000))) throw new Error('nginx did not start; is it on the PATH?');
-  return { name: 'nginx', port, child };
 }
