@@ -8,6 +8,7 @@ import {
   readRouteTable,
 } from '../config/route-table.ts';
 import { requireAnyScope, requireScope } from '../session/require-scope.ts';
+import type { createTokenGuards } from '../session/require-token.ts'; // also declares `req.login` for handlers in code
 
 /** Members of a row of the route table, with the same meaning and the same defaults. */
 type RowMembers = Omit<RouteTableRow, 'path' | 'methods' | 'target' | 'token'>;
@@ -58,8 +59,9 @@ export interface OwnRoute {
   readonly methods: readonly (readonly [Method, OwnHandlers])[];
 }
 
-interface CodeRouteServices
-  extends Pick<CodeRouteParts, 'requireToken' | 'requireAppToken' | 'requireUserOrAppToken'> {
+type TokenGuards = ReturnType<typeof createTokenGuards>;
+
+interface CodeRouteServices extends TokenGuards {
   /** Limits the time and number of the bodies that a parser reads. */
   readonly limitBody: (parse: RequestHandler) => RequestHandler;
 }
