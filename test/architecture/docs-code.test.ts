@@ -21,7 +21,7 @@ test('wrong scripts are found, with their places', () => {
     ['html', '<script type="module">\nconst none = nowhere;\n</script>'],
   ];
   const problems = checkBlocks(wrong.flatMap(([info, code]) => page(info!, code!)));
-  expect(problems.sort()).toEqual([
+  expect([...problems].sort()).toEqual([
     "docs/page.md:1 line 1: Cannot find name 'missing'.",
     "docs/page.md:1 line 1: Module '\"./code-routes.ts\"' has no exported member 'Missing'.",
     "docs/page.md:1 line 1: Parameter 'value' implicitly has an 'any' type.",
