@@ -1,36 +1,24 @@
 import { fileURLToPath } from 'node:url';
 import compression from 'compression';
-import express, { type Express, type Request, type Response, Router } from 'express';
+import express, { type Express, Router } from 'express';
 import type { Config } from './config/load.ts';
-import { createSessionTags } from './crypto/session-tag.ts';
 import type { Deps } from './deps.ts';
 import { inSequence } from './in-sequence.ts';
-import { createLoginParameters } from './login/login-parameters.ts';
-import { createLoginTransactions } from './login/login-transaction.ts';
-import { createHostCheck } from './middleware/allowed-hosts.ts';
-import { createBodyLimits } from './middleware/body-limits.ts';
 import { createCors } from './middleware/cors.ts';
-import { createCsrfProtection } from './middleware/csrf.ts';
 import { requireDataDestination } from './middleware/data-destination.ts';
 import { createForwardedHeaders } from './middleware/forwarded-headers.ts';
-import { createRateLimits } from './middleware/rate-limit.ts';
 import { createRequestLog } from './middleware/request-log.ts';
-import { createSecurityHeaders, noStore, setNoCache } from './middleware/security-headers.ts';
+import { noStore, setNoCache } from './middleware/security-headers.ts';
 import { discardUnreadBodies } from './middleware/unread-bodies.ts';
-import { createRequestMetrics } from './observability/request-metrics.ts';
 import { createTraceContext } from './observability/trace-context.ts';
-import { listConsoleRows } from './pages/console-rows.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
-import { createI18n } from './pages/i18n.ts';
 import { paths } from './paths.ts';
-import { createCallUpstream } from './proxy/call-upstream.ts';
-import { createForwarder, createStreamGuard } from './proxy/forward-to.ts';
-import { createOpenStreams } from './proxy/open-streams.ts';
 import { rejectWebSocket } from './proxy/websocket/upgrade.ts';
 import { createApiRoutes } from './routes/api.ts';
+import { createAuthRateLimits, savedFormRate } from './routes/auth-rate-limits.ts';
 import { createBackchannelLogoutRoutes } from './routes/backchannel-logout.ts';
 import { createCallbackRoutes } from './routes/callback.ts';
-import { type CodeRoutes, listTargets, readCodeRoutes } from './routes/code-routes.ts';
+import type { CodeRoutes } from './routes/code-routes.ts';
 import { createConsoleRoutes } from './routes/console.ts';
 import { createHealthRoutes } from './routes/health.ts';
 import { createLoginRoutes } from './routes/login.ts';
@@ -40,28 +28,14 @@ import { createSessionRoutes } from './routes/session.ts';
 import { createUserSessionRoutes } from './routes/user-sessions.ts';
 import { createFormSaver } from './saved-forms/save-form.ts';
 import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
-import { createMessageClasses, type MessageClasses } from './server/message-classes.ts';
-import { createServices } from './services.ts';
-import { createPageUserTags } from './session/page-user-tag.ts';
-import { createTokenGuards } from './session/require-token.ts';
-import { createSessions } from './session/session.ts';
+import type { MessageClasses } from './server/message-classes.ts';
 import { createSessionEndReason } from './session/session-end-reason.ts';
-import { createUserKeys } from './session/user-key.ts';
 import type { TokenManager } from './tokens/token-manager.ts';
+import { createExpressApp } from './wiring/express-app.ts';
+import { createParts } from './wiring/parts.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call. */
 const crossOriginPaths = [paths.api, paths.session, paths.sessions, paths.refresh, paths.logout];
-/** The paths that share AUTH_RATE_LIMIT. Sign-outs have a count of their own, so that a user over the limit can sign out. */
-const rateLimitedPaths = [
-  ...[paths.login, paths.callback, paths.refresh, paths.session, paths.sessions, paths.console],
-];
-/**
- * Rejected callbacks per minute. With a valid state, each of them costs a key in Redis and a request to the provider, and
- * anybody can get a state and invent a code. Far more than the users behind one address ever cause.
- */
-const maxRejectedCallbacks = 100;
-/** Forms that are saved, and requests for saved forms: each costs up to 256 KiB of memory for a moment. */
-const savedFormRate = { limit: 120, windowSeconds: 60 };
 const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface App {
@@ -83,86 +57,25 @@ export interface App {
 
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
 export function createApp(config: Config, deps: Deps, defineRoutes: CodeRoutes = ownRoutes): App {
-  const { now, log, metrics } = deps;
-  const { publicOrigin, corsOrigins, session, authRateLimit } = config;
-  const services = createServices(config, deps);
-  const { oauth, tokens, appTokens, backchannelLogout } = services;
-
-  const sessions = createSessions(session, deps.sessionStore, now);
-  const { getSessionId } = sessions;
-  const pageUserTags = createPageUserTags(session);
-  const tokenGuards = createTokenGuards({ tokens, appTokens, pageUserTags, getSessionId, now });
-  const transactions = createLoginTransactions(session, now);
-  const { sessionEndEvents } = deps;
-  const streams = createOpenStreams({
-    sessionEndEvents,
-    endsAt: tokens.endsAt,
-    now,
-    ...{ log, metrics },
-    limits: config.limits,
-  });
-  const callUpstream = createCallUpstream(deps.upstream, metrics);
-  const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
-  const limit = createRateLimits({ ...deps, getUserKey });
-  const limitBody = createBodyLimits({ getUserKey, log, metrics });
-  const inCode = readCodeRoutes(defineRoutes, { ...tokenGuards, limitBody }, config);
-  const targets = [...listTargets(inCode), ...config.routes];
-  const forwardTo = createForwarder({ callUpstream, streams, now, metrics, routes: targets });
-  const csrf = createCsrfProtection(publicOrigin, corsOrigins);
-  const requireAllowedHost = createHostCheck(publicOrigin, config.allowedHosts);
-  const { baseHeaders, apiHeaders, pageHeaders } = createSecurityHeaders(config);
-  const { texts, english } = createI18n(resolvePath('../views/texts'), {
-    app: config.brand.name,
-    provider: config.provider.name,
-  });
-  const loginParameters = createLoginParameters(config);
-  const getUserTags = (req: Request) => {
-    const id = getSessionId(req);
-    return id === undefined || !req.login ? [] : pageUserTags.tagsFor(id, req.login);
-  };
-  const shared = {
-    ...{ loginParameters, config, oauth, tokens, sessions, pageUserTags, transactions, callUpstream },
-    ...{ limitBody, reserveConnection: streams.reserveConnection, sessionTags: createSessionTags(session) },
-    consoleRows: listConsoleRows([...inCode.map(({ server }) => server), ...config.routes]),
-    ...tokenGuards,
-    ...deps,
-  };
-
-  const { measureRequests, measureAs } = createRequestMetrics(metrics);
-  const limitSaves = limit('save-form', savedFormRate);
-  const saveForm = createFormSaver({ ...shared, limitSaves });
-  const routes = createApiRoutes({
-    ...config,
-    ...tokenGuards,
-    ownRoutes: inCode,
-    closeWithSession: createStreamGuard(streams),
-    requireAllowedHost,
-    limit,
-    forwardTo,
-    measureAs,
-  });
-  const handleApi = inSequence(apiHeaders, requireDataDestination, csrf.requireSameOrigin, routes);
+  const { handler, messageClasses, isTrustedProxy } = createExpressApp(config, resolvePath('../views'));
+  const parts = createParts(config, deps, { defineRoutes, textsFolder: resolvePath('../views/texts') });
+  const { log, limit, oauth, tokens, apiHeaders, pageHeaders, baseHeaders, measureRequests, texts } = parts;
+  const { publicOrigin, corsOrigins } = config;
+  const saveForm = createFormSaver({ ...parts, limitSaves: limit('save-form', savedFormRate) });
+  const handleApi = inSequence(
+    apiHeaders,
+    requireDataDestination,
+    parts.requireSameOrigin,
+    createApiRoutes(parts),
+  );
   const api = Router({ caseSensitive: true }).use(paths.api, handleApi);
   const preparePage = Router().use(pageHeaders, texts);
-
-  const handler = express();
-  const messageClasses = createMessageClasses(handler);
-  handler.disable('x-powered-by').disable('etag').set('query parser', 'simple');
-  handler.set('trust proxy', config.trustProxy).set('case sensitive routing', true);
-  const trust: (address: string, hop: number) => boolean = handler.get('trust proxy fn');
-  const isTrustedProxy = (address: string) => trust(address, 0);
-  handler
-    .set('view engine', 'ejs')
-    .set('views', resolvePath('../views'))
-    .set('view cache', config.production);
-  handler.locals.appName = config.brand.name;
-  handler.locals.appLogo = config.brand.logoUrl;
 
   // The order of the middleware. Each line depends on those before it.
   // 1. Request bodies that no handler reads, as every handler may respond early; what a trusted proxy says about the
   //    request, in one form; base security headers, for every response; /healthz and /readyz, before the log, which they
   //    would fill.
-  const health = createHealthRoutes({ ...deps, oauth });
+  const health = createHealthRoutes(parts);
   const forwardedHeaders = createForwardedHeaders({ isTrustedProxy, publicOrigin, log });
   handler.use(inSequence(discardUnreadBodies, forwardedHeaders, baseHeaders, health.routes));
   // 2. Trace, metrics, request id and log line. Before everything that can fail, so that every failure is logged with its id.
@@ -176,11 +89,11 @@ export function createApp(config: Config, deps: Deps, defineRoutes: CodeRoutes =
   handler.use(saveForm);
   // 6. 404 for WebSocket handshakes. After the API, which is the only place that accepts them. Then back-channel logout,
   //    before the check of origins and the rate limits: its requests come from the provider, all from one address.
-  handler.use(rejectWebSocket, createBackchannelLogoutRoutes({ ...deps, config, oauth, backchannelLogout }));
+  handler.use(rejectWebSocket, createBackchannelLogoutRoutes(parts));
   // 7. Security headers of pages. Before any page or asset is sent.
   handler.use(pageHeaders);
   // 8. Rejects unsafe cross-site requests (CSRF). Before every handler that changes something.
-  handler.use(csrf.requireSameOriginForUnsafeMethods);
+  handler.use(parts.requireSameOriginForUnsafeMethods);
   // 9. Static files. Before `no-store`, as browsers may cache them.
   handler.use(
     paths.assets,
@@ -193,37 +106,20 @@ export function createApp(config: Config, deps: Deps, defineRoutes: CodeRoutes =
   handler.use(texts);
   // 12. AUTH_RATE_LIMIT, and the limit of saved forms. Before the endpoints that call the provider or read a body, and
   //     before sign-out, which stores that a login was cancelled.
-  if (authRateLimit > 0) {
-    handler.use(rateLimitedPaths, limit('auth', { limit: authRateLimit, windowSeconds: 60 }));
-    handler.use(paths.logout, limit('sign-out', { limit: authRateLimit, windowSeconds: 60 }));
-    const rejected = { limit: Math.min(authRateLimit, maxRejectedCallbacks), windowSeconds: 60 };
-    const isRejected = ({ statusCode }: Response) => statusCode === 400;
-    handler.use(paths.callback, limit('rejected-callbacks', rejected, { countsOnly: isRejected }));
-  }
-  handler.use(paths.savedForms, limit('saved-forms', savedFormRate));
+  handler.use(createAuthRateLimits(parts));
   // 13. Login, callback, and the endpoints of the session.
-  handler.use(createLoginRoutes(shared), createCallbackRoutes(shared));
-  handler.use(createSessionRoutes(shared), createUserSessionRoutes(shared));
+  handler.use(createLoginRoutes(parts), createCallbackRoutes(parts));
+  handler.use(createSessionRoutes(parts), createUserSessionRoutes(parts));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
-  handler.use(createConsoleRoutes(shared, api, saveForm), createSavedFormRoutes(shared, api));
+  handler.use(createConsoleRoutes(parts, api, saveForm), createSavedFormRoutes(parts, api));
   // 15. The pages.
-  handler.use(createPageRoutes(shared));
+  handler.use(createPageRoutes(parts));
   // 16. 404. After every route.
   handler.use(notFound);
   // 17. Looks up why a session has ended, for the error response. After every handler that may fail for that.
-  handler.use(createSessionEndReason({ tokens, getSessionId }));
+  handler.use(createSessionEndReason(parts));
   // 18. Turns errors into responses. Last, so that it handles the errors of all the others.
-  handler.use(
-    createErrorResponse({
-      ...shared,
-      publicOrigin,
-      corsOrigins,
-      getUserTags,
-      getSessionId,
-      english,
-      preparePage,
-    }),
-  );
+  handler.use(createErrorResponse({ ...parts, preparePage }));
 
   const { announceShutdown } = health;
   const { discover } = oauth;
@@ -233,8 +129,8 @@ export function createApp(config: Config, deps: Deps, defineRoutes: CodeRoutes =
     tokens,
     discover,
     announceShutdown,
-    closeStreams: streams.closeAll,
+    closeStreams: parts.closeStreams,
     isTrustedProxy,
-    drain: services.drain,
+    drain: parts.drain,
   };
 }

@@ -3,7 +3,7 @@ import type { Config } from '../config/load.ts';
 import { createSessionTags } from '../crypto/session-tag.ts';
 import { createDeps, type Deps } from '../deps.ts';
 import type { Logger } from '../logger.ts';
-import { createServices } from '../services.ts';
+import { createServices } from '../wiring/services.ts';
 
 /** Longer than a connection needs, also to a cluster or through a sentinel. */
 const connectTimeoutMs = 3_000;

@@ -51,7 +51,7 @@ const layers = [
     'session',
   ],
   ...['login', 'saved-forms'],
-  ...['proxy', 'pages', 'routes', 'stores', 'deps', 'services', 'server', 'app', 'cli', 'main'],
+  ...['proxy', 'pages', 'routes', 'stores', 'deps', 'server', 'wiring', 'app', 'cli', 'main'],
 ];
 const groundFiles = [
   ...[

@@ -1,13 +1,13 @@
-import type { Config } from './config/load.ts';
-import type { Deps } from './deps.ts';
-import type { Provider } from './oauth/metadata.ts';
-import { createOAuthClient, type OAuthClient } from './oauth/oauth-client.ts';
-import { createMeasures } from './observability/measures.ts';
-import { paths } from './paths.ts';
-import { type AppTokenManager, createAppTokenManager } from './tokens/app-token-manager.ts';
-import { type BackchannelLogout, createBackchannelLogout } from './tokens/backchannel-logout.ts';
-import { createRevoker } from './tokens/revocation-outbox.ts';
-import { createTokenManager, type TokenManager } from './tokens/token-manager.ts';
+import type { Config } from '../config/load.ts';
+import type { Deps } from '../deps.ts';
+import type { Provider } from '../oauth/metadata.ts';
+import { createOAuthClient, type OAuthClient } from '../oauth/oauth-client.ts';
+import { createMeasures } from '../observability/measures.ts';
+import { paths } from '../paths.ts';
+import { type AppTokenManager, createAppTokenManager } from '../tokens/app-token-manager.ts';
+import { type BackchannelLogout, createBackchannelLogout } from '../tokens/backchannel-logout.ts';
+import { createRevoker } from '../tokens/revocation-outbox.ts';
+import { createTokenManager, type TokenManager } from '../tokens/token-manager.ts';
 
 /** The OAuth client and the tokens of users and of the application, without anything of HTTP. */
 export interface Services {

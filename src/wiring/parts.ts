@@ -1,0 +1,86 @@
+import type { Request } from 'express';
+import type { Config } from '../config/load.ts';
+import { createSessionTags } from '../crypto/session-tag.ts';
+import type { Deps } from '../deps.ts';
+import { createLoginParameters } from '../login/login-parameters.ts';
+import { createLoginTransactions } from '../login/login-transaction.ts';
+import { createHostCheck } from '../middleware/allowed-hosts.ts';
+import { createBodyLimits } from '../middleware/body-limits.ts';
+import { createCsrfProtection } from '../middleware/csrf.ts';
+import { createRateLimits } from '../middleware/rate-limit.ts';
+import { createSecurityHeaders } from '../middleware/security-headers.ts';
+import { createRequestMetrics } from '../observability/request-metrics.ts';
+import { listConsoleRows } from '../pages/console-rows.ts';
+import { createI18n } from '../pages/i18n.ts';
+import { createCallUpstream } from '../proxy/call-upstream.ts';
+import { createForwarder, createStreamGuard } from '../proxy/forward-to.ts';
+import { createOpenStreams } from '../proxy/open-streams.ts';
+import { type CodeRoutes, listTargets, readCodeRoutes } from '../routes/code-routes.ts';
+import { createPageUserTags } from '../session/page-user-tag.ts';
+import { createTokenGuards } from '../session/require-token.ts';
+import { createSessions } from '../session/session.ts';
+import { createUserKeys } from '../session/user-key.ts';
+import { createServices } from './services.ts';
+
+/**
+ * Everything that the routes and the middleware are created from, by name, without Express itself. `app.ts` passes it to
+ * each of them, and each takes what it declares.
+ */
+export function createParts(
+  config: Config,
+  deps: Deps,
+  { defineRoutes, textsFolder }: { readonly defineRoutes: CodeRoutes; readonly textsFolder: string },
+) {
+  const { now, log, metrics, sessionEndEvents } = deps;
+  const { publicOrigin, corsOrigins, session } = config;
+  const services = createServices(config, deps);
+  const { tokens, appTokens } = services;
+  const sessions = createSessions(session, deps.sessionStore, now);
+  const { getSessionId } = sessions;
+  const pageUserTags = createPageUserTags(session);
+  const callUpstream = createCallUpstream(deps.upstream, metrics);
+  const streams = createOpenStreams({
+    ...{ sessionEndEvents, now, log, metrics },
+    endsAt: tokens.endsAt,
+    limits: config.limits,
+  });
+  const tokenGuards = createTokenGuards({ tokens, appTokens, pageUserTags, getSessionId, now });
+  const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
+  const limitBody = createBodyLimits({ getUserKey, log, metrics });
+  const ownRoutes = readCodeRoutes(defineRoutes, { ...tokenGuards, limitBody }, config);
+  const targets = [...listTargets(ownRoutes), ...config.routes];
+  const { measureRequests, measureAs } = createRequestMetrics(metrics);
+  const { texts, english } = createI18n(textsFolder, {
+    app: config.brand.name,
+    provider: config.provider.name,
+  });
+  const getUserTags = (req: Request) => {
+    const id = getSessionId(req);
+    return id === undefined || !req.login ? [] : pageUserTags.tagsFor(id, req.login);
+  };
+
+  return {
+    ...deps,
+    ...services,
+    ...{ config, publicOrigin, corsOrigins, routes: config.routes },
+    ...{ sessions, getSessionId, pageUserTags, getUserTags, sessionTags: createSessionTags(session) },
+    ...tokenGuards,
+    ...{
+      ownRoutes,
+      consoleRows: listConsoleRows([...ownRoutes.map(({ server }) => server), ...config.routes]),
+    },
+    closeWithSession: createStreamGuard(streams),
+    ...{
+      loginParameters: createLoginParameters(config),
+      transactions: createLoginTransactions(session, now),
+    },
+    ...{ callUpstream, closeStreams: streams.closeAll, reserveConnection: streams.reserveConnection },
+    forwardTo: createForwarder({ callUpstream, streams, now, metrics, routes: targets }),
+    limit: createRateLimits({ ...deps, getUserKey }),
+    limitBody,
+    requireAllowedHost: createHostCheck(publicOrigin, config.allowedHosts),
+    ...createCsrfProtection(publicOrigin, corsOrigins),
+    ...createSecurityHeaders(config),
+    ...{ measureRequests, measureAs, texts, english },
+  };
+}
