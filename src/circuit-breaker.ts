@@ -6,6 +6,7 @@ export interface Caller {
 }
 
 export interface CircuitBreakerOptions {
+  /** Milliseconds on a clock that is not set, as `elapsedMs`. */
   readonly now: () => number;
   /** It does not open before this time has passed since the last success. */
   readonly quietMs?: number;

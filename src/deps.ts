@@ -1,4 +1,4 @@
-import { MemoryStore as MemoryRateLimitStore, type Store as RateLimitStore } from 'express-rate-limit';
+import type { Store as RateLimitStore } from 'express-rate-limit';
 import { MemoryStore, type Store } from 'express-session';
 import type { Dispatcher } from 'undici';
 import { type AuditLog, createAuditLog } from './audit/audit-log.ts';
@@ -16,6 +16,7 @@ import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
 import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
 import { createMemorySessionIndex } from './stores/memory/indexed-sessions.ts';
 import { createMemoryProviderLogouts } from './stores/memory/provider-logouts.ts';
+import { createMemoryRateLimitStore } from './stores/memory/rate-limit-store.ts';
 import { createMemoryRevocationOutbox } from './stores/memory/revocation-outbox.ts';
 import { createMemorySavedForms } from './stores/memory/saved-forms.ts';
 import { createMemorySessionEndEvents } from './stores/memory/session-end-events.ts';
@@ -31,6 +32,7 @@ import { createRedisSavedForms } from './stores/redis/saved-forms.ts';
 import { createRedisSessionEndEvents } from './stores/redis/session-end-events.ts';
 import { createRedisSessionStore } from './stores/redis/session-store.ts';
 import { createRedisTokenStore } from './stores/redis/token-store.ts';
+import { elapsedMs } from './time/elapsed.ts';
 import type { AppTokenStore } from './tokens/app-token-store.ts';
 import type { SessionIndex } from './tokens/indexed-sessions.ts';
 import type { ProviderLogouts } from './tokens/provider-logouts.ts';
@@ -40,7 +42,10 @@ import { absoluteEndOf, type TokenStore } from './tokens/token-store.ts';
 
 /** Everything through which the app reaches the outside; tests can replace each member. */
 export interface Deps {
+  /** The time of day, for points in time that others know too, such as when a token expires. Somebody may set it. */
   readonly now: () => number;
+  /** For durations. */
+  readonly elapsed: () => number;
   readonly log: Logger;
   readonly audit: AuditLog;
   /** Calls the authorization server. */
@@ -71,14 +76,15 @@ export function createDeps(
   config: Config,
   {
     now = Date.now,
+    elapsed = elapsedMs,
     log = createLogger(config.logLevel, undefined, config.logFormat),
     audit: plainAudit = createAuditLog(config, { now, log }),
-  }: Partial<Pick<Deps, 'now' | 'log' | 'audit'>> = {},
+  }: Partial<Pick<Deps, 'now' | 'elapsed' | 'log' | 'audit'>> = {},
 ): Deps {
   const upstream = createUpstreamAgent(config.limits.upstreamConnections);
   const metrics = createMetrics();
   const audit = measureAudit(plainAudit, metrics);
-  const shared = { now, log, audit, metrics, fetch: globalThis.fetch, upstream };
+  const shared = { now, elapsed, log, audit, metrics, fetch: globalThis.fetch, upstream };
   const onExpired = (sessionId: string) => audit.record('session_ended', { reason: 'expired', sessionId });
   if (!config.redis) {
     log.info('REDIS_URL is not set: sessions are stored in memory and will be lost on restart');
@@ -86,16 +92,16 @@ export function createDeps(
     const sessionIndex = createMemorySessionIndex(now, onExpired);
     return {
       ...shared,
-      appTokenStore: createMemoryAppTokenStore(now),
+      appTokenStore: createMemoryAppTokenStore(now, elapsed),
       sessionEndEvents,
       sessionIndex,
-      tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents, sessionIndex),
+      tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents, sessionIndex, elapsed),
       consumedStates: createMemoryConsumedStates(now),
       providerLogouts: createMemoryProviderLogouts(now),
       savedForms: createMemorySavedForms(now, config.limits.savedFormsBytes),
-      revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now),
+      revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now, elapsed),
       sessionStore: new MemoryStore(),
-      rateLimitStore: () => new MemoryRateLimitStore(),
+      rateLimitStore: () => createMemoryRateLimitStore(elapsed),
       connected: async () => {},
       async close() {
         sessionIndex.close();
@@ -111,7 +117,7 @@ export function createDeps(
   const { secrets, registration, idleSeconds } = config.session;
   const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log, keyPrefix);
   const leaseWait = metrics.leaseWaitSeconds({});
-  const sealed = { redis, keyPrefix, secrets, registration, now };
+  const sealed = { redis, keyPrefix, secrets, registration, now, elapsed };
   const sessionIndex = createRedisSessionIndex({ ...sealed, lifetime: config.session, log, onExpired });
   const tokenStore = createRedisTokenStore({
     ...sealed,

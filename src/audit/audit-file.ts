@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { ConfigError } from '../config/load.ts';
 import type { Logger } from '../logger.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import type { AuditDestination, AuditLine } from './audit-events.ts';
 
 /** Readable for the owner only, because the lines identify users. */
@@ -27,12 +28,12 @@ export function openAuditFile(path: string, log: Logger): AuditDestination {
   let work: Promise<void> | undefined;
 
   function writeToLog(lines: readonly AuditLine[], error: unknown): void {
-    if (Date.now() >= nextProblemAt) {
+    if (elapsedMs() >= nextProblemAt) {
       log.error(
         { err: error, file: path },
         'cannot write the audit log to its file; writing its lines to this log',
       );
-      nextProblemAt = Date.now() + problemIntervalMs;
+      nextProblemAt = elapsedMs() + problemIntervalMs;
     }
     for (const { time: _, ...line } of lines) fallback.info(line, 'audit');
   }

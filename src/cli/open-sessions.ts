@@ -3,6 +3,7 @@ import type { Config } from '../config/load.ts';
 import { createSessionTags } from '../crypto/session-tag.ts';
 import { createDeps, type Deps } from '../deps.ts';
 import type { Logger } from '../logger.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import { createServices } from '../wiring/services.ts';
 
 /** Longer than a connection needs, also to a cluster or through a sentinel. */
@@ -41,12 +42,12 @@ function withoutStandardOutput(config: Config): Config {
  * Resolves when the store responds, or after three seconds; the command then fails with the error of its first request.
  * Unlike a server, it does not wait until the other instances have reconnected, because it refreshes no tokens.
  */
-async function waitForStore({ tokenStore, now }: Pick<Deps, 'tokenStore' | 'now'>): Promise<void> {
-  const deadline = now() + connectTimeoutMs;
+async function waitForStore({ tokenStore }: Pick<Deps, 'tokenStore'>): Promise<void> {
+  const deadline = elapsedMs() + connectTimeoutMs;
   const isAvailable = () =>
     tokenStore.get('no such session').then(
       () => true,
       () => false,
     );
-  while (!(await isAvailable()) && now() < deadline) await delay(retryMs);
+  while (!(await isAvailable()) && elapsedMs() < deadline) await delay(retryMs);
 }

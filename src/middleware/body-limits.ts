@@ -2,6 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import { addressKeyOf } from './client-address.ts';
 import { createRefusalLog } from './refusal-log.ts';
 
@@ -47,7 +48,7 @@ export function createBodyLimits({ getUserKey, log, metrics, limits }: BodyLimit
 
   function makeRoom(): boolean {
     const [oldest] = arriving;
-    if (!oldest || performance.now() - oldest.startedAt < max.patienceMs) return false;
+    if (!oldest || elapsedMs() - oldest.startedAt < max.patienceMs) return false;
     oldest.expire();
     return true;
   }
@@ -82,7 +83,7 @@ export function createBodyLimits({ getUserKey, log, metrics, limits }: BodyLimit
         req.pause();
         finish(new AppError('request_timeout', { cause: new Error('the body took too long') }));
       }
-      const body = { startedAt: performance.now(), expire };
+      const body = { startedAt: elapsedMs(), expire };
       arriving.add(body);
       const timer = setTimeout(expire, bodyTimeoutMs);
       res.once('close', () => {

@@ -4,6 +4,7 @@ import type { ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import { addressKeyOf } from './client-address.ts';
 import { createRefusalLog } from './refusal-log.ts';
 
@@ -82,7 +83,7 @@ function createStoreGuard(log: Logger) {
   let isUnavailable = false;
 
   function markFailed(error: unknown): never {
-    retryAt = Date.now() + retryAfterMs;
+    retryAt = elapsedMs() + retryAfterMs;
     if (!isUnavailable) log.warn({ err: error }, 'rate limiting disabled: store unavailable');
     isUnavailable = true;
     throw error;
@@ -94,7 +95,7 @@ function createStoreGuard(log: Logger) {
   }
 
   async function withTimeout<T>(operation: () => T | Promise<T>): Promise<T> {
-    if (Date.now() < retryAt) throw new Error('rate-limit store failed recently; not querying it again yet');
+    if (elapsedMs() < retryAt) throw new Error('rate-limit store failed recently; not querying it again yet');
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => reject(new Error('rate-limit store timed out')), countTimeoutMs);
@@ -113,7 +114,7 @@ function createStoreGuard(log: Logger) {
     protect: (store: Store): Store => ({
       init: (options) => store.init?.(options),
       async increment(key) {
-        const isPaused = Date.now() < retryAt;
+        const isPaused = elapsedMs() < retryAt;
         try {
           const count = await withTimeout(() => store.increment(key));
           markRecovered();

@@ -1,5 +1,6 @@
 import type { Logger } from '../logger.ts';
 import type { CounterSeries } from '../metrics/series.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 
 const intervalMs = 60_000;
 
@@ -19,9 +20,9 @@ export function createRefusalLog(
   return () => {
     counter.increment();
     refused += 1;
-    if (Date.now() < nextLineAt) return;
+    if (elapsedMs() < nextLineAt) return;
     log.warn({ ...facts, refused }, message);
-    nextLineAt = Date.now() + intervalMs;
+    nextLineAt = elapsedMs() + intervalMs;
     refused = 0;
   };
 }

@@ -4,6 +4,7 @@ import type { Logger } from '../logger.ts';
 import { paths } from '../paths.ts';
 import { type RequestContext, runInRequest } from '../request-context.ts';
 import { onResponseClosed } from '../response-closed.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 
 declare global {
   namespace Express {
@@ -27,11 +28,11 @@ type LoggingRequest = Request & { [ownLog]?: Logger };
 export function createRequestLog(log: Logger): RequestHandler {
   return function logRequest(req, res, next) {
     if (!('log' in req)) addLog(Object.getPrototypeOf(req), log);
-    const startedAt = Date.now();
+    const startedAt = elapsedMs();
     req.id = randomUUID();
     if (!res.defaultHeaders) res.setHeader('X-Request-Id', req.id); // otherwise it is sent with them
     res.on('error', ignore); // without a listener, a write after the end would stop the process
-    onResponseClosed(res, () => writeLine(log, req, res, Date.now() - startedAt));
+    onResponseClosed(res, () => writeLine(log, req, res, Math.round(elapsedMs() - startedAt)));
     runInRequest(new CurrentRequest(req), next);
   };
 }

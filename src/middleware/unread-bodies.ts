@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Request, RequestHandler } from 'express';
+import { elapsedMs } from '../time/elapsed.ts';
 
 /** How much of a body, and for how long, is read after the response; then the connection is closed. */
 const maxUnreadBytes = 16 * 1024 * 1024;
@@ -40,10 +41,10 @@ export function hasBody({ headers }: Pick<Request, 'headers'>): boolean {
 function discardRest(req: Request): void {
   const { socket } = req;
   const { bytesRead } = socket;
-  const endsAt = Date.now() + maxUnreadMs;
+  const endsAt = elapsedMs() + maxUnreadMs;
   // Polled, because there are no events for a body that Node.js discards itself.
   const timer = setInterval(() => {
-    if (Date.now() > endsAt || socket.bytesRead - bytesRead > maxUnreadBytes) socket.destroy();
+    if (elapsedMs() > endsAt || socket.bytesRead - bytesRead > maxUnreadBytes) socket.destroy();
   }, checkIntervalMs);
   // Closing a connection with unread data resets it, and the client may lose the response that it has not read yet.
   socket.destroySoon = () => {

@@ -39,7 +39,8 @@ interface MetadataParts {
   readonly fetch: typeof globalThis.fetch;
   /** The issuer to assume for a provider that has neither an issuer nor an authorization endpoint. */
   readonly fallbackIssuer: string;
-  readonly now: () => number;
+  /** As `elapsedMs`. */
+  readonly elapsed: () => number;
   readonly log: Logger;
 }
 
@@ -62,7 +63,7 @@ export interface Server {
  */
 export function createMetadataLoader(
   provider: Provider,
-  { authentication, fetch, fallbackIssuer, now, log }: MetadataParts,
+  { authentication, fetch, fallbackIssuer, elapsed, log }: MetadataParts,
 ): () => Promise<Server> {
   const { issuer, clientId } = provider;
   const endpoints = Object.fromEntries(
@@ -173,7 +174,10 @@ export function createMetadataLoader(
     configuration[customFetch] = createRequestFetch(metadata);
     const { jwks_uri: keysUrl } = metadata;
     if (keysUrl !== undefined && keysUrl !== keys?.url)
-      keys = { url: keysUrl, keys: createProviderKeys(new URL(keysUrl), endpointFetch, now, markOutdated) };
+      keys = {
+        url: keysUrl,
+        keys: createProviderKeys(new URL(keysUrl), endpointFetch, elapsed, markOutdated),
+      };
     return { configuration, metadata, issuers, keys: keysUrl === undefined ? undefined : keys?.keys };
   }
 
@@ -195,7 +199,7 @@ export function createMetadataLoader(
   }
 
   function fetchMetadata(): Promise<Server> {
-    lastAttemptAt = now();
+    lastAttemptAt = elapsed();
     pending ??= (issuer ? discover(issuer) : Promise.resolve(configureWithoutDiscovery()))
       .then((found) => {
         isOutdated = false;
@@ -224,12 +228,12 @@ export function createMetadataLoader(
 
   /** In the background: what is cached may still be right. */
   function refetchIfDue(): void {
-    if (now() - lastAttemptAt >= refetchIntervalMs) fetchMetadata().catch(() => undefined);
+    if (elapsed() - lastAttemptAt >= refetchIntervalMs) fetchMetadata().catch(() => undefined);
   }
 
   return async function loadMetadata() {
     if (!cached) return fetchMetadata();
-    if (isOutdated || (issuer && now() - lastAttemptAt >= maxAgeMs)) refetchIfDue();
+    if (isOutdated || (issuer && elapsed() - lastAttemptAt >= maxAgeMs)) refetchIfDue();
     return cached;
   };
 }

@@ -10,6 +10,7 @@ import {
 } from 'openid-client';
 import type { Caller } from '../circuit-breaker.ts';
 import type { Logger } from '../logger.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import { createClientAuthentication } from './client-authentication.ts';
 import type { Identity } from './id-token.ts';
 import { createIdTokenChecks } from './id-token-checks.ts';
@@ -76,6 +77,8 @@ export interface RefreshOptions {
 interface OAuthClientParts {
   readonly fetch: typeof globalThis.fetch;
   readonly now: () => number;
+  /** As `elapsedMs`. */
+  readonly elapsed?: () => number;
   readonly log: Logger;
   /** Called when the circuit breaker of the token endpoint opens and when it closes. */
   readonly onBreakerChange?: (isOpen: boolean) => void;
@@ -91,7 +94,7 @@ const maxEndSessionWaitMs = 2_000;
 export function createOAuthClient(
   provider: Provider,
   postLogoutRedirectUri: string,
-  { fetch, now, log, onBreakerChange }: OAuthClientParts,
+  { fetch, now, elapsed = elapsedMs, log, onBreakerChange }: OAuthClientParts,
 ): OAuthClient {
   const { issuer, redirectUri, clientId } = provider;
   const authentication = createClientAuthentication(provider);
@@ -99,10 +102,10 @@ export function createOAuthClient(
     authentication,
     fetch,
     fallbackIssuer: postLogoutRedirectUri,
-    now,
+    elapsed,
     log,
   });
-  const withRequestPolicy = createRequestPolicy(now, onBreakerChange);
+  const withRequestPolicy = createRequestPolicy(elapsed, onBreakerChange);
   const idTokens = createIdTokenChecks(provider, log);
 
   /** Runs `request`, and again with the other client secret when the server rejects the active one. */

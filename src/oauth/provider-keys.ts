@@ -32,7 +32,10 @@ const retryAfterSeconds = 5;
 /** How long keys that cannot be fetched again are used for unsolicited tokens: a logout must not get lost. */
 const maxStaleMs = 86_400_000;
 
-/** @param onUnknownKey is called when the keys do not fit a token: their address may have changed */
+/**
+ * @param now as `elapsedMs`
+ * @param onUnknownKey is called when the keys do not fit a token: their address may have changed
+ */
 export function createProviderKeys(
   url: URL,
   fetch: CustomFetch,
@@ -47,9 +50,12 @@ export function createProviderKeys(
       fetch(href, { ...options, headers: Object.fromEntries(headers), body: undefined }),
   });
   let refetchesLeft = maxRefetches;
-  let nextRefetchAt = 0;
+  let nextRefetchAt = Number.NEGATIVE_INFINITY;
   let failedAt = Number.NEGATIVE_INFINITY;
   let loadedAt = Number.NEGATIVE_INFINITY;
+
+  /** On both clocks: jose uses the time of day, and the other one stands still while a computer is suspended. */
+  const isFresh = () => keySet.fresh && now() - loadedAt < cacheMs;
 
   async function reload(): Promise<void> {
     // Otherwise every refresh would wait for an address that does not respond.
@@ -84,7 +90,7 @@ export function createProviderKeys(
   }
 
   const getKey: JWTVerifyGetKey = async (header, token) => {
-    if (!keySet.fresh) await reload();
+    if (!isFresh()) await reload();
     try {
       return await keySet(header, token);
     } catch (error) {
@@ -101,7 +107,7 @@ export function createProviderKeys(
   }
 
   const getKeyForUnsolicited: JWTVerifyGetKey = async (header, token) => {
-    if (!keySet.fresh)
+    if (!isFresh())
       try {
         await reload();
       } catch (error) {
@@ -121,7 +127,7 @@ export function createProviderKeys(
   return {
     unsolicited: { getKey: getKeyForUnsolicited, refetch: refetchForUnsolicited },
     load: async () => {
-      if (!keySet.fresh) await reload();
+      if (!isFresh()) await reload();
     },
     getKey,
     refetch,

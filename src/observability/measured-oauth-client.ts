@@ -2,6 +2,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { CounterSeries, HistogramSeries } from '../metrics/series.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { OAuthError, type OAuthErrorKind } from '../oauth/oauth-error.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import { type Attributes, withSpan } from '../tracing.ts';
 
 /** `not_sent`: the session ended, or the store failed, before a request was sent. */
@@ -34,13 +35,13 @@ export function measureOAuthClient(oauth: OAuthClient, metrics: Metrics): OAuthC
     function record(outcome: Outcome, startedAt: number): void {
       const series = seconds.get(outcome) ?? metrics.providerRequestSeconds({ operation, outcome });
       seconds.set(outcome, series);
-      series.observe((performance.now() - startedAt) / 1000);
+      series.observe((elapsedMs() - startedAt) / 1000);
       counted?.count({ outcome }).increment();
     }
 
     return function measure<T>(work: () => Promise<T>): Promise<T> {
       return withSpan(`oauth ${operation}`, 'client', attributes, async () => {
-        const startedAt = performance.now();
+        const startedAt = elapsedMs();
         try {
           const result = await work();
           record('success', startedAt);

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { elapsedMs } from '../time/elapsed.ts';
 
 interface ReadinessParts {
   /** Rejects while sessions cannot be read. */
@@ -26,9 +27,9 @@ export function createReadiness({ checkStore, checkProvider }: ReadinessParts): 
   let isProviderKnown = false;
 
   function checkProviderIfDue(): Promise<boolean> {
-    if (isProviderKnown || performance.now() - providerCheckedAt < providerIntervalMs)
+    if (isProviderKnown || elapsedMs() - providerCheckedAt < providerIntervalMs)
       return Promise.resolve(isProviderKnown);
-    providerCheckedAt = performance.now();
+    providerCheckedAt = elapsedMs();
     const check = checkProvider().then(
       () => {
         isProviderKnown = true;
@@ -46,12 +47,12 @@ export function createReadiness({ checkStore, checkProvider }: ReadinessParts): 
     );
     const [store, provider] = await Promise.all([withTimeout(isStoreReady), checkProviderIfDue()]);
     last = { store, provider };
-    checkedAt = performance.now();
+    checkedAt = elapsedMs();
     return last;
   }
 
   return async function readReadiness() {
-    if (performance.now() - checkedAt < maxAgeMs) return last;
+    if (elapsedMs() - checkedAt < maxAgeMs) return last;
     pending ??= check().finally(() => {
       pending = undefined;
     });

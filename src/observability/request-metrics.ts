@@ -3,6 +3,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { CounterSeries, HistogramSeries } from '../metrics/series.ts';
 import { paths } from '../paths.ts';
 import { onResponseClosed } from '../response-closed.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 
 interface StatusSeries {
   readonly count: CounterSeries;
@@ -69,14 +70,14 @@ export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metri
   }
 
   const measureRequests: RequestHandler = function measureRequests(req, res, next) {
-    const startedAt = performance.now();
+    const startedAt = elapsedMs();
     onResponseClosed(res, () => {
       const measured = req.measuredAs ?? getPage(req);
       // The client disconnected before the response; the status is still the default of Node.js, 200.
       const isAborted = !res.headersSent && res.statusCode !== 101;
       const { count, seconds } = measured.seriesOf(isAborted ? 4 : Math.floor(res.statusCode / 100));
       count.increment();
-      if (!measured.isStream && !isStream(req, res)) seconds.observe((performance.now() - startedAt) / 1000);
+      if (!measured.isStream && !isStream(req, res)) seconds.observe((elapsedMs() - startedAt) / 1000);
     });
     next();
   };

@@ -7,6 +7,7 @@ import { AppError } from '../errors.ts';
 import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { isIdempotent, isSafe } from '../middleware/http-methods.ts';
 import type { TokenSource } from '../session/token-source.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import { readStepUp } from './step-up.ts';
 import type { CallAbort } from './upstream/call-abort.ts';
 import { createUpstreamCircuitBreakers } from './upstream/circuit-breaker.ts';
@@ -71,14 +72,14 @@ export function createCallUpstream(
   upstream: Dispatcher,
   metrics: Pick<Metrics, 'openBreakers' | 'upstreamRequestSeconds'> = createMetrics(),
 ): CallUpstream {
-  const admit = createUpstreamCircuitBreakers(Date.now, metrics);
+  const admit = createUpstreamCircuitBreakers(elapsedMs, metrics);
   const measure = createUpstreamMeasure(metrics);
 
   function sendRequest(
     { server, method, path, headers, body, abort }: UpstreamRequest,
     headersTimeoutMs: number,
   ): Promise<UpstreamResponse> {
-    const startedAt = Date.now();
+    const startedAt = elapsedMs();
     const request = {
       origin: server.origin,
       path,
@@ -92,7 +93,7 @@ export function createCallUpstream(
       abort,
       // Each interim response (1xx) restarts the timer of undici.
       onInfo() {
-        if (!isStream(body) && Date.now() - startedAt > headersTimeoutMs) abort.abort(createTimeoutError());
+        if (!isStream(body) && elapsedMs() - startedAt > headersTimeoutMs) abort.abort(createTimeoutError());
       },
     });
   }
@@ -107,13 +108,13 @@ export function createCallUpstream(
     const isRetryableStatus = isSafe(method) && body === null;
     const isRetryable = (error: unknown) =>
       isIdempotent(method) ? isDisconnected(error) : isUnsent(error, body?.length ?? 0);
-    const deadline = Date.now() + server.timeoutMs;
+    const deadline = elapsedMs() + server.timeoutMs;
     for (let attempt = 1; ; attempt += 1) {
       const delayMs = initialDelayMs * 4 ** (attempt - 1) * (0.5 + Math.random());
-      const canRetry = () => attempt < maxAttempts && Date.now() + delayMs < deadline;
+      const canRetry = () => attempt < maxAttempts && elapsedMs() + delayMs < deadline;
       try {
         const response = await measure(request, () =>
-          sendRequest(request, Math.max(1, deadline - Date.now())),
+          sendRequest(request, Math.max(1, deadline - elapsedMs())),
         );
         const isTransient = unavailableStatuses.has(response.statusCode) && !response.headers['retry-after'];
         if (!isRetryableStatus || !isTransient || !canRetry()) return response;

@@ -4,6 +4,7 @@ import { AppError } from '../errors.ts';
 import { isFormSubmission } from '../middleware/fetch-metadata.ts';
 import { hasBody } from '../middleware/unread-bodies.ts';
 import { maxFormBytes } from '../saved-forms/save-form.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 
 /** Bodies up to this size are buffered, so that they can be sent again; for forms the limit is `maxFormBytes`. */
 const maxBufferedBytes = 65_536;
@@ -110,7 +111,7 @@ function discardUpTo(req: Request, maxBytes: number): void {
 
 /** Calls `onTooSlow` once, when nothing was added for `timeoutMs` or the average is below `minBytesPerSecond`. */
 function watchPace(timeoutMs: number, onTooSlow: () => void) {
-  const startedAt = Date.now();
+  const startedAt = elapsedMs();
   let bytes = 0;
   let isStopped = false;
   const timer = setTimeout(fail, timeoutMs).unref();
@@ -127,7 +128,7 @@ function watchPace(timeoutMs: number, onTooSlow: () => void) {
     if (isStopped) return;
     bytes += added;
     timer.refresh();
-    if (Date.now() - startedAt > timeoutMs + (bytes / minBytesPerSecond) * 1000) fail();
+    if (elapsedMs() - startedAt > timeoutMs + (bytes / minBytesPerSecond) * 1000) fail();
   }
   return { add, stop };
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import { type Socket, Server as TcpServer } from 'node:net';
 import { onResponseClosed } from '../response-closed.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 
 /** How long a connection without a complete request stays open after the port is closed: its request may be on its way. */
 const requestArrivalMs = 1_000;
@@ -79,16 +80,16 @@ export function trackConnections(server: Server): Connections {
    * because requests are held meanwhile; then clients that wait for a response soon send no others.
    */
   async function waitForSilence(): Promise<void> {
-    const startedAt = performance.now();
+    const startedAt = elapsedMs();
     let [now, silentSince] = [startedAt, startedAt];
     for (;;) {
       const [iterationAt, eventsBefore] = [now, events];
       await new Promise((resolve) => setImmediate(resolve));
-      now = performance.now();
+      now = elapsedMs();
       if (events !== eventsBefore) silentSince = now;
-      const elapsedMs = now - startedAt;
-      if (elapsedMs > maxHoldMs) return;
-      const requiredMs = silenceMs * (1 - elapsedMs / maxHoldMs);
+      const waitedMs = now - startedAt;
+      if (waitedMs > maxHoldMs) return;
+      const requiredMs = silenceMs * (1 - waitedMs / maxHoldMs);
       if (now - silentSince >= requiredMs && now - iterationAt < shortIterationMs) return;
     }
   }
@@ -126,8 +127,8 @@ export function trackConnections(server: Server): Connections {
     },
 
     async waitUntilClosed(timeoutMs) {
-      const startedAt = Date.now();
-      const sweep = setInterval(() => closeIdle(Date.now() - startedAt > requestArrivalMs), sweepIntervalMs);
+      const startedAt = elapsedMs();
+      const sweep = setInterval(() => closeIdle(elapsedMs() - startedAt > requestArrivalMs), sweepIntervalMs);
       let cutOff = 0;
       const timeout = setTimeout(() => {
         for (const [socket, { responses, isUpgraded }] of connections) {

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from '../logger.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 
 interface StalledClientOptions {
   /** How long a client may take nothing of what is waiting for it. */
@@ -18,12 +19,12 @@ export function disconnectStalledClients(server: Server, { timeoutMs, log }: Sta
   const clients = new Map<Socket, { sentBytes: number; since: number }>();
 
   server.on('connection', (socket: Socket) => {
-    clients.set(socket, { sentBytes: 0, since: performance.now() });
+    clients.set(socket, { sentBytes: 0, since: elapsedMs() });
     socket.once('close', () => clients.delete(socket));
   });
 
   function sweep(): void {
-    const now = performance.now();
+    const now = elapsedMs();
     for (const [socket, progress] of clients) {
       const sentBytes = socket.bytesWritten - socket.writableLength; // accepted by the operating system
       if (socket.writableLength === 0 || sentBytes > progress.sentBytes) {

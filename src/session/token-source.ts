@@ -37,7 +37,8 @@ export function createUserTokenSource(
       ? createUserTokenSource(parts, id, login)
       : undefined;
   }
-  const canReplace = parts.now() >= acquiredAt + replacementCooldownMs;
+  // The time of another instance, or of a clock that was set meanwhile, may be in the future.
+  const canReplace = Math.abs(parts.now() - acquiredAt) >= replacementCooldownMs;
   return {
     accessToken: current.accessToken,
     sessionId: id,

@@ -1,3 +1,4 @@
+import { elapsedMs } from '../time/elapsed.ts';
 import type { TokenRecord, TokenStore } from '../tokens/token-store.ts';
 
 /** Notifies the processes that a record which they have read may no longer be the newest. */
@@ -9,7 +10,7 @@ export interface RecordChanges {
    * sessions.
    */
   watch(onChange: (id: string | undefined) => void): void;
-  /** The time (`performance.now()`) before which all published changes have arrived; -Infinity if it is not known. */
+  /** The time (`elapsedMs()`) before which all published changes have arrived; -Infinity if it is not known. */
   confirmedAt(): number;
 }
 
@@ -40,7 +41,7 @@ const maxEntries = 5_000;
  * from the cache; all operations that change a session, or decide about a refresh, read the newest record.
  */
 export function cacheRecords(store: TokenStore, options: CacheOptions): TokenStore {
-  const { changes, maxAgeMs, absoluteEndOf, now, monotonicNow = () => performance.now() } = options;
+  const { changes, maxAgeMs, absoluteEndOf, now, monotonicNow = elapsedMs } = options;
   /** In the order in which the records were read. */
   const entries = new Map<string, Entry>();
   /** For each session, the number of operations in progress that may change it. */

@@ -1,6 +1,7 @@
 import type { Command } from 'ioredis';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { CounterSeries, HistogramSeries } from '../metrics/series.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import type { RedisConnection } from './redis/connection.ts';
 
 interface CommandSeries {
@@ -29,9 +30,9 @@ export function measureRedis(redis: RedisConnection, metrics: Metrics): void {
   }
 
   sender.sendCommand = function sendMeasured(command, ...rest) {
-    const startedAt = performance.now();
+    const startedAt = elapsedMs();
     const { seconds, errors } = seriesOf(command.name);
-    const record = () => seconds.observe((performance.now() - startedAt) / 1000);
+    const record = () => seconds.observe((elapsedMs() - startedAt) / 1000);
     command.promise.then(record, (error: unknown) => {
       record();
       if (!isScriptUnknown(error)) errors.increment();

@@ -4,6 +4,7 @@ import type { Logger } from '../logger.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
 import { isExpired, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 import type { AppTokenFailure, AppTokenRecord, AppTokenStore } from './app-token-store.ts';
 
 /**
@@ -30,6 +31,8 @@ interface AppTokenManagerParts {
   /** The scopes that are requested when the caller names none. */
   readonly scopes: readonly string[];
   readonly now: () => number;
+  /** As `elapsedMs`. */
+  readonly elapsed?: () => number;
   readonly log: Logger;
   readonly audit: Audit;
 }
@@ -70,7 +73,7 @@ const transientKinds: ReadonlySet<OAuthErrorKind> = new Set([
 
 /** A manager whose tokens are shared through `store`. Sends nothing until a token is needed. */
 export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenManager {
-  const { store, oauth, scopes, now, log, audit } = parts;
+  const { store, oauth, scopes, now, elapsed = elapsedMs, log, audit } = parts;
   const entries = new Map<string, Entry>();
 
   function getOrCreateEntry(requested: readonly string[]): Entry {
@@ -81,7 +84,7 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
     return entry;
   }
 
-  const isFailing = ({ failure }: AppTokenRecord) => failure !== undefined && now() < failure.until;
+  const isFailing = ({ failure }: AppTokenRecord) => failure !== undefined && elapsed() < failure.until;
 
   function isUsable(tokens: TokenSet | undefined, { refusedToken }: Entry): tokens is TokenSet {
     if (!tokens || tokens.accessToken === refusedToken) return false;
@@ -147,7 +150,7 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
       const failure = toOAuthError(error);
       logFailure(failure, entry.scope);
       audit.record('app_token_failed', { reason: failure.kind });
-      return { tokens: isUsable(old, entry) ? old : undefined, failure: toCachedFailure(failure, now()) };
+      return { tokens: isUsable(old, entry) ? old : undefined, failure: toCachedFailure(failure, elapsed()) };
     }
   }
 
@@ -170,7 +173,7 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
     const isValid = tokens && tokens.accessToken !== refusedToken && !isExpired(tokens, now());
     // A token that is issued without any lifetime still serves the callers that requested it.
     if (tokens && (isValid || !failure)) return tokens;
-    throw toAppError(failure, now());
+    throw toAppError(failure, elapsed());
   }
 
   async function current(scope: readonly string[]): Promise<TokenSet> {
@@ -192,7 +195,7 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
       const { tokens, isReplacement } = entry.record;
       const refersToCurrentToken = !tokens || tokens.accessToken === refused.accessToken; // else there is a newer one
       const isRecentReplacement =
-        isReplacement && tokens && now() < tokens.issuedAt + minReplacementIntervalMs;
+        isReplacement && tokens && Math.abs(now() - tokens.issuedAt) < minReplacementIntervalMs;
       if (refersToCurrentToken && !isRecentReplacement) entry.refusedToken = refused.accessToken;
       return current(scope);
     },
@@ -207,15 +210,15 @@ export function createAppTokenManager(parts: AppTokenManagerParts): AppTokenMana
 /** A token without a stated lifetime counts as expired, so that it never stays in place of another one. */
 const expiryOf = (tokens: TokenSet | undefined) => tokens?.expiresAt ?? 0;
 
-function toCachedFailure(failure: OAuthError, now: number): AppTokenFailure {
+function toCachedFailure(failure: OAuthError, elapsed: number): AppTokenFailure {
   const seconds = Math.max(1, failure.retryAfterSeconds ?? defaultRetryAfterSeconds[failure.kind]);
   const code = transientKinds.has(failure.kind) ? 'temporarily_unavailable' : 'app_token_refused';
-  return { code, until: now + seconds * 1000, reason: failure.message };
+  return { code, until: elapsed + seconds * 1000, reason: failure.message };
 }
 
-function toAppError(failure: AppTokenFailure | undefined, now: number): AppError {
-  const { code = 'temporarily_unavailable', until = now, reason } = failure ?? {};
+function toAppError(failure: AppTokenFailure | undefined, elapsed: number): AppError {
+  const { code = 'temporarily_unavailable', until = elapsed, reason } = failure ?? {};
   const cause = new Error(`a recent app token request failed (possibly on another instance): ${reason}`);
   if (code !== 'temporarily_unavailable') return new AppError(code, { cause });
-  return new AppError(code, { cause, retryAfterSeconds: Math.max(1, Math.ceil((until - now) / 1000)) });
+  return new AppError(code, { cause, retryAfterSeconds: Math.max(1, Math.ceil((until - elapsed) / 1000)) });
 }

@@ -12,7 +12,7 @@ export interface AppTokenRecord {
   readonly failure?: AppTokenFailure | undefined;
 }
 
-/** A failure that all callers get until `until` (epoch milliseconds); no token is requested before then. */
+/** A failure that all callers get until `until` (on the clock of `elapsedMs`); no token is requested before then. */
 export interface AppTokenFailure {
   readonly code: ErrorCode;
   readonly until: number;
@@ -34,9 +34,3 @@ export interface AppTokenStore {
 }
 
 type Change = (newest: AppTokenRecord) => Promise<AppTokenRecord>;
-
-/** When nothing in the record is usable any more, epoch milliseconds; `undefined` if the token has no stated expiry. */
-export function expiresAtOf({ tokens, failure }: AppTokenRecord): number | undefined {
-  if (tokens && tokens.expiresAt === undefined) return undefined;
-  return Math.max(tokens?.expiresAt ?? 0, failure?.until ?? 0);
-}

@@ -6,6 +6,7 @@ import type { Logger } from '../logger.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
+import { elapsedMs } from '../time/elapsed.ts';
 
 /** A token to be revoked at the provider (RFC 7009). */
 export interface Revocation {
@@ -68,6 +69,8 @@ export function toRevocations({ accessToken, refreshToken }: TokenSet, since: nu
 
 interface RevokerParts {
   readonly now: () => number;
+  /** As `elapsedMs`. */
+  readonly elapsed?: () => number;
   readonly log: Logger;
   readonly audit: Audit;
   /** Called when revocations of all sessions begin or cease to wait for a `Retry-After`. */
@@ -81,9 +84,9 @@ interface RevokerParts {
  */
 export function createRevoker(
   oauth: Pick<OAuthClient, 'revokeToken'>,
-  { now, log, audit, onBreakerChange = () => {} }: RevokerParts,
+  { now, elapsed = elapsedMs, log, audit, onBreakerChange = () => {} }: RevokerParts,
 ): (revocation: Revocation) => Promise<boolean> {
-  const waits = createWaits(now, onBreakerChange);
+  const waits = createWaits(elapsed, onBreakerChange);
   return async function attempt({ token, hint, group, since }) {
     if (!waits.mayCall(group)) return false;
     try {

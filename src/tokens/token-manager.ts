@@ -187,7 +187,7 @@ export function createTokenManager(parts: TokenManagerParts): TokenManager {
 /** True when the tokens are fresh and come from a refresh, not from the login, a few seconds ago. */
 function wasJustRefreshed({ tokens, signedInAt }: TokenRecord, now: number): boolean {
   const { issuedAt } = tokens;
-  return issuedAt > signedInAt && now < issuedAt + minRequestedRefreshMs && isFresh(tokens, now);
+  return issuedAt > signedInAt && Math.abs(now - issuedAt) < minRequestedRefreshMs && isFresh(tokens, now);
 }
 
 /** True when the access token has expired and there is no refresh token. */

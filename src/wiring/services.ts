@@ -20,7 +20,7 @@ export interface Services {
 }
 
 export function createServices(config: Config, deps: Deps): Services {
-  const { now, log, metrics, audit } = deps;
+  const { now, elapsed, log, metrics, audit } = deps;
   const measured = createMeasures(metrics);
   const connect = (provider: Provider, kind: string) =>
     measured.oauthClient(kind, (onBreakerChange) =>
@@ -28,7 +28,7 @@ export function createServices(config: Config, deps: Deps): Services {
     );
   const oauth = connect(config.provider, 'provider');
   const onBreakerChange = measured.breaker('revocation');
-  const outbox = deps.revocationOutbox(createRevoker(oauth, { now, log, audit, onBreakerChange }));
+  const outbox = deps.revocationOutbox(createRevoker(oauth, { now, elapsed, log, audit, onBreakerChange }));
   metrics.collectPendingRevocations(outbox.pending);
   metrics.collectLiveSessions(deps.sessionIndex.count);
   const tokens = createTokenManager({
@@ -38,7 +38,7 @@ export function createServices(config: Config, deps: Deps): Services {
     maxSessionsPerUser: config.limits.sessionsPerUser,
   });
   const appTokens = createAppTokenManager({
-    ...{ now, log },
+    ...{ now, elapsed, log },
     store: deps.appTokenStore,
     oauth: config.app.provider ? connect(config.app.provider, 'app_provider') : oauth,
     scopes: config.app.scopes,

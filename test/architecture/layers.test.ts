@@ -39,6 +39,7 @@ const demo = read('demo');
  */
 const layers = [
   ...[
+    'time',
     'ground',
     'metrics',
     'crypto',
@@ -194,4 +195,16 @@ test('only stores/redis/keys.ts says where keys begin, so that REDIS_PREFIX appl
     .filter((name) => name.endsWith('.ts') && name !== 'keys.ts')
     .filter((name) => /['"`](latchkey:|\{?s:)/.test(readFileSync(new URL(name, folder), 'utf8')));
   expect(literals).toEqual([]);
+});
+
+test('only these files read the time of day, and only src/time/elapsed.ts reads the clock for durations', () => {
+  const timeOfDay = new Map([
+    ['src/deps.ts', 'gives it to whoever needs a point in time'],
+    ['src/logger.ts', 'the time of a line'],
+    ['src/oauth/oauth-error.ts', 'Retry-After as a date'],
+    ['src/stores/memory/rate-limit-store.ts', 'express-rate-limit expects the end of a window as a date'],
+  ]);
+  const using = (pattern: RegExp) => src.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
+  expect(using(/\bDate\.now\b|new Date\(\)/).sort()).toEqual([...timeOfDay.keys()]);
+  expect(using(/\bperformance\.now\b|\bhrtime\b/)).toEqual(['src/time/elapsed.ts']);
 });

@@ -12,7 +12,7 @@ const running: { close(): Promise<void> }[] = [];
 async function start(env: Readonly<Record<string, string>> = {}, shape = standardProvider): Promise<void> {
   provider = await startFakeProvider(shape);
   const latchkey = await startLatchkey({
-    deps: { now: () => Date.now() + offsetMs },
+    deps: { now: () => Date.now() + offsetMs, elapsed: () => performance.now() + offsetMs },
     ...{ apiUrl: provider.url, ...provider.client },
     env: {
       OAUTH2_AUTHORIZATION_URL: `${provider.url}/authorize`,

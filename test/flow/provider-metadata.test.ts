@@ -27,7 +27,11 @@ async function start(overrides: Partial<LatchkeyOptions> = {}): Promise<void> {
     ...{ issuer: provider.url, apiUrl: provider.url, ...provider.client },
     ...overrides,
     env: { OAUTH2_SCOPES: 'openid read:data', ...overrides.env },
-    deps: { now: () => Date.now() + offsetMs, ...overrides.deps },
+    deps: {
+      now: () => Date.now() + offsetMs,
+      elapsed: () => performance.now() + offsetMs,
+      ...overrides.deps,
+    },
   });
   browser = new Browser(latchkey.origin);
 }

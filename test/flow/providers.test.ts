@@ -28,7 +28,7 @@ async function start(
   provider = await startFakeProvider(shape);
   const { clientId, clientSecret } = provider.client;
   latchkey = await startLatchkey({
-    deps: { now: () => Date.now() + offsetMs },
+    deps: { now: () => Date.now() + offsetMs, elapsed: () => performance.now() + offsetMs },
     ...{ apiUrl: provider.url, clientId, clientSecret: rejectedSecret ?? clientSecret },
     env: { ...env(provider.url), ...(rejectedSecret && { OAUTH2_CLIENT_SECRET_NEXT: clientSecret }) },
   });

@@ -121,7 +121,10 @@ describe('the revocation outbox', () => {
       attempted.push(token);
       return respond(token);
     };
-    return { attempted, attempt: createRevoker({ revokeToken }, { now, log, audit: silentAudit }) };
+    return {
+      attempted,
+      attempt: createRevoker({ revokeToken }, { now, elapsed: now, log, audit: silentAudit }),
+    };
   }
 
   type CreateOutbox = (

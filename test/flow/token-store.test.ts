@@ -93,6 +93,7 @@ const redisStore = (
     sessionEndEvents,
     index,
     now,
+    elapsed: now,
     ...options,
   });
 

@@ -25,7 +25,7 @@ async function start(env: Readonly<Record<string, string>> = {}): Promise<void> 
   latchkey = await startLatchkey({
     ...{ issuer: provider.url, apiUrl: provider.url, ...provider.client },
     env: { OAUTH2_SCOPES: 'openid profile read:data', ...env },
-    deps: { now: () => Date.now() + offsetMs },
+    deps: { now: () => Date.now() + offsetMs, elapsed: () => performance.now() + offsetMs },
   });
   browser = new Browser(latchkey.origin);
 }

@@ -21,6 +21,7 @@ let provider: FakeProvider;
 let latchkey: Latchkey;
 let browser: Browser;
 let offsetMs = 0;
+let elapsedMs = 0;
 
 async function start(env: Readonly<Record<string, string | undefined>> = {}): Promise<void> {
   const openid = createOpenidProvider();
@@ -30,13 +31,14 @@ async function start(env: Readonly<Record<string, string | undefined>> = {}): Pr
   latchkey = await startLatchkey({
     ...{ issuer: provider.url, apiUrl: provider.url, ...provider.client },
     env: { OAUTH2_SCOPES: 'openid profile read:data', ...env },
-    deps: { now: () => Date.now() + offsetMs },
+    deps: { now: () => Date.now() + offsetMs, elapsed: () => performance.now() + offsetMs + elapsedMs },
   });
   browser = new Browser(latchkey.origin);
   expect((await browser.go('/auth/login')).url).toBe(`${latchkey.origin}/profile`);
 }
 beforeEach(() => {
   offsetMs = 0;
+  elapsedMs = 0;
 });
 afterEach(async () => {
   await latchkey.close();
@@ -385,6 +387,7 @@ describe('the keys of the provider', () => {
       expect((await send(withClaims())).status).toBe(200);
       expect(await isSignedIn()).toBe(false);
       clock.mockImplementation(() => realNow() + 90_000_000);
+      elapsedMs = 90_000_000;
       expect((await send(withClaims())).status).toBe(503);
     } finally {
       clock.mockRestore();

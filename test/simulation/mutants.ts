@@ -56,7 +56,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'no reconnect grace',
     file: 'stores/redis/connection.js',
-    from: 'return Date.now() - reconnectedAt < graceMs;',
+    from: 'return elapsedMs() - reconnectedAt < graceMs;',
     to: 'return false;',
     profiles: ['long', 'aimed-long'],
     directed: ['start-in-outage', 'slow-reconnect'],

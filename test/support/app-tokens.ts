@@ -87,10 +87,10 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
       currentTime += seconds * 1000;
       await advanceFailurePauses(seconds);
     },
-    createMemoryStore: () => createMemoryAppTokenStore(now),
+    createMemoryStore: () => createMemoryAppTokenStore(now, now),
     createRedisStore: (options = {}) =>
-      createRedisAppTokenStore({ redis, registration, secrets, now, ...options }),
-    createInstance({ store = createMemoryAppTokenStore(now), scopes = [], ...options } = {}) {
+      createRedisAppTokenStore({ redis, registration, secrets, now, elapsed: now, ...options }),
+    createInstance({ store = createMemoryAppTokenStore(now, now), scopes = [], ...options } = {}) {
       const logLines = { warn: [] as string[], error: [] as string[] };
       const log = pino(
         { level: 'warn' },
@@ -115,10 +115,10 @@ export async function createAppTokenWorld(): Promise<AppTokenWorld> {
           clockToleranceSeconds: 30,
         },
         'http://localhost',
-        { fetch: options.fetch ?? globalThis.fetch, now, log },
+        { fetch: options.fetch ?? globalThis.fetch, now, elapsed: now, log },
       );
       return {
-        tokens: createAppTokenManager({ store, oauth, scopes, now, log, audit: silentAudit }),
+        tokens: createAppTokenManager({ store, oauth, scopes, now, elapsed: now, log, audit: silentAudit }),
         logLines,
       };
     },

@@ -100,7 +100,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       }),
       ...options.env,
     },
-    deps: { now: () => Date.now() + offsetMs },
+    deps: { now: () => Date.now() + offsetMs, elapsed: () => performance.now() + offsetMs },
     wrap: options.wrap,
     defineRoutes: options.defineRoutes,
   };
@@ -144,7 +144,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       const other = await startLatchkey({
         ...latchkeyOptions,
         env: { ...latchkeyOptions.env, ...env },
-        deps: { now },
+        deps: { now, elapsed: () => performance.now() + offsetMs },
       });
       others.push(other);
       return other;

@@ -10,7 +10,7 @@ const log = createLogger('trace', { write: (line: string) => void lines.push(JSO
 beforeEach(() => {
   nowMs = 1_000_000;
   lines = [];
-  jest.spyOn(Date, 'now').mockImplementation(() => nowMs);
+  jest.spyOn(performance, 'now').mockImplementation(() => nowMs);
 });
 afterEach(() => jest.restoreAllMocks());
 

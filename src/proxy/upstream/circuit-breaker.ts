@@ -4,6 +4,7 @@ import { ipKeyGenerator } from 'express-rate-limit';
 import { type Caller, type CircuitBreaker, createCircuitBreaker } from '../../circuit-breaker.ts';
 import { AppError } from '../../errors.ts';
 import { createMetrics, type Metrics } from '../../metrics/metrics.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import { isConnectFailure, isDisconnected, isTimeout, unavailableStatuses } from './errors.ts';
 import { routeNameOf } from './measure.ts';
 
@@ -36,7 +37,7 @@ export interface AdmittedCall {
  * @throws AppError `temporarily_unavailable` immediately while a circuit breaker is open
  */
 export function createUpstreamCircuitBreakers(
-  now: () => number = Date.now,
+  now: () => number = elapsedMs,
   { openBreakers }: Pick<Metrics, 'openBreakers'> = createMetrics(),
 ): (call: GuardedCall) => AdmittedCall {
   const hosts = new Map<string, CircuitBreaker>();

@@ -1,6 +1,7 @@
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { HistogramSeries } from '../../metrics/series.ts';
 import { paths } from '../../paths.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import { addTraceHeaders, isTracingEnabled, recordStatus, withSpan } from '../../tracing.ts';
 import { isTimeout } from './errors.ts';
 
@@ -47,14 +48,14 @@ export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 
       series = upstreamRequestSeconds({ route: routeNameOf(server), method, status });
       byStatus.set(status, series);
     }
-    series.observe((performance.now() - startedAt) / 1000);
+    series.observe((elapsedMs() - startedAt) / 1000);
   }
 
   async function measureTime<T extends { readonly statusCode: number }>(
     attempt: Attempt,
     send: () => Promise<T>,
   ): Promise<T> {
-    const startedAt = performance.now();
+    const startedAt = elapsedMs();
     try {
       const response = await send();
       record(attempt, statusClasses[Math.floor(response.statusCode / 100)] ?? 'other', startedAt);

@@ -1,14 +1,20 @@
-import { type AppTokenRecord, type AppTokenStore, expiresAtOf } from '../../tokens/app-token-store.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
+import type { AppTokenRecord, AppTokenStore } from '../../tokens/app-token-store.ts';
 import { createKeyedMutex } from '../keyed-mutex.ts';
 
 /** An app token store in the memory of this process. */
-export function createMemoryAppTokenStore(now: () => number): AppTokenStore {
+export function createMemoryAppTokenStore(
+  now: () => number,
+  elapsed: () => number = elapsedMs,
+): AppTokenStore {
   const records = new Map<string, AppTokenRecord>();
   const runExclusive = createKeyedMutex();
 
   async function get(scope: readonly string[]): Promise<AppTokenRecord> {
-    const record = records.get(keyOf(scope)) ?? {};
-    return (expiresAtOf(record) ?? Number.POSITIVE_INFINITY) > now() ? record : {};
+    const { tokens, failure, ...record } = records.get(keyOf(scope)) ?? {};
+    const hasTokens = tokens && (tokens.expiresAt ?? Number.POSITIVE_INFINITY) > now();
+    const hasFailure = failure && failure.until > elapsed();
+    return hasTokens || hasFailure ? { ...record, tokens, failure } : {};
   }
 
   return {

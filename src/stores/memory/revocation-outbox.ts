@@ -1,4 +1,5 @@
 import { createFairQueue, type RunInTurn } from '../../fair-queue.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import {
   type Revocation,
   type RevocationOutbox,
@@ -13,6 +14,7 @@ import { createKeyedMutex } from '../keyed-mutex.ts';
 export function createMemoryRevocationOutbox(
   attempt: (revocation: Revocation) => Promise<boolean>,
   now: () => number,
+  elapsed: () => number = elapsedMs,
 ): RevocationOutbox {
   const queued = new Map<Revocation, { attempts: number; dueAt: number }>();
   const runInOrder = createKeyedMutex();
@@ -20,7 +22,7 @@ export function createMemoryRevocationOutbox(
   const closed = new AbortController();
 
   async function process(runInTurn: RunInTurn, isIncluded: (attempts: number) => boolean): Promise<void> {
-    const due = [...queued].filter(([, { attempts, dueAt }]) => isIncluded(attempts) && dueAt <= now());
+    const due = [...queued].filter(([, { attempts, dueAt }]) => isIncluded(attempts) && dueAt <= elapsed());
     const attempted = due.map(([revocation, state]) => {
       state.dueAt = Number.POSITIVE_INFINITY; // in progress: no other run may attempt it
       return runInOrder(revocation.group, () =>
@@ -28,7 +30,7 @@ export function createMemoryRevocationOutbox(
           if (await attempt(revocation)) queued.delete(revocation);
           else {
             state.attempts += 1;
-            state.dueAt = now() + retryDelayMs(state.attempts);
+            state.dueAt = elapsed() + retryDelayMs(state.attempts);
           }
         }),
       );
@@ -45,7 +47,7 @@ export function createMemoryRevocationOutbox(
   runEverySecond(processDue, closed.signal);
   return {
     async add(tokens) {
-      for (const each of toRevocations(tokens, now())) queued.set(each, { attempts: 0, dueAt: now() });
+      for (const each of toRevocations(tokens, now())) queued.set(each, { attempts: 0, dueAt: elapsed() });
     },
     processNew,
     processDue,

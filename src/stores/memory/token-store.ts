@@ -1,4 +1,5 @@
 import { AppError } from '../../errors.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import type { SessionIndex } from '../../tokens/indexed-sessions.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
@@ -30,6 +31,7 @@ export function createMemoryTokenStore(
   now: () => number,
   sessionEndEvents: Pick<SessionEndEvents, 'publish'>,
   index: Pick<SessionIndex, 'add' | 'remove'>,
+  elapsed: () => number = elapsedMs,
 ): TokenStore {
   const entries = new Map<string, Entry>();
   const tombstones = new Map<string, Tombstone>(); // oldest first, until nothing can restore the session
@@ -82,10 +84,10 @@ export function createMemoryTokenStore(
       runExclusive(id, async () => {
         const entry = getUnexpired(id);
         if (!entry) return undefined;
-        if (entry.failure && now() < entry.failure.until) throw entry.failure.error;
+        if (entry.failure && elapsed() < entry.failure.until) throw entry.failure.error;
         const changed = await change(entry.record, async () => {}).catch((error: unknown) => {
           if (error instanceof AppError && error.retryAfterSeconds !== undefined)
-            entry.failure = { error, until: now() + error.retryAfterSeconds * 1000 };
+            entry.failure = { error, until: elapsed() + error.retryAfterSeconds * 1000 };
           throw error;
         });
         if (entries.get(id) !== entry) {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createSealer, type KeySource } from '../../crypto/sealing.ts';
 import type { HistogramSeries } from '../../metrics/series.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import type { AppTokenFailure, AppTokenRecord, AppTokenStore } from '../../tokens/app-token-store.ts';
 import type { RedisConnection } from './connection.ts';
 import { defaultKeyPrefix } from './keys.ts';
@@ -13,6 +14,8 @@ interface RedisAppTokenStoreOptions extends KeySource {
   readonly redis: RedisConnection;
   readonly keyPrefix?: string;
   readonly now: () => number;
+  /** As `elapsedMs`. */
+  readonly elapsed?: () => number;
   readonly leaseWait?: HistogramSeries;
 }
 
@@ -22,7 +25,7 @@ interface RedisAppTokenStoreOptions extends KeySource {
  * stored.
  */
 export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): AppTokenStore {
-  const { registration, redis, keyPrefix = defaultKeyPrefix, now } = options;
+  const { registration, redis, keyPrefix = defaultKeyPrefix, now, elapsed = elapsedMs } = options;
   const sealer = createSealer(options, 'app-tokens');
   const withLease = createLeases(redis, (key) => `${key}:lease`, options.leaseWait);
 
@@ -45,7 +48,7 @@ export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): Ap
     ]);
     // Only Redis measures the time of a failure: the clocks of instances differ.
     return failure && failureMs > 0
-      ? { ...stored, failure: { ...failure, until: now() + failureMs } }
+      ? { ...stored, failure: { ...failure, until: elapsed() + failureMs } }
       : { ...stored };
   }
 
@@ -57,7 +60,7 @@ export function createRedisAppTokenStore(options: RedisAppTokenStoreOptions): Ap
         : redis.del(partKey);
     await Promise.all([
       writePart(key, record, record.tokens ? (end ?? Number.POSITIVE_INFINITY) - now() : 0),
-      writePart(failureKeyOf(key), { ...failure }, (failure?.until ?? 0) - now()),
+      writePart(failureKeyOf(key), { ...failure }, (failure?.until ?? 0) - elapsed()),
     ]);
   }
 

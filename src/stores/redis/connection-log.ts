@@ -1,6 +1,7 @@
 import { Cluster, type Redis } from 'ioredis';
 import type { RedisTarget } from '../../config/redis-url.ts';
 import type { Logger } from '../../logger.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 
 type FailureKind =
   | 'authentication'
@@ -43,11 +44,11 @@ export function createConnectionLog(log: Logger, target: RedisTarget): Connectio
   const configured = describeAddress(target);
   const lines = new Map<string, { pauseMs: number; nextAt: number; skipped: number }>();
   let isConnected = false;
-  let changedAt = Date.now();
+  let changedAt = elapsedMs();
 
   /** Whether to write this line now; `skipped` says how often it was not written before. */
   function admit(line: string, pauseMs: number): { readonly skipped?: number } | undefined {
-    const now = Date.now();
+    const now = elapsedMs();
     const state = lines.get(line) ?? { pauseMs, nextAt: 0, skipped: 0 };
     lines.set(line, state);
     if (now < state.nextAt) {
@@ -65,9 +66,9 @@ export function createConnectionLog(log: Logger, target: RedisTarget): Connectio
 
   function lost(): void {
     if (!isConnected) return;
-    if (Date.now() - changedAt > stableMs) lines.clear();
+    if (elapsedMs() - changedAt > stableMs) lines.clear();
     isConnected = false;
-    changedAt = Date.now();
+    changedAt = elapsedMs();
   }
 
   function report(kind: FailureKind, address: string, facts: object): void {
@@ -93,9 +94,9 @@ export function createConnectionLog(log: Logger, target: RedisTarget): Connectio
     },
     ready() {
       if (isConnected) return;
-      const downForMs = Date.now() - changedAt;
+      const downForMs = Math.round(elapsedMs() - changedAt);
       isConnected = true;
-      changedAt = Date.now();
+      changedAt = elapsedMs();
       const admitted = admit('connected', firstConnectedPauseMs);
       if (admitted) log.info({ address: configured, afterMs: downForMs, ...admitted }, 'connected to Redis');
     },

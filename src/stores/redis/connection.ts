@@ -4,6 +4,7 @@ import { Cluster, Redis, type Result } from 'ioredis';
 import { parseRedisUrl } from '../../config/redis-url.ts';
 import type { Secret } from '../../crypto/secret.ts';
 import type { Logger } from '../../logger.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import { createConnectionLog, reportConnections } from './connection-log.ts';
 
 export type RedisConnection = Redis | Cluster;
@@ -174,7 +175,7 @@ function watchReconnects(redis: RedisConnection): () => boolean {
   let reconnectedAt = Number.NEGATIVE_INFINITY;
   let hasFailed = false;
   const startGrace = () => {
-    reconnectedAt = Date.now();
+    reconnectedAt = elapsedMs();
   };
   redis.on('reconnecting', () => {
     hasFailed = true;
@@ -186,7 +187,7 @@ function watchReconnects(redis: RedisConnection): () => boolean {
   const checkMasters = redis instanceof Cluster ? watchMasters(redis, startGrace) : () => {};
   return () => {
     checkMasters();
-    return Date.now() - reconnectedAt < graceMs;
+    return elapsedMs() - reconnectedAt < graceMs;
   };
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { storeUnavailable } from '../../errors.ts';
 import type { HistogramSeries } from '../../metrics/series.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import { LeaseLostError } from '../../tokens/token-store.ts';
 import { createKeyedMutex } from '../keyed-mutex.ts';
 import type { RedisConnection } from './connection.ts';
@@ -59,16 +60,16 @@ export function createLeases(
   const runExclusive = createKeyedMutex(); // instances contend for the lease, the requests of one instance do not
 
   async function acquire(key: string, owner: string): Promise<void> {
-    const deadline = Date.now() + maxWaitMs;
+    const deadline = elapsedMs() + maxWaitMs;
     for (let pauseMs = 20; (await redis.set(key, owner, 'PX', leaseMs, 'NX')) === null; ) {
-      if (Date.now() > deadline) throw new Error('timed out waiting for the lease');
+      if (elapsedMs() > deadline) throw new Error('timed out waiting for the lease');
       await delay(pauseMs * (0.5 + Math.random()));
       pauseMs = Math.min(pauseMs * 1.5, maxPauseMs);
     }
   }
 
   return function withLease(id, work) {
-    const startedAt = performance.now();
+    const startedAt = elapsedMs();
     return runExclusive(id, async () => {
       const key = keyOf(id);
       const owner = randomUUID();
@@ -79,7 +80,7 @@ export function createLeases(
         release(); // Redis may have executed the command after its time-out
         throw error;
       });
-      waited?.observe((performance.now() - startedAt) / 1000);
+      waited?.observe((elapsedMs() - startedAt) / 1000);
       let isConfirmed = false;
       let wasLost = false;
       const extension = setInterval(() => {
@@ -96,13 +97,13 @@ export function createLeases(
       async function confirmAndExtend(): Promise<void> {
         let sentAt: number;
         do {
-          sentAt = Date.now();
+          sentAt = elapsedMs();
           const confirmed = redis.eval(confirmIfOwner, 1, key, owner, leaseBeforeSendMs);
           const isOwner = await confirmed.catch((error: unknown) => {
             throw storeUnavailable(error);
           });
           if (!isOwner || wasLost) throw new LeaseLostError('lease lost');
-        } while (Date.now() - sentAt > maxConfirmationMs);
+        } while (elapsedMs() - sentAt > maxConfirmationMs);
         isConfirmed = true;
       }
       try {

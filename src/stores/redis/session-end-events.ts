@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster, type Redis } from 'ioredis';
 import type { Logger } from '../../logger.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import { type EndedBy, endedByValues } from '../../tokens/token-store.ts';
 import type { RecordChanges } from '../cached-token-store.ts';
@@ -64,7 +65,7 @@ export function createRedisSessionEndEvents(
 
   /** Redis sends the reply after all messages that were published before. */
   function confirm(connection: Redis): void {
-    const sentAt = performance.now();
+    const sentAt = elapsedMs();
     connection.ping().then(
       () => {
         if (isSubscribed && connection === subscriber) confirmedAt = sentAt;
@@ -89,13 +90,13 @@ export function createRedisSessionEndEvents(
     while (!closed.signal.aborted) {
       let subscribedAt = Number.POSITIVE_INFINITY;
       const onSubscribed = () => {
-        subscribedAt = Date.now();
+        subscribedAt = elapsedMs();
         onGap();
       };
       const error: unknown = await subscribeUntilDisconnected(onSubscribed).catch(
         (reason: unknown) => reason,
       );
-      if (Date.now() - subscribedAt >= stableMs) {
+      if (elapsedMs() - subscribedAt >= stableMs) {
         isReported = false;
         delayMs = firstRetryDelayMs;
       }

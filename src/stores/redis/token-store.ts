@@ -1,6 +1,7 @@
 import { createSealer, type KeySource, sealNonce } from '../../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../../errors.ts';
 import type { HistogramSeries } from '../../metrics/series.ts';
+import { elapsedMs } from '../../time/elapsed.ts';
 import { indexIntervalMs, type SessionIndex } from '../../tokens/indexed-sessions.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import {
@@ -37,12 +38,14 @@ interface RedisTokenStoreOptions extends KeySource {
   readonly sessionEndEvents: Pick<SessionEndEvents, 'publish'> & Pick<RecordChanges, 'publishChange'>;
   readonly index: Pick<SessionIndex, 'add' | 'remove'>;
   readonly now: () => number;
+  /** As `elapsedMs`. */
+  readonly elapsed?: () => number;
   readonly leaseWait?: HistogramSeries;
 }
 
 /** A token store that all instances share: sealed records that expire with their session. */
 export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenStore {
-  const { redis, waitForReplicas, lifetime, sessionEndEvents, index, now } = options;
+  const { redis, waitForReplicas, lifetime, sessionEndEvents, index, now, elapsed = elapsedMs } = options;
   const sealer = createSealer(options, 'tokens', compressedText);
   const keyOf = createSessionKeys(options.keyPrefix ?? defaultKeyPrefix, options.registration);
   const tokenKey = (id: string) => keyOf(id, 'tokens');
@@ -93,9 +96,9 @@ export function createRedisTokenStore(options: RedisTokenStoreOptions): TokenSto
   /** True when `times` has no recent time of this session, which gets one; a time forgotten early only means an early touch. */
   function isTimeTo(times: Map<string, number>, id: string, intervalMs: number): boolean {
     const last = times.get(id);
-    if (last !== undefined && now() - last < intervalMs) return false;
+    if (last !== undefined && elapsed() - last < intervalMs) return false;
     if (times.size >= maxRememberedTouches) times.clear();
-    times.set(id, now());
+    times.set(id, elapsed());
     return true;
   }
 
