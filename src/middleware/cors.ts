@@ -16,6 +16,7 @@ const options = {
     'Location',
     'Link',
     'Latchkey-Dropped-Headers',
+    'Latchkey-Error',
   ],
 };
 

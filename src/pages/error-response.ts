@@ -86,6 +86,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     const loginUrl = loginUrlFor(error, req);
     const textKey = textKeyFor(error);
     res.status(error.status).set('Cache-Control', 'no-store').vary('Cookie');
+    res.set('Latchkey-Error', error.code); // a script cannot take the response for one of the API, which never has it
     if (error.retryAfterSeconds !== undefined) res.set('Retry-After', String(error.retryAfterSeconds));
     if (error.allow) res.set('Allow', error.allow.join(', '));
     // Without `Connection: Upgrade`: clients that use Node.js would take the response for a switch of protocols.

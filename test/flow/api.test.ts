@@ -66,6 +66,7 @@ describe('requests to /api', () => {
         request_id: expect.any(String),
         login_url: `${world.origin}/auth/login?return_to=%2F%3Ftab%3D2`,
       });
+      expect(response.headers['latchkey-error']).toBe('login_required');
       expect(response.headers['set-cookie']).toBeUndefined();
     }
   });

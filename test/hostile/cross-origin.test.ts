@@ -102,7 +102,7 @@ describe('with CORS_ORIGINS set', () => {
         expect(response.headers['access-control-allow-origin']).toBe(origin);
         expect(response.headers['access-control-allow-credentials']).toBe('true');
         expect(response.headers['access-control-expose-headers']).toMatch(
-          /Retry-After.*RateLimit.*X-Request-Id.*ETag/,
+          /Retry-After.*RateLimit.*X-Request-Id.*ETag.*Latchkey-Error/,
         );
         expect(readVary(response.headers)).toEqual(expect.arrayContaining(['origin', 'cookie']));
       }

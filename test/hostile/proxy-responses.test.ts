@@ -123,7 +123,8 @@ const dropped: readonly (readonly [name: string, value: string])[] = [
   ...evil('Public-Key-Pins-Report-Only IdP-SignIn-Status Alternate-Protocol Allow-CSP-From X-UA-Compatible'),
   ...evil('Onion-Location'),
   // credentials
-  ...evil('Authentication-Info Optional-WWW-Authenticate Proxy-Authentication-Info Latchkey-Dropped-Headers'),
+  ...evil('Authentication-Info Optional-WWW-Authenticate Proxy-Authentication-Info'),
+  ...evil('Latchkey-Dropped-Headers Latchkey-Error LATCHKEY_ERROR'),
   // a debugging API may repeat the request headers, which contain the token
   ['Authorization', 'Bearer evil'],
 ];
