@@ -34,8 +34,10 @@ import type { TokenManager } from './tokens/token-manager.ts';
 import { createExpressApp } from './wiring/express-app.ts';
 import { createParts } from './wiring/parts.ts';
 
-/** The paths that scripts of the origins in CORS_ORIGINS may call. */
-const crossOriginPaths = [paths.api, paths.session, paths.sessions, paths.refresh, paths.logout];
+/** The paths that scripts of the origins in CORS_ORIGINS may call, and the script that they may import. */
+const crossOriginPaths = [
+  ...[paths.api, paths.session, paths.sessions, paths.refresh, paths.logout, `${paths.assets}/latchkey.js`],
+];
 const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export interface App {

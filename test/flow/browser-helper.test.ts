@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
 
 const file = new URL('../../public/latchkey.js', import.meta.url);
-// Browsers import this file as it is; its only types are in comments.
-const { api, createApi, signIn, ApiError } = await import(file.href);
+// Browsers import this file as it is. test/browser/latchkey-js.test.ts has what needs a page.
+const latchkey = await import(file.href);
+const { api, connect, signIn, ApiError } = latchkey;
+const declarations = readFileSync(new URL('../../public/latchkey.d.ts', import.meta.url), 'utf8');
+const packageJson = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 interface CannedResponse {
   readonly status: number;
@@ -18,12 +22,22 @@ interface ReceivedRequest {
   readonly body: string;
 }
 
+/** A response as Latchkey marks its own errors. */
+const ofLatchkey = ({
+  headers,
+  ...rest
+}: CannedResponse & { readonly body: { readonly error: string; readonly [name: string]: unknown } }) => ({
+  ...rest,
+  headers: { ...headers, 'latchkey-error': rest.body.error },
+});
+
 /** What the server sends: one per request, and the last one for all further requests. */
 let responses: CannedResponse[];
 let requests: ReceivedRequest[];
 let origin: string;
 /** What `location.assign` was called with. */
 const navigations: string[] = [];
+const page = { origin: '', href: '', assign: (url: string) => navigations.push(url) };
 const realFetch = globalThis.fetch;
 const fetchOptions: RequestInit[] = [];
 
@@ -42,17 +56,12 @@ beforeAll(async () => {
     server.listen(0, '127.0.0.1', resolve);
   });
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const location = {
-    origin,
-    href: `${origin}/orders?page=2#/open`,
-    assign: (url: string) => navigations.push(url),
-  };
+  Object.assign(page, { origin, href: `${origin}/orders?page=2#/open` });
   Object.assign(globalThis, {
-    location,
-    // A browser resolves a relative URL against its page; Node has no page.
-    fetch: (path: string, init: RequestInit) => {
+    location: page,
+    fetch: (url: string, init: RequestInit) => {
       fetchOptions.push(init);
-      return realFetch(new URL(path, origin), init);
+      return realFetch(url, init);
     },
   });
 });
@@ -88,28 +97,63 @@ test("api() adds only `credentials` to the caller's fetch options", async () => 
   expect(requests).toMatchObject([
     { method: 'POST', url: '/api/data?x=1', body: 'a=1', headers: { 'x-own': 'y' } },
   ]);
-  expect(fetchOptions[0]).toEqual({
-    credentials: 'same-origin',
-    method: 'POST',
-    body: 'a=1',
-    headers: { 'x-own': 'y' },
-  });
+  const { headers, ...options } = fetchOptions[0]!;
+  expect(options).toEqual({ credentials: 'same-origin', method: 'POST', body: 'a=1' });
+  expect([...new Headers(headers)]).toEqual([['x-own', 'y']]);
 });
 
-test('in an app on another origin, createApi(origin) sends requests to the given origin, with credentials', async () => {
+test.each([
+  ['ORIGIN', 'include', '/api/data'],
+  ['ORIGIN/', 'include', '/api/data'],
+  ['ORIGIN/portal', 'include', '/portal/api/data'],
+])(
+  'on another origin, connect(%s) sends requests there, with credentials',
+  async (address, credentials, url) => {
+    page.origin = 'http://spa.example.com';
+    responses = [{ status: 200 }];
+    await connect(address.replace('ORIGIN', origin)).api('/api/data');
+    page.origin = origin;
+    expect(fetchOptions[0]).toMatchObject({ credentials });
+    expect(requests[0]!.url).toBe(url);
+  },
+);
+
+test('under a base path, connect(path) sends requests and logins there', async () => {
+  const portal = connect('/portal');
+  const loginUrl = `${origin}/portal/auth/login?return_to=%2F`;
+  responses = [ofLatchkey({ status: 401, body: { error: 'login_required', login_url: loginUrl } })];
+  expect(await rejectionOf(portal.api('/api/data'))).toMatchObject({ loginUrl });
+  expect([requests[0]!.url, fetchOptions[0]!.credentials]).toEqual(['/portal/api/data', 'same-origin']);
+  portal.signIn();
+  expect(new URL(navigations[0]!).pathname).toBe('/portal/auth/login');
+});
+
+test('api() also takes a whole URL of Latchkey', async () => {
   responses = [{ status: 200 }];
-  await createApi(origin)('/api/data');
-  expect(fetchOptions[0]).toEqual({ credentials: 'include' });
+  await api(`${origin}/api/data`);
   expect(requests[0]!.url).toBe('/api/data');
+});
+
+test.each([
+  'api/data',
+  '.evil.example/',
+  '@evil.example/',
+  'https://evil.example/',
+  'ORIGIN.evil.example/',
+  '',
+])('api(%j) is a mistake, and sends nothing', async (path) => {
+  expect(await rejectionOf(api(path.replace('ORIGIN', origin)))).toBeInstanceOf(TypeError);
+  expect(requests).toEqual([]);
 });
 
 test.each([
   [
     'login_required',
-    {
+    ofLatchkey({
       status: 401,
-      body: { error: 'login_required', message: 'Please sign in.', request_id: 'r1', login_url: '/L' },
-    },
+      headers: { 'x-request-id': 'r1' },
+      body: { error: 'login_required', message: 'Please sign in.', login_url: '/L' },
+    }),
     {
       status: 401,
       code: 'login_required',
@@ -121,17 +165,25 @@ test.each([
   ],
   [
     'insufficient_scope',
-    { status: 403, body: { error: 'insufficient_scope', message: 'x', scope: 'a b', login_url: '/L' } },
+    ofLatchkey({ status: 403, body: { error: 'insufficient_scope', scope: 'a b', login_url: '/L' } }),
     { status: 403, code: 'insufficient_scope', scope: 'a b', loginUrl: '/L' },
   ],
   [
     'insufficient_user_authentication',
-    { status: 401, body: { error: 'insufficient_user_authentication', login_url: '/L' } },
+    ofLatchkey({ status: 401, body: { error: 'insufficient_user_authentication', login_url: '/L' } }),
     { status: 401, code: 'insufficient_user_authentication', loginUrl: '/L' },
   ],
   [
+    'insufficient_scope that the last login requested already',
+    ofLatchkey({
+      status: 403,
+      body: { error: 'insufficient_scope', declined: true, request_again_url: '/L' },
+    }),
+    { code: 'insufficient_scope', loginUrl: undefined, requestAgainUrl: '/L' },
+  ],
+  [
     'too_many_requests with Retry-After',
-    { status: 429, headers: { 'retry-after': '7' }, body: { error: 'too_many_requests' } },
+    ofLatchkey({ status: 429, headers: { 'retry-after': '7' }, body: { error: 'too_many_requests' } }),
     { status: 429, code: 'too_many_requests', retryAfterSeconds: 7 },
   ],
   [
@@ -162,11 +214,29 @@ test.each([
     { status: 400, body: { error: { code: 1 }, message: 2, login_url: 3, retryable: 'true' } },
     { status: 400, code: undefined, loginUrl: undefined, retryable: false },
   ],
-  ['a 503 without Retry-After', { status: 503, body: {} }, { status: 503, retryAfterSeconds: undefined }],
+  [
+    'a 503 without Retry-After',
+    ofLatchkey({ status: 503, body: { error: 'temporarily_unavailable' } }),
+    { status: 503, retryAfterSeconds: undefined },
+  ],
   [
     'a 503 with a Retry-After over ten seconds',
-    { status: 503, headers: { 'retry-after': '11' } },
+    ofLatchkey({
+      status: 503,
+      headers: { 'retry-after': '11' },
+      body: { error: 'temporarily_unavailable' },
+    }),
     { status: 503, retryAfterSeconds: 11 },
+  ],
+  [
+    'a 503 of the API that looks like one of Latchkey',
+    { status: 503, headers: { 'retry-after': '0' }, body: { error: 'temporarily_unavailable' } },
+    { status: 503, code: undefined, retryAfterSeconds: 0 },
+  ],
+  [
+    'a 401 of the API that looks like one of Latchkey',
+    { status: 401, body: { error: 'token_renewed', retryable: true, login_url: '/L', scope: 'a' } },
+    { status: 401, code: undefined, retryable: false, loginUrl: undefined, scope: undefined },
   ],
   [
     'a 503 with an invalid Retry-After',
@@ -198,15 +268,15 @@ test.each([
   'ORIGIN.evil.example/auth/login?',
   'ORIGIN@evil.example/auth/login?',
   'ORIGIN/auth/logout?',
-])('an API cannot redirect users to %s through its own login_url', async (login_url) => {
-  responses = [
-    { status: 401, body: { error: 'login_required', login_url: login_url.replace('ORIGIN', origin) } },
-  ];
+])('a login_url leads to Latchkey, not to %s', async (login_url) => {
+  const body = { error: 'login_required', login_url: login_url.replace('ORIGIN', origin) };
+  responses = [ofLatchkey({ status: 401, body })];
   expect(await rejectionOf(api('/api/data'))).toMatchObject({ loginUrl: undefined });
 });
 
 test('signIn() navigates to the login_url of the error and returns to the current page', async () => {
-  responses = [{ status: 403, body: { login_url: `${origin}/auth/login?return_to=%2F&scope=write%3Adata` } }];
+  const login_url = `${origin}/auth/login?return_to=%2F&scope=write%3Adata`;
+  responses = [ofLatchkey({ status: 403, body: { error: 'insufficient_scope', login_url } })];
   signIn(await rejectionOf(api('/api/data')));
   expect(navigations.length).toBe(1);
   const { pathname, searchParams } = new URL(navigations[0]!);
@@ -214,20 +284,39 @@ test('signIn() navigates to the login_url of the error and returns to the curren
   expect(searchParams.get('return_to')).toBe(`${origin}/orders?page=2#/open`);
 });
 
-const tokenRenewed = { status: 401, body: { error: 'token_renewed', retryable: true } };
+test('signIn() without an error, or with an event, starts an ordinary login', () => {
+  signIn();
+  signIn(new Event('click'));
+  const login = `${origin}/auth/login?return_to=${encodeURIComponent(page.href)}`;
+  expect(navigations).toEqual([login, login]);
+});
+
+test('signIn() throws the given error if signing in would not help, so that no page loops', async () => {
+  responses = [{ status: 403, body: { error: 'not your order' } }];
+  const error = await rejectionOf(api('/api/data'));
+  expect(() => signIn(error)).toThrow(error as Error);
+  expect(navigations).toEqual([]);
+});
+
+const tokenRenewed = ofLatchkey({ status: 401, body: { error: 'token_renewed' } });
+const formData = new FormData();
+formData.set('file', new Blob(['abc']), 'a.txt');
 test.each([
   ['a GET', { method: 'GET' }],
   ['a POST with a text body', { method: 'POST', body: 'a=1' }],
+  ['a POST with a Blob', { method: 'POST', body: new Blob(['a=1']) }],
+  ['an upload with FormData', { method: 'POST', body: formData }],
   ['a DELETE', { method: 'DELETE' }],
-])('api() retries %s after token_renewed', async (_what, init: RequestInit) => {
+])('api() resends %s after token_renewed', async (_what, init: RequestInit) => {
   responses = [tokenRenewed, { status: 200 }];
   expect((await api('/api/data', init)).status).toBe(200);
+  const expected = init.body === formData ? 'abc' : init.body ? 'a=1' : '';
   expect(requests.map(({ method, body }) => [method, body])).toEqual(
-    Array(2).fill([init.method, init.body ?? '']),
+    Array(2).fill([init.method, expect.stringContaining(expected)]),
   );
 });
 
-test('api() retries token_renewed only once, and never with a stream as body', async () => {
+test('api() resends only once, and never a stream', async () => {
   responses = [tokenRenewed];
   expect(await rejectionOf(api('/api/data'))).toMatchObject({ code: 'token_renewed', retryable: true });
   expect(requests.length).toBe(2);
@@ -239,42 +328,38 @@ test('api() retries token_renewed only once, and never with a stream as body', a
   expect(requests.length).toBe(1);
 });
 
-const unavailable = (retryAfter: string) => ({
-  status: 503,
-  headers: { 'retry-after': retryAfter },
-  body: { error: 'x' },
-});
+const unavailable = (retryAfter: string) =>
+  ofLatchkey({
+    status: 503,
+    headers: { 'retry-after': retryAfter },
+    body: { error: 'temporarily_unavailable' },
+  });
 
-test('api() retries a GET after the Retry-After of a 503, and understands an HTTP date', async () => {
-  responses = [unavailable('1'), unavailable('0'), { status: 200 }];
+test('api() resends a GET after the Retry-After of a 503, and understands an HTTP date', async () => {
+  responses = [unavailable('1'), { status: 200 }];
   const startedAt = Date.now();
   expect((await api('/api/data')).status).toBe(200);
   expect(Date.now() - startedAt).toBeGreaterThan(950);
-  expect(requests.length).toBe(3);
+  expect(requests.length).toBe(2);
   responses = [unavailable(new Date(Date.now() + 60_000).toUTCString())];
   const { retryAfterSeconds } = (await rejectionOf(api('/api/data'))) as { retryAfterSeconds: number };
   expect(retryAfterSeconds).toBeGreaterThan(55);
 });
 
-test('api() retries a 503 at most twice, for at most ten seconds, and never with an unsafe method', async () => {
-  responses = [unavailable('0')];
-  expect(await rejectionOf(api('/api/data'))).toMatchObject({ status: 503 });
-  expect(requests.length).toBe(3);
-
-  responses = [unavailable('1'), unavailable('10')];
-  requests = [];
-  expect(await rejectionOf(api('/api/data'))).toMatchObject({ retryAfterSeconds: 10 });
+test.each([
+  ['a 503, then a 503', [unavailable('0'), unavailable('0')]],
+  ['a 503, then token_renewed', [unavailable('0'), tokenRenewed]],
+  ['token_renewed, then a 503', [tokenRenewed, unavailable('0')]],
+])('api() sends a request at most twice: %s', async (_what, sent) => {
+  responses = [...sent, { status: 200 }];
+  expect(await rejectionOf(api('/api/data'))).toMatchObject({ status: sent[1]!.status });
   expect(requests.length).toBe(2);
+});
 
-  responses = [unavailable('0')];
-  for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
-    requests = [];
-    expect(await rejectionOf(api('/api/data', { method }))).toMatchObject({
-      status: 503,
-      retryAfterSeconds: 0,
-    });
-    expect(requests.length).toBe(1);
-  }
+test.each(['POST', 'PUT', 'PATCH', 'DELETE'])('api() never resends a %s after a 503', async (method) => {
+  responses = [unavailable('0'), { status: 200 }];
+  expect(await rejectionOf(api('/api/data', { method }))).toMatchObject({ status: 503 });
+  expect(requests.length).toBe(1);
 });
 
 test('aborting the signal ends the wait for a retry', async () => {
@@ -290,14 +375,31 @@ test('aborting the signal ends the wait for a retry', async () => {
   expect(requests.length).toBe(1);
 });
 
-test("a network error rejects with fetch's own TypeError", async () => {
-  expect(await rejectionOf(createApi('http://127.0.0.1:1')('/api/data'))).toMatchObject({
+test("a network error rejects with fetch's own TypeError, and nothing is sent again", async () => {
+  expect(await rejectionOf(connect('http://127.0.0.1:1').api('/api/data'))).toMatchObject({
     name: 'TypeError',
   });
+  expect(fetchOptions.length).toBe(1);
 });
 
-test('the helper is under 3 KB and has no imports', () => {
+test('the module has the version of the package', () => {
+  expect(latchkey.version).toBe(packageJson.version);
+});
+
+test('the package exports the module as latchkey/browser, with types for everything in it', () => {
+  expect(packageJson.exports['./browser']).toEqual({
+    types: './public/latchkey.d.ts',
+    default: './public/latchkey.js',
+  });
+  const declared = [...declarations.matchAll(/^export (?:const|class|function) (\w+)/gm)].map(
+    ([, name]) => name,
+  );
+  expect(declared.sort()).toEqual(Object.keys(latchkey).sort());
+});
+
+test('the module has no imports, and at most 10 KB, or 4 KB compressed', () => {
   const text = readFileSync(file, 'utf8');
-  expect(text.length).toBeLessThan(3 * 1024);
-  expect(text).not.toMatch(/\bimport\b/);
+  expect(text.length).toBeLessThan(10 * 1024);
+  expect(gzipSync(text).length).toBeLessThan(4 * 1024);
+  expect(text).not.toMatch(/^import\b|\bimport\(/m);
 });
