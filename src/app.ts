@@ -11,6 +11,9 @@ import { createRequestLog } from './middleware/request-log.ts';
 import { noStore, setNoCache } from './middleware/security-headers.ts';
 import { discardUnreadBodies } from './middleware/unread-bodies.ts';
 import { createTraceContext } from './observability/trace-context.ts';
+import { ownMiddleware } from './own/middleware.ts';
+import { ownPages } from './own/pages.ts';
+import { ownRoutes } from './own/routes.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
 import { paths } from './paths.ts';
 import { rejectWebSocket } from './proxy/websocket/upgrade.ts';
@@ -18,11 +21,10 @@ import { createApiRoutes } from './routes/api.ts';
 import { createAuthRateLimits, savedFormRate } from './routes/auth-rate-limits.ts';
 import { createBackchannelLogoutRoutes } from './routes/backchannel-logout.ts';
 import { createCallbackRoutes } from './routes/callback.ts';
-import type { CodeRoutes } from './routes/code-routes.ts';
+import { createCodePages } from './routes/code-pages.ts';
 import { createConsoleRoutes } from './routes/console.ts';
 import { createHealthRoutes } from './routes/health.ts';
 import { createLoginRoutes } from './routes/login.ts';
-import { ownRoutes } from './routes/own-routes.ts';
 import { createPageRoutes } from './routes/pages.ts';
 import { createSessionRoutes } from './routes/session.ts';
 import { createUserSessionRoutes } from './routes/user-sessions.ts';
@@ -57,8 +59,12 @@ export interface App {
   drain(): Promise<void>;
 }
 
+/** What a fork adds. */
+const own = { routes: ownRoutes, pages: ownPages, middleware: ownMiddleware };
+
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
-export function createApp(config: Config, deps: Deps, defineRoutes: CodeRoutes = ownRoutes): App {
+export function createApp(config: Config, deps: Deps, added: Partial<typeof own> = {}): App {
+  const { routes: defineRoutes, pages, middleware } = { ...own, ...added };
   const { handler, messageClasses, isTrustedProxy } = createExpressApp(config, resolvePath('../views'));
   const parts = createParts(config, deps, { defineRoutes, textsFolder: resolvePath('../views/texts') });
   const { log, limit, oauth, tokens, apiHeaders, pageHeaders, baseHeaders, measureRequests, texts } = parts;
@@ -81,7 +87,9 @@ export function createApp(config: Config, deps: Deps, defineRoutes: CodeRoutes =
   const forwardedHeaders = createForwardedHeaders({ isTrustedProxy, publicOrigin, log });
   handler.use(inSequence(discardUnreadBodies, forwardedHeaders, baseHeaders, health.routes));
   // 2. Trace, metrics, request id and log line. Before everything that can fail, so that every failure is logged with its id.
-  handler.use(inSequence(createTraceContext(isTrustedProxy), measureRequests, createRequestLog(log)));
+  //    Then the middleware of a fork.
+  const logged = [createTraceContext(isTrustedProxy), measureRequests, createRequestLog(log)];
+  handler.use(inSequence(...logged, ...middleware));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.
   if (corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(corsOrigins));
   // 4. The route table under /api. Before everything for pages, because the API has its own headers, checks the origin
@@ -114,8 +122,8 @@ export function createApp(config: Config, deps: Deps, defineRoutes: CodeRoutes =
   handler.use(createSessionRoutes(parts), createUserSessionRoutes(parts));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
   handler.use(createConsoleRoutes(parts, api, saveForm), createSavedFormRoutes(parts, api));
-  // 15. The pages.
-  handler.use(createPageRoutes(parts));
+  // 15. The pages: those of a fork first, so that they can replace others.
+  handler.use(createCodePages(pages, parts), createPageRoutes(parts));
   // 16. 404. After every route.
   handler.use(notFound);
   // 17. Looks up why a session has ended, for the error response. After every handler that may fail for that.

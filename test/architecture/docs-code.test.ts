@@ -17,13 +17,13 @@ test('wrong scripts are found, with their places', () => {
     ['js', 'missing();'],
     ['ts', 'export const text: string = 1;'],
     ['ts', 'export const twice = (value) => value * 2;'],
-    ['ts file=src/routes/own-routes.ts', "import type { Missing } from './code-routes.ts';"],
+    ['ts file=src/own/routes.ts', "import type { Missing } from '../routes/code-routes.ts';"],
     ['html', '<script type="module">\nconst none = nowhere;\n</script>'],
   ];
   const problems = checkBlocks(wrong.flatMap(([info, code]) => page(info!, code!)));
   expect([...problems].sort()).toEqual([
     "docs/page.md:1 line 1: Cannot find name 'missing'.",
-    "docs/page.md:1 line 1: Module '\"./code-routes.ts\"' has no exported member 'Missing'.",
+    "docs/page.md:1 line 1: Module '\"../routes/code-routes.ts\"' has no exported member 'Missing'.",
     "docs/page.md:1 line 1: Parameter 'value' implicitly has an 'any' type.",
     "docs/page.md:1 line 1: Type 'number' is not assignable to type 'string'.",
     "docs/page.md:1 line 2: Cannot assign to 'n' because it is a constant.",

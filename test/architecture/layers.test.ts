@@ -52,7 +52,7 @@ const layers = [
     'session',
   ],
   ...['login', 'saved-forms'],
-  ...['proxy', 'pages', 'routes', 'stores', 'deps', 'server', 'wiring', 'app', 'cli', 'main'],
+  ...['proxy', 'pages', 'routes', 'own', 'stores', 'deps', 'server', 'wiring', 'app', 'cli', 'main'],
 ];
 const groundFiles = [
   ...[

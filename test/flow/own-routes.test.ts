@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { RequestHandler } from 'express';
 import { WebSocket, WebSocketServer } from 'ws';
+import { type CodePage, createCodePages } from '../../src/routes/code-pages.ts';
 import type { CodeRoutes } from '../../src/routes/code-routes.ts';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import type { Browser } from '../support/browser.ts';
@@ -54,6 +56,23 @@ const routesTo =
     },
   ];
 
+const pages: readonly CodePage[] = [
+  { path: '/help', view: 'signed-out' },
+  {
+    path: '/account/:part',
+    view: 'signed-out',
+    requiresLogin: true,
+    load: (req) => ({ user: { name: `${req.login?.user.sub} of ${req.params.part}` } }),
+  },
+];
+const middleware: readonly RequestHandler[] = [
+  (req, res, next) => {
+    if (req.get('x-fail')) throw new Error('a fault of the middleware');
+    res.set('X-Team', 'garden');
+    next();
+  },
+];
+
 let world: World;
 let recorder: Recorder;
 let sockets: WebSocketServer;
@@ -71,12 +90,17 @@ beforeAll(async () => {
         { path: '/orders/:id', target: '/v1/orders/:id', methods: { GET: {}, DELETE: {} } },
       ]),
     },
-    defineRoutes: routesTo(`http://127.0.0.1:${(sockets.address() as AddressInfo).port}`),
+    own: {
+      routes: routesTo(`http://127.0.0.1:${(sockets.address() as AddressInfo).port}`),
+      pages,
+      middleware,
+    },
   });
   browser = world.browser();
   await world.signIn(browser);
 });
 afterAll(async () => {
+  for (const each of sockets.clients) each.terminate();
   sockets.close();
   await world.close();
   await recorder.close();
@@ -203,4 +227,34 @@ test('streams and WebSockets of routes in code end with the session', async () =
       'error',
     ),
   ).resolves.toEqual([expect.objectContaining({ message: 'Unexpected server response: 404' })]);
+});
+
+test('a page in code knows the user, has the headers of pages, and rejects other methods', async () => {
+  const help = await world.browser().go('/help');
+  expect(help.status).toBe(200);
+  expect(help.headers['content-security-policy']).toContain('style-src');
+  expect(help.headers['cache-control']).toBe('no-store');
+  expect(help.text).not.toContain('>AL</span>'); // the initials of the user
+  expect((await browser.go('/help')).text).toContain('>AL</span>');
+  expect((await browser.fetch('/help', { method: 'PUT' })).status).toBe(405);
+});
+
+test('a page in code that requires a login sends others to the sign-in page, and loads what it shows', async () => {
+  expect((await browser.go('/account/orders')).text).toContain('>AO</span>');
+  const anonymous = await world.browser().step('/account/orders?x=1');
+  expect(anonymous.status).toBe(303);
+  expect(anonymous.headers.location).toMatch(/\?return_to=%2Faccount%2Forders%3Fx%3D1$/);
+});
+
+test.each(['/api/help', '/auth/help', '/auth', 'help'])('a page in code cannot have the path %s', (path) => {
+  expect(() => createCodePages([{ path, view: 'help' }], world.latchkey as never)).toThrow(
+    `the page "${path}": path must begin with /, and not with /api or /auth`,
+  );
+});
+
+test('middleware in code sees every request, and its failures get the error response', async () => {
+  for (const path of ['/', '/api/orders/summary', '/nowhere'])
+    expect((await browser.fetch(path)).headers['x-team']).toBe('garden');
+  const failed = await browser.fetch('/', { headers: { 'x-fail': '1' } });
+  expect(failed.json()).toMatchObject({ error: 'internal_error' });
 });

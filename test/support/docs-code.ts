@@ -17,7 +17,7 @@ import { readRouteTable } from '../../src/config/route-table.ts';
 import { root } from './build.ts';
 import { validEnv } from './processes.ts';
 
-/** A code block of a page. Its info string is a language and attributes: `ts file=src/routes/own-routes.ts`. */
+/** A code block of a page. Its info string is a language and attributes: `ts file=src/own/routes.ts`. */
 export interface CodeBlock {
   /** `docs/api-routes.md:102` */
   readonly place: string;

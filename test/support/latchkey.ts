@@ -8,7 +8,6 @@ import { type Config, loadConfig } from '../../src/config/load.ts';
 import { createDeps, type Deps } from '../../src/deps.ts';
 import { createLogger } from '../../src/logger.ts';
 import { listenForUpgrades } from '../../src/proxy/websocket/upgrade.ts';
-import type { CodeRoutes } from '../../src/routes/code-routes.ts';
 import { handleClientErrors } from '../../src/server/client-errors.ts';
 import { limitConnections, limitPipelining } from '../../src/server/connection-limits.ts';
 import { continueWhenRead } from '../../src/server/continue-when-read.ts';
@@ -27,8 +26,8 @@ export interface LatchkeyOptions {
   readonly deps?: Partial<Deps>;
   /** Replaces dependencies of the app, usually by wrappers of the real ones. */
   readonly wrap?: ((deps: Deps) => Partial<Deps>) | undefined;
-  /** The routes in code; by default those of the project. */
-  readonly defineRoutes?: CodeRoutes | undefined;
+  /** Routes, pages and middleware of a fork. */
+  readonly own?: Parameters<typeof createApp>[2];
   /** A server that listens already, for tests that must know the origin first. */
   readonly server?: Server;
 }
@@ -87,7 +86,7 @@ export async function startLatchkey(options: LatchkeyOptions): Promise<Latchkey>
   const log = createLogger(config.logLevel, destination);
   const real = { ...createDeps(config, { log, ...options.deps }), ...options.deps };
   const deps = { ...real, ...options.wrap?.(real) };
-  const app = createApp(config, deps, options.defineRoutes);
+  const app = createApp(config, deps, options.own);
   await Promise.all([app.discover().catch(() => undefined), waitForStore(real)]);
   server.on('request', limitPipelining(app.handler));
   limitConnections(server, {

@@ -10,7 +10,7 @@ export interface WorldOptions {
   readonly store?: 'memory' | 'redis';
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly wrap?: LatchkeyOptions['wrap'];
-  readonly defineRoutes?: LatchkeyOptions['defineRoutes'];
+  readonly own?: LatchkeyOptions['own'];
   readonly accessTokenSeconds?: number;
   readonly refreshTokenSeconds?: number;
   readonly clientAuth?: 'client_secret_basic' | 'client_secret_post';
@@ -102,7 +102,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     },
     deps: { now: () => Date.now() + offsetMs, elapsed: () => performance.now() + offsetMs },
     wrap: options.wrap,
-    defineRoutes: options.defineRoutes,
+    ...(options.own && { own: options.own }),
   };
   const latchkey = await startLatchkey({ ...latchkeyOptions, server });
   const others: Latchkey[] = [];

@@ -11,7 +11,7 @@ export class OwnRoutesError extends Error {
   constructor(problems: readonly string[]) {
     super(
       [
-        `Invalid routes in src/routes/own-routes.ts (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}):`,
+        `Invalid routes or pages in src/own (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}):`,
         ...problems.map((each) => `  ${each}`),
       ].join('\n'),
     );

@@ -1,8 +1,8 @@
-import type { CodeRoutes } from './code-routes.ts';
+import type { CodeRoutes } from '../routes/code-routes.ts';
 
 /**
- * The routes under `/api` that are written in code: yours. A route here behaves like a row of the route table, before which it
- * is tried. docs/api-routes.md describes the fields.
+ * Your routes under `/api`, in code. They behave like rows of the route table, before which they are tried; docs/api-routes.md
+ * describes the fields.
  */
 export const ownRoutes: CodeRoutes = () => [];
 
