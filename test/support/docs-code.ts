@@ -257,10 +257,11 @@ const compilerOptions = {
   ...{ esModuleInterop: true, skipLibCheck: true, allowImportingTsExtensions: true },
   ...{ allowJs: true, checkJs: true, noEmit: true, types: ['node'], rootDirs: ['.', root] },
 };
-/** What the package exports, as the source that its reader's types come from. */
+/** What the package exports, and what the documentation imports besides, as the source that its reader's types come from. */
 const exported = {
   latchkey: ['src/express-app.ts', 'src/index.ts'],
   'latchkey/browser': ['public/latchkey.d.ts', 'public/latchkey.js'],
+  react: ['test/support/react-hooks.d.ts'],
   'latchkey/testing': ['src/testing.ts', 'testing/index.ts'],
 };
 
