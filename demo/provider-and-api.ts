@@ -35,7 +35,7 @@ export async function startProviderAndApi(
       port,
       host,
       redirectUris: [`${appOrigin}/auth/callback`],
-      postLogoutRedirectUris: [`${appOrigin}/signed-out`],
+      postLogoutRedirectUris: [`${appOrigin}/auth/signed-out`],
       backchannelLogoutUri: `${appOrigin}/auth/backchannel-logout`,
       resourceServer,
     }),

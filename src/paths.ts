@@ -1,17 +1,20 @@
-/** Our own URLs. `docs/http-api.md` lists them for callers. */
+/**
+ * Our own URLs. `docs/http-api.md` lists them for callers. All are under /auth, except the profile page, the route table and
+ * the health endpoints, so that every other path can belong to a front end.
+ */
 export const paths = {
   home: '/',
-  /** The sign-in page. */
-  signIn: '/login',
-  signedOut: '/signed-out',
+  favicon: '/favicon.ico',
   profile: '/profile',
-  savedForms: '/resume',
-  console: '/console',
-  assets: '/assets',
   health: '/healthz',
   ready: '/readyz',
-  /** The prefix of the login and session endpoints. */
-  auth: '/auth',
+  /** The sign-in page. */
+  signIn: '/auth/sign-in',
+  signedOut: '/auth/signed-out',
+  savedForms: '/auth/resume',
+  console: '/auth/console',
+  /** The files of `public/`. */
+  assets: '/auth/assets',
   login: '/auth/login',
   callback: '/auth/callback',
   refresh: '/auth/refresh',

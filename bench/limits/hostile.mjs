@@ -170,10 +170,10 @@ const roles = [
     ),
   (headers) =>
     attempt(
-      'send most of a body to /console',
+      'send most of a body to /auth/console',
       request(
         'POST',
-        '/console',
+        '/auth/console',
         { ...headers, ...asForm, 'content-type': 'application/json', 'content-length': 262_144 },
         unfinished,
       ),

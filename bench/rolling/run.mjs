@@ -88,7 +88,7 @@ async function sendRequests(user, nginx, responses, isOver) {
     ['POST', '/api/data', { body: '{"note":"x"}' }],
     ['POST large', '/api/data', { body: JSON.stringify({ note: 'x'.repeat(50_000) }) }],
     ['page', '/profile', { navigate: true }],
-    ['asset', '/assets/style.css', {}],
+    ['asset', '/auth/assets/style.css', {}],
   ];
   for (let i = 0; !isOver(); i += 1) {
     const [what, path, { body, navigate }] = kinds[i % kinds.length];

@@ -206,9 +206,9 @@ export const pageFields = {
   },
   APP_LOGO_URL: {
     type: type.logo.default(`${paths.assets}/icon.svg`),
-    example: '/assets/logo.svg',
+    example: '/auth/assets/logo.svg',
     meaning:
-      'The logo next to the name: an https:// URL, or the path of a file in public/, which is served under /assets/.',
+      'The logo next to the name: an https:// URL, or the path of a file in public/, which is served under /auth/assets/.',
     unset: `${paths.assets}/icon.svg`,
   },
 } as const satisfies Record<string, Field>;

@@ -107,7 +107,7 @@ export const logo = z
   .string()
   .refine(
     (value) => /^\/(?![/\\])/.test(value) || (URL.canParse(value) && new URL(value).protocol === 'https:'),
-    'must be an https:// URL or an absolute path on this app, such as /assets/logo.svg',
+    'must be an https:// URL or an absolute path on this app, such as /auth/assets/logo.svg',
   );
 
 export const origins = z

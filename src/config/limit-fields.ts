@@ -8,7 +8,7 @@ export const limitFields = {
     type: type.count.default(600),
     example: '600',
     meaning:
-      'Maximum number of requests per minute to /auth/login, /auth/callback, /auth/refresh, /auth/session, /auth/sessions and /console together: per user (in all sessions) or, without a live session, per client address. Sign-outs have the same limit and are counted separately. Further requests get 429 with Retry-After. 0 means no limit.',
+      'Maximum number of requests per minute to /auth/login, /auth/callback, /auth/refresh, /auth/session, /auth/sessions and /auth/console together: per user (in all sessions) or, without a live session, per client address. Sign-outs have the same limit and are counted separately. Further requests get 429 with Retry-After. 0 means no limit.',
     unset: '600',
   },
   MAX_CONNECTIONS: {

@@ -59,7 +59,7 @@ export const providerFields = {
     type: type.url.optional(),
     example: 'https://login.example.com/logout',
     meaning:
-      "The end-session endpoint, to which sign-out sends the browser to end the provider's own session. The provider sends the browser back to /signed-out on this app: register that URL at the provider. Without an endpoint, sign-out leads to /signed-out directly.",
+      "The end-session endpoint, to which sign-out sends the browser to end the provider's own session. The provider sends the browser back to /auth/signed-out on this app: register that URL at the provider. Without an endpoint, sign-out leads to /auth/signed-out directly.",
     unset: 'discovered',
   },
   OAUTH2_JWKS_URL: {

@@ -4,12 +4,14 @@ const maxLength = 2048;
 
 const defaultPath = paths.profile;
 
-/** Paths that would start the next login right after this one. */
-const loopingPaths = /^\/+(auth(\/|$)|login(\/|$))/i;
+/** Our own endpoints, most of which would start the next login right after this one, or end the session. */
+const ownEndpoints = /^\/+auth(\/|$)/i;
+/** The pages among them to which a login may lead: saved forms. */
+const ownPages = new RegExp(`^${paths.savedForms}/[\\w-]+$`);
 
 /**
- * `requested` as an absolute URL if it is safe: on `origin` or one of `corsOrigins`, 2,048 characters at most, and not a
- * path that starts a login. Else the URL of the profile page. Absolute, because browsers take some paths for another host
+ * `requested` as an absolute URL if it is safe: on `origin` or one of `corsOrigins`, 2,048 characters at most, and not an
+ * endpoint under /auth. Else the URL of the profile page. Absolute, because browsers take some paths for another host
  * (`//evil.example`, `/.//evil.example`).
  */
 export function safeReturnTo(
@@ -23,7 +25,8 @@ export function safeReturnTo(
   if (url.href.length > maxLength) return defaultUrl; // it is sent within the state, which has to fit into a header
   // Compare the text, not `url.origin`: a blob: URL has the origin of the page that created it.
   const isUnder = (each: string) => url.href.startsWith(`${each}/`);
-  if (isUnder(origin)) return loopingPaths.test(url.pathname) ? defaultUrl : url.href;
+  if (isUnder(origin))
+    return ownEndpoints.test(url.pathname) && !ownPages.test(url.pathname) ? defaultUrl : url.href;
   return corsOrigins.some(isUnder) ? url.href : defaultUrl;
 }
 

@@ -20,7 +20,7 @@ interface ConsoleParts {
 }
 
 /**
- * `POST /console`: sends the API call that a form of the console describes, for browsers without JavaScript. The response
+ * `POST /auth/console`: sends the API call that a form of the console describes, for browsers without JavaScript. The response
  * is that of `/api`. The form is read only with a session, or if it can be saved because the session has ended.
  * @param api handles the call like a request from the browser: same guards, scopes and limits
  * @param saveForm saves the form after `login_required`, as it does for requests to `/api`

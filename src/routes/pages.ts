@@ -37,7 +37,7 @@ const headingFields = new Set(['name', 'email', 'picture']);
 /** More than the fields of any profile; what is longer is an error of the API. */
 const maxProfileBytes = 1_048_576;
 
-/** The pages: home, sign-in, profile and signed-out. */
+/** The pages: home, sign-in, profile and signed-out. `/favicon.ico` leads to the logo, for browsers that show JSON. */
 export function createPageRoutes(parts: PageParts) {
   const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now, consoleRows } = parts;
   const { publicOrigin, corsOrigins } = config;
@@ -168,6 +168,10 @@ export function createPageRoutes(parts: PageParts) {
 
   const router = Router({ caseSensitive: true });
   const readOnly = allowOnly('GET', 'HEAD');
+  router
+    .route(paths.favicon)
+    .get((_req, res) => res.redirect(302, config.brand.logoUrl))
+    .all(readOnly);
   router.route(paths.home).get(renderHome).all(readOnly);
   router.route(paths.signIn).get(renderSignIn).all(readOnly);
   router.route(paths.signedOut).get(renderSignedOut).all(readOnly);

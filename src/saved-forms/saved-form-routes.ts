@@ -27,8 +27,8 @@ const outcomeUnknownCodes: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /**
- * `/resume/:id`: shows a saved form to the user who submitted it, and sends it when the user confirms.
- * `/resume/:id/discard` deletes it.
+ * `/auth/resume/:id`: shows a saved form to the user who submitted it, and sends it when the user confirms.
+ * `/auth/resume/:id/discard` deletes it.
  * @param api handles the request of the form like one from the browser: same guards, scopes and limits
  */
 export function createSavedFormRoutes(

@@ -221,7 +221,7 @@ test('without JavaScript, invalid input leads to a page that shows the form agai
   await row.getByRole('textbox', { name: 'part' }).fill('c "d"');
   await row.getByRole('radio', { name: 'Form' }).check();
   await row.getByRole('textbox', { name: 'or one field per line' }).fill('a=<b>');
-  const form = 'document.querySelector(\'form[action^="/console"]:has([name="path.id"])\')';
+  const form = 'document.querySelector(\'form[action^="/auth/console"]:has([name="path.id"])\')';
   await page.evaluate(`${form}.submit()`); // fires no submit event, so the page's scripts do not see it
   await page.getByRole('heading', { name: 'Request not sent' }).waitFor();
   await page.getByText('Enter a value for “id”').waitFor();

@@ -92,5 +92,5 @@ test("after signing out, Back does not show the previous user's pages", async ()
     paths.push(new URL(page.url()).pathname);
     expect(await page.getByText('Alice').count()).toBe(0);
   }
-  expect(paths).toContain('/login'); // in place of the profile
+  expect(paths).toContain('/auth/sign-in'); // in place of the profile
 });

@@ -17,7 +17,7 @@ describe('while the provider is unavailable', () => {
   test('from startup on, sign-in shows an error page, and reloading it works once the provider is back', async () => {
     const alice = await visit(world);
     alice.expectStatus(503);
-    const page = await alice.openTab('/login');
+    const page = await alice.openTab('/auth/sign-in');
     await page.getByRole('link', { name: /Sign in with/ }).click();
     await page.getByRole('heading', { name: 'Problem with' }).waitFor();
     isUnreachable = false;

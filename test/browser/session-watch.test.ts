@@ -139,7 +139,7 @@ test("after signing out in another tab, Back does not show the previous user's p
   const other = await alice.openTab('/profile');
   await signOut(other);
   await page.goBack({ waitUntil: 'commit' });
-  await page.waitForURL(/\/login/);
+  await page.waitForURL(/\/auth\/sign-in/);
   expect(await page.getByText('Alice').count()).toBe(0);
 });
 
@@ -158,7 +158,7 @@ const performTwice = (page: Page, type: string, action: string) =>
 
 test('the second click of a double click does not start a second login or resubmit a form', async () => {
   const alice = await visit(world);
-  const page = await alice.openTab('/login');
+  const page = await alice.openTab('/auth/sign-in');
   const clickLink = 'document.querySelector(\'main a[href*="/auth/login"]\').click()';
   expect(await performTwice(page, 'click', clickLink)).toEqual([false, true]);
   await page.reload();

@@ -45,7 +45,7 @@ describe.each([
     expect(new URL(page.url()).origin).toBe(world.provider.issuer);
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await page.getByRole('link', { name: 'Sign in' }).waitFor();
-    expect(page.url()).toBe(`${world.origin}/signed-out`);
+    expect(page.url()).toBe(`${world.origin}/auth/signed-out`);
 
     await alice.context.addCookies(cookies);
     expect((await alice.context.request.get('/api/profile')).status()).toBe(401);

@@ -26,7 +26,7 @@ describe.each<[string, BrowserContextOptions]>([
   let world: World;
   let hops: Awaited<ReturnType<typeof startHop>>[];
   beforeAll(async () => {
-    const last = await startHop(() => `${world.origin}/signed-out`);
+    const last = await startHop(() => `${world.origin}/auth/signed-out`);
     const first = await startHop(() => `${last.url}/upstream`);
     hops = [first, last];
     world = await createWorld({
@@ -48,7 +48,7 @@ describe.each<[string, BrowserContextOptions]>([
     await signIn(page);
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await page.getByRole('heading', { name: 'You are signed out' }).waitFor();
-    expect(page.url()).toBe(`${world.origin}/signed-out`);
+    expect(page.url()).toBe(`${world.origin}/auth/signed-out`);
     expect(hops.map(({ visits }) => visits())).toEqual([1, 1]);
     await page.goBack({ waitUntil: 'commit' });
     await page.getByRole('heading', { level: 1 }).waitFor();

@@ -65,7 +65,7 @@ test('a missing permission is requested when it is needed, without the ones alre
 
 test('double clicks on sign-in, consent and refresh leave the user signed in', async () => {
   const alice = await visit(world);
-  const page = await alice.openTab('/login');
+  const page = await alice.openTab('/auth/sign-in');
   await page.getByRole('link', { name: /Sign in with/ }).dblclick();
   await signInAtProvider(page);
   await page.getByRole('button', { name: 'Allow' }).dblclick();

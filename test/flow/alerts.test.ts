@@ -116,9 +116,9 @@ test('the alert rules are valid for Prometheus', () => {
 
 test('in a scripted series of outages exactly the right alerts fire, and none after each recovery', async () => {
   const browser = world.browser();
-  await world.signIn(browser, 'alice', '/auth/login?return_to=/signed-out');
+  await world.signIn(browser, 'alice', '/auth/login?return_to=/');
   const work = () => browser.fetch('/api/profile');
-  const signIn = () => world.signIn(world.browser(), 'bob', '/auth/login?return_to=/signed-out');
+  const signIn = () => world.signIn(world.browser(), 'bob', '/auth/login?return_to=/');
   const refresh = async () => {
     await world.clock.advance(301);
     await work();

@@ -49,7 +49,7 @@ const submitConsole = (
   user = browser,
   query = '',
 ) =>
-  user.go(`/console${query}`, {
+  user.go(`/auth/console${query}`, {
     method: 'POST',
     from,
     headers: {
@@ -191,7 +191,7 @@ test('the console rejects a form that was rendered for another user', async () =
 });
 
 test('the console accepts only POST', async () => {
-  const page = await browser.step('/console');
+  const page = await browser.step('/auth/console');
   expect([page.status, page.headers.allow]).toEqual([405, 'POST']);
 });
 
@@ -213,7 +213,7 @@ test('a form submitted after the session expired is saved, and the user can subm
   expect(apiRequests()).toEqual([]);
   const page = await finishSignIn(browser, await browser.go(loginLinkOf(rejected)));
   expect(page.text).toContain('POST /api/data?list=2');
-  expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
+  expect((await browser.submit(page, {}, { action: '/auth/resume/' })).status).toBe(201);
   expect(apiRequests()).toEqual(['POST /v1/data?list=2']);
   expect(await bodyAtApi()).toEqual({ type: 'application/json', text: '{"title":"Paint"}' });
 });

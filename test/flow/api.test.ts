@@ -49,7 +49,7 @@ describe('requests to /api', () => {
     expect(page.status).toBe(502);
     expect(page.headers['content-type']).toContain('text/html');
     expect(page.text).toContain('The service behind this address');
-    expect(page.headers['content-security-policy']).toMatch(/style-src http\S*\/assets\//); // the policy of pages
+    expect(page.headers['content-security-policy']).toMatch(/style-src http\S*\/auth\/assets\//); // the policy of pages
     expect(page.text).toContain(String(page.headers['x-request-id']));
   });
 

@@ -168,7 +168,7 @@ describe.each(['sid', 'sub'] as const)(
         await signOutAtProvider(browser);
         await waitFor(() => received().length === 1);
         resumed.open();
-        expect((await login).url).toBe(`${world.origin}/signed-out`);
+        expect((await login).url).toBe(`${world.origin}/auth/signed-out`);
         expect(await isSignedIn(browser)).toBe(false);
         await world.latchkey.drain();
         expect(await world.isActive(world.issued.access.at(-1)!)).toBe(false);

@@ -135,7 +135,7 @@ describe('two apps with different providers that share a Redis and a SESSION_SEC
       headers: { 'content-type': urlencoded },
       body: 'title=mine',
     });
-    const resumePath = /\/resume\/[\w-]{43}/.exec(decodeURIComponent(rejected.text))![0];
+    const resumePath = /\/auth\/resume\/[\w-]{43}/.exec(decodeURIComponent(rejected.text))![0];
     const atB = b.browser();
     await b.signIn(atB);
     expect((await atB.step(resumePath)).status).toBe(404);

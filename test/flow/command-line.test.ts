@@ -129,7 +129,7 @@ describe('latchkey sessions', () => {
       false,
       true,
     ]);
-    expect((await one.go('/login')).text).toContain('signed you out');
+    expect((await one.go('/auth/sign-in')).text).toContain('signed you out');
     const active = await Promise.all(world.issued.refresh.map((each) => world.isActive(each)));
     expect(active).toEqual([false, false, true]);
     expect((await run('sessions end --subject alice --yes', env)).status).toBe(3);
@@ -234,7 +234,7 @@ describe('a session that is streaming', () => {
     expect(status).toBe(0);
     await waitUntil(() => text.includes('event: session_ended'));
     expect(response.complete).toBe(true);
-    const page = await fetch(`${api.world.origin}/login`, {
+    const page = await fetch(`${api.world.origin}/auth/sign-in`, {
       headers: { cookie: api.cookie, accept: 'text/html', 'sec-fetch-mode': 'navigate' },
     });
     expect(await page.text()).toContain('signed you out');

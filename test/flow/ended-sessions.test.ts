@@ -114,7 +114,7 @@ describe.each(stores)('a session that is ended from elsewhere (%s)', (store) => 
     while (puts < 2) await delay(5);
     expect(await world.latchkey.tokens.endAllOf({ sub: 'alice' }, 'provider')).toBe(1);
     release();
-    expect((await login).url).toBe(`${world.origin}/signed-out`);
+    expect((await login).url).toBe(`${world.origin}/auth/signed-out`);
     expect(await sessions()).toEqual([]);
     expect(await sessionOf(browser)).toEqual({ authenticated: false, reason: 'ended_by_provider' });
     expect(await areRevoked(allIssued())).toBe(true);

@@ -145,7 +145,7 @@ const untilHereMoved = (metric: string, ...labels: readonly string[]) =>
 
 async function signedIn(user = 'alice'): Promise<Browser> {
   const browser = world.browser();
-  await world.signIn(browser, user, '/auth/login?return_to=/signed-out');
+  await world.signIn(browser, user, '/auth/login?return_to=/');
   return browser;
 }
 
@@ -217,7 +217,7 @@ test('requests count by route and class of status; one without a response as 4xx
     await fetch(`${world.origin}/api/plain`, { redirect: 'manual' });
     await untilHereMoved(requests, plain, statusOf(`${Math.floor(status / 100)}xx`));
   }
-  await fetch(`${world.origin}/favicon.ico`);
+  await fetch(`${world.origin}/no-such-page`);
   await untilHereMoved(requests, 'route="other"', statusOf('4xx'));
   const before = await look(world.latchkey);
   const rejected = `${requests}{${plain},method="GET",status="4xx"}`;
@@ -232,7 +232,7 @@ test('requests count by route and class of status; one without a response as 4xx
   expect([...(await look(world.latchkey)).keys()].filter((each) => /healthz|readyz/.test(each))).toEqual([]);
   const browser = await signedIn();
   respond = (_req, res) => void res.end('done');
-  await browser.step('/console', {
+  await browser.step('/auth/console', {
     method: 'POST',
     from: world.origin,
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
@@ -387,11 +387,11 @@ test('sessions that end count by the reason that the audit log gives, and those 
   await untilHereMoved('latchkey_sessions_live');
   await one.step('/auth/sessions/end-others', { method: 'POST', from: world.origin });
   await untilHereMoved(sessionsEnded, reasonOf('ended_by_user'));
-  await world.signIn(one, 'alice', '/auth/login?return_to=/signed-out');
+  await world.signIn(one, 'alice', '/auth/login?return_to=/');
   await untilHereMoved(sessionsEnded, reasonOf('replaced'));
   await Promise.all([signedIn(), signedIn()]);
   await untilHereMoved(sessionsEnded, reasonOf('ended_by_limit'));
-  await world.signIn(other, 'alice', '/auth/login?return_to=/signed-out');
+  await world.signIn(other, 'alice', '/auth/login?return_to=/');
   const page = await other.go(`${world.provider.issuer}/session/end`);
   const hidden = [...page.text.matchAll(/name="(\w+)" value="([^"]*)"/g)];
   const fields = Object.fromEntries(hidden.map(([, name, value]) => [name!, value!]));
@@ -649,11 +649,13 @@ test('each rate limit, and that of bodies in memory, counts what it rejects', as
   await repeat(2, () => send('/api/rare', '192.0.2.1'));
   await repeat(103, () => send('/auth/callback?state=x', '192.0.2.2'));
   await repeat(102, () => send('/auth/logout', '192.0.2.3', page));
-  await repeat(121, () => send(`/resume/${'A'.repeat(43)}`, '192.0.2.4'));
+  await repeat(121, () => send(`/auth/resume/${'A'.repeat(43)}`, '192.0.2.4'));
   const cookie = await browser.jar.getCookieString(world.origin);
   const headers = { ...fromPage, ...form, 'content-length': '100', cookie };
   const bodies = Array.from({ length: 6 }, () =>
-    http.request(`${world.origin}/console`, { method: 'POST', agent: false, headers }).on('error', () => {}),
+    http
+      .request(`${world.origin}/auth/console`, { method: 'POST', agent: false, headers })
+      .on('error', () => {}),
   );
   for (const each of bodies) each.flushHeaders();
   await untilHereMoved(rejections, limitOf('bodies in memory'));

@@ -55,7 +55,7 @@ async function waitForChange(series: string, by = 1): Promise<void> {
 
 test('a login and a request to an API move the metrics of their routes, of the API and of the provider', async () => {
   before = await scrape(world.latchkey);
-  await world.signIn(browser, 'alice', '/auth/login?return_to=/signed-out');
+  await world.signIn(browser, 'alice', '/auth/login?return_to=/');
   expect((await browser.fetch('/api/profile')).status).toBe(200);
   await waitForChange(`latchkey_http_requests_total{${api},status="2xx"}`);
   expect(await changes()).toMatchObject({
@@ -205,14 +205,14 @@ test('a Redis that hangs does not delay a scrape for more than two seconds', asy
 test('whatever strangers request, they add no label values', async () => {
   const paths = Array.from({ length: 50 }, (_, index) => `/made-up-${index}`);
   for (const path of paths)
-    for (const url of [path, `/api${path}`, `/auth${path}`, `/assets${path}`])
+    for (const url of [path, `/api${path}`, `/auth${path}`, `/auth/assets${path}`])
       await fetch(world.origin + url, { method: 'PROPFIND' });
   const text = await world.latchkey.deps.metrics.registry.metrics();
   expect(text).not.toContain('made-up');
   const routes = new Set(
     [...text.matchAll(/http_requests_total\{route="([^"]*)",method="other"/g)].map(([, each]) => each),
   );
-  expect([...routes].sort()).toEqual(['/api', '/assets', 'other']);
+  expect([...routes].sort()).toEqual(['/api', '/auth/assets', 'other']);
 });
 
 test('no metric contains a user, a session, an address or a token', async () => {

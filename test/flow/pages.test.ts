@@ -26,7 +26,7 @@ describe('the language of a page', () => {
     ['en-@@, ;;q=x,\u00e4', 'en', 'Sign in'],
     [undefined, 'en', 'Sign in'],
   ])('a browser with Accept-Language %s gets a page in the language %s', async (language, lang, title) => {
-    const { text, headers } = await get('/login', language);
+    const { text, headers } = await get('/auth/sign-in', language);
     expect(text).toContain(`<html lang="${lang}">`);
     expect(text).toContain(`<title>${title} · Latchkey</title>`);
     expect(headers.vary).toMatch(/Accept-Language/);
@@ -55,8 +55,8 @@ describe('the language of a page', () => {
   });
 
   test('a provider without a name gets a translated default name', async () => {
-    expect((await get('/login', 'en')).text).toContain('Sign in with your provider');
-    expect((await get('/login', 'de')).text).toContain('Anmelden mit Ihrem Anbieter');
+    expect((await get('/auth/sign-in', 'en')).text).toContain('Sign in with your provider');
+    expect((await get('/auth/sign-in', 'de')).text).toContain('Anmelden mit Ihrem Anbieter');
   });
 
   test("dates are formatted for the browser's language", async () => {
@@ -77,12 +77,23 @@ describe('the signed-out page', () => {
   });
   afterAll(() => world.close());
 
+  test('/favicon.ico leads to the logo, and only the new addresses of the pages and files answer', async () => {
+    const icon = await world.browser().go('/favicon.ico');
+    expect([icon.status, icon.headers['content-type'], icon.url]).toEqual([
+      200,
+      'image/svg+xml',
+      `${world.origin}/auth/assets/icon.svg`,
+    ]);
+    for (const path of ['/login', '/signed-out', '/resume/x', '/console', '/assets/style.css'])
+      expect((await world.browser().step(path)).status).toBe(404); // they belong to the front end
+  });
+
   test('the signed-out page is shown only to signed-out users', async () => {
     const browser = world.browser();
-    expect((await browser.go('/signed-out')).text).toContain('You are signed out');
-    expect((await browser.step('/auth/logout')).headers.location).toBe(`${world.origin}/signed-out`);
+    expect((await browser.go('/auth/signed-out')).text).toContain('You are signed out');
+    expect((await browser.step('/auth/logout')).headers.location).toBe(`${world.origin}/auth/signed-out`);
     await world.signIn(browser);
-    expect((await browser.step('/signed-out')).headers.location).toBe(`${world.origin}/`);
+    expect((await browser.step('/auth/signed-out')).headers.location).toBe(`${world.origin}/`);
   });
 });
 

@@ -93,7 +93,7 @@ test('a full disk behind the audit file and a closed pipe behind standard output
 test('static files are logged at level debug only', async () => {
   latchkey = startLatchkeyProcess(buildDir, { ...endpoints });
   const origin = await latchkey.listening();
-  await request(origin).get('/assets/latchkey.js').expect(200);
+  await request(origin).get('/auth/assets/latchkey.js').expect(200);
   await crossSite(origin);
   await waitFor(() => latchkey!.logged('request completed').length > 0);
   expect(latchkey.logged('request completed')).toEqual([

@@ -158,7 +158,7 @@ test('endpoints that are null in the metadata count as absent', async () => {
   await start();
   expect(await isSignedIn()).toBe(true);
   const page = await browser.go('/auth/logout', { method: 'POST', from: latchkey.origin });
-  expect([page.status, page.url]).toEqual([200, `${latchkey.origin}/signed-out`]);
+  expect([page.status, page.url]).toEqual([200, `${latchkey.origin}/auth/signed-out`]);
 });
 
 describe('metadata of an https issuer', () => {

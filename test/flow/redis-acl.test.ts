@@ -89,7 +89,7 @@ async function useEveryFeature(): Promise<void> {
   });
   expect(rejected.text).toContain('saved your form');
   const saved = await finishSignIn(other, await other.go(loginLink(rejected)));
-  await other.submit(saved, {}, { action: '/resume/' });
+  await other.submit(saved, {}, { action: '/auth/resume/' });
   await listSessions();
   await world.latchkey.drain();
 }

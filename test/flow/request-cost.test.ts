@@ -109,7 +109,7 @@ async function startCountingProcess(origin: string, cacheMs: string) {
     port: 0,
     ...client,
     redirectUris: [`${origin}/auth/callback`],
-    postLogoutRedirectUris: [`${origin}/signed-out`],
+    postLogoutRedirectUris: [`${origin}/auth/signed-out`],
     resourceServer: { clientId: 'the-api', clientSecret: 'not used' },
     accessTokenSeconds: 3_600,
   });

@@ -246,7 +246,7 @@ describe.each(['memory', 'redis'] as const)(
       expect(signInPage.status).toBe(401);
       expect(signInPage.text).toContain('saved your form and will keep it for 30 minutes');
       expect(signInPage.headers['set-cookie']).toBeUndefined();
-      expect(resumePath(signInPage)).toMatch(/^\/resume\/[\w-]{43}$/);
+      expect(resumePath(signInPage)).toMatch(/^\/auth\/resume\/[\w-]{43}$/);
 
       const page = await signInFrom(signInPage);
       expect(page.url).toBe(world.origin + resumePath(signInPage));
@@ -257,7 +257,7 @@ describe.each(['memory', 'redis'] as const)(
       expect(recorder.requests).toHaveLength(0); // showing the form sends nothing
       expect((await browser.step(resumePath(signInPage))).status).toBe(200);
 
-      const sent = await browser.submit(page, {}, { action: '/resume/' });
+      const sent = await browser.submit(page, {}, { action: '/auth/resume/' });
       expect([sent.status, sent.text]).toEqual([201, '{"recorded":true}']);
       const direct = await browser.fetch('/api/data'); // for its headers: those of an API response, not of a page
       const perConnection = ['date', 'x-request-id', 'connection', 'keep-alive'];
@@ -277,7 +277,7 @@ describe.each(['memory', 'redis'] as const)(
         `Bearer ${(await readRecord(world, id))!.tokens.accessToken}`,
       ]);
 
-      const repeated = await browser.submit(page, {}, { action: '/resume/' });
+      const repeated = await browser.submit(page, {}, { action: '/auth/resume/' });
       expect(repeated.status).toBe(404);
       expect(repeated.text).toContain('was already submitted');
       expect(recorder.requests).toHaveLength(1);
@@ -288,7 +288,9 @@ describe.each(['memory', 'redis'] as const)(
     test('two simultaneous confirmations submit the form once', async () => {
       await world.clock.advance(week);
       const page = await signInFrom(await send());
-      const responses = await Promise.all([1, 2].map(() => browser.submit(page, {}, { action: '/resume/' })));
+      const responses = await Promise.all(
+        [1, 2].map(() => browser.submit(page, {}, { action: '/auth/resume/' })),
+      );
       expect(responses.map(({ status }) => status).sort()).toEqual([201, 404]);
       expect(recorder.requests).toHaveLength(1);
     });
@@ -300,7 +302,7 @@ describe.each(['memory', 'redis'] as const)(
       await world.clock.advance(301);
       const page = await signInFrom(await send('{"title":"as JSON"}', 'application/json; charset=utf-8'));
       expect(page.text).toContain('{\n  &#34;title&#34;: &#34;as JSON&#34;\n}');
-      expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
+      expect((await browser.submit(page, {}, { action: '/auth/resume/' })).status).toBe(201);
       expect(await sentBodies()).toEqual(['{"title":"as JSON"}']);
     });
 
@@ -322,7 +324,7 @@ describe.each(['memory', 'redis'] as const)(
         expect(recorder.requests).toHaveLength(1); // the request that the API rejected
         recorder.respondWith(undefined);
         const page = await signInFrom(signInPage);
-        expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
+        expect((await browser.submit(page, {}, { action: '/auth/resume/' })).status).toBe(201);
         expect((await recorder.requests.at(-1)!.body).bytes).toBe(body.length);
       },
     );
@@ -332,7 +334,7 @@ describe.each(['memory', 'redis'] as const)(
       const signInPage = await send();
       await forgetProviderSession();
       const asBob = await signInFrom(signInPage, 'bob');
-      const unknown = await browser.step(`/resume/${'A'.repeat(43)}`);
+      const unknown = await browser.step(`/auth/resume/${'A'.repeat(43)}`);
       expect([asBob.status, unknown.status]).toEqual([404, 404]);
       expect(asBob.text).toContain('There is no saved form here');
       expect(asBob.text).toBe(unknown.text);
@@ -343,7 +345,7 @@ describe.each(['memory', 'redis'] as const)(
 
       await forgetProviderSession();
       const asAlice = await signInFrom(signInPage); // her form is still saved
-      expect((await browser.submit(asAlice, {}, { action: '/resume/' })).status).toBe(201);
+      expect((await browser.submit(asAlice, {}, { action: '/auth/resume/' })).status).toBe(201);
     });
 
     test('the user can discard a saved form', async () => {
@@ -359,7 +361,7 @@ describe.each(['memory', 'redis'] as const)(
       await world.clock.advance(week);
       const page = await signInFrom(await send());
       await world.clock.advance(1_801);
-      expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(404);
+      expect((await browser.submit(page, {}, { action: '/auth/resume/' })).status).toBe(404);
       expect(recorder.requests).toHaveLength(0);
     });
 
@@ -369,7 +371,9 @@ describe.each(['memory', 'redis'] as const)(
       for (const method of ['GET', 'POST']) {
         const response = await browser.step(path, { method, from: world.origin });
         expect(response.status).toBe(303);
-        expect(response.headers.location).toBe(`${world.origin}/login?return_to=${encodeURIComponent(path)}`);
+        expect(response.headers.location).toBe(
+          `${world.origin}/auth/sign-in?return_to=${encodeURIComponent(path)}`,
+        );
       }
     });
 
@@ -390,7 +394,7 @@ describe.each(['memory', 'redis'] as const)(
         headers: { 'content-type': urlencoded },
         body: 'title=evil',
       });
-      expect([response.status, response.text.includes('/resume/')]).toEqual([403, false]);
+      expect([response.status, response.text.includes('/auth/resume/')]).toEqual([403, false]);
     });
 
     test.each([
@@ -402,7 +406,7 @@ describe.each(['memory', 'redis'] as const)(
       if (!isSaved) return expectNotSaved(signInPage);
       const page = await signInFrom(signInPage);
       expect(page.text.length).toBeLessThan(5_000); // the page shows only the beginning
-      expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
+      expect((await browser.submit(page, {}, { action: '/auth/resume/' })).status).toBe(201);
       expect((await recorder.requests[0]!.body).bytes).toBe(262_144);
     });
 
@@ -498,7 +502,7 @@ describe.each(['memory', 'redis'] as const)(
         get: (...args: Parameters<typeof get>) =>
           ++reads < 3 ? get(...args) : Promise.reject(storeUnavailable(new Error('Redis is unreachable'))),
       });
-      const failed = await browser.submit(page, {}, { action: '/resume/' });
+      const failed = await browser.submit(page, {}, { action: '/auth/resume/' });
       Object.assign(tokenStore, { get });
       expect([failed.status, reads]).toEqual([503, 3]);
       expect(failed.text).toContain('saved your form');
@@ -509,20 +513,20 @@ describe.each(['memory', 'redis'] as const)(
         ...newest,
         tokens: { ...newest.tokens, scope: ['openid'] },
       }));
-      const forbidden = await browser.submit(page, {}, { action: '/resume/' });
+      const forbidden = await browser.submit(page, {}, { action: '/auth/resume/' });
       expect(forbidden.status).toBe(403);
       expect(resumePath(forbidden)).toBe(new URL(page.url).pathname);
       await tokenStore.update(id, async () => record);
       expect(recorder.requests).toHaveLength(0);
-      expect((await browser.submit(page, {}, { action: '/resume/' })).status).toBe(201);
+      expect((await browser.submit(page, {}, { action: '/auth/resume/' })).status).toBe(201);
     });
 
     test('a saved form cannot be submitted again when the API may have received it', async () => {
       await world.clock.advance(week);
       const page = await signInFrom(await send());
       recorder.respondWith((req) => req.socket.destroy());
-      const failed = await browser.submit(page, {}, { action: '/resume/' });
-      expect([failed.status, failed.text.includes('/resume/')]).toEqual([502, false]);
+      const failed = await browser.submit(page, {}, { action: '/auth/resume/' });
+      expect([failed.status, failed.text.includes('/auth/resume/')]).toEqual([502, false]);
       expect((await browser.step(page.url)).status).toBe(404);
     });
 
@@ -589,11 +593,11 @@ test('a form saved by one instance can be shown and submitted by another', async
   await world.signIn(browser, 'alice', '/auth/login?return_to=/');
   const second = await world.startAnotherInstance();
   const browserOfSecond = new Browser(second.origin, browser.jar); // cookies ignore the port
-  const page = await browserOfSecond.step(`/resume/${path}`);
+  const page = await browserOfSecond.step(`/auth/resume/${path}`);
   expect(page.status).toBe(200);
-  const sent = await browserOfSecond.step(`/resume/${path}`, { method: 'POST', from: second.origin });
+  const sent = await browserOfSecond.step(`/auth/resume/${path}`, { method: 'POST', from: second.origin });
   expect(sent.status).toBe(201);
-  expect((await browser.step(`/resume/${path}`)).status).toBe(404);
+  expect((await browser.step(`/auth/resume/${path}`)).status).toBe(404);
   expect(recorder.requests.filter(({ method }) => method === 'POST')).toHaveLength(1);
   await world.close();
   await recorder.close();
@@ -642,7 +646,7 @@ test('requests for saved forms, and forms to save, are limited per minute', asyn
   const world = await createWorld({ store: 'memory', env: { OAUTH2_SCOPES: scopes } });
   const browser = world.browser();
   await world.signIn(browser);
-  const path = `/resume/${'A'.repeat(43)}`;
+  const path = `/auth/resume/${'A'.repeat(43)}`;
   const statuses = new Set<number>();
   for (let n = 0; n < 121; n += 1) statuses.add((await browser.step(path)).status);
   expect([...statuses]).toEqual([404, 429]);

@@ -123,8 +123,8 @@ test('during SHUTDOWN_DELAY_SECONDS, new and old connections get responses, each
     ...([
       ['/api/fast', 200],
       ['/api/unknown', 404],
-      ['/signed-out', 200],
-      ['/assets/style.css', 200],
+      ['/auth/signed-out', 200],
+      ['/auth/assets/style.css', 200],
     ] as const),
     ...([
       ['/profile', 303],

@@ -23,7 +23,7 @@ describe.each(['memory', 'redis'] as const)('from sign-in to sign-out with the %
   test('a user signs in, sees their profile, calls the API, refreshes the token and signs out', async () => {
     const browser = world.browser();
     const home = await browser.go('/');
-    expect(home.text).toContain('href="/login"');
+    expect(home.text).toContain('href="/auth/sign-in"');
 
     const profile = await world.signIn(browser);
     expect(profile.url).toBe(`${world.origin}/profile`);
@@ -66,7 +66,7 @@ describe.each(['memory', 'redis'] as const)('from sign-in to sign-out with the %
     const atProvider = await browser.submit(confirmation, {}, { action: '/auth/logout' });
     expect(atProvider.url).toMatch(/\/session\/end\?/);
     const signedOut = await browser.submit(atProvider, { logout: 'yes', xsrf: xsrfOf(atProvider.text) });
-    expect(signedOut.url).toBe(`${world.origin}/signed-out`);
+    expect(signedOut.url).toBe(`${world.origin}/auth/signed-out`);
 
     const replayed = await browser.send(`${world.origin}/api/profile`, {
       headers: { cookie: `${cookieNames(world.origin).session}=${oldCookie}` },
@@ -112,10 +112,10 @@ describe('signing in', () => {
   test('a page that requires a session redirects to the login page, and sign-in leads back to it', async () => {
     const browser = world.browser();
     const login = await browser.go('/profile');
-    expect(login.url).toBe(`${world.origin}/login?return_to=%2Fprofile`);
+    expect(login.url).toBe(`${world.origin}/auth/sign-in?return_to=%2Fprofile`);
     const link = /href="(\/auth\/login[^"]*)"/.exec(login.text)![1]!.replaceAll('&amp;', '&');
     expect((await world.signIn(browser, 'alice', link)).url).toBe(`${world.origin}/profile`);
-    expect((await browser.step('/login')).headers.location).toBe(`${world.origin}/profile`);
+    expect((await browser.step('/auth/sign-in')).headers.location).toBe(`${world.origin}/profile`);
   });
 
   test('the authorization request uses code, PKCE S256 and state, and all tabs share one login cookie', async () => {
@@ -271,7 +271,7 @@ describe('signing in', () => {
     page = await browser.submit(page, { decision: 'deny' }, { action: '/consent' });
     expect(page.url).toMatch(/\/auth\/callback\?error=access_denied/);
     expect(page.text).toContain('The sign-in was not completed');
-    expect(page.text).toContain('href="/login?return_to=%2Fprofile"');
+    expect(page.text).toContain('href="/auth/sign-in?return_to=%2Fprofile"');
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
     expect(await browser.sessionCookie()).toBeUndefined();
   });

@@ -80,7 +80,7 @@ describe.each(['memory', 'redis'] as const)('a sign-out while another tab signs 
     world.providerFaults.set(undefined);
     release();
     const page = await login;
-    expect([page.status, page.url]).toEqual([200, `${world.origin}/signed-out`]);
+    expect([page.status, page.url]).toEqual([200, `${world.origin}/auth/signed-out`]);
     expect(await session()).toEqual({ authenticated: false });
     expect(await areAllRevoked()).toBe(true);
   });
@@ -101,7 +101,7 @@ describe.each(['memory', 'redis'] as const)('a sign-out while another tab signs 
     await signOut();
     const grants = world.grants.length;
     const page = await browser.go(callback, { from: world.provider.issuer });
-    expect(page.url).toBe(`${world.origin}/signed-out`);
+    expect(page.url).toBe(`${world.origin}/auth/signed-out`);
     expect(world.grants).toHaveLength(grants);
     expect(await session()).toEqual({ authenticated: false });
   });
@@ -146,7 +146,7 @@ describe('logins in progress, and other users', () => {
     await browser.jar.setCookie(`${sessionName}=${session1}; Path=/`, world.origin);
     await signOut();
     login.release();
-    expect((await login.page).url).toBe(`${world.origin}/signed-out`);
+    expect((await login.page).url).toBe(`${world.origin}/auth/signed-out`);
     expect(await session()).toEqual({ authenticated: false });
   });
 
@@ -185,7 +185,7 @@ test('a login that began before the sign-out in a tab without a session does not
   const provider = await browser.go(begun.headers.location!, { until: isCallback });
   const callback = isCallback(provider.url) ? provider.url : undefined;
   if (callback !== undefined)
-    expect((await browser.step(callback)).headers.location).toMatch(/\/signed-out$|\/auth\?/);
+    expect((await browser.step(callback)).headers.location).toMatch(/\/auth\/signed-out$|\/auth\?/);
   expect(await session()).toEqual({ authenticated: false });
 });
 

@@ -85,7 +85,7 @@ describe('a store that fails during a login', () => {
 
   test('while the token store is unavailable, public pages work, other requests get 503, and no cookie is set', async () => {
     tokenStoreFault.name = 'get';
-    for (const path of ['/', '/login', '/healthz', '/assets/style.css']) {
+    for (const path of ['/', '/auth/sign-in', '/healthz', '/auth/assets/style.css']) {
       const response = await browser.step(path);
       expect(response.status).toBe(200);
       expect(response.headers['set-cookie']).toBeUndefined();

@@ -46,7 +46,7 @@ describe('behind a TLS-terminating proxy', () => {
       `${publicOrigin}/auth/callback`,
     );
     expect((await browser.step('/profile')).headers.location).toBe(
-      `${publicOrigin}/login?return_to=%2Fprofile`,
+      `${publicOrigin}/auth/sign-in?return_to=%2Fprofile`,
     );
     expect((await browser.fetch('/api/profile')).text).not.toContain('evil.example');
   });

@@ -63,17 +63,17 @@ test('a request is a span below that of the trusted proxy, and the API gets the 
 });
 
 test('a request without a trace begins one, which is in its log line', async () => {
-  await api.send('GET /signed-out');
+  await api.send('GET /auth/signed-out');
   const server = await waitForSpan('GET');
   const line = api.world.latchkey.logLines
     .map((each) => JSON.parse(each))
-    .findLast(({ path }) => path === '/signed-out');
+    .findLast(({ path }) => path === '/auth/signed-out');
   expect(line.traceId).toBe(server.spanContext().traceId);
 });
 
 test('a login and a refresh have spans for the provider and the store, and concurrent traces do not mix', async () => {
   const browser = api.world.browser();
-  await api.world.signIn(browser, 'bob', '/auth/login?return_to=/signed-out');
+  await api.world.signIn(browser, 'bob', '/auth/login?return_to=/');
   const code = await waitForSpan('oauth authorization_code');
   const write = await waitForSpan('session write');
   expect(write.spanContext().traceId).toBe(code.spanContext().traceId);
@@ -94,7 +94,7 @@ test('a login and a refresh have spans for the provider and the store, and concu
 test('a failed span has a code and no message; no span contains a query, a user, a session or a token', async () => {
   api.world.providerFaults.set({ path: /token$/, response: { status: 503 } });
   const browser = api.world.browser();
-  await api.world.signIn(browser, 'alice', '/auth/login?return_to=/signed-out');
+  await api.world.signIn(browser, 'alice', '/auth/login?return_to=/');
   api.world.providerFaults.set(undefined);
   await waitForSpan('oauth authorization_code');
   await api.send('GET /api/profile?secret=in-the-query');
@@ -160,7 +160,7 @@ test('a request span is not below that of an untrusted client', async () => {
 });
 
 test('a very long or invalid traceparent begins a trace of its own', async () => {
-  await api.send('GET /signed-out', [`traceparent: 00-${traceId}-${parentId}-01-${'x'.repeat(3_000)}`]);
+  await api.send('GET /auth/signed-out', [`traceparent: 00-${traceId}-${parentId}-01-${'x'.repeat(3_000)}`]);
   const server = await waitForSpan('GET');
   expect(server.spanContext().traceId).not.toBe(traceId);
   expect(server.parentSpanContext).toBeUndefined();

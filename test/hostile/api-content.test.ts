@@ -59,14 +59,14 @@ describe('what an API returns', () => {
     const body = new URLSearchParams({ row: 'POST /files/*rest', 'path.rest': 'a' }).toString();
     const lines = ['Sec-Fetch-Site: same-origin', 'Sec-Fetch-Dest: iframe', `Content-Length: ${body.length}`];
     const form = [...lines, 'Content-Type: application/x-www-form-urlencoded'];
-    const { response, forwarded } = await api.sendAndRecord('POST /console', form, [body]);
+    const { response, forwarded } = await api.sendAndRecord('POST /auth/console', form, [body]);
     expect([response.statuses, forwarded]).toEqual([[403], []]);
   });
 
   test('cannot be a script, style, font, manifest or worker of our pages', async () => {
     const { headers } = await sendRequest(api.world.origin, 'GET', '/');
     const policy = String(headers['content-security-policy']).split(';');
-    const own = `${api.world.origin}/assets/`;
+    const own = `${api.world.origin}/auth/assets/`;
     for (const name of ['script-src', 'worker-src', 'style-src', 'font-src', 'manifest-src'])
       expect(policy).toContain(`${name} ${own}`);
     expect(policy).toContain("default-src 'none'");
@@ -93,7 +93,7 @@ describe('over https', () => {
     ['a page that does not exist', 'GET', '/unknown', {}],
     ['a redirect to the provider', 'GET', '/auth/login', { 'sec-fetch-mode': 'navigate' }],
     ['session information', 'GET', '/auth/session', {}],
-    ['a file', 'GET', '/assets/style.css', {}],
+    ['a file', 'GET', '/auth/assets/style.css', {}],
     ['a rejected method', 'DELETE', '/auth/session', {}],
     ['an address that is not valid', 'GET', '/%zz', {}],
   ] as const)('%s has the base security headers', async (_what, method, path, more) => {

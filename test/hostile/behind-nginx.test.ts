@@ -50,7 +50,7 @@ describe.each([
 
   /** The statuses of as many requests as nginx has connections, and one more. */
   async function nextStatuses(): Promise<readonly number[]> {
-    const responses = await Promise.all([1, 2, 3].map(() => fetch(`${nginx.origin}/signed-out`)));
+    const responses = await Promise.all([1, 2, 3].map(() => fetch(`${nginx.origin}/auth/signed-out`)));
     return responses.map(({ status }) => status);
   }
 
@@ -64,7 +64,7 @@ describe.each([
     ['an API that responds early', 'POST /api/up', 413],
     ['the limit of the route', 'POST /api/small', 413],
     ['a missing route', 'POST /api/nowhere', 404],
-    ['a page', 'POST /signed-out', 405],
+    ['a page', 'POST /auth/signed-out', 405],
   ] as const)(
     'the next requests of other users are answered after an upload rejected by %s',
     async (_by, line, status) => {

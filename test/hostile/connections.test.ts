@@ -168,7 +168,7 @@ describe('a request whose body Latchkey does not read', () => {
   afterAll(() => api.close());
 
   test('is answered at once', async () => {
-    const posts = ['/auth/refresh', '/auth/logout', '/resume/x', '/nothing', '/profile', '/healthz'];
+    const posts = ['/auth/refresh', '/auth/logout', '/auth/resume/x', '/nothing', '/profile', '/healthz'];
     const sent = posts.map((path) => {
       const connection = open(port);
       connection.socket.write(
@@ -190,11 +190,11 @@ describe('a request whose body Latchkey does not read', () => {
   });
 
   test.each([
-    ['POST /console', [], 401],
+    ['POST /auth/console', [], 401],
     ['POST /auth/refresh', [], 401],
     ['POST /api/data', ['Cookie: none=1'], 401],
     ['POST /api/unknown', [], 404],
-    ['POST /console', ['Sec-Fetch-Site: cross-site'], 403],
+    ['POST /auth/console', ['Sec-Fetch-Site: cross-site'], 403],
   ])('gets no 100 Continue: %s (%s)', async (line, headers, status) => {
     const head = ['Host: a', 'Expect: 100-continue', 'Content-Length: 20', 'Accept: */*', ...headers];
     const { statuses, text } = await sendRaw(api.world.origin, [formatHead(line, head)]);

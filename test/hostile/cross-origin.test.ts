@@ -26,11 +26,11 @@ const apiPaths = ['/api/profile', '/api/data', '/api/data?x=1', '/api/unknown', 
 const authPaths = ['/auth/session', '/auth/refresh', '/auth/logout'];
 const otherPaths = [
   '/',
-  '/login',
+  '/auth/sign-in',
   '/profile',
   '/auth/login',
   '/auth/callback',
-  '/assets/style.css',
+  '/auth/assets/style.css',
   '/unknown',
 ];
 
@@ -168,12 +168,12 @@ describe('with CORS_ORIGINS set', () => {
   test('a login can start on a page of a listed origin, and returns to that page', async () => {
     const returnTo = `${listedOrigin}/orders?page=2`;
     const search = new URLSearchParams({ return_to: returnTo });
-    const { text } = await world.browser().go(`/login?${search}`);
+    const { text } = await world.browser().go(`/auth/sign-in?${search}`);
     expect(text).toContain(`href="/auth/login?${search}"`);
 
     const browser = world.browser();
     await world.signIn(browser);
-    for (const path of ['/login', '/auth/login']) {
+    for (const path of ['/auth/sign-in', '/auth/login']) {
       const until = (url: string) => url.startsWith(listedOrigin); // no server runs there
       expect((await browser.go(`${path}?${search}`, { from: returnTo, until })).url).toBe(returnTo);
     }

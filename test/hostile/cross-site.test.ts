@@ -12,7 +12,7 @@ const apiRoutes = ['/api/profile', '/api/data', '/api/data?x=1', '/api/unknown',
 /** Other sites may link to these; only our own pages may send requests that change something. */
 const authRoutes = ['/auth/login', '/auth/callback', '/auth/refresh', '/auth/logout', '/auth/session'];
 /** These have nothing to change: methods that do not read get 404 or 405. */
-const pageRoutes = ['/', '/login', '/profile', '/healthz', '/assets/style.css', '/unknown'];
+const pageRoutes = ['/', '/auth/sign-in', '/profile', '/healthz', '/auth/assets/style.css', '/unknown'];
 
 const absent = undefined;
 
@@ -163,7 +163,7 @@ describe('requests caused by another site', () => {
     ['/auth/logout', 303],
     ['/auth/session', 200],
     ['/', 200],
-    ['/login', 200],
+    ['/auth/sign-in', 200],
     ['/profile', 303],
     ['/healthz', 200],
   ])('a link on another site to %s returns %i', async (path, status) => {

@@ -124,11 +124,11 @@ describe('a response that is sent before the request body was read', () => {
     ['403 for a request of another site', 'POST /api/public', ['Sec-Fetch-Site: cross-site'], 403],
     ['404', 'POST /api/nowhere', undefined, 404],
     ['404 of a page', 'POST /nowhere', undefined, 404],
-    ['404 of an asset', 'POST /assets/nothing.css', undefined, 404],
+    ['404 of an asset', 'POST /auth/assets/nothing.css', undefined, 404],
     ['405', 'PATCH /api/up', undefined, 405],
     ['204 of OPTIONS', 'OPTIONS /api/up', undefined, 204],
     ['303 to the sign-in page', 'GET /profile', [], 303],
-    ['200 of a page', 'GET /signed-out', [], 200],
+    ['200 of a page', 'GET /auth/signed-out', [], 200],
     ['200 of /healthz', 'GET /healthz', [], 200],
     ['405 for a body of a GET request', 'GET /api/public', [], 405],
   ] as const)('%s', (_what, requestLine, headers, status) => {
@@ -182,7 +182,7 @@ describe('a response that is sent before the request body was read', () => {
       ['POST /api/up', 401, []],
       ['POST /api/nowhere', 404, []],
       ['PATCH /api/up', 405, []],
-      ['POST /console', 403, ['Sec-Fetch-Site: cross-site']],
+      ['POST /auth/console', 403, ['Sec-Fetch-Site: cross-site']],
     ] as const)(
       'is sent without 100, and closes the connection: %s %i',
       async (requestLine, status, headers) => {

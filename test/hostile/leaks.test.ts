@@ -170,7 +170,8 @@ describe.each([
     const [get, take, load] = [tokenStore.get, tokenStore.take, sessionStore.get];
     const fail = () => Promise.reject(storeUnavailable(failure()));
     Object.assign(tokenStore, { get: fail, take: fail });
-    for (const path of ['/', '/profile', '/login', '/auth/session', '/auth/logout']) await browser.go(path);
+    for (const path of ['/', '/profile', '/auth/sign-in', '/auth/session', '/auth/logout'])
+      await browser.go(path);
     expect(await statusOf(browser.fetch('/api/profile'))).toBe(503);
     expect(await statusOf(refresh(browser))).toBe(503);
     expect(await statusOf(browser.fetch('/auth/logout', { method: 'POST' }))).toBe(503);
@@ -214,7 +215,7 @@ describe.each([
       '/auth/callback',
       '/%',
       '/auth/refresh',
-      '/assets/%2e%2e/x',
+      '/auth/assets/%2e%2e/x',
     ]) {
       await browser.step(path);
       await browser.fetch(path, { headers: { ...json, 'x-custom': cookie } });

@@ -49,7 +49,9 @@ describe.each(origins)('the return URL on the origin %s', (origin) => {
     [`${origin}/data?x=y`, '/data?x=y'],
     ['/żółw', '/%C5%BC%C3%B3%C5%82w'],
     ['/authors', '/authors'],
-    ['/login-help', '/login-help'],
+    ['/login', '/login'],
+    ['/auth-help', '/auth-help'],
+    ['/auth/resume/a_Z-9?x=y#z', '/auth/resume/a_Z-9?x=y#z'],
   ])('resolves %p to %p on our own origin', (requested, expected) => {
     expect(safeReturnTo(requested, origin)).toBe(origin + expected);
   });
@@ -147,7 +149,7 @@ describe('the return URL of a login', () => {
     await world.signIn(browser);
     const dangers: unknown[] = [];
     for (const payload of redirectSample(world.origin)) {
-      const page = await browser.step(`/login?${query(payload)}`);
+      const page = await browser.step(`/auth/sign-in?${query(payload)}`);
       const danger = page.status === 303 ? dangerIn(page) : `status ${page.status}`;
       if (danger !== undefined) dangers.push({ payload, danger, location: page.headers.location });
     }
@@ -163,7 +165,7 @@ describe('the return URL of a login', () => {
     ];
     const dangers: unknown[] = [];
     for (const payload of payloads) {
-      const { status, text } = await world.browser().step(`/login?${query(payload)}`);
+      const { status, text } = await world.browser().step(`/auth/sign-in?${query(payload)}`);
       const links = [...text.matchAll(/href="([^"]*)"/g)].map(([, href]) => href!.replaceAll('&amp;', '&'));
       const link = links.filter((each) => each.includes('return_to'));
       const requested = new URL(link[0] ?? 'x:', world.origin).searchParams.get('return_to');

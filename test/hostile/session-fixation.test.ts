@@ -168,7 +168,7 @@ describe('a session cookie planted in a browser before its user signs in', () =>
     const browser = world.browser();
     for (const path of [
       '/',
-      '/login',
+      '/auth/sign-in',
       '/profile',
       '/auth/session',
       '/auth/login',

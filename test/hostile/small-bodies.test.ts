@@ -48,21 +48,21 @@ function post(path: string, headers: readonly string[], body = 'row='): Sent {
 const statusOf = ({ text }: Sent) => Number(/^HTTP\/1\.1 (\d{3})/.exec(text())?.[1] ?? 0);
 
 test.each(['', 'latchkey=s%3Aforged.forged', 'other=1'])(
-  'a stranger (cookie "%s") who posts to /console gets 401 before the body is complete',
+  'a stranger (cookie "%s") who posts to /auth/console gets 401 before the body is complete',
   async (cookie) => {
-    const sent = post('/console', cookie === '' ? [] : [`Cookie: ${cookie}`]);
+    const sent = post('/auth/console', cookie === '' ? [] : [`Cookie: ${cookie}`]);
     await waitUntil(() => statusOf(sent) === 401);
   },
 );
 
 test('the fifth body that one user leaves incomplete at once gets 429, and other users still get through', async () => {
-  const sent = [1, 2, 3, 4, 5].map(() => post('/console', [`Cookie: ${api.cookie}`]));
+  const sent = [1, 2, 3, 4, 5].map(() => post('/auth/console', [`Cookie: ${api.cookie}`]));
   await waitUntil(() => sent.some((each) => statusOf(each) !== 0));
   expect(sent.map(statusOf).sort()).toEqual([0, 0, 0, 0, 429]);
   expect(sent.find((each) => statusOf(each) === 429)!.text()).toMatch(/\r\nRetry-After: 1\r\n/);
   const bobs = api.world.browser();
   await api.world.signIn(bobs, 'bob');
-  const other = await bobs.fetch('/console', {
+  const other = await bobs.fetch('/auth/console', {
     method: 'POST',
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
     body: 'row=POST+%2Fdata',
@@ -71,7 +71,7 @@ test('the fifth body that one user leaves incomplete at once gets 429, and other
 });
 
 test('a form that arrives byte by byte gets 408 ten seconds after its first byte', async () => {
-  const sent = post('/console', [`Cookie: ${api.cookie}`]);
+  const sent = post('/auth/console', [`Cookie: ${api.cookie}`]);
   const startedAt = Date.now();
   const trickle = setInterval(() => sent.socket.write('x'), 200);
   const closed = new Promise<void>((resolve) => sent.socket.once('close', () => resolve()));

@@ -88,7 +88,7 @@ export class Instance implements Owner {
     const fetch = provider.fetchFor(this);
     const oauth: OAuthClient = modules.oauthClient.createOAuthClient(
       config.provider,
-      `${origin}/signed-out`,
+      `${origin}/auth/signed-out`,
       {
         fetch,
         now,

@@ -280,7 +280,7 @@ function checkTypes(blocks: readonly CodeBlock[]): readonly string[] {
       const name = join(dirname(file), `block-${index}.${language}`);
       places.set(name, place);
       mkdirSync(join(scratch, dirname(name)), { recursive: true });
-      const served = code.replace(/(['"])(?:(?:\/auth)?\/assets|\.)\/latchkey\.js\1/g, "'latchkey/browser'");
+      const served = code.replace(/(['"])(?:\/auth\/assets|\.)\/latchkey\.js\1/g, "'latchkey/browser'");
       writeFileSync(join(scratch, name), `${served}export {};\n`);
     }
     symlinkSync(join(root, 'node_modules'), join(scratch, 'node_modules'));

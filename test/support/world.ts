@@ -59,7 +59,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     port: 0,
     ...client,
     redirectUris: [`${origin}/auth/callback`],
-    postLogoutRedirectUris: [`${origin}/signed-out`],
+    postLogoutRedirectUris: [`${origin}/auth/signed-out`],
     resourceServer,
     ...(options.backchannelLogout && {
       backchannelLogoutUri: `${origin}/auth/backchannel-logout`,

@@ -358,7 +358,7 @@ describe('the hash of a client registration', () => {
 });
 
 test('pages show the name and logo of Latchkey, unless others are configured', () => {
-  expect(loadConfig(valid).brand).toEqual({ name: 'Latchkey', logoUrl: '/assets/icon.svg' });
+  expect(loadConfig(valid).brand).toEqual({ name: 'Latchkey', logoUrl: '/auth/assets/icon.svg' });
   const brand = { APP_NAME: 'Example Shop', APP_LOGO_URL: 'https://cdn.example/logo.svg' };
   expect(loadConfig({ ...valid, ...brand }).brand).toEqual({
     name: 'Example Shop',

@@ -141,7 +141,7 @@ const paths = {
   refresh: '/auth/refresh',
   logout: '/auth/logout',
   health: '/healthz',
-  public: ['/', '/login', '/healthz'],
+  public: ['/', '/auth/sign-in', '/healthz'],
 };
 
 function isLoggedOut({ body }) {

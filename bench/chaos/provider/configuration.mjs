@@ -42,7 +42,7 @@ export function providerConfiguration(
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
         redirect_uris: settings.redirectUris,
-        post_logout_redirect_uris: [`${publicOrigin}/signed-out`, `${publicOrigin}/`],
+        post_logout_redirect_uris: [`${publicOrigin}/auth/signed-out`, `${publicOrigin}/`],
       },
       {
         client_id: introspector.clientId,

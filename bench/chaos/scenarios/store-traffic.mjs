@@ -106,7 +106,7 @@ async function keepRequestingPages(user, paths, instance, state) {
       const phaseAtStart = state.phase;
       const response = await user.send(instance, path, { navigate: true });
       // Latchkey redirects signed-in users away from the sign-in page.
-      const isSignedInRedirect = path === '/login' && response.status === 303;
+      const isSignedInRedirect = path === '/auth/sign-in' && response.status === 303;
       if (isUnavailable(phaseAtStart) && !isSignedInRedirect) state.pages.push(response);
     }
     await delay(100);

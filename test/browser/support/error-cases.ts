@@ -187,7 +187,7 @@ const requestErrors: readonly PageCase[] = [
   },
   { name: 'not-found', status: 404, user: 'none', open: (page) => page.goto('/nothing/here') },
   { name: 'method-not-allowed', status: 405, user: 'none', open: (page) => page.goto('/auth/refresh') },
-  { name: 'invalid-request', status: 400, user: 'none', open: (page) => page.goto('/resume/%ff') },
+  { name: 'invalid-request', status: 400, user: 'none', open: (page) => page.goto('/auth/resume/%ff') },
   {
     name: 'too-large',
     status: 413,

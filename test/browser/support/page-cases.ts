@@ -9,7 +9,7 @@ import { signIn, signInAtProvider } from './sign-in.ts';
 const publicCases: readonly PageCase[] = [
   { name: 'home', status: 200, user: 'none', open: (page) => page.goto('/') },
   { name: 'home-signed-in', status: 200, user: 'alice', open: (page) => page.goto('/') },
-  { name: 'sign-in', status: 200, user: 'none', open: (page) => page.goto('/login') },
+  { name: 'sign-in', status: 200, user: 'none', open: (page) => page.goto('/auth/sign-in') },
 ];
 
 const signOutCases: readonly PageCase[] = [
@@ -25,7 +25,7 @@ const signOutCases: readonly PageCase[] = [
       await page.getByRole('heading', { name: t('signing_out.heading') }).waitFor();
     },
   },
-  { name: 'signed-out', status: 200, user: 'none', open: (page) => page.goto('/signed-out') },
+  { name: 'signed-out', status: 200, user: 'none', open: (page) => page.goto('/auth/signed-out') },
 ];
 
 const providerCases: readonly PageCase[] = [

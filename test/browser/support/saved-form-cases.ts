@@ -103,6 +103,6 @@ export const savedFormCases: readonly PageCase[] = [
     name: 'saved-form-not-found',
     status: 404,
     user: 'alice',
-    open: (page) => page.goto('/resume/unknown'),
+    open: (page) => page.goto('/auth/resume/unknown'),
   },
 ];
