@@ -257,23 +257,24 @@ const compilerOptions = {
   ...{ esModuleInterop: true, skipLibCheck: true, allowImportingTsExtensions: true },
   ...{ allowJs: true, checkJs: true, noEmit: true, types: ['node'], rootDirs: ['.', root] },
 };
-/** What the package exports, and what the documentation imports besides, as the source that its reader's types come from. */
-const exported = {
-  latchkey: ['src/express-app.ts', 'src/index.ts'],
-  'latchkey/browser': ['public/latchkey.d.ts', 'public/latchkey.js'],
-  react: ['test/support/react-hooks.d.ts'],
-  'latchkey/testing': ['src/testing.ts', 'testing/index.ts'],
-};
+/** What the package exports, as the sources of its types. */
+function listExports(): Record<string, readonly string[]> {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+    readonly exports: Record<string, string | { readonly types?: string }>;
+  };
+  const typed = Object.entries(exports).flatMap(([name, target]) => {
+    const types = typeof target === 'string' ? target : target.types;
+    const source = types?.replace(/^\.\/dist\/(.*)\.d\.ts$/, './src/$1.ts');
+    return source?.endsWith('.ts') ? [[join('latchkey', name), [join(root, source)]] as const] : [];
+  });
+  return { ...Object.fromEntries(typed), react: [join(root, 'test/support/react-hooks.d.ts')] };
+}
 
 /** Compiles the blocks as one strict program, each as a module. In JavaScript, parameters and errors need no types. */
 function checkTypes(blocks: readonly CodeBlock[]): readonly string[] {
   if (blocks.length === 0) return [];
   const scratch = mkdtempSync(join(root, 'node_modules/.docs-code-'));
   try {
-    const paths = Object.entries(exported).flatMap(([name, files]) => {
-      const file = files.find((each) => existsSync(join(root, each)));
-      return file ? [[name, [join(root, file)]]] : [];
-    });
     const places = new Map<string, string>();
     for (const [index, { place, language, attributes, code }] of blocks.entries()) {
       const { file = '' } = attributes;
@@ -285,7 +286,7 @@ function checkTypes(blocks: readonly CodeBlock[]): readonly string[] {
     }
     symlinkSync(join(root, 'node_modules'), join(scratch, 'node_modules'));
     writeFileSync(join(scratch, 'package.json'), '{"type":"module"}');
-    const options = { ...compilerOptions, paths: Object.fromEntries(paths) };
+    const options = { ...compilerOptions, paths: listExports() };
     writeFileSync(
       join(scratch, 'tsconfig.json'),
       JSON.stringify({ compilerOptions: options, include: ['**/block-*'], exclude: ['node_modules'] }),
