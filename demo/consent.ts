@@ -18,13 +18,20 @@ export function createInteractionPolicy(): ReturnType<typeof interactionPolicy.b
   return policy;
 }
 
-/** The requested scopes of this interaction: those the user has to decide on, and those already granted. */
-export function splitRequestedScopes(interaction: Interaction): {
+/** The requested scopes of this interaction that the provider supports: those the user has to decide on, and those already granted. */
+export function splitRequestedScopes(
+  interaction: Interaction,
+  supported: ReadonlySet<string>,
+): {
   readonly pending: readonly string[];
   readonly alreadyGranted: readonly string[];
 } {
   const { params, prompt } = interaction;
-  const requested = describeScopes(String(params.scope ?? '').split(' ')).map(({ name }) => name);
+  const requested = describeScopes(
+    String(params.scope ?? '')
+      .split(' ')
+      .filter((scope) => supported.has(scope)),
+  ).map(({ name }) => name);
   if (prompt.reasons.includes('consent_prompt')) return { pending: requested, alreadyGranted: [] };
   const missing = prompt.details.missingOIDCScope;
   const pending = requested.filter((scope) => Array.isArray(missing) && missing.includes(scope));
@@ -40,12 +47,13 @@ export async function saveGrant(
   provider: OidcProvider,
   interaction: Interaction,
   denied: ReadonlySet<string>,
+  supported: ReadonlySet<string>,
 ): Promise<string | undefined> {
   const accountId = interaction.session?.accountId;
   const clientId = interaction.params.client_id;
   if (accountId === undefined || typeof clientId !== 'string')
     throw new Error('consent interaction has no account or client');
-  const { pending } = splitRequestedScopes(interaction);
+  const { pending } = splitRequestedScopes(interaction, supported);
   const allowed = describeScopes(pending).filter(({ name, optional }) => !optional || !denied.has(name));
 
   const existingGrant =

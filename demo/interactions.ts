@@ -27,8 +27,9 @@ function isClientError(error: unknown): boolean {
 }
 
 /** The sign-in and consent pages, to be mounted at `/interaction`. They use forms only, no script. */
-export function createInteractionRouter(provider: OidcProvider): Router {
+export function createInteractionRouter(provider: OidcProvider, scopes: readonly string[]): Router {
   const router = Router();
+  const supported = new Set(scopes);
 
   /** The interaction of this browser; throws `InteractionError` when the URL or the step does not belong to it. */
   async function loadInteraction(
@@ -68,7 +69,9 @@ export function createInteractionRouter(provider: OidcProvider): Router {
       return;
     }
     const userName = findUser(interaction.session?.accountId ?? '')?.name ?? '';
-    res.send(renderConsentPage({ ...pageOptions, userName, ...splitRequestedScopes(interaction) }));
+    res.send(
+      renderConsentPage({ ...pageOptions, userName, ...splitRequestedScopes(interaction, supported) }),
+    );
   });
 
   router.post('/:uid/login', urlencoded({ extended: false }), async (req, res) => {
@@ -94,7 +97,9 @@ export function createInteractionRouter(provider: OidcProvider): Router {
     const interaction = await loadInteraction(req, res, 'consent');
     const form: Form = req.body ?? {};
     const isAllowed = readText(form, 'decision') !== 'deny';
-    const grantId = isAllowed ? await saveGrant(provider, interaction, readDeniedScopes(form)) : undefined;
+    const grantId = isAllowed
+      ? await saveGrant(provider, interaction, readDeniedScopes(form), supported)
+      : undefined;
     if (grantId === undefined) {
       await denyAccess(req, res, 'The user denied access');
       return;

@@ -1,9 +1,8 @@
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import type { ClientMetadata, Configuration } from 'oidc-provider';
 import { createInteractionPolicy } from './consent.ts';
-import { MemoryAdapter } from './memory-adapter.ts';
+import type { MemoryAdapter } from './memory-adapter.ts';
 import { showError, showLogout, showSignedOut } from './provider-pages.ts';
-import { scopeNames } from './scopes.ts';
 import { findUser } from './users.ts';
 
 export interface ClientCredentials {
@@ -23,6 +22,8 @@ export interface ProviderSettings extends ClientCredentials {
   readonly backchannelLogoutSessionRequired?: boolean;
   /** The client of the demo API; it can introspect every token and has no other rights. */
   readonly resourceServer: ClientCredentials;
+  /** Scopes to support besides those of the demo API. */
+  readonly scopes?: readonly string[];
   /** Default 60. */
   readonly accessTokenSeconds?: number;
   /** Default 14 days. */
@@ -58,7 +59,15 @@ function createClients(settings: ProviderSettings): ClientMetadata[] {
   ];
 }
 
-function createSigningKey() {
+/** What a provider is identified by, so that another one with the same keys and storage continues its sessions. */
+export interface ProviderIdentity {
+  readonly signingKey: ReturnType<typeof createSigningKey>;
+  readonly cookieKey: string;
+  /** The storage of the model with this name. */
+  readonly adapterOf: (name: string) => MemoryAdapter;
+}
+
+export function createSigningKey() {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   return { ...privateKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig' };
 }
@@ -67,19 +76,23 @@ function createSigningKey() {
  * The oidc-provider configuration of the demo provider. It sets everything whose default would make the library print a
  * notice (keys, lifetimes, pages, policies), so the console stays quiet.
  */
-export function createProviderConfiguration(settings: ProviderSettings): Configuration {
+export function createProviderConfiguration(
+  settings: ProviderSettings,
+  scopes: readonly string[],
+  { signingKey, cookieKey, adapterOf }: ProviderIdentity,
+): Configuration {
   const { accessTokenSeconds = 60, refreshTokenSeconds = 14 * daySeconds } = settings;
   return {
-    adapter: MemoryAdapter,
+    adapter: (name: string) => adapterOf(name),
     clients: createClients(settings),
     clientDefaults: { id_token_signed_response_alg: 'ES256' },
     clientBasedCORS: () => false,
     clockTolerance: 0,
-    jwks: { keys: [createSigningKey()] },
-    cookies: { keys: [randomBytes(32).toString('base64url')] },
+    jwks: { keys: [signingKey] },
+    cookies: { keys: [cookieKey] },
     responseTypes: ['code'],
     pkce: { required: () => true },
-    scopes: [...scopeNames],
+    scopes: [...scopes],
     claims: {
       openid: ['sub'],
       profile: ['name', 'preferred_username'],

@@ -1,9 +1,16 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import express from 'express';
 import type { default as OidcProvider } from 'oidc-provider';
 import { createInteractionRouter } from './interactions.ts';
-import { createProviderConfiguration, type ProviderSettings } from './provider-configuration.ts';
+import { MemoryAdapter } from './memory-adapter.ts';
+import {
+  createProviderConfiguration,
+  createSigningKey,
+  type ProviderSettings,
+} from './provider-configuration.ts';
 import { Provider } from './quiet-oidc-provider.ts';
+import { scopeNames } from './scopes.ts';
 import { closeServer, listen, localAddress } from './server.ts';
 
 export interface DemoProviderOptions extends ProviderSettings {
@@ -23,6 +30,8 @@ export interface DemoProvider {
   /** The oidc-provider instance, for its events (`grant.success`, `grant.revoked`, ...) and middleware (`use`). */
   readonly provider: OidcProvider;
   readonly server: Server;
+  /** Replaces these settings; sessions, grants, tokens and sign-ins in progress continue. */
+  update(settings: Partial<ProviderSettings>): void;
   close(): Promise<void>;
 }
 
@@ -33,23 +42,45 @@ export async function startDemoProvider(options: DemoProviderOptions): Promise<D
   const port = await listen(server, options.port, host);
 
   const issuer = `http://${publicHost}:${port}`;
-  const provider = new Provider(issuer, createProviderConfiguration(options));
-  // Otherwise Koa prints an error for every aborted request. Internal errors still reach `server_error` listeners.
-  provider.silent = true;
+  const storage = new Map<string, MemoryAdapter>();
+  const identity = {
+    signingKey: createSigningKey(),
+    cookieKey: randomBytes(32).toString('base64url'),
+    adapterOf(name: string) {
+      const adapter = storage.get(name) ?? new MemoryAdapter();
+      storage.set(name, adapter);
+      return adapter;
+    },
+  };
+  let settings: ProviderSettings = options;
+  let current = createApp();
 
-  const app = express();
-  app.disable('x-powered-by');
-  app.use('/interaction', createInteractionRouter(provider));
-  // Composed for each request, so that middleware added later (a test's `provider.use`) takes effect.
-  app.use((req, res) => provider.callback()(req, res));
-  server.on('request', app);
+  function createApp() {
+    const scopes = [...new Set([...scopeNames, ...(settings.scopes ?? [])])];
+    const provider = new Provider(issuer, createProviderConfiguration(settings, scopes, identity));
+    // Otherwise Koa prints an error for every aborted request. Internal errors still reach `server_error` listeners.
+    provider.silent = true;
+    const app = express();
+    app.disable('x-powered-by');
+    app.use('/interaction', createInteractionRouter(provider, scopes));
+    // Composed for each request, so that middleware added later (a test's `provider.use`) takes effect.
+    app.use((req, res) => provider.callback()(req, res));
+    return { provider, app };
+  }
+  server.on('request', (req, res) => current.app(req, res));
 
   return {
     issuer,
     port,
-    introspectionUrl: `http://${localAddress(host)}:${port}${provider.pathFor('introspection')}`,
-    provider,
+    introspectionUrl: `http://${localAddress(host)}:${port}${current.provider.pathFor('introspection')}`,
+    get provider() {
+      return current.provider;
+    },
     server,
+    update(changed) {
+      settings = { ...settings, ...changed };
+      current = createApp();
+    },
     close: () => closeServer(server),
   };
 }

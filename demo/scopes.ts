@@ -16,11 +16,14 @@ const scopes: readonly DemoScope[] = [
   { name: 'write:data', description: 'add to your list', optional: true },
 ];
 
-/** Every scope the demo provider supports. */
+/** Every scope that the demo provider supports on its own; `ProviderSettings.scopes` adds others. */
 export const scopeNames: readonly string[] = scopes.map(({ name }) => name);
 
-/** The named scopes in the order of the consent page; unknown names are ignored. */
+/** The named scopes in the order of the consent page: first its own ones. */
 export function describeScopes(names: Iterable<string>): readonly DemoScope[] {
   const wanted = new Set(names);
-  return scopes.filter(({ name }) => wanted.has(name));
+  const own = scopes.filter(({ name }) => wanted.has(name));
+  for (const { name } of own) wanted.delete(name);
+  const others = [...wanted].map((name) => ({ name, description: 'use your API', optional: true }));
+  return [...own, ...others];
 }
