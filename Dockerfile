@@ -8,7 +8,7 @@ RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund
 
 FROM base AS production-dependencies
 COPY package.json package-lock.json ./
-RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --no-audit --no-fund
+RUN --mount=type=cache,target=/root/.npm npm ci --omit=dev --omit=optional --no-audit --no-fund
 
 FROM dependencies AS build
 COPY . .
@@ -18,7 +18,7 @@ RUN npm run build \
   && chmod -R u=rwX,go=rX /demo dist views public package.json \
   && chmod +x dist/cli.js
 
-# The demo provider is a development dependency, so this image holds them all. It is for trying things out.
+# The demo provider is an optional dependency. This image holds all dependencies. It is for trying things out.
 FROM dependencies AS demo
 ENV NODE_ENV=production
 COPY --from=build /app/package.json ./

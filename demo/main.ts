@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { createLatchkeyEnvironment } from './latchkey-environment.ts';
+import { createLatchkeyEnvironment, findIgnored } from './latchkey-environment.ts';
 import { startLatchkey } from './latchkey-process.ts';
 import { readPort, requireFreePort, SetupError } from './ports.ts';
 import { startProviderAndApi } from './provider-and-api.ts';
@@ -33,6 +33,7 @@ await runMain(shutdown, async () => {
     apiUrl: api.url,
     client,
   });
+  const ignored = findIgnored(env);
   const latchkey = startLatchkey(script, appPort.port, latchkeyEnv);
   shutdown.register(() => latchkey.stop());
   latchkey.onExit((exitCode) => shutdown.start(exitCode));
@@ -44,5 +45,5 @@ await runMain(shutdown, async () => {
 
   Open      ${appOrigin}
   Sign in   as alice or bob, with any password
-  Stop      Ctrl-C`);
+  Stop      Ctrl-C${ignored.length === 0 ? '' : `\n\n  Ignored   ${ignored.join(', ')}, because the demo has its own provider, API and sessions; npm run dev uses yours`}`);
 });

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { parseCommand, type SessionCommand, UsageError, usage } from './cli/arguments.ts';
 import { toPrintableJson } from './cli/printable.ts';
@@ -30,7 +30,8 @@ const terminal: Terminal = {
 
 // The reader has seen enough, such as `head`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-process.exit(await main(process.argv.slice(2)));
+if (process.argv[2] === 'dev') await develop();
+else process.exit(await main(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<number> {
   let command: ReturnType<typeof parseCommand>;
@@ -44,6 +45,18 @@ async function main(args: readonly string[]): Promise<number> {
   if (command !== 'help' && command !== 'version') return runSessionCommand(command);
   await terminal.write(command === 'help' ? usage : `${readVersion()}\n`);
   return 0;
+}
+
+/** Runs `latchkey dev`, which is not part of the production image. */
+async function develop(): Promise<void> {
+  const program = new URL('./demo/dev/main.js', import.meta.url);
+  if (existsSync(program)) await import(program.href);
+  else {
+    terminal.report(
+      'latchkey: "dev" is not part of the production image; start the server with: node dist/main.js',
+    );
+    process.exit(exitUsage);
+  }
 }
 
 async function runSessionCommand(command: SessionCommand): Promise<number> {

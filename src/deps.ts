@@ -14,6 +14,7 @@ import { cacheRecords } from './stores/cached-token-store.ts';
 import { measureRedis } from './stores/measure-redis.ts';
 import { createMemoryAppTokenStore } from './stores/memory/app-token-store.ts';
 import { createMemoryConsumedStates } from './stores/memory/consumed-states.ts';
+import { createHandOver, type HandOver } from './stores/memory/hand-over.ts';
 import { createMemorySessionIndex } from './stores/memory/indexed-sessions.ts';
 import { createMemoryProviderLogouts } from './stores/memory/provider-logouts.ts';
 import { createMemoryRateLimitStore } from './stores/memory/rate-limit-store.ts';
@@ -65,6 +66,8 @@ export interface Deps {
   /** Creates the counters of the rate limit with this name. */
   readonly rateLimitStore: (name: string) => RateLimitStore;
   readonly metrics: Metrics;
+  /** What the stores contain, for the process that replaces this one; absent with Redis, which contains it. */
+  readonly handOver?: HandOver;
   /** Resolves when the stores are reachable, or after two seconds, so that startup never depends on them. */
   connected(): Promise<void>;
   /** Closes every connection. */
@@ -87,20 +90,29 @@ export function createDeps(
   const shared = { now, elapsed, log, audit, metrics, fetch: globalThis.fetch, upstream };
   const onExpired = (sessionId: string) => audit.record('session_ended', { reason: 'expired', sessionId });
   if (!config.redis) {
-    log.info('REDIS_URL is not set: sessions are stored in memory and will be lost on restart');
     const sessionEndEvents = createMemorySessionEndEvents();
-    const sessionIndex = createMemorySessionIndex(now, onExpired);
+    const sessionStore = new MemoryStore();
+    const handOver = createHandOver(config.session, sessionStore);
+    const sessionIndex = createMemorySessionIndex(now, onExpired, handOver.map);
     return {
       ...shared,
       appTokenStore: createMemoryAppTokenStore(now, elapsed),
       sessionEndEvents,
       sessionIndex,
-      tokenStore: createMemoryTokenStore(config.session, now, sessionEndEvents, sessionIndex, elapsed),
-      consumedStates: createMemoryConsumedStates(now),
-      providerLogouts: createMemoryProviderLogouts(now),
-      savedForms: createMemorySavedForms(now, config.limits.savedFormsBytes),
-      revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now, elapsed),
-      sessionStore: new MemoryStore(),
+      tokenStore: createMemoryTokenStore(
+        config.session,
+        now,
+        sessionEndEvents,
+        sessionIndex,
+        elapsed,
+        handOver.map,
+      ),
+      consumedStates: createMemoryConsumedStates(now, handOver.map),
+      providerLogouts: createMemoryProviderLogouts(now, handOver.map),
+      savedForms: createMemorySavedForms(now, config.limits.savedFormsBytes, handOver.map),
+      revocationOutbox: (attempt) => createMemoryRevocationOutbox(attempt, now, elapsed, handOver.map),
+      sessionStore,
+      handOver,
       rateLimitStore: () => createMemoryRateLimitStore(elapsed),
       connected: async () => {},
       async close() {

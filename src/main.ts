@@ -15,12 +15,12 @@ const shutdownTimeoutMs = 15_000;
 // imported later, which takes half a second. Until the server listens, there is nothing to finish.
 let stop = async (_signal: string): Promise<void> => process.exit(0);
 let isStopping = false;
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.on(signal, () => {
-    if (isStopping) return;
-    isStopping = true;
-    void stop(signal);
-  });
+function stopOnce(reason: string): void {
+  if (isStopping) return;
+  isStopping = true;
+  void stop(reason);
+}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stopOnce);
 
 const { config: readEnvFile } = await import('dotenv');
 const { ConfigError, loadConfig } = await import('./config/load.ts');
@@ -46,6 +46,7 @@ async function start(): Promise<void> {
   const { collectLines, createLogger, openStandardOutput } = await import('./logger.ts');
   const { createMetricsServer } = await import('./metrics/metrics-server.ts');
   const { addProcessMetrics } = await import('./metrics/metrics.ts');
+  const handOver = await import('./server/hand-over.ts');
   const { handleClientErrors } = await import('./server/client-errors.ts');
   const { limitConnections, limitPipelining } = await import('./server/connection-limits.ts');
   const { serverTimes } = await import('./server/request-times.ts');
@@ -57,10 +58,15 @@ async function start(): Promise<void> {
   process.on('exit', output.flush);
   const log = createLogger(config.logLevel, output, config.logFormat);
   logConsoleOutput(log);
-  log.info(
+  const isSupervised = process.env.LATCHKEY_DEV === '1' && process.send !== undefined;
+  // `latchkey dev` says itself what starts and stops.
+  const lifecycle = isSupervised ? 'debug' : 'info';
+  log[lifecycle](
     { version: readVersion(), node: process.version, settings: config.described },
     'Latchkey is starting',
   );
+  if (!config.redis)
+    log[lifecycle]('REDIS_URL is not set: sessions are stored in memory and will be lost on restart');
   process.on('uncaughtExceptionMonitor', (error) =>
     log.fatal({ err: error }, 'stopping because of an unexpected error'),
   );
@@ -108,20 +114,22 @@ async function start(): Promise<void> {
   );
 
   await deps.connected();
+  const replacement = isSupervised ? handOver.joinReplacement(process, config, deps) : undefined;
+  const handler = replacement?.hold(app.handler) ?? app.handler;
   const server = createServer({ ...serverTimes, ...app.messageClasses });
   const connections = trackConnections(server);
-  server.on('request', limitPipelining(connections.holdRequests(app.handler)));
+  server.on('request', limitPipelining(connections.holdRequests(handler)));
   limitConnections(server, {
     limits: config.limits.connections,
     isTrustedProxy: app.isTrustedProxy,
     ...{ log, metrics: deps.metrics },
   });
-  listenForUpgrades(server, app.handler);
+  listenForUpgrades(server, handler);
   continueWhenRead(server);
   handleClientErrors(server, log);
   disconnectStalledClients(server, { timeoutMs: config.limits.clientReadTimeoutMs, log });
   await listen(server, { host, port, hostVariable: 'HOST', portVariable: 'PORT' }, log);
-  log.info(
+  log[lifecycle](
     {
       address: server.address(),
       origin: config.publicOrigin,
@@ -130,13 +138,13 @@ async function start(): Promise<void> {
     'Latchkey is listening',
   );
   discovered.then(
-    () => log.info('Latchkey is ready: the provider metadata is available'),
+    () => log[lifecycle]('Latchkey is ready: the provider metadata is available'),
     () => undefined, // logged above
   );
 
   async function finishAndClose(signal: string): Promise<void> {
-    const { shutdownDelaySeconds: delaySeconds } = config;
-    log.info({ reason: signal, delaySeconds }, 'stopping; every response closes its connection');
+    const delaySeconds = replacement ? 0 : config.shutdownDelaySeconds;
+    log[lifecycle]({ reason: signal, delaySeconds }, 'stopping; every response closes its connection');
     connections.announceClose();
     app.announceShutdown();
     await delay(delaySeconds * 1000);
@@ -146,22 +154,29 @@ async function start(): Promise<void> {
     }, shutdownTimeoutMs);
     await connections.stopAccepting();
     app.closeStreams();
-    const cutOff = await connections.waitUntilClosed(requestsTimeoutMs);
-    if (cutOff > 0) {
+    const { replacedRequestsTimeoutMs, replacedIdleTimeoutMs, replacedWorkTimeoutMs } = handOver;
+    const cutOff = await (replacement
+      ? connections.waitUntilClosed(replacedRequestsTimeoutMs, replacedIdleTimeoutMs)
+      : connections.waitUntilClosed(requestsTimeoutMs));
+    if (cutOff > 0 && !replacement) {
       log.error({ requests: cutOff }, 'requests did not end within ten seconds of shutdown and were cut off');
       process.exitCode = 1;
     }
-    await app.drain();
+    await Promise.race([app.drain(), ...(replacement ? [delay(replacedWorkTimeoutMs)] : [])]);
+    await replacement?.release();
     await deps.close();
     metricsServer.close().closeAllConnections();
     clearTimeout(forceExit);
-    log.info({ exitCode: process.exitCode ?? 0 }, 'Latchkey has stopped');
+    log[lifecycle]({ exitCode: process.exitCode ?? 0 }, 'Latchkey has stopped');
+    if (replacement) process.exit(); // its channel would keep the process alive
   }
   stop = (signal) =>
     finishAndClose(signal).catch((error) => {
       log.error({ err: error }, 'graceful shutdown failed');
       process.exit(1);
     });
+  replacement?.onReplaced(() => stopOnce('replaced'));
+  await replacement?.takeOver();
 }
 
 /**

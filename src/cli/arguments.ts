@@ -20,6 +20,7 @@ export class UsageError extends Error {
 }
 
 export const usage = `Usage: latchkey sessions list|show|end --subject SUBJECT|--session SESSION|--all [options]
+       latchkey dev [options]   runs Latchkey for development; see latchkey dev --help
 
 Lists, shows or ends sessions that are signed in. Reads the configuration of the server: its environment variables, and
 .env in the current directory.

@@ -31,9 +31,10 @@ export interface Connections {
   /**
    * Settles when all connections are closed, each after the request in progress; after `timeoutMs` the others are
    * closed too.
+   * @param arrivalMs how long connections without a complete request stay open; default one second
    * @returns the number of requests and WebSockets that were cut off
    */
-  waitUntilClosed(timeoutMs: number): Promise<number>;
+  waitUntilClosed(timeoutMs: number, arrivalMs?: number): Promise<number>;
 }
 
 /** Call this before the server listens. */
@@ -126,9 +127,9 @@ export function trackConnections(server: Server): Connections {
       for (const handle of waiting) handle();
     },
 
-    async waitUntilClosed(timeoutMs) {
+    async waitUntilClosed(timeoutMs, arrivalMs = requestArrivalMs) {
       const startedAt = elapsedMs();
-      const sweep = setInterval(() => closeIdle(elapsedMs() - startedAt > requestArrivalMs), sweepIntervalMs);
+      const sweep = setInterval(() => closeIdle(elapsedMs() - startedAt > arrivalMs), sweepIntervalMs);
       let cutOff = 0;
       const timeout = setTimeout(() => {
         for (const [socket, { responses, isUpgraded }] of connections) {

@@ -160,7 +160,7 @@ test('src/ and demo/ do not import from each other', () => {
 });
 
 test('every package that src/ uses is a dependency, and every dependency is used', () => {
-  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const used = new Set(
     src
       .flatMap(({ packages }) => packages)
@@ -175,7 +175,9 @@ test('every package that src/ uses is a dependency, and every dependency is used
   for (const each of used) expect(dependencies).toHaveProperty([each]);
   // Express loads ejs by its name.
   expect(Object.keys(dependencies).filter((each) => !used.has(each))).toEqual(['ejs']);
-  expect(Object.keys(devDependencies)).toContain('oidc-provider');
+  // What only `latchkey dev` uses, which the production image leaves out.
+  expect(Object.keys(optionalDependencies).sort()).toEqual(['chokidar', 'oidc-provider']);
+  expect(readFileSync(join(root, 'Dockerfile'), 'utf8')).toContain('npm ci --omit=dev --omit=optional ');
 });
 
 test('there are no utils, helpers or index files, and no skipped or focused tests', () => {

@@ -1,12 +1,16 @@
 import { type ConsumedStates, consumedStateTtlMs, rejectedStateTtlMs } from '../../login/consumed-states.ts';
+import { type HandOverMap, notHandedOver } from './hand-over.ts';
 
 /** Strangers can sign out with invented login cookies. Over this number, the oldest sign-out is forgotten. */
 const maxCancelled = 65_536;
 
 /** Consumed states in the memory of this process. */
-export function createMemoryConsumedStates(now: () => number): ConsumedStates {
-  const consumed = new Map<string, number>();
-  const cancelled = new Map<string, number>(); // the last sign-out of each browser, oldest first
+export function createMemoryConsumedStates(
+  now: () => number,
+  handOver: HandOverMap = notHandedOver,
+): ConsumedStates {
+  const consumed = handOver('consumed-states', new Map<string, number>());
+  const cancelled = handOver('cancelled-logins', new Map<string, number>()); // the last sign-out of each browser, oldest first
   return {
     async consume(nonce) {
       for (const [other, until] of consumed) {

@@ -4,6 +4,7 @@ import {
   selectorsOf,
   sweepIntervalMs,
 } from '../../tokens/indexed-sessions.ts';
+import { type HandOverMap, notHandedOver } from './hand-over.ts';
 
 interface Entry extends IndexedSession {
   readonly endsAt: number;
@@ -13,10 +14,11 @@ interface Entry extends IndexedSession {
 export function createMemorySessionIndex(
   now: () => number,
   onExpired: (id: string) => void = () => undefined,
+  handOver: HandOverMap = notHandedOver,
 ): SessionIndex {
-  const entries = new Map<string, Entry>();
+  const entries = handOver('session-index', new Map<string, Entry>());
   /** The ids of each selector, as JSON. */
-  const idsBySelector = new Map<string, Set<string>>();
+  const idsBySelector = handOver('session-ids', new Map<string, Set<string>>());
 
   function unlist(id: string, key: string): void {
     const ids = idsBySelector.get(key);

@@ -5,21 +5,25 @@ import {
   selectorsOfLogin,
   selectorsOfLogout,
 } from '../../tokens/provider-logouts.ts';
+import { type HandOverMap, notHandedOver } from './hand-over.ts';
 
 /** The oldest entries are forgotten beyond this number, which only a provider can reach. */
 const maxEntries = 65_536;
 
-/** The logouts of the last minutes in the memory of this process. */
-export function createMemoryProviderLogouts(now: () => number): ProviderLogouts {
-  const progress = new Map<string, { readonly value: LogoutProgress; readonly until: number }>();
-  const ended = new Map<string, { readonly value: number; readonly until: number }>();
+interface Until<T> {
+  readonly value: T;
+  readonly until: number;
+}
 
-  function store<T>(
-    map: Map<string, { readonly value: T; readonly until: number }>,
-    key: string,
-    value: T,
-    until: number,
-  ): void {
+/** The logouts of the last minutes in the memory of this process. */
+export function createMemoryProviderLogouts(
+  now: () => number,
+  handOver: HandOverMap = notHandedOver,
+): ProviderLogouts {
+  const progress = handOver('logout-progress', new Map<string, Until<LogoutProgress>>());
+  const ended = handOver('ended-logins', new Map<string, Until<number>>());
+
+  function store<T>(map: Map<string, Until<T>>, key: string, value: T, until: number): void {
     map.delete(key);
     for (const [other, each] of map) {
       if (each.until > now() && map.size < maxEntries) break; // most others are newer

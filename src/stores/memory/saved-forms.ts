@@ -4,13 +4,18 @@ import {
   type SavedForm,
   type SavedForms,
 } from '../../saved-forms/saved-forms.ts';
+import { type HandOverMap, notHandedOver } from './hand-over.ts';
 
 /** What a form takes in addition to its texts and its body, roughly. */
 const overheadBytes = 512;
 
 /** Saved forms in the memory of this process, at most `maxBytes` of them. */
-export function createMemorySavedForms(now: () => number, maxBytes: number): SavedForms {
-  const forms = new Map<string, SavedForm>();
+export function createMemorySavedForms(
+  now: () => number,
+  maxBytes: number,
+  handOver: HandOverMap = notHandedOver,
+): SavedForms {
+  const forms = handOver('saved-forms', new Map<string, SavedForm>());
 
   function getUnexpired(id: string): SavedForm | undefined {
     const form = forms.get(id);

@@ -13,11 +13,16 @@ import {
   touchIntervalMs,
 } from '../../tokens/token-store.ts';
 import { createKeyedMutex, runAfterPending } from '../keyed-mutex.ts';
+import { type HandOverMap, notHandedOver } from './hand-over.ts';
 
 interface Entry {
   record: TokenRecord;
   usedAt: number;
-  failure?: { readonly error: AppError; readonly until: number };
+}
+
+interface Failure {
+  readonly error: AppError;
+  readonly until: number;
 }
 
 interface Tombstone {
@@ -32,9 +37,11 @@ export function createMemoryTokenStore(
   sessionEndEvents: Pick<SessionEndEvents, 'publish'>,
   index: Pick<SessionIndex, 'add' | 'remove'>,
   elapsed: () => number = elapsedMs,
+  handOver: HandOverMap = notHandedOver,
 ): TokenStore {
-  const entries = new Map<string, Entry>();
-  const tombstones = new Map<string, Tombstone>(); // oldest first, until nothing can restore the session
+  const entries = handOver('token-records', new Map<string, Entry>());
+  const failures = new WeakMap<Entry, Failure>();
+  const tombstones = handOver('ended-sessions', new Map<string, Tombstone>()); // oldest first, until nothing can restore the session
   const runExclusive = createKeyedMutex();
 
   function expiresAtOf({ record, usedAt }: Entry): number {
@@ -84,10 +91,11 @@ export function createMemoryTokenStore(
       runExclusive(id, async () => {
         const entry = getUnexpired(id);
         if (!entry) return undefined;
-        if (entry.failure && elapsed() < entry.failure.until) throw entry.failure.error;
+        const failure = failures.get(entry);
+        if (failure && elapsed() < failure.until) throw failure.error;
         const changed = await change(entry.record, async () => {}).catch((error: unknown) => {
           if (error instanceof AppError && error.retryAfterSeconds !== undefined)
-            entry.failure = { error, until: elapsed() + error.retryAfterSeconds * 1000 };
+            failures.set(entry, { error, until: elapsed() + error.retryAfterSeconds * 1000 });
           throw error;
         });
         if (entries.get(id) !== entry) {
