@@ -26,7 +26,7 @@ export class ApiError extends Error {
 }
 
 /** Of an import from Latchkey itself: its origin and base path. */
-const scriptBase = /^(https?:.*?)\/auth\/assets\/latchkey\.js/.exec(import.meta.url)?.[1];
+const scriptBase = /^(https?:.*)\/auth\/assets\/latchkey\.js/.exec(import.meta.url)?.[1];
 const maxWaitSeconds = 10;
 /** How long a state counts as new when the user returns to the page, and while the page is visible. */
 const focusMs = 10_000;
