@@ -1,6 +1,7 @@
-import { type DestinationStream, type Logger, destination as openDescriptor, pino, symbols } from 'pino';
+import { type DestinationStream, type Logger, pino, symbols } from 'pino';
 import { formatLogLine } from './log-format.ts';
 import { currentRequest } from './request-context.ts';
+import { openStandardOutput } from './standard-output.ts';
 
 export type { Logger };
 
@@ -27,17 +28,7 @@ export function describeError(error: unknown, depth = 0): LoggedError {
   };
 }
 
-/** Output that waits for a slow or full disk; what does not fit is lost, and the process goes on. */
-const maxWaitingBytes = 1_048_576;
-
-/** Standard output, on which a full disk or a closed pipe ends no request and no process. */
-export function openStandardOutput(): DestinationStream {
-  const output = openDescriptor({ dest: 1, sync: true, maxLength: maxWaitingBytes });
-  output.on('error', () => undefined);
-  return output;
-}
-
-/** Far less than `maxWaitingBytes`: an output that can wait for nothing more loses a write as a whole. */
+/** Far less than what may wait for a reader, because an output that is full loses a write as a whole. */
 const maxCollectedLength = 65_536;
 
 /**

@@ -43,7 +43,8 @@ async function start(): Promise<void> {
   const config = loadConfig(process.env);
   const { createApp } = await import('./app.ts');
   const { createDeps } = await import('./deps.ts');
-  const { collectLines, createLogger, openStandardOutput } = await import('./logger.ts');
+  const { collectLines, createLogger } = await import('./logger.ts');
+  const { openStandardOutput } = await import('./standard-output.ts');
   const { createMetricsServer } = await import('./metrics/metrics-server.ts');
   const { addProcessMetrics } = await import('./metrics/metrics.ts');
   const handOver = await import('./server/hand-over.ts');
@@ -54,8 +55,12 @@ async function start(): Promise<void> {
   const { continueWhenRead } = await import('./server/continue-when-read.ts');
   const { trackConnections } = await import('./server/connections.ts');
   const { listenForUpgrades } = await import('./proxy/websocket/upgrade.ts');
-  const output = collectLines(openStandardOutput());
-  process.on('exit', output.flush);
+  const standardOutput = openStandardOutput();
+  const output = collectLines(standardOutput);
+  process.on('exit', () => {
+    output.flush();
+    standardOutput.flushSync();
+  });
   const log = createLogger(config.logLevel, output, config.logFormat);
   logConsoleOutput(log);
   const isSupervised = process.env.LATCHKEY_DEV === '1' && process.send !== undefined;
@@ -81,6 +86,14 @@ async function start(): Promise<void> {
   });
   for (const warning of [...config.warnings, ...ignoredProxy]) log.warn(warning);
 
+  const dropped = {
+    log: deps.metrics.droppedLines({ kind: 'log' }),
+    audit: deps.metrics.droppedLines({ kind: 'audit' }),
+  };
+  standardOutput.watch(
+    (kind, lines) => dropped[kind].increment(lines),
+    (lines) => log.warn({ lines }, 'lines were dropped, because nobody read the standard output'),
+  );
   addProcessMetrics(deps.metrics, process.version);
   const metricsServer = createMetricsServer(deps);
   const { host, port, metricsHost, metricsPort } = config;

@@ -3,8 +3,9 @@ import { ipKeyGenerator } from 'express-rate-limit';
 import type { Config } from '../config/load.ts';
 import { deriveKeys } from '../crypto/sealing.ts';
 import { createSessionTags } from '../crypto/session-tag.ts';
-import { type Logger, openStandardOutput } from '../logger.ts';
+import type { Logger } from '../logger.ts';
 import { currentRequest } from '../request-context.ts';
+import { openStandardOutput } from '../standard-output.ts';
 import {
   type AuditDestination,
   type AuditEvent,
@@ -143,7 +144,7 @@ function openDestination(destination: Config['audit']['destination'], log: Logge
   if (destination === 'none') return { ...unbuffered, write() {} };
   if (destination === 'stdout') {
     const output = openStandardOutput();
-    return { ...unbuffered, write: (line) => void output.write(`${JSON.stringify(line)}\n`) };
+    return { ...unbuffered, write: (line) => void output.write(`${JSON.stringify(line)}\n`, 'audit') };
   }
   const audit = log.child({}, { level: 'info' }); // whatever LOG_LEVEL is
   return { ...unbuffered, write: ({ time: _, ...line }) => audit.info(line, 'audit') };

@@ -104,6 +104,13 @@ export function createMetrics() {
     limitRejections: createCounter(
       describe('latchkey_limit_rejections_total', 'Requests and connections rejected by a limit', 'limit'),
     ),
+    droppedLines: createCounter(
+      describe(
+        'latchkey_log_lines_dropped_total',
+        'Lines of the log and the audit log that were dropped because nobody read the standard output',
+        'kind',
+      ),
+    ),
 
     /** Adds `latchkey_ready`. Each scrape calls `read`, which returns true for each part that is ready. */
     collectReadiness(read: () => Promise<Readonly<Record<string, boolean>>>): void {

@@ -13,7 +13,8 @@ export interface MetricOptions<L extends string> {
 }
 
 export interface CounterSeries {
-  increment(): void;
+  /** @param by one, unless stated */
+  increment(by?: number): void;
 }
 
 export interface GaugeSeries {
@@ -65,8 +66,8 @@ export function createCounter<L extends string>(options: MetricOptions<L>): Seri
     const series = { labels, value: 0 };
     if (isStored) all.push(series);
     return {
-      increment() {
-        series.value += 1;
+      increment(by = 1) {
+        series.value += by;
       },
     };
   });

@@ -65,6 +65,7 @@ const groundFiles = [
     'paths',
     'request-context',
     'response-closed',
+    'standard-output',
     'tracing',
   ],
 ].map((name) => `src/${name}.ts`);

@@ -1,16 +1,16 @@
 import { EventEmitter } from 'node:events';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jest } from '@jest/globals';
 import express, { type RequestHandler } from 'express';
-import { destination } from 'pino';
 import { inSequence } from '../../src/in-sequence.ts';
 import { collectLines } from '../../src/logger.ts';
 import { onResponseClosed } from '../../src/response-closed.ts';
 import { createMessageClasses } from '../../src/server/message-classes.ts';
+import { createLineOutput } from '../../src/standard-output.ts';
 
 describe('onResponseClosed', () => {
   test('adds one listener for all callers, and calls each of them once', () => {
@@ -78,13 +78,12 @@ describe('collectLines', () => {
 
   test('no line is lost when more than 1 MiB of lines is written in one turn, as with many long paths', async () => {
     const file = join(mkdtempSync(join(tmpdir(), 'lines-')), 'log');
-    const output = destination({ dest: file, sync: true, maxLength: 1_048_576 }); // as standard output
+    const output = createLineOutput(openSync(file, 'w')); // as standard output
     const lines = collectLines(output);
     const line = `${'x'.repeat(15_000)}\n`;
     for (let count = 0; count < 100; count += 1) lines.write(line);
     lines.flush();
     expect(readFileSync(file, 'utf8').split('\n')).toHaveLength(101);
-    output.end();
   });
 
   test('what is left is written at once when the process ends, and only once', async () => {
