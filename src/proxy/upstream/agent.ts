@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { Agent, buildConnector } from 'undici';
+import { ignoreUnaskedContinue } from './unasked-continue.ts';
 
 const connectTimeoutMs = 5_000;
 /** The maximum size of the headers of one response; twice the default of Node.js. */
@@ -16,6 +17,7 @@ export function createUpstreamAgent(maxConnections = 0): Agent {
     connect(options, callback) {
       connect(options, (...result) => {
         if (result[1]) {
+          ignoreUnaskedContinue(result[1]);
           endAfterReading(result[1]);
           readBeforeFailing(result[1]);
         }
