@@ -12,7 +12,7 @@ export const ownRoutes: CodeRoutes = ({ requireToken, requireScope, forwardTo })
   {
     path: '/orders/:id',
     methods: {
-      GET: [requireToken, requireScope('orders:read'), forwardTo({ target: '/v1/orders/:id' })],
+      GET: [requireToken, requireScope('orders:read'), forwardTo('/v1/orders/:id')],
     },
   },
   {

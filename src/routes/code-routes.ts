@@ -44,7 +44,7 @@ export interface CodeRouteParts {
   /** Reads a JSON body of up to 256 KiB into `req.body`. Put it after the guards. */
   readonly readJson: RequestHandler;
   /** Forwards the request to an API with the token that the guards before it have loaded. */
-  readonly forwardTo: (options: ForwardOptions) => RequestHandler;
+  readonly forwardTo: (target: string | ForwardOptions) => RequestHandler;
 }
 
 export type CodeRoutes = (parts: CodeRouteParts) => readonly CodeRoute[];
@@ -82,11 +82,11 @@ export function readCodeRoutes(
   const optionsOf = new WeakMap<RequestHandler, ForwardOptions>();
   const problems = new Set<string>();
 
-  function forwardTo(options: ForwardOptions): RequestHandler {
+  function forwardTo(target: string | ForwardOptions): RequestHandler {
     const handler: RequestHandler = function forwardTo() {
       throw new Error('forwardTo() must be listed among the methods of a route: it is not a handler to call');
     };
-    optionsOf.set(handler, options);
+    optionsOf.set(handler, typeof target === 'string' ? { target } : target);
     return handler;
   }
 

@@ -24,7 +24,7 @@ const routesTo =
     {
       path: '/my/:id',
       methods: {
-        GET: [requireToken, requireScope('read:data'), forwardTo({ target: '/v1/my/:id' })],
+        GET: [requireToken, requireScope('read:data'), forwardTo('/v1/my/:id')],
         PUT: [requireToken, requireScope('admin'), forwardTo({ target: '/v1/my/:id' })],
       },
     },
