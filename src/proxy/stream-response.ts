@@ -28,7 +28,8 @@ export function streamResponse(
   const { 'x-accel-buffering': _, ...others } = headers;
   const sent = buildBrowserHeaders({ statusCode, headers: others }, res);
   res.writeHead(statusCode, [...sent, 'x-accel-buffering', 'no']);
-  res.flushHeaders(); // the first event may come much later
+  // The first event may come much later. `flushHeaders` would encode the headers as UTF-8, which they are already.
+  res.write('', 'latin1');
   sendBody(response, res, (chunk) => {
     tail = (tail + chunk.subarray(-4).toString('latin1')).slice(-4);
   });

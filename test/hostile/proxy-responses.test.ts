@@ -383,3 +383,28 @@ function dechunk(body: string): string {
   const start = body.indexOf('\r\n') + 2;
   return size === 0 ? '' : body.slice(start, start + size) + dechunk(body.slice(start + size + 2));
 }
+
+describe('header values that are not ASCII', () => {
+  let api: ApiWorld;
+  beforeAll(async () => {
+    api = await createApiWorld([
+      { path: '/data', target: '/data', methods: { GET: {} } },
+      { path: '/events', target: '/events', methods: { GET: {} }, stream: true },
+    ]);
+  });
+  afterAll(() => api.close());
+
+  test.each(['data', 'events'])('arrive byte by byte on /api/%s', async (path) => {
+    for (const value of ['ISO 8859-1: \xe9', Buffer.from('UTF-8: \u00e9\u4e2d').toString('latin1')]) {
+      api.recorder.respondWith(responseWithLength('200 OK', '{}', [`X-Title: ${value}`]));
+      const { text } = await api.send(`GET /api/${path}`);
+      expect(text.toLowerCase()).toContain(`\r\nx-title: ${value.toLowerCase()}\r\n`);
+    }
+    api.recorder.respondWith(
+      responseWithLength('200 OK', '{}', ['Content-Disposition: attachment; filename="\xe9"']),
+    );
+    expect((await api.send(`GET /api/${path}`)).text).toContain(
+      `\r\ncontent-disposition: attachment; filename="_"; filename*=UTF-8''%C3%A9\r\n`,
+    );
+  });
+});
