@@ -1,9 +1,8 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { buildApp } from '../support/build.ts';
 import { type LatchkeyProcess, startLatchkeyProcess } from '../support/latchkey-process.ts';
+import { freePort } from '../support/processes.ts';
 import { waitFor } from '../support/redis-topologies.ts';
 
 let build: string;
@@ -13,15 +12,6 @@ beforeAll(() => {
 }, 60_000);
 afterEach(() => latchkey.close());
 afterAll(() => rmSync(build, { recursive: true, force: true }));
-
-async function findPort(): Promise<number> {
-  const server = createServer().listen(0);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Their log lines are four times what may wait. */
 async function sendRequests(origin: string): Promise<readonly number[]> {
@@ -38,8 +28,8 @@ async function sendRequests(origin: string): Promise<readonly number[]> {
 }
 
 test('a log collector that stops reading stops no request; what was dropped is counted, and logged when it reads again', async () => {
-  const metricsPort = await findPort();
-  const env = { METRICS_PORT: String(metricsPort), AUDIT_LOG: 'stdout' };
+  const metricsPort = await freePort();
+  const env = { METRICS_PORT: metricsPort, AUDIT_LOG: 'stdout' };
   latchkey = startLatchkeyProcess(build, env);
   const origin = await latchkey.listening();
   const { stdout } = latchkey.child;
