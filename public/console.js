@@ -1,6 +1,6 @@
 import { formatDuration, formatNumber, readTexts } from './format.js';
 import { ApiError } from './latchkey.js';
-import { checkSession, handleApiError, sessionHeaders } from './session-watch.js';
+import { checkSession, handleApiError, latchkeyUrl, sessionHeaders } from './session-watch.js';
 
 const maxShownCharacters = 100_000;
 const timeoutMs = 60_000;
@@ -74,7 +74,7 @@ export function enhanceConsole(section) {
       const shown = await read(response);
       put('body', shown.text);
       put('note', fill(shown.note, shown));
-      if (status >= 400) explain(new ApiError(response, shown.json, location.origin), response.status);
+      if (status >= 400) explain(new ApiError(response, shown.json, latchkeyUrl), response.status);
     } catch {
       put('heading', texts.unreachable);
     }
@@ -153,7 +153,7 @@ function readCall(form) {
     headers['content-type'] ??= 'application/json';
     init.body = text;
   }
-  return { url: `/api${path}${query && `?${query}`}`, init };
+  return { url: `${latchkeyUrl}/api${path}${query && `?${query}`}`, init };
 }
 
 /** The headers in lines of `name: value`, names in lower case; `undefined` if a line is not one. */

@@ -10,7 +10,7 @@ export function preventDoubleSubmit() {
   document.addEventListener('click', (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return; // opens another tab
     const link = event.target.closest?.('a[href]');
-    if (link?.origin !== location.origin || link.pathname !== '/auth/login' || link.target) return;
+    if (link?.origin !== location.origin || !link.pathname.endsWith('/auth/login') || link.target) return;
     if (isSigningIn) event.preventDefault();
     else setTimeout(reset, 10_000); // the user stopped the navigation, or the network failed
     isSigningIn = true;

@@ -4,6 +4,8 @@ const noticeArea = document.querySelector('[data-session-notice]');
 const pageUserTag = document.querySelector('meta[name="latchkey-session"]')?.content;
 const isSignedIn = noticeArea !== null;
 const channel = new BroadcastChannel('latchkey');
+/** The public origin and the base path, from the address of this file: it is at /auth/assets below them. */
+export const latchkeyUrl = new URL('../..', import.meta.url).href.slice(0, -1);
 
 /** Headers that name the user this page was made for: the server rejects the call if a different user is signed in. */
 export const sessionHeaders = pageUserTag ? { 'Latchkey-Session': pageUserTag } : {};
@@ -39,9 +41,9 @@ export function checkSession() {
 }
 
 async function fetchSession() {
-  const response = await fetch('/auth/session', { headers: { accept: 'application/json' } }).catch(
-    () => undefined,
-  );
+  const response = await fetch(`${latchkeyUrl}/auth/session`, {
+    headers: { accept: 'application/json' },
+  }).catch(() => undefined);
   // Any other response leaves the state unknown, which does not mean that the session has ended.
   if (response?.ok) applySession(await response.json());
 }
@@ -82,7 +84,8 @@ function showNotice(kind) {
   if (kind === undefined) return;
   noticeArea.append(findNotice(kind).content.cloneNode(true));
   const returnTo = new URLSearchParams({ return_to: location.pathname + location.search });
-  for (const link of noticeArea.querySelectorAll('a[href^="/auth/login"]'))
-    link.href = `/auth/login?${returnTo}`;
+  for (const link of noticeArea.querySelectorAll('a[href]'))
+    if (link.href.startsWith(`${latchkeyUrl}/auth/login`))
+      link.href = `${latchkeyUrl}/auth/login?${returnTo}`;
   if (kind === 'other') for (const button of document.querySelectorAll('form button')) button.disabled = true;
 }

@@ -20,6 +20,7 @@ import { rejectWebSocket } from './proxy/websocket/upgrade.ts';
 import { createApiRoutes } from './routes/api.ts';
 import { createAuthRateLimits, savedFormRate } from './routes/auth-rate-limits.ts';
 import { createBackchannelLogoutRoutes } from './routes/backchannel-logout.ts';
+import { createMount } from './routes/base-path.ts';
 import { createCallbackRoutes } from './routes/callback.ts';
 import { createCodePages } from './routes/code-pages.ts';
 import { createConsoleRoutes } from './routes/console.ts';
@@ -80,16 +81,17 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   const preparePage = Router().use(pageHeaders, texts);
 
   // The order of the middleware. Each line depends on those before it.
-  // 1. Request bodies that no handler reads, as every handler may respond early; what a trusted proxy says about the
-  //    request, in one form; base security headers, for every response; /healthz and /readyz, before the log, which they
-  //    would fill.
+  // 1. The base path, which no other middleware has to know. Request bodies that no handler reads, as every handler may
+  //    respond early; what a trusted proxy says about the request, in one form; base security headers, for every response; /healthz
+  //    and /readyz, before the log, which they would fill.
   const health = createHealthRoutes(parts);
   const forwardedHeaders = createForwardedHeaders({ isTrustedProxy, publicOrigin, log });
-  handler.use(inSequence(discardUnreadBodies, forwardedHeaders, baseHeaders, health.routes));
+  const mount = createMount(config);
+  handler.use(inSequence(...mount.enter, discardUnreadBodies, forwardedHeaders, baseHeaders, health.routes));
   // 2. Trace, metrics, request id and log line. Before everything that can fail, so that every failure is logged with its id.
-  //    Then the middleware of a fork.
+  //    Then 404 for what is outside the base path, and the middleware of a fork.
   const logged = [createTraceContext(isTrustedProxy), measureRequests, createRequestLog(log)];
-  handler.use(inSequence(...logged, ...middleware));
+  handler.use(inSequence(...logged, ...mount.requireInside, ...middleware));
   // 3. CORS headers and preflights. Before the API, so that the listed origins can also read its errors.
   if (corsOrigins.length > 0) handler.use(crossOriginPaths, createCors(corsOrigins));
   // 4. The route table under /api. Before everything for pages, because the API has its own headers, checks the origin
@@ -108,7 +110,7 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   handler.use(
     paths.assets,
     compression(),
-    express.static(resolvePath('../public'), { setHeaders: setNoCache }),
+    express.static(resolvePath('../public'), { setHeaders: setNoCache, redirect: false }),
   );
   // 10. `Cache-Control: no-store`. Before the handlers that read the session.
   handler.use(noStore);

@@ -145,7 +145,7 @@ async function start(): Promise<void> {
   log[lifecycle](
     {
       address: server.address(),
-      origin: config.publicOrigin,
+      origin: config.publicUrl,
       registration: config.session.registration,
     },
     'Latchkey is listening',

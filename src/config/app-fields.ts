@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { paths } from '../paths.ts';
 import type { Field } from './field-types.ts';
 import * as type from './field-types.ts';
+import { basePath } from './reading/base-path.ts';
 import { sessionSecrets } from './secret-types.ts';
 
 /** Sessions and where they are stored. */
@@ -86,6 +87,13 @@ export const sessionFields = {
 
 /** The process, and how requests reach it. */
 export const serverFields = {
+  BASE_PATH: {
+    type: basePath.optional(),
+    example: '/portal',
+    meaning:
+      'The path below which the whole app is, if it shares a host with others. It follows from OAUTH2_REDIRECT_URI; if you set it as well, startup fails when the two differ.',
+    unset: `the path of OAUTH2_REDIRECT_URI before ${paths.callback}`,
+  },
   PORT: {
     type: type.port.default(3000),
     example: '3000',
@@ -208,7 +216,7 @@ export const pageFields = {
     type: type.logo.default(`${paths.assets}/icon.svg`),
     example: '/auth/assets/logo.svg',
     meaning:
-      'The logo next to the name: an https:// URL, or the path of a file in public/, which is served under /auth/assets/.',
+      'The logo next to the name: an https:// URL, or the path of a file in public/, which is served under /auth/assets/. A path is below the base path.',
     unset: `${paths.assets}/icon.svg`,
   },
 } as const satisfies Record<string, Field>;

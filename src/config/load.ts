@@ -12,6 +12,7 @@ import {
 } from './fields.ts';
 import { readLimits } from './limit-fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
+import { readBasePath } from './reading/base-path.ts';
 import { readEnvironment } from './reading/environment.ts';
 import { readRoutesFile } from './reading/routes-file.ts';
 import { buildRedisSettings } from './redis-settings.ts';
@@ -138,15 +139,19 @@ function getRouteOptions(values: Partial<Values>): RouteTableOptions {
 /**
  * The names of the cookies. With the prefix `__Host-Http-`, only a response of this host over https can set them
  * (RFC 6265bis 4.1.3.2); browsers that do not know `__Host-Http-` apply the rules of `__Host-`. Cookies do not depend
- * on the port, so a port other than the default is part of the name, for apps that share a host.
+ * on the port, and those prefixes require `Path=/`, so a port other than the default and the base path are part of the
+ * name, for apps that share a host. The base path is last, with `+`, which no base path contains, in place of slashes.
  */
-function nameCookies({ port }: URL, secure: boolean) {
+function nameCookies(redirectUri: URL, secure: boolean) {
+  const { port } = redirectUri;
   const name = `${secure ? '__Host-Http-' : ''}latchkey${port && `-${port}`}`;
-  return { name, loginName: `${name}-login` };
+  const suffix = readBasePath(redirectUri).replaceAll('/', '+');
+  return { name: name + suffix, loginName: `${name}-login${suffix}` };
 }
 
 function buildConfig(values: Values, routes: readonly ResourceServer[], notices: readonly string[]) {
   const redirectUri = values.OAUTH2_REDIRECT_URI;
+  const basePath = readBasePath(redirectUri);
   const secure = values.SESSION_COOKIE_SECURE ?? redirectUri.protocol === 'https:';
   const registration = hashRegistration({
     issuer: values.OAUTH2_ISSUER,
@@ -167,10 +172,14 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     described: describeValues(values),
     /** The origin at which browsers reach this app; never taken from a request. */
     publicOrigin: redirectUri.origin,
+    /** The path below which the whole app is: `/portal`, or `''`. */
+    basePath,
+    /** The public origin and the base path: the beginning of every address of this app. */
+    publicUrl: redirectUri.origin + basePath,
     allowedHosts: values.ALLOWED_HOSTS as readonly string[],
     hsts: { isSent: secure, includeSubDomains: values.HSTS_INCLUDE_SUBDOMAINS },
     /** This app's name and logo on the pages. */
-    brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL },
+    brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL.replace(/^\//, `${basePath}/`) },
     provider: {
       /** The provider's name on the pages; without one they show a translated default. */
       name: values.OAUTH2_PROVIDER_NAME,

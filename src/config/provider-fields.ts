@@ -3,6 +3,7 @@ import { paths } from '../paths.ts';
 import type { Field } from './field-types.ts';
 import * as type from './field-types.ts';
 import { providerNames } from './presets.ts';
+import { redirectUri } from './reading/base-path.ts';
 import { clientSecret } from './secret-types.ts';
 
 /** The provider at which users sign in. */
@@ -97,15 +98,9 @@ export const providerFields = {
     unset: 'client_secret_basic',
   },
   OAUTH2_REDIRECT_URI: {
-    type: z
-      .string('is missing')
-      .pipe(type.url)
-      .refine(
-        (value) => value.pathname === paths.callback && !value.search,
-        `must have exactly the path ${paths.callback} and no query: Latchkey needs a host of its own and cannot run below another path`,
-      ),
+    type: redirectUri,
     example: `https://app.example.com${paths.callback}`,
-    meaning: `The URL of this app's callback, exactly as registered at the provider. Its origin is the public origin of the app, and its path is ${paths.callback}: Latchkey cannot run below another path.`,
+    meaning: `The URL of this app's callback, exactly as registered at the provider. Its origin is the public origin of the app, and its path is ${paths.callback}. A path before that is the base path, below which the whole app then is: https://app.example.com/portal${paths.callback}.`,
     unset: 'required',
   },
   OAUTH2_SCOPES: {

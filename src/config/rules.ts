@@ -1,5 +1,7 @@
+import { paths } from '../paths.ts';
 import { isLoopback } from './field-types.ts';
 import type { ConfigProblem, Values, Variable } from './fields.ts';
+import { readBasePath } from './reading/base-path.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { usesIdTokens } from './warnings.ts';
 
@@ -89,9 +91,15 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
     const isHttp = origin.startsWith('http:') && !isLoopback(new URL(origin));
     if (isHttp && !values.OAUTH2_ALLOW_HTTP)
       report('CORS_ORIGINS', 'must be https, unless its host is this machine or OAUTH2_ALLOW_HTTP is true');
-    else if (origin === redirectUri?.origin)
+    else if (origin === redirectUri?.origin && readBasePath(redirectUri) === '')
       report('CORS_ORIGINS', "must not include this app's own origin, that of OAUTH2_REDIRECT_URI");
   }
+  const basePath = redirectUri && readBasePath(redirectUri);
+  if (basePath !== undefined && values.BASE_PATH !== undefined && values.BASE_PATH !== basePath)
+    report(
+      'BASE_PATH',
+      `must be the path that OAUTH2_REDIRECT_URI has before ${paths.callback}, which is ${basePath || '/'}; without a value it is`,
+    );
   if (redirectUri && secure && !https)
     report(
       'SESSION_COOKIE_SECURE',

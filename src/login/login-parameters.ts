@@ -118,13 +118,13 @@ export function createLoginParameters({
 }
 
 /** The URL of `/auth/login` with the parameters of `query` that it reads. */
-export function copyLoginUrl(query: Query, returnTo: string): string {
+export function copyLoginUrl(query: Query, returnTo: string, basePath: string): string {
   const parameters = new URLSearchParams({ return_to: returnTo });
   for (const name of parameterNames) {
     const value = query[name];
     if (typeof value === 'string') parameters.set(name, value);
   }
-  return `${paths.login}?${parameters}`;
+  return `${basePath}${paths.login}?${parameters}`;
 }
 
 /** True when the query requests more than any login, so that it also concerns a user who is signed in. */

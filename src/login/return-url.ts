@@ -10,28 +10,39 @@ const ownEndpoints = /^\/+auth(\/|$)/i;
 const ownPages = new RegExp(`^${paths.savedForms}/[\\w-]+$`);
 
 /**
- * `requested` as an absolute URL if it is safe: on `origin` or one of `corsOrigins`, 2,048 characters at most, and not an
- * endpoint under /auth. Else the URL of the profile page. Absolute, because browsers take some paths for another host
- * (`//evil.example`, `/.//evil.example`).
+ * `requested` as an absolute URL if it is safe: below `publicUrl` (our origin and base path) or on one of `corsOrigins`, 2,048
+ * characters at most, and not an endpoint under /auth. Else the URL of the profile page. Absolute, because browsers take
+ * some paths for another host (`//evil.example`, `/.//evil.example`).
  */
 export function safeReturnTo(
   requested: unknown,
-  origin: string,
+  publicUrl: string,
   corsOrigins: readonly string[] = [],
 ): string {
-  const defaultUrl = origin + defaultPath;
-  if (typeof requested !== 'string' || !URL.canParse(requested, origin)) return defaultUrl;
-  const url = new URL(requested, origin);
+  const defaultUrl = publicUrl + defaultPath;
+  const base = `${publicUrl}/`;
+  if (typeof requested !== 'string' || !URL.canParse(requested, base)) return defaultUrl;
+  const url = new URL(requested, base);
   if (url.href.length > maxLength) return defaultUrl; // it is sent within the state, which has to fit into a header
   // Compare the text, not `url.origin`: a blob: URL has the origin of the page that created it.
-  const isUnder = (each: string) => url.href.startsWith(`${each}/`);
-  if (isUnder(origin))
-    return ownEndpoints.test(url.pathname) && !ownPages.test(url.pathname) ? defaultUrl : url.href;
-  return corsOrigins.some(isUnder) ? url.href : defaultUrl;
+  if (url.href.startsWith(base)) {
+    const decoded = decodeSeparators(url);
+    const path = decoded.slice(publicUrl.length);
+    const isOwn = decoded.startsWith(base) && (!ownEndpoints.test(path) || ownPages.test(path));
+    return isOwn ? url.href : defaultUrl;
+  }
+  return corsOrigins.some((each) => url.href.startsWith(`${each}/`)) ? url.href : defaultUrl;
 }
 
-/** `returnTo` as the value of a `return_to` parameter: relative to `origin` if it is there, else the whole URL. */
-export function toReturnToParameter(returnTo: string, origin: string): string {
+/** Origin and path as a proxy may read them: with encoded slashes decoded, and the dot segments resolved that then appear. */
+function decodeSeparators(url: URL): string {
+  const decoded = new URL(url);
+  decoded.pathname = url.pathname.replace(/%2f|%5c/gi, '/');
+  return decoded.origin + decoded.pathname;
+}
+
+/** `returnTo` as the value of a `return_to` parameter: a path if it is below `publicUrl`, else the whole URL. */
+export function toReturnToParameter(returnTo: string, publicUrl: string): string {
   const { pathname, search, hash } = new URL(returnTo);
-  return returnTo.startsWith(`${origin}/`) ? pathname + search + hash : returnTo;
+  return returnTo.startsWith(`${publicUrl}/`) ? pathname + search + hash : returnTo;
 }

@@ -14,8 +14,8 @@ declare global {
 }
 
 interface SecurityHeaderOptions {
-  /** The origin of this app for browsers. */
-  readonly publicOrigin: string;
+  /** The public origin and the base path. */
+  readonly publicUrl: string;
   readonly hsts: {
     /** True if browsers use https. */
     readonly isSent: boolean;
@@ -29,7 +29,7 @@ const noFrames = "frame-ancestors 'none'";
  * Returns three middlewares: `baseHeaders` for every response, `pageHeaders` for pages, and `apiHeaders` for responses
  * under /api, with which browsers never execute a response as a script of our origin.
  */
-export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOptions) {
+export function createSecurityHeaders({ publicUrl, hsts }: SecurityHeaderOptions) {
   const { isSent: secure, includeSubDomains } = hsts;
   const maxAgeSeconds = 31_536_000;
   const base = {
@@ -60,7 +60,7 @@ export function createSecurityHeaders({ publicOrigin, hsts }: SecurityHeaderOpti
     pageHeaders: helmet({
       contentSecurityPolicy: {
         useDefaults: false,
-        directives: pageDirectives(ownFiles(publicOrigin), secure),
+        directives: pageDirectives(ownFiles(publicUrl), secure),
       },
       referrerPolicy: { policy: 'same-origin' },
       xFrameOptions: { action: 'deny' },
@@ -91,10 +91,10 @@ function pageDirectives(ownFiles: string, secure: boolean) {
  * On a host that is an IP address other than 127.0.0.1, it is `'self'`, because such an address cannot be a source (CSP
  * 3 6.7.2.8); there, only the check of `Sec-Fetch-Dest` prevents that files under /api are executed.
  */
-function ownFiles(publicOrigin: string): string {
-  const { hostname } = new URL(publicOrigin);
+function ownFiles(publicUrl: string): string {
+  const { hostname } = new URL(publicUrl);
   const isAddress = isIP(hostname.replace(/^\[|\]$/g, '')) !== 0 && hostname !== '127.0.0.1';
-  return isAddress ? "'self'" : `${publicOrigin}${paths.assets}/`;
+  return isAddress ? "'self'" : `${publicUrl}${paths.assets}/`;
 }
 
 /**

@@ -60,7 +60,7 @@ export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metri
 
   function getPage(req: Request): MeasuredRoute {
     const method = methods.has(req.method) ? req.method : 'other';
-    const route = routeOf(req.originalUrl);
+    const route = req.isOutsideBasePath ? 'other' : routeOf(req.originalUrl);
     const key = `${method} ${route}`;
     const existing = pages.get(key);
     if (existing) return existing;

@@ -17,7 +17,8 @@ export const notFound: RequestHandler = function notFound() {
 };
 
 interface ErrorResponseParts {
-  readonly publicOrigin: string;
+  readonly publicUrl: string;
+  readonly basePath: string;
   readonly corsOrigins?: readonly string[];
   readonly loginParameters: Pick<LoginParameters, 'createQuery'>;
   /** The tags of the user whose token the request has; see `PageUserTags`. */
@@ -38,7 +39,7 @@ interface ErrorResponseParts {
  * `request_again_url` instead, which is for a click of the user, so that no script loops.
  */
 export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHandler {
-  const { publicOrigin, corsOrigins = [], loginParameters, getUserTags, english, preparePage } = parts;
+  const { publicUrl, basePath, corsOrigins = [], loginParameters, getUserTags, english, preparePage } = parts;
   const { audit, getSessionId } = parts;
 
   function loginUrlFor(error: AppError, req: Request): string | undefined {
@@ -46,16 +47,17 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     // After the login, the browser returns to the page whose script called (Referer), or to the URL of the navigation. Not
     // to a URL under /api: it would arrive there from the provider's site, which is rejected as cross-site.
     const isPage = !isUnderApi(req);
-    const returnTo = req.resumePath ?? (isNavigation(req) && isPage ? req.originalUrl : req.headers.referer);
-    const safeUrl = safeReturnTo(returnTo, publicOrigin, corsOrigins);
+    const returnTo =
+      req.resumePath ?? (isNavigation(req) && isPage ? basePath + req.originalUrl : req.headers.referer);
+    const safeUrl = safeReturnTo(returnTo, publicUrl, corsOrigins);
     const { scope = [], acrValues, maxAge } = error;
     const query = loginParameters.createQuery(
       { scope, ...(acrValues !== undefined && { acrValues }), ...(maxAge !== undefined && { maxAge }) },
       getUserTags(req),
     );
-    const url = new URL(paths.login, publicOrigin);
+    const url = new URL(publicUrl + paths.login);
     url.search = String(
-      new URLSearchParams([['return_to', toReturnToParameter(safeUrl, publicOrigin)], ...query]),
+      new URLSearchParams([['return_to', toReturnToParameter(safeUrl, publicUrl)], ...query]),
     );
     return url.href;
   }
@@ -67,9 +69,9 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
 
   /** Where "sign in again" leads after a failed login: to the sign-in page, and from there to where this login led. */
   function signInUrlFor({ returnTo }: AppError): string {
-    if (returnTo === undefined) return paths.signIn;
-    const return_to = toReturnToParameter(returnTo, publicOrigin);
-    return `${paths.signIn}?${new URLSearchParams({ return_to })}`;
+    if (returnTo === undefined) return basePath + paths.signIn;
+    const return_to = toReturnToParameter(returnTo, publicUrl);
+    return `${basePath}${paths.signIn}?${new URLSearchParams({ return_to })}`;
   }
 
   return function errorResponse(thrown: unknown, req, res, _next) {
@@ -107,7 +109,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         canRetry: req.method === 'GET',
         isForm: isFormSubmission(req) && isUnderApi(req),
         resumePath: req.resumePath,
-        backUrl: safeReturnTo(req.headers.referer, publicOrigin),
+        backUrl: safeReturnTo(req.headers.referer, publicUrl),
         requestId: req.id,
       };
       preparePage(req, res, () => res.render('error', locals));

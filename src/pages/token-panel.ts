@@ -21,7 +21,7 @@ const protocolScopes = new Set(['openid', 'offline_access']);
 /** The token panel of a login, with every scope that was granted, that Latchkey requests or that a route requires. */
 export function describeTokens(
   { tokens, requested, signedInAt }: TokenRecord,
-  { provider, routes }: Pick<Config, 'provider' | 'routes'>,
+  { provider, routes, basePath }: Pick<Config, 'provider' | 'routes' | 'basePath'>,
   now: number,
 ): TokenPanel {
   const { scope, tokenType, issuedAt, expiresAt } = tokens;
@@ -33,7 +33,7 @@ export function describeTokens(
     tokenType,
     scopes: [
       ...scope.map((name) => ({ name })),
-      ...[...missing].map((name) => ({ name, grantUrl: createGrantUrl(name) })),
+      ...[...missing].map((name) => ({ name, grantUrl: createGrantUrl(name, basePath) })),
     ],
     issuedAt,
     isRefreshed: issuedAt > signedInAt,
@@ -47,6 +47,6 @@ export function describeTokens(
   };
 }
 
-function createGrantUrl(scope: string): string {
-  return `${paths.login}?${new URLSearchParams({ scope, return_to: paths.profile })}`;
+function createGrantUrl(scope: string, basePath: string): string {
+  return `${basePath}${paths.login}?${new URLSearchParams({ scope, return_to: basePath + paths.profile })}`;
 }

@@ -33,6 +33,7 @@ interface ForwarderParts {
   readonly metrics?: Pick<Metrics, 'upstreamRequestSeconds'>;
   /** The whole route table, to which addresses in responses are mapped back. */
   readonly routes?: readonly ResourceServer[];
+  readonly basePath?: string;
 }
 
 const clientDisconnected = new Error('the client disconnected');
@@ -46,9 +47,9 @@ const clientDisconnected = new Error('the client disconnected');
  * what `callUpstream` throws
  */
 export function createForwarder(parts: ForwarderParts) {
-  const { callUpstream, streams, now, metrics = createMetrics(), routes = [] } = parts;
+  const { callUpstream, streams, now, metrics = createMetrics(), routes = [], basePath = '' } = parts;
   const measure = createUpstreamMeasure(metrics);
-  const mapAddresses = createAddressMapper(routes);
+  const mapAddresses = createAddressMapper(routes, basePath);
   return function forwardTo(options: ForwardOptions): RequestHandler {
     const server = { ...routeDefaults, ...options };
     const buildTargetPath = createTargetPathBuilder(server.targetPath);

@@ -28,10 +28,10 @@ const linkParameter = /;\s*([\w*-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s;,"\\]*))?/g;
 
 /**
  * `mapAddresses(headers, sentRequest)` changes the addresses in an API's response: what is at or below the target of a
- * route becomes the address under /api. Others stay as they are. Of `Link`, only paging relations remain, because
+ * route becomes the address under /api, below the base path. Others stay as they are. Of `Link`, only paging relations remain, because
  * browsers load what others name (RFC 8288).
  */
-export function createAddressMapper(rows: readonly Row[]) {
+export function createAddressMapper(rows: readonly Row[], basePath = '') {
   const routes = rows.map((row): ReverseRoute => ({ ...row, expression: compileTarget(row.targetPath) }));
 
   function mapAddress(address: string, { origin, path, routePath }: SentRequest): string {
@@ -48,7 +48,7 @@ export function createAddressMapper(rows: readonly Row[]) {
       .filter(({ mapped }) => mapped !== undefined)
       .sort((a, b) => a.below.length - b.below.length || Number(b.isCurrent) - Number(a.isCurrent));
     const [best] = candidates;
-    return best?.mapped === undefined ? address : `${paths.api}${best.mapped}${search}${hash}`;
+    return best?.mapped === undefined ? address : `${basePath}${paths.api}${best.mapped}${search}${hash}`;
   }
 
   return function mapAddresses(headers: IncomingHttpHeaders, request: SentRequest): void {

@@ -32,7 +32,7 @@ import type { TokenManager } from '../tokens/token-manager.ts';
 import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
 
 interface CallbackParts {
-  readonly config: Pick<Config, 'publicOrigin' | 'session' | 'provider'>;
+  readonly config: Pick<Config, 'publicUrl' | 'session' | 'provider'>;
   readonly oauth: OAuthClient;
   readonly tokens: TokenManager;
   readonly loginParameters: Pick<LoginParameters, 'restrict'>;
@@ -47,7 +47,7 @@ interface CallbackParts {
 /** `GET /auth/callback`: redeems the code, starts the session and returns the browser to where the login started. */
 export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { config, oauth, tokens, sessions, loginParameters, transactions, consumedStates } = parts;
-  const { publicOrigin } = config;
+  const { publicUrl } = config;
   const redirectToProvider = createRedirectToProvider(parts);
   const { isCancelled, wasCancelled } = createCancelledLogins(parts);
   const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, parts.metrics.logins);
@@ -67,7 +67,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     Object.assign(attempt, { oldId, old });
     const redirectToSignedOut = () => {
       loginAudit.unusable(attempt, 'signed_out');
-      res.redirect(303, publicOrigin + paths.signedOut);
+      res.redirect(303, publicUrl + paths.signedOut);
     };
     if (transaction && (await isCancelled(transaction))) return redirectToSignedOut();
     const { code, error } = req.query;
@@ -80,7 +80,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       transaction !== undefined && (code === undefined || (await consumedStates.consume(transaction.nonce)));
     if (!isFirst) return handleUnusableLogin(req, res, login, attempt);
 
-    const query = new URL(req.originalUrl, publicOrigin).searchParams;
+    const query = new URL(req.originalUrl, publicUrl).searchParams;
     let grant: LoginGrant;
     try {
       grant = await oauth.authorizationCodeGrant(query, transaction);
@@ -101,7 +101,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     if (wasSignedOut || wasEnded) {
       sessions.detach(req); // the browser may have the cookie of a later login
       await (wasEnded ? tokens.endBy(newId, endedBy) : tokens.end(newId));
-      return res.redirect(303, publicOrigin + paths.signedOut);
+      return res.redirect(303, publicUrl + paths.signedOut);
     }
     const isSignedIn = await tokens.enforceLimit(newId).catch((failure) => {
       req.log.warn({ err: failure }, 'failed to enforce SESSION_MAX_PER_USER; the next login will');

@@ -19,7 +19,8 @@ export interface CodePage {
 }
 
 interface PageParts {
-  readonly publicOrigin: string;
+  readonly publicUrl: string;
+  readonly basePath: string;
   readonly tokens: Pick<TokenManager, 'peek' | 'current'>;
   readonly getSessionId: (req: Request) => string | undefined;
   readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
@@ -30,7 +31,7 @@ interface PageParts {
  * @throws OwnRoutesError a path belongs to Latchkey
  */
 export function createCodePages(pages: readonly CodePage[], parts: PageParts): RequestHandler {
-  const { tokens, getSessionId, pageUserTags, publicOrigin } = parts;
+  const { tokens, getSessionId, pageUserTags, publicUrl, basePath } = parts;
 
   /** As for the other pages, an unavailable store makes a page that needs no login look signed out. */
   async function loadLogin(req: Request, id: string, isRequired: boolean): Promise<TokenRecord | undefined> {
@@ -46,8 +47,8 @@ export function createCodePages(pages: readonly CodePage[], parts: PageParts): R
       const id = getSessionId(req);
       const login = id === undefined ? undefined : await loadLogin(req, id, requiresLogin);
       if (requiresLogin && !login) {
-        const signIn = new URLSearchParams({ return_to: req.originalUrl });
-        return res.redirect(303, `${publicOrigin}${paths.signIn}?${signIn}`);
+        const signIn = new URLSearchParams({ return_to: basePath + req.originalUrl });
+        return res.redirect(303, `${publicUrl}${paths.signIn}?${signIn}`);
       }
       if (login) req.login = login;
       const userOfPage =

@@ -10,7 +10,7 @@ import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 
 interface ConsoleParts {
-  readonly config: Pick<Config, 'publicOrigin'>;
+  readonly config: Pick<Config, 'publicUrl'>;
   readonly consoleRows: readonly ConsoleRow[];
   readonly tokens: Pick<TokenManager, 'peek'>;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'findRecentOwner'>;
@@ -26,7 +26,7 @@ interface ConsoleParts {
  * @param saveForm saves the form after `login_required`, as it does for requests to `/api`
  */
 export function createConsoleRoutes(
-  { config: { publicOrigin }, consoleRows, tokens, sessions, pageUserTags, limitBody }: ConsoleParts,
+  { config: { publicUrl }, consoleRows, tokens, sessions, pageUserTags, limitBody }: ConsoleParts,
   api: RequestHandler,
   saveForm: ErrorRequestHandler,
 ): RequestHandler {
@@ -50,7 +50,7 @@ export function createConsoleRoutes(
     try {
       const query = new URLSearchParams(field('query')).toString();
       const url = `${paths.api}${fillPath(row.path, field)}${query && `?${query}`}`;
-      if (row.method === 'GET') return res.redirect(303, publicOrigin + url);
+      if (row.method === 'GET') return res.redirect(303, publicUrl + url);
       rewriteRequest(req, { method: row.method, url, ...(row.takesBody ? readBody(field) : emptyBody) });
       req.originalUrl = url;
     } catch (error) {

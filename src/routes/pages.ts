@@ -40,7 +40,7 @@ const maxProfileBytes = 1_048_576;
 /** The pages: home, sign-in, profile and signed-out. `/favicon.ico` leads to the logo, for browsers that show JSON. */
 export function createPageRoutes(parts: PageParts) {
   const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now, consoleRows } = parts;
-  const { publicOrigin, corsOrigins } = config;
+  const { publicUrl, basePath, corsOrigins } = config;
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
@@ -61,11 +61,11 @@ export function createPageRoutes(parts: PageParts) {
   }
 
   async function renderSignIn(req: Request, res: Response): Promise<void> {
-    const returnTo = safeReturnTo(req.query.return_to, publicOrigin, corsOrigins);
+    const returnTo = safeReturnTo(req.query.return_to, publicUrl, corsOrigins);
     if (!isStepUp(req.query) && (await loadCurrentUser(req))) return res.redirect(303, returnTo);
     res.render('login', {
       endedBy: await findWhoEnded(req),
-      loginUrl: copyLoginUrl(req.query, toReturnToParameter(returnTo, publicOrigin)),
+      loginUrl: copyLoginUrl(req.query, toReturnToParameter(returnTo, publicUrl), basePath),
     });
   }
 
@@ -78,7 +78,7 @@ export function createPageRoutes(parts: PageParts) {
   async function renderSignedOut(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
     const isSignedIn = id !== undefined && (await tokens.peek(id)) !== undefined; // then the page would be wrong
-    if (isSignedIn) res.redirect(303, `${publicOrigin}/`);
+    if (isSignedIn) res.redirect(303, `${publicUrl}/`);
     else res.render('signed-out');
   }
 
@@ -86,8 +86,8 @@ export function createPageRoutes(parts: PageParts) {
     const id = sessions.getSessionId(req);
     const login = id === undefined ? undefined : await tokens.current(id);
     if (id === undefined || !login) {
-      const signIn = new URLSearchParams({ return_to: req.originalUrl });
-      return res.redirect(303, `${publicOrigin}${paths.signIn}?${signIn}`);
+      const signIn = new URLSearchParams({ return_to: basePath + req.originalUrl });
+      return res.redirect(303, `${publicUrl}${paths.signIn}?${signIn}`);
     }
     const [sessionEndsAt, sessionRows, apiProfile] = await Promise.all([
       tokens.endsAt(id),

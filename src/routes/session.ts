@@ -14,7 +14,7 @@ import type { TokenRecord } from '../tokens/token-store.ts';
 import { createSignOut, type SignOutParts } from './sign-out.ts';
 
 interface SessionParts extends SignOutParts {
-  readonly config: Pick<Config, 'publicOrigin' | 'provider'>;
+  readonly config: Pick<Config, 'publicUrl' | 'provider'>;
   readonly oauth: Pick<OAuthClient, 'getEndSessionUrl'>;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
@@ -24,7 +24,7 @@ interface SessionParts extends SignOutParts {
 /** `/auth/session`, `/auth/refresh` and `/auth/logout`: describe, refresh and end the session. */
 export function createSessionRoutes(parts: SessionParts): RequestHandler {
   const { config, oauth, tokens, sessions, pageUserTags } = parts;
-  const { publicOrigin } = config;
+  const { publicUrl } = config;
   const { logoutHint } = config.provider;
 
   const requireSameUser = createSameUserGuard(parts);
@@ -47,7 +47,7 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
       return;
     }
     await sessions.flash(req, outcome instanceof AppError ? 'refresh_postponed' : 'refreshed');
-    res.redirect(303, publicOrigin + paths.profile);
+    res.redirect(303, publicUrl + paths.profile);
   }
 
   async function logout(req: Request, res: Response): Promise<void> {
@@ -61,7 +61,7 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
     }
     // The provider's session may be alive even if ours had expired before.
     const endSession = isScript ? undefined : await oauth.getEndSessionUrl(createHint(ended));
-    if (!endSession) return res.redirect(303, publicOrigin + paths.signedOut);
+    if (!endSession) return res.redirect(303, publicUrl + paths.signedOut);
     // Browsers apply the form's policy (`form-action`) to every redirect after it, and the provider may redirect to any
     // origin, so a page of ours continues with a link.
     res.render('signing-out', { redirectTo: endSession.href });
@@ -81,7 +81,7 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
     const record = id === undefined ? undefined : await tokens.peek(id);
     if (id !== undefined && record)
       res.render('logout', { user: record.user, pageUserTag: pageUserTags.tagFor(id, record) });
-    else res.redirect(303, publicOrigin + paths.signedOut);
+    else res.redirect(303, publicUrl + paths.signedOut);
   }
 
   const router = Router({ caseSensitive: true });

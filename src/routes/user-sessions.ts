@@ -13,7 +13,7 @@ import type { TokenRecord } from '../tokens/token-store.ts';
 import { createSignOut, type SignOutParts } from './sign-out.ts';
 
 interface UserSessionParts extends SignOutParts {
-  readonly config: Pick<Config, 'publicOrigin'>;
+  readonly config: Pick<Config, 'publicUrl'>;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly sessionTags: SessionTags;
@@ -73,11 +73,11 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
     const id = await findSession(req, current);
     if (id === current.id) {
       await signOut(req, res);
-      return res.redirect(303, config.publicOrigin + paths.signedOut);
+      return res.redirect(303, config.publicUrl + paths.signedOut);
     }
     const ended = id === undefined ? undefined : await tokens.endBy(id, 'user', current.id);
     await sessions.flash(req, ended ? 'session_ended' : 'session_had_ended');
-    res.redirect(303, config.publicOrigin + paths.profile);
+    res.redirect(303, config.publicUrl + paths.profile);
   }
 
   async function endOthers(req: Request, res: Response): Promise<void> {
@@ -89,7 +89,7 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
       return;
     }
     await sessions.flash(req, ended > 0 ? 'other_sessions_ended' : 'no_other_sessions');
-    res.redirect(303, config.publicOrigin + paths.profile);
+    res.redirect(303, config.publicUrl + paths.profile);
   }
 
   const router = Router({ caseSensitive: true });

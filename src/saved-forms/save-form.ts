@@ -24,6 +24,7 @@ const maxUrlLength = 2_048;
 const maxTypeLength = 200;
 
 interface FormSaverParts {
+  readonly basePath: string;
   readonly savedForms: SavedForms;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'findRecentOwner'>;
   /** Passes an error when too many forms were submitted. */
@@ -39,7 +40,7 @@ interface FormSaverParts {
  * It always passes the error on.
  */
 export function createFormSaver(parts: FormSaverParts): ErrorRequestHandler {
-  const { savedForms, sessions, limitSaves, limitBody, now } = parts;
+  const { basePath, savedForms, sessions, limitSaves, limitBody, now } = parts;
   const readRaw = limitBody(raw({ type: savableTypes, limit: maxFormBytes, inflate: false }));
 
   /** Every check comes before the body is read. */
@@ -56,7 +57,7 @@ export function createFormSaver(parts: FormSaverParts): ErrorRequestHandler {
     const contentType = req.headers['content-type'] ?? '';
     const { userTag } = owner;
     await savedForms.put(id, { sessionId, userTag, method, url, contentType, body, keptAt: now() });
-    req.resumePath = `${paths.savedForms}/${id}`;
+    req.resumePath = `${basePath}${paths.savedForms}/${id}`;
   }
 
   return async function saveForm(error: unknown, req, res, next) {

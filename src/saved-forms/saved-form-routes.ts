@@ -11,7 +11,7 @@ import { createFormPreview, previewUrl } from './form-preview.ts';
 import type { SavedForm, SavedForms } from './saved-forms.ts';
 
 interface SavedFormParts {
-  readonly config: Pick<Config, 'publicOrigin'>;
+  readonly config: Pick<Config, 'publicUrl' | 'basePath'>;
   readonly tokens: Pick<TokenManager, 'current'>;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'ids'>;
   readonly pageUserTags: PageUserTags;
@@ -35,6 +35,8 @@ export function createSavedFormRoutes(
   { config, tokens, sessions, pageUserTags, savedForms }: SavedFormParts,
   api: RequestHandler,
 ): RequestHandler {
+  const resumePathOf = (id: string) => `${config.basePath}${paths.savedForms}/${id}`;
+
   /** Calls `handler` with the form if it belongs to the signed-in user. Redirects to the sign-in page if nobody is signed in. */
   function withForm(
     handler: (form: SavedForm, req: Request, res: Response, next: NextFunction) => unknown,
@@ -46,7 +48,7 @@ export function createSavedFormRoutes(
       if (sessionId === undefined || !login)
         return res.redirect(
           303,
-          `${config.publicOrigin}${paths.signIn}?return_to=${encodeURIComponent(`${paths.savedForms}/${id}`)}`,
+          `${config.publicUrl}${paths.signIn}?return_to=${encodeURIComponent(resumePathOf(id))}`,
         );
       Object.assign(res.locals, { user: login.user, pageUserTag: pageUserTags.tagFor(sessionId, login) });
       const form = idFormat.test(id) ? await savedForms.peek(id) : undefined;
@@ -59,7 +61,7 @@ export function createSavedFormRoutes(
     res.render('saved-form', {
       method,
       url: previewUrl(url),
-      resumePath: req.path,
+      resumePath: config.basePath + req.path,
       ...createFormPreview(form),
     });
   });
@@ -77,7 +79,7 @@ export function createSavedFormRoutes(
 
   const discard = withForm(async (_form, req, res) => {
     await savedForms.take(String(req.params.id));
-    res.redirect(303, `${config.publicOrigin}/`);
+    res.redirect(303, `${config.publicUrl}/`);
   });
 
   /** Saves the form again if the API has certainly not processed it. */
@@ -91,7 +93,7 @@ export function createSavedFormRoutes(
     if (res.headersSent || !(error instanceof AppError) || outcomeUnknownCodes.has(error.code)) return;
     try {
       await savedForms.put(id, form);
-      req.resumePath = `${paths.savedForms}/${id}`;
+      req.resumePath = resumePathOf(id);
     } catch (failure) {
       req.log.warn(
         { err: failure },

@@ -32,7 +32,7 @@ export function createParts(
   { defineRoutes, textsFolder }: { readonly defineRoutes: CodeRoutes; readonly textsFolder: string },
 ) {
   const { now, log, metrics, sessionEndEvents } = deps;
-  const { publicOrigin, corsOrigins, session } = config;
+  const { publicOrigin, publicUrl, basePath, corsOrigins, session } = config;
   const services = createServices(config, deps);
   const { tokens, appTokens } = services;
   const sessions = createSessions(session, deps.sessionStore, now);
@@ -62,7 +62,7 @@ export function createParts(
   return {
     ...deps,
     ...services,
-    ...{ config, publicOrigin, corsOrigins, routes: config.routes },
+    ...{ config, publicOrigin, publicUrl, basePath, corsOrigins, routes: config.routes },
     ...{ sessions, getSessionId, pageUserTags, getUserTags, sessionTags: createSessionTags(session) },
     ...tokenGuards,
     ...{
@@ -75,7 +75,7 @@ export function createParts(
       transactions: createLoginTransactions(session, now),
     },
     ...{ callUpstream, closeStreams: streams.closeAll, reserveConnection: streams.reserveConnection },
-    forwardTo: createForwarder({ callUpstream, streams, now, metrics, routes: targets }),
+    forwardTo: createForwarder({ callUpstream, streams, now, metrics, routes: targets, basePath }),
     limit: createRateLimits({ ...deps, getUserKey }),
     limitBody,
     requireAllowedHost: createHostCheck(publicOrigin, config.allowedHosts),

@@ -24,7 +24,7 @@ export function createServices(config: Config, deps: Deps): Services {
   const measured = createMeasures(metrics);
   const connect = (provider: Provider, kind: string) =>
     measured.oauthClient(kind, (onBreakerChange) =>
-      createOAuthClient(provider, config.publicOrigin + paths.signedOut, { ...deps, onBreakerChange }),
+      createOAuthClient(provider, config.publicUrl + paths.signedOut, { ...deps, onBreakerChange }),
     );
   const oauth = connect(config.provider, 'provider');
   const onBreakerChange = measured.breaker('revocation');

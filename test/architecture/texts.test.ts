@@ -23,6 +23,13 @@ const patterns = used.map(
 const usedByCode = new Set(['common.provider']);
 const placeholdersOf = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
 
+test('views name no address of the app without the base path', () => {
+  const addresses = [
+    ...viewSources.matchAll(/\b(?:href|src|action)="(\/[^"]*)|'(\/(?:auth|api|profile)\b[^']*)'/g),
+  ];
+  expect(addresses.map(([text]) => text)).toEqual([]);
+});
+
 test.each(languages)(
   '%s has the same keys as the English file, each with the same placeholders',
   (_file, texts) => {

@@ -135,7 +135,8 @@ beforeEach(async () => {
   app.use(rejectWebSocket, (_req, res) => void res.send('a page'));
   app.use(
     createErrorResponse({
-      publicOrigin,
+      publicUrl: publicOrigin,
+      basePath: '',
       loginParameters: { createQuery: () => new URLSearchParams() },
       getUserTags: () => [],
       getSessionId: () => undefined,

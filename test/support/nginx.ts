@@ -13,8 +13,13 @@ export interface Nginx {
 /**
  * Starts nginx (`TEST_NGINX`) in front of `target`, with two connections to it that are kept open.
  * @param proxySettings the directives of the location besides `proxy_pass`
+ * @param paths the path of the location, and the path by which nginx replaces it
  */
-export async function startNginx(target: string, proxySettings: readonly string[]): Promise<Nginx> {
+export async function startNginx(
+  target: string,
+  proxySettings: readonly string[],
+  { location = '/', replacedBy = '' } = {},
+): Promise<Nginx> {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-nginx-'));
   for (const name of ['body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']) mkdirSync(join(folder, name));
   const port = await findFreePort();
@@ -31,8 +36,8 @@ export async function startNginx(target: string, proxySettings: readonly string[
       upstream latchkey { server ${new URL(target).host.replace('localhost', '127.0.0.1')}; keepalive 2; }
       server {
         listen 127.0.0.1:${port};
-        location / {
-          proxy_pass http://latchkey;
+        location ${location} {
+          proxy_pass http://latchkey${replacedBy};
           proxy_read_timeout 5s;
           ${proxySettings.join('\n          ')}
         }
@@ -44,7 +49,7 @@ export async function startNginx(target: string, proxySettings: readonly string[
   const closed = new Promise((done) => child.once('close', done));
   const origin = `http://127.0.0.1:${port}`;
   const isUp = () =>
-    fetch(`${origin}/healthz`).then(
+    fetch(`${origin}${location}healthz`).then(
       ({ status }) => status === 200,
       () => false,
     );

@@ -16,6 +16,8 @@ export interface WorldOptions {
   readonly clientAuth?: 'client_secret_basic' | 'client_secret_post';
   /** The origin browsers use, if Latchkey does not listen there itself. */
   readonly publicOrigin?: string;
+  /** The path below which Latchkey is. */
+  readonly basePath?: string;
   /** Whether the provider sends logout tokens for one session or for all of the user; by default it sends none. */
   readonly backchannelLogout?: 'sid' | 'sub';
   /** Configures the endpoints one by one instead of an issuer. */
@@ -28,6 +30,8 @@ export interface World {
   readonly api: DemoResourceServer;
   readonly latchkey: Latchkey;
   readonly origin: string;
+  /** The origin and the base path. */
+  readonly url: string;
   readonly client: { readonly clientId: string; readonly clientSecret: string };
   readonly providerFaults: Faults;
   readonly apiFaults: Faults;
@@ -49,6 +53,7 @@ export interface World {
 export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const { server, origin: listening } = await listenOnFreePort();
   const origin = options.publicOrigin ?? listening;
+  const url = origin + (options.basePath ?? '');
   // A secret with characters that must be encoded in HTTP Basic or a form, and others that must not.
   const client = {
     clientId: 'latchkey-test',
@@ -58,11 +63,11 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const provider = await startDemoProvider({
     port: 0,
     ...client,
-    redirectUris: [`${origin}/auth/callback`],
-    postLogoutRedirectUris: [`${origin}/auth/signed-out`],
+    redirectUris: [`${url}/auth/callback`],
+    postLogoutRedirectUris: [`${url}/auth/signed-out`],
     resourceServer,
     ...(options.backchannelLogout && {
-      backchannelLogoutUri: `${origin}/auth/backchannel-logout`,
+      backchannelLogoutUri: `${url}/auth/backchannel-logout`,
       backchannelLogoutSessionRequired: options.backchannelLogout === 'sid',
     }),
     accessTokenSeconds: options.accessTokenSeconds ?? 300,
@@ -91,7 +96,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     ...client,
     store: options.store ?? 'redis',
     env: {
-      OAUTH2_REDIRECT_URI: `${origin}/auth/callback`,
+      OAUTH2_REDIRECT_URI: `${url}/auth/callback`,
       OAUTH2_CLIENT_AUTH: options.clientAuth,
       ...(options.withoutIssuer && {
         OAUTH2_AUTHORIZATION_URL: `${provider.issuer}/auth`,
@@ -112,6 +117,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     api,
     latchkey,
     origin,
+    url,
     client,
     providerFaults,
     apiFaults,
@@ -124,7 +130,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       },
     },
     browser: () => new Browser(origin),
-    async signIn(browser, user = 'alice', loginPath = '/auth/login') {
+    async signIn(browser, user = 'alice', loginPath = `${url}/auth/login`) {
       const page = await browser.go(loginPath);
       return finishSignIn(browser, page, user);
     },

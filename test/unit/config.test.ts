@@ -54,7 +54,8 @@ test('an unset variable has its documented default', () => {
 
 test('an empty variable counts as unset', () => {
   const empty = Object.fromEntries(variables.map((each) => [each, '']));
-  expect(loadConfig({ ...empty, ...valid })).toEqual(loadConfig(valid));
+  const { routeOptions: _, ...config } = loadConfig(valid);
+  expect(loadConfig({ ...empty, ...valid })).toMatchObject(config);
 });
 
 test('with https, cookies are Secure and have the prefix __Host-Http-', () => {
@@ -396,15 +397,110 @@ test.each(variables)(
   },
 );
 
+const withRedirectUri = (uri: string) => ({ ...valid, ...https, OAUTH2_REDIRECT_URI: uri });
+
 test.each([
-  'https://app.example.com/apps/garden/auth/callback',
-  'https://app.example.com/auth/callback/',
-  'https://app.example.com/Auth/Callback',
-  'https://app.example.com/auth/callback?a=b',
-])('the redirect URI %s is refused, because Latchkey cannot run below another path', (uri) => {
-  const env = { ...valid, ...https, OAUTH2_REDIRECT_URI: uri };
+  ...['/auth/callback/', '/Auth/Callback', '/auth/callback?a=b', '/portal/auth/callback?a=b'],
+  ...['/portal/auth/callback/', '/portal', '/', '/portal/callback', '/portalauth/callback'],
+])('the redirect URI with the path %s is refused, because it is not that of the callback', (path) => {
+  const env = withRedirectUri(`https://app.example.com${path}`);
   expect(faultsOf(env)).toEqual(['OAUTH2_REDIRECT_URI']);
-  expect(() => loadConfig(env)).toThrow(/must have exactly the path \/auth\/callback .* below another path/);
+  expect(() => loadConfig(env)).toThrow(/must end with \/auth\/callback, without a query/);
+});
+
+const strangeBasePaths = [
+  ...[
+    '//portal',
+    '/portal/',
+    '/a//b',
+    '/..',
+    '/a/../b',
+    '/./a',
+    '/.a',
+    '/a/%2e%2e/b',
+    '/a%2Fb',
+    '/a%20b',
+    '/a b',
+  ],
+  ...[
+    '/ä',
+    '/a;b',
+    '/a+b',
+    '/a@b',
+    '/a:b',
+    "/a'b",
+    '/a\\b',
+    '/a*',
+    '/a,b',
+    '/a=b',
+    '/%70ortal',
+    `/${'a'.repeat(100)}`,
+  ],
+];
+test.each(strangeBasePaths)('the base path %s is refused, in both settings', (path) => {
+  expect(() => loadConfig(withRedirectUri(`https://app.example.com${path}/auth/callback`))).toThrow(
+    /OAUTH2_REDIRECT_URI has a base path .* that cannot be used: it must be one or more segments/,
+  );
+  expect(() => loadConfig({ ...valid, BASE_PATH: path })).toThrow(
+    /BASE_PATH must be a path such as \/portal/,
+  );
+});
+
+test.each(['portal', '/portal?a=b', '/portal#a', 'https://app.example.com/portal'])(
+  'BASE_PATH=%j is refused',
+  (path) => {
+    expect(() => loadConfig({ ...valid, BASE_PATH: path })).toThrow(/BASE_PATH must be a path such as/);
+  },
+);
+
+test.each([
+  ['/portal', 'https://app.example.com/auth/callback', '/'],
+  ['/', 'https://app.example.com/portal/auth/callback', '/portal'],
+  ['/portal2', 'https://app.example.com/portal/auth/callback', '/portal'],
+])('BASE_PATH=%s contradicts the redirect URI %s', (basePath, uri, other) => {
+  expect(() => loadConfig({ ...withRedirectUri(uri), BASE_PATH: basePath })).toThrow(
+    `BASE_PATH must be the path that OAUTH2_REDIRECT_URI has before /auth/callback, which is ${other};`,
+  );
+});
+
+test.each([
+  ['https://app.example.com/auth/callback', '/', '', ''],
+  ['https://app.example.com/portal/auth/callback', '/portal', '/portal', '+portal'],
+  ['https://app.example.com/a/b-c_d.e~f/auth/callback', undefined, '/a/b-c_d.e~f', '+a+b-c_d.e~f'],
+  ['https://app.example.com/auth/auth/callback', undefined, '/auth', '+auth'],
+])(
+  'the base path follows from the redirect URI %s, and is a part of the names of the cookies',
+  (uri, set, path, name) => {
+    const { basePath, publicUrl, brand, session } = loadConfig({ ...withRedirectUri(uri), BASE_PATH: set });
+    expect({ basePath, publicUrl, logo: brand.logoUrl, name: session.cookie.name }).toEqual({
+      basePath: path,
+      publicUrl: `https://app.example.com${path}`,
+      logo: `${path}/auth/assets/icon.svg`,
+      name: `__Host-Http-latchkey${name}`,
+    });
+    expect(session.cookie.loginName).toBe(`__Host-Http-latchkey-login${name}`);
+    expect(session.cookie.name).toMatch(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/); // RFC 9110 5.6.2
+  },
+);
+
+test('no two base paths and ports have a cookie in common', () => {
+  const urls = ['', '/portal', '/portal2', '/portal-login', '/a/b', '/a', '/login', '/3000'].flatMap((path) =>
+    ['', ':3000'].map((port) => `https://app.example.com${port}${path}/auth/callback`),
+  );
+  const names = urls.flatMap((uri) => {
+    const { name, loginName } = loadConfig(withRedirectUri(uri)).session.cookie;
+    return [name, loginName];
+  });
+  expect(new Set(names).size).toBe(names.length);
+});
+
+test('below a base path, the own origin may be listed, for its other pages', () => {
+  const CORS_ORIGINS = 'https://app.example.com';
+  const below = withRedirectUri('https://app.example.com/portal/auth/callback');
+  expect(loadConfig({ ...below, CORS_ORIGINS }).corsOrigins).toEqual([CORS_ORIGINS]);
+  expect(faultsOf({ ...withRedirectUri('https://app.example.com/auth/callback'), CORS_ORIGINS })).toEqual([
+    'CORS_ORIGINS',
+  ]);
 });
 
 test.each([
@@ -800,8 +896,8 @@ test.each(providerNames)('every value of the preset %s could be set by an operat
   const manual = loadConfig({ ...required, ...apiBaseUrl, ...Object.fromEntries(entries) });
   const apiOfPreset = 'OAUTH2_API_BASE_URL' in preset ? {} : apiBaseUrl;
   const config = loadConfig({ ...required, ...apiOfPreset, OAUTH2_PROVIDER: name });
-  const { routes, described } = manual;
-  expect({ ...config, routes, described }).toEqual(manual);
+  const { routes, described, routeOptions } = manual; // the last one has a function
+  expect({ ...config, routes, described, routeOptions }).toEqual(manual);
   expect(config.routes.map(({ path }) => path)).toEqual(presets[name].routes.map(({ path }) => path));
 });
 
