@@ -91,14 +91,14 @@ export function joinReplacement(
 }
 
 /** What the demo provider has to know of this client, and what the summary shows. Nothing in here is secret. */
-function describe({ publicOrigin, provider, app, routes }: Config) {
+function describe({ publicUrl, provider, app, routes }: Config) {
   const scopesOf = (rules: (typeof routes)[number]['methods']) =>
     Object.values(rules).flatMap(({ allOf, anyOf }) => [...allOf, ...anyOf]);
   return {
-    origin: publicOrigin,
+    origin: publicUrl,
     redirectUri: provider.redirectUri.href,
-    postLogoutRedirectUri: publicOrigin + paths.signedOut,
-    backchannelLogoutUri: publicOrigin + paths.backchannelLogout,
+    postLogoutRedirectUri: publicUrl + paths.signedOut,
+    backchannelLogoutUri: publicUrl + paths.backchannelLogout,
     scopes: [
       ...new Set([...provider.scopes, ...app.scopes, ...routes.flatMap(({ methods }) => scopesOf(methods))]),
     ],
