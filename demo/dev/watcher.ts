@@ -36,6 +36,12 @@ export async function watchFiles(options: WatcherOptions): Promise<Watcher> {
   let firstAt = 0;
   let timer: NodeJS.Timeout | undefined;
 
+  /** The path below the watched folder that contains it; the package itself may be in node_modules. */
+  function withinFolder(path: string): string {
+    const folder = folders.find((each) => path.startsWith(each));
+    return folder === undefined ? '' : path.slice(folder.length);
+  }
+
   function note(path: string): void {
     const now = performance.now();
     if (changed.size === 0) firstAt = now;
@@ -62,7 +68,7 @@ export async function watchFiles(options: WatcherOptions): Promise<Watcher> {
       interval: pollMs,
       binaryInterval: pollMs,
       ignored: (path, stats) =>
-        /[\\/](node_modules|\.git)([\\/]|$)/.test(relative(root, path)) || !isWatched(path, stats?.isFile()),
+        /[\\/](node_modules|\.git)([\\/]|$)/.test(withinFolder(path)) || !isWatched(path, stats?.isFile()),
     });
     watcher.on('all', (event, path) => {
       if (!event.endsWith('Dir')) note(path);

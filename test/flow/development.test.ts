@@ -9,7 +9,7 @@ import { root } from '../support/build.ts';
 import { freePort, killChildren, type Run, watch } from '../support/processes.ts';
 import { finishSignIn } from '../support/world.ts';
 
-import.meta.jest.setTimeout(120_000); // each restart loads the whole program, on a busy machine
+import.meta.jest.setTimeout(240_000); // each restart loads the whole program, on a busy machine
 
 let folder: string;
 beforeEach(() => {
