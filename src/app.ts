@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import compression from 'compression';
-import express, { type Express, Router } from 'express';
+import express, { type Express, type Request, type Response, Router } from 'express';
 import type { Config } from './config/load.ts';
 import type { Deps } from './deps.ts';
 import { inSequence } from './in-sequence.ts';
@@ -35,7 +35,7 @@ import type { MessageClasses } from './server/message-classes.ts';
 import { createSessionEndReason } from './session/session-end-reason.ts';
 import type { TokenManager } from './tokens/token-manager.ts';
 import { createExpressApp } from './wiring/express-app.ts';
-import { createParts } from './wiring/parts.ts';
+import { createParts, type Parts } from './wiring/parts.ts';
 
 /** The paths that scripts of the origins in CORS_ORIGINS may call, and the script that they may import. */
 const crossOriginPaths = [
@@ -45,6 +45,9 @@ const resolvePath = (path: string) => fileURLToPath(new URL(path, import.meta.ur
 
 export interface App {
   readonly handler: Express;
+  readonly parts: Parts;
+  /** Responds to an error of a request that did not reach the middleware of `handler`. */
+  handleError(error: unknown, req: Request, res: Response): void;
   /** For the server, which would also work without them. */
   readonly messageClasses: MessageClasses;
   readonly tokens: TokenManager;
@@ -129,14 +132,24 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   // 16. 404. After every route.
   handler.use(notFound);
   // 17. Looks up why a session has ended, for the error response. After every handler that may fail for that.
-  handler.use(createSessionEndReason(parts));
+  const findSessionEndReason = createSessionEndReason(parts);
+  handler.use(findSessionEndReason);
   // 18. Turns errors into responses. Last, so that it handles the errors of all the others.
-  handler.use(createErrorResponse({ ...parts, preparePage }));
+  const respondToError = createErrorResponse({ ...parts, preparePage });
+  handler.use(respondToError);
 
   const { announceShutdown } = health;
   const { discover } = oauth;
   return {
     handler,
+    parts,
+    handleError(error, req, res) {
+      Object.setPrototypeOf(req, handler.request);
+      Object.setPrototypeOf(res, handler.response);
+      Object.assign(req, { res });
+      const done = () => res.destroy();
+      findSessionEndReason(error, req, res, (found) => respondToError(found, req, res, done));
+    },
     messageClasses,
     tokens,
     discover,

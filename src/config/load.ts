@@ -13,6 +13,7 @@ import {
 import { readLimits } from './limit-fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
 import { readBasePath } from './reading/base-path.ts';
+import { ConfigError } from './reading/config-error.ts';
 import { readEnvironment } from './reading/environment.ts';
 import { readRoutesFile } from './reading/routes-file.ts';
 import { buildRedisSettings } from './redis-settings.ts';
@@ -22,30 +23,7 @@ import { checkCrossFieldRules } from './rules.ts';
 import { findUnknownVariables } from './unknown-variables.ts';
 import { collectWarnings } from './warnings.ts';
 
-/** A configuration that is not valid; the message lists every problem for the operator, and what may be the cause. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
-
-  constructor(
-    readonly problems: readonly ConfigProblem[],
-    notices: readonly string[],
-  ) {
-    super(
-      [
-        `Invalid configuration (${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}):`,
-        ...problems.map(
-          ({ variable, message, setting }) =>
-            `  ${setting ?? variable} ${message}. Example: ${
-              setting
-                ? `${setting}=/run/secrets/${variable.toLowerCase()}`
-                : `${variable}=${fields[variable].example}`
-            }`,
-        ),
-        ...notices.map((notice) => `  Note: ${notice}`),
-      ].join('\n'),
-    );
-  }
-}
+export { ConfigError };
 
 const quotedMessage =
   'must not be in quotes: they are part of the value (`docker run --env-file` does not remove them)';
@@ -55,9 +33,13 @@ export type Config = ReturnType<typeof buildConfig>;
 /**
  * The configuration in `env` and in the files that it names. An empty variable is the same as none. A
  * variable that is not set has the value of the preset, else its default.
+ * @param isEmbedded Latchkey is part of an app that listens itself, and may terminate TLS
  * @throws ConfigError with every problem
  */
-export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+export function loadConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  { isEmbedded = false }: { readonly isEmbedded?: boolean } = {},
+): Config {
   const environment = readEnvironment(env);
   const problems = [...environment.problems];
   const values: Partial<Record<Variable, unknown>> = {};
@@ -79,7 +61,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   // These checks also run when variables are invalid, so that the operator sees every problem at once.
   const invalid = new Set(problems.map(({ variable }) => variable));
   problems.push(
-    ...checkCrossFieldRules(values as Partial<Values>).filter(({ variable }) => !invalid.has(variable)),
+    ...checkCrossFieldRules(values as Partial<Values>, isEmbedded).filter(
+      ({ variable }) => !invalid.has(variable),
+    ),
   );
   const { routes, problems: routeProblems } = readRoutes(
     values as Partial<Values>,
@@ -166,7 +150,10 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     metricsPort: values.METRICS_PORT,
     metricsHost: values.METRICS_HOST,
     shutdownDelaySeconds: values.SHUTDOWN_DELAY_SECONDS,
-    trustProxy: values.TRUST_PROXY,
+    trustProxy: values.TRUST_PROXY as
+      | number
+      | readonly string[]
+      | ((address: string, hop: number) => boolean),
     ...readLogSettings(values),
     /** Every setting without secrets, for the log. */
     described: describeValues(values),

@@ -39,7 +39,7 @@ const secretVariables = [
 ] as const;
 
 /** The problems of values that are valid on their own but not together. Any value may be missing. */
-export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
+export function checkCrossFieldRules(values: Partial<Values>, isEmbedded = false): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
   const report = (variable: Variable, message: string) => problems.push({ variable, message });
   const redirectUri = values.OAUTH2_REDIRECT_URI;
@@ -105,7 +105,7 @@ export function checkCrossFieldRules(values: Partial<Values>): ConfigProblem[] {
       'SESSION_COOKIE_SECURE',
       'cannot be true while OAUTH2_REDIRECT_URI is http: browsers would reject the cookie',
     );
-  if (https && secure && values.TRUST_PROXY === 0)
+  if (https && secure && values.TRUST_PROXY === 0 && !isEmbedded)
     report(
       'TRUST_PROXY',
       'must identify the proxy that terminates TLS: without it, no secure cookie can be set for the https OAUTH2_REDIRECT_URI',

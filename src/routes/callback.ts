@@ -168,7 +168,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     const oldId = sessions.getSessionId(req);
     const id = await sessions.start(req, {
       sub: user.sub,
-      preserveData: isSameUser(old, user) && req.sessionID === oldId, // express-session may have lost the data of that id
+      preserveData: isSameUser(old, user) && sessions.read(req).id === oldId, // express-session may have lost the data of that id
     });
     try {
       const requested = {

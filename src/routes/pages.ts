@@ -94,9 +94,10 @@ export function createPageRoutes(parts: PageParts) {
       loadSessionRows(req, id, login),
       loadApiProfile(login, createUserTokenSource(parts, id, login), req),
     ]);
-    const { flash } = req.session;
+    const { data } = sessions.read(req);
+    const { flash } = data;
     if (flash !== undefined) {
-      delete req.session.flash;
+      delete data.flash;
       await sessions.save(req);
     }
     const { user } = login;

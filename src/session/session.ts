@@ -1,6 +1,6 @@
 import { unsign } from 'cookie-signature';
 import type { Request, RequestHandler, Response } from 'express';
-import session, { type Store } from 'express-session';
+import session, { type Session, type SessionData, type Store } from 'express-session';
 import type { Config } from '../config/load.ts';
 import { deriveKeys } from '../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
@@ -21,8 +21,10 @@ declare module 'express-session' {
 export interface Sessions {
   /** Middleware that fails when the session cookie must be `Secure` and the request did not arrive over https. */
   readonly requireHttps: RequestHandler;
-  /** Middleware that loads `req.session`. 503 when the store is unavailable, so an outage never looks like an empty session. */
+  /** Middleware that loads the session. 503 when the store is unavailable, so an outage never looks like an empty session. */
   readonly load: RequestHandler;
+  /** The id and the data of the session; `data` can be changed, and is stored by `save`. Needs `load`. */
+  read(req: Request): { readonly id: string; readonly data: Session & Partial<SessionData> };
   /** The session id in the browser's cookie, if this client registration signed it. Whether a user is signed in, only the token store knows. */
   getSessionId(req: Request): string | undefined;
   /**
@@ -41,7 +43,7 @@ export interface Sessions {
    * @throws AppError `temporarily_unavailable`
    */
   findRecentOwner(id: string): Promise<SessionOwner | undefined>;
-  /** Stores `req.session`. Called before the response is sent, so that the next request finds the data. Needs `load`. */
+  /** Stores the session. Called before the response is sent, so that the next request finds the data. Needs `load`. */
   save(req: Request): Promise<void>;
   /**
    * Shows a message on the next page: a key under `flash` in `views/texts/`. Without effect when express-session has lost
@@ -104,7 +106,16 @@ export function createSessions(
       throw new AppError('internal_error', { cause: new Error(notSecureMessage) });
   }
 
-  const save = (req: Request) => promisifySession((done) => req.session.save(done));
+  /** What express-session gets in the place of a request, by request. */
+  const holders = new WeakMap<Request, Request>();
+
+  function holderOf(req: Request): Request {
+    const holder = holders.get(req);
+    if (!holder) throw new Error('the session of this request has not been loaded');
+    return holder;
+  }
+
+  const save = (req: Request) => promisifySession((done) => holderOf(req).session.save(done));
 
   /** By cookie value; the signature of each was correct, which it remains. */
   const verifiedIds = new Map<string, string>();
@@ -138,7 +149,9 @@ export function createSessions(
     load(req, res, next) {
       checkHttps(req);
       let isLoaded = false;
-      expressSession(req, res, (error?: unknown) => {
+      const holder = createHolder(req);
+      holders.set(req, holder);
+      expressSession(holder, res, (error?: unknown) => {
         if (isLoaded) {
           // express-session calls back again if saving fails at the end of the response: too late for an error response.
           req.log.warn({ err: error }, 'failed to save the session at the end of the response');
@@ -149,7 +162,7 @@ export function createSessions(
         // While its store is disconnected, express-session continues without a session.
         else
           next(
-            req.session
+            holder.session
               ? undefined
               : storeUnavailable(new Error('express-session returned no session (store disconnected)')),
           );
@@ -164,36 +177,55 @@ export function createSessions(
 
     getSessionId,
 
-    async start(req, { sub, preserveData }) {
-      const { cookie: _, startedAt: _before, ...data } = req.session;
-      if (sub !== undefined) subForNewSession.set(req, sub);
-      await promisifySession((done) => req.session.regenerate(done)).catch((error) => {
-        detach(req);
-        throw error;
-      });
-      Object.assign(req.session, preserveData ? data : {}, { startedAt: now() });
-      return req.sessionID;
+    read(req) {
+      const { sessionID, session } = holderOf(req);
+      return { id: sessionID, data: session };
     },
 
-    detach,
+    async start(req, { sub, preserveData }) {
+      const holder = holderOf(req);
+      const { cookie: _, startedAt: _before, ...data } = holder.session;
+      if (sub !== undefined) subForNewSession.set(holder, sub);
+      await promisifySession((done) => holder.session.regenerate(done)).catch((error) => {
+        detach(holder);
+        throw error;
+      });
+      Object.assign(holder.session, preserveData ? data : {}, { startedAt: now() });
+      return holder.sessionID;
+    },
+
+    detach(req) {
+      detach(holderOf(req));
+    },
 
     save,
 
     async flash(req, key) {
-      if (req.sessionID !== getSessionId(req)) return;
-      req.session.flash = key;
+      const { sessionID, session } = holderOf(req);
+      if (sessionID !== getSessionId(req)) return;
+      session.flash = key;
       await save(req);
     },
 
     async end(req, res) {
-      await promisifySession((done) => req.session.destroy(done));
+      await promisifySession((done) => holderOf(req).session.destroy(done));
       res.clearCookie(cookieName, attributes);
     },
   };
 }
 
-function detach(req: Request): void {
-  Reflect.deleteProperty(req, 'session');
+/** Without a session, express-session neither stores one nor sets a cookie at the end of the response. */
+function detach(holder: Request): void {
+  Object.assign(holder, { session: undefined });
+}
+
+/**
+ * `req` as express-session gets it, which keeps its session in properties of the request. An app into which Latchkey is
+ * mounted may use express-session too: it would take our session for its own, and the other way round.
+ */
+function createHolder(req: Request): Request {
+  const own = { value: undefined, writable: true, enumerable: true, configurable: true };
+  return Object.create(req, { session: own, sessionID: own, sessionStore: own });
 }
 
 function promisifySession(operation: (done: (error?: unknown) => void) => void): Promise<void> {

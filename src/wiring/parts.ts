@@ -22,6 +22,9 @@ import { createSessions } from '../session/session.ts';
 import { createUserKeys } from '../session/user-key.ts';
 import { createServices } from './services.ts';
 
+/** What `createParts` returns. */
+export type Parts = ReturnType<typeof createParts>;
+
 /**
  * Everything that the routes and the middleware are created from, by name, without Express itself. `app.ts` passes it to
  * each of them, and each takes what it declares.

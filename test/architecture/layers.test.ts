@@ -52,7 +52,8 @@ const layers = [
     'session',
   ],
   ...['login', 'saved-forms'],
-  ...['proxy', 'pages', 'routes', 'own', 'stores', 'deps', 'server', 'wiring', 'app', 'cli', 'main'],
+  ...['proxy', 'pages', 'routes', 'own', 'stores', 'deps', 'server', 'wiring', 'app', 'embedded'],
+  ...['cli', 'main', 'testing'],
 ];
 const groundFiles = [
   ...[
@@ -92,6 +93,14 @@ test('only deps.ts imports the stores', () => {
     ({ path }) => layerOf(path) !== 'stores' && path !== 'src/deps.ts',
   ))
     for (const each of local) expect(`${path} -> ${layerOf(each)}`).not.toMatch(/ stores$/);
+});
+
+test('nothing imports testing/, and testing/ imports nothing of the other modules', () => {
+  const isTesting = (path: string) => path.startsWith('src/testing/');
+  const crossing = src.flatMap(({ path, local }) =>
+    local.filter((each) => isTesting(each) !== isTesting(path)).map((each) => `${path} -> ${each}`),
+  );
+  expect(crossing).toEqual([]);
 });
 
 test('no module has more than 15 files, no file has more than 250 lines, and the median file has fewer than 80', () => {
@@ -206,6 +215,7 @@ test('only these files read the time of day, and only src/time/elapsed.ts reads 
     ['src/logger.ts', 'the time of a line'],
     ['src/oauth/oauth-error.ts', 'Retry-After as a date'],
     ['src/stores/memory/rate-limit-store.ts', 'express-rate-limit expects the end of a window as a date'],
+    ['src/testing/grants.ts', 'the provider for tests, which is another process in production'],
   ]);
   const using = (pattern: RegExp) => src.filter(({ text }) => pattern.test(text)).map(({ path }) => path);
   expect(using(/\bDate\.now\b|new Date\(\)/).sort()).toEqual([...timeOfDay.keys()]);

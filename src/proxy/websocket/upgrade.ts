@@ -1,5 +1,6 @@
 import { type IncomingMessage, type RequestListener, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../../errors.ts';
 
@@ -25,13 +26,21 @@ declare global {
   }
 }
 
+/** A listener of the event `upgrade` of a server. */
+type UpgradeListener = (req: IncomingMessage, duplex: Duplex, head: Buffer) => void;
+
 /**
  * Passes WebSocket handshakes to `handler` as ordinary requests with `webSocketHandshake`, and closes the connection
  * after the response unless a handler detaches it. Every other `Upgrade` header is ignored (RFC 9110 7.8), and the connection
  * closes after the response.
  */
 export function listenForUpgrades(server: Server, handler: RequestListener): void {
-  server.on('upgrade', (req: IncomingMessage, _duplex, head: Buffer) => {
+  server.on('upgrade', createUpgradeListener(server, handler));
+}
+
+/** The listener of `listenForUpgrades`, for the upgrades that the caller selects. */
+export function createUpgradeListener(server: Server, handler: RequestListener): UpgradeListener {
+  return function handleUpgrade(req, _duplex, head) {
     const { socket } = req;
     const res = new ServerResponse(req);
     try {
@@ -45,10 +54,15 @@ export function listenForUpgrades(server: Server, handler: RequestListener): voi
       handler(req, res);
     } else {
       res.detachSocket(socket);
-      socket.unshift(Buffer.concat([serializeWithoutUpgrade(req), head]));
-      server.emit('connection', socket);
+      ignoreUpgrade(server, req, head);
     }
-  });
+  };
+}
+
+/** Makes the server read the request again, without its `Upgrade`. */
+export function ignoreUpgrade(server: Server, req: IncomingMessage, head: Buffer): void {
+  req.socket.unshift(Buffer.concat([serializeWithoutUpgrade(req), head]));
+  server.emit('connection', req.socket);
 }
 
 /**

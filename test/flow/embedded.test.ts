@@ -1,0 +1,289 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import express, { type Express } from 'express';
+import session from 'express-session';
+import request from 'supertest';
+import { WebSocket, WebSocketServer } from 'ws';
+import type { LatchkeyOptions } from '../../src/embedded/api.ts';
+import { createLatchkey } from '../../src/embedded/create-latchkey.ts';
+import type { TestProviderHandle } from '../../src/testing/api.ts';
+import { startTestProvider } from '../../src/testing/start-test-provider.ts';
+
+interface Line {
+  readonly level: string;
+  readonly message: string;
+  readonly fields: object;
+}
+
+const closers: (() => Promise<unknown> | unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function listen(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  closers.push(() => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** An API that says which token and body it got. */
+async function startApi(provider: TestProviderHandle) {
+  const requests: string[] = [];
+  const app = express();
+  app.get('/moved', (_req, res) => res.redirect(307, String(app.locals.movedTo)));
+  app.use(async (req, res) => {
+    const token = req.headers.authorization?.replace('Bearer ', '') ?? '';
+    requests.push(`${req.method} ${req.url} ${token === '' ? 'no token' : 'token'}`);
+    const found = provider.provider.findToken(token);
+    if (!found) return void res.status(401).json({ error: 'invalid_token' });
+    const chunks: Buffer[] = [];
+    for await (const chunk of req) chunks.push(chunk);
+    res.json({ ...found, method: req.method, url: req.url, body: Buffer.concat(chunks).toString() });
+  });
+  const server = createServer(app);
+  return { url: await listen(server), requests, app, server };
+}
+
+async function start(
+  define: (app: Express, latchkey: ReturnType<typeof createLatchkey>) => void,
+  more: LatchkeyOptions = {},
+  basePath = '',
+) {
+  const app = express();
+  const server = createServer(app);
+  const origin = (await listen(server)).replace('127.0.0.1', 'localhost');
+  const provider = await startTestProvider({ redirectUri: `${origin}${basePath}/auth/callback` });
+  closers.push(provider.close);
+  const api = await startApi(provider);
+  const lines: Line[] = [];
+  const write = (level: string) => (fields: object, message: string) =>
+    lines.push({ level, message, fields });
+  const latchkey = createLatchkey({
+    logger: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
+    ...more,
+    settings: { ...provider.provider.settings, OAUTH2_API_BASE_URL: api.url, ...more.settings },
+  });
+  closers.push(latchkey.close);
+  define(app, latchkey);
+  await latchkey.ready();
+  return {
+    app,
+    server,
+    origin,
+    provider,
+    api,
+    latchkey,
+    lines,
+    signIn: (user = {}) => provider.signIn(server, user),
+  };
+}
+
+test('an app with sessions, body parsers and headers of its own gains login, pages, endpoints and an API', async () => {
+  const { origin, signIn, lines } = await start((app, latchkey) => {
+    app.use((req, res, next) => {
+      res.set({ 'Content-Security-Policy': "default-src 'self'", 'Access-Control-Allow-Origin': '*' });
+      res.locals.user = 'of the host';
+      Object.assign(req, { login: () => 'of passport', log: 'of the host', id: 'host-id' });
+      next();
+    });
+    app.use(session({ secret: 'host', resave: false, saveUninitialized: true, name: 'host' }));
+    app.use(latchkey.router);
+    app.use(express.json());
+    app.get('/', async (req, res) => {
+      res.json({ user: (await latchkey.user(req)) ?? null, host: Object(req).log });
+    });
+    app.get('/page', latchkey.requireLogin, (req, res) => {
+      res.send(`${Object(req).login()} ${req.session.id.length > 0}`);
+    });
+    app.post(
+      '/orders/:id',
+      latchkey.requireToken,
+      latchkey.requireScope('openid'),
+      latchkey.forwardTo('/v2/:id'),
+    );
+    app.post('/own', latchkey.requireToken, (req, res) => {
+      res.json(req.body);
+    });
+    app.get('/admin', latchkey.requireToken, latchkey.requireScope('admin'), (_req, res) => {
+      res.send('admin');
+    });
+    app.get('/combined', async (req, res) => {
+      res.json(await (await latchkey.fetch(req, '/things?a=1')).json());
+    });
+    app.use(latchkey.handleErrors);
+    app.use((_req, res) => {
+      res.status(404).send('the 404 of the host');
+    });
+  });
+  const cookie = await signIn({ sub: 'alice', claims: { name: 'Alice' } });
+  const get = (path: string, headers = {}) =>
+    fetch(origin + path, { redirect: 'manual', headers: { Cookie: cookie, ...headers } });
+
+  expect(await (await get('/')).json()).toEqual({
+    user: {
+      sub: 'alice',
+      claims: { sub: 'alice', name: 'Alice' },
+      scopes: expect.arrayContaining(['openid']),
+    },
+    host: 'of the host',
+  });
+  expect(await (await get('/', { Cookie: '' })).json()).toMatchObject({ user: null });
+  const page = await get('/page');
+  expect(await page.text()).toBe('of passport true');
+  expect(page.headers.get('cache-control')).toBe('private, no-store');
+  const anonymous = await request(origin).get('/page?a=1').set('Accept', 'text/html'); // fetch says that it is a script
+  expect(anonymous.status).toBe(303);
+  expect(anonymous.headers.location).toBe(`${origin}/auth/login?return_to=%2Fpage%3Fa%3D1`);
+  expect((await get('/page', { Cookie: '' })).status).toBe(401);
+  const proxied = await get('/api/profile');
+  expect(await proxied.json()).toMatchObject({ sub: 'alice', url: expect.stringContaining('profile') });
+  expect(proxied.headers.get('content-security-policy')).toContain('sandbox');
+  expect(proxied.headers.get('access-control-allow-origin')).toBeNull();
+  const missing = await get('/api/../auth/nothing');
+  expect([missing.status, await missing.json()]).toEqual([
+    404,
+    expect.objectContaining({ error: 'not_found' }),
+  ]);
+  expect(await (await get('/elsewhere')).text()).toBe('the 404 of the host');
+  expect(await (await get('/combined')).json()).toMatchObject({ sub: 'alice', url: '/things?a=1' });
+  const combined = await get('/combined', { Cookie: '' });
+  expect([combined.status, await combined.json()]).toEqual([
+    401,
+    expect.objectContaining({ error: 'login_required' }),
+  ]);
+  expect((await get('/admin')).status).toBe(403);
+
+  const post = (path: string, headers = {}) =>
+    fetch(origin + path, { method: 'POST', body: '{"a":1}', headers: { Cookie: cookie, ...headers } });
+  expect(
+    (await post('/own', { 'Sec-Fetch-Site': 'cross-site', 'Content-Type': 'application/json' })).status,
+  ).toBe(403);
+  expect(await (await post('/own', { 'Content-Type': 'application/json' })).json()).toEqual({ a: 1 });
+  expect(await (await post('/orders/7')).json()).toMatchObject({ url: '/v2/7', body: '{"a":1}' });
+  const consumed = await post('/orders/7', { 'Content-Type': 'application/json' });
+  expect(consumed.status).toBe(500);
+  expect(JSON.stringify(lines.filter(({ level }) => level === 'error'))).toContain('before express.json()');
+  expect(
+    lines.filter(
+      ({ message, fields }) => message === 'request completed' && Object(fields).path === '/api/profile',
+    ),
+  ).toHaveLength(1);
+});
+
+test('fetch sends the token only where it may, refreshes it after a 401, and repeats what can be repeated', async () => {
+  const { origin, signIn, api, provider, lines } = await start((app, latchkey) => {
+    app.use(latchkey.router);
+    app.post('/call', express.json(), async (req, res) => {
+      const { url, body, stream, method } = req.body;
+      const init = stream
+        ? { method, body: new Blob([body]).stream(), duplex: 'half' as const }
+        : { method, body };
+      try {
+        const response = await latchkey.fetch(req, url, init);
+        res.json({ status: response.status, body: await response.text() });
+      } catch (error) {
+        res.json({ error: Object(error).message });
+      }
+    });
+  });
+  const cookie = await signIn();
+  async function call(body: object) {
+    const response = await fetch(`${origin}/call`, {
+      method: 'POST',
+      headers: { Cookie: cookie, 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    return response.json();
+  }
+  for (const url of [
+    'http://169.254.169.254/latest',
+    '//evil.example/x',
+    '/\\evil.example',
+    'file:///etc/passwd',
+    `${api.url}@evil.example/`,
+  ])
+    expect(await call({ url })).toMatchObject({
+      error: expect.stringMatching(/not sent to|credentials|Invalid URL|fetchOrigins/),
+    });
+  const other = await startApi(provider);
+  api.app.locals.movedTo = `${other.url}/stolen`;
+  expect(await call({ url: '/moved' })).toMatchObject({ status: 307 });
+  expect(other.requests).toEqual([]);
+  api.app.locals.movedTo = '/arrived';
+  expect(await call({ url: '/moved' })).toMatchObject({
+    status: 200,
+    body: expect.stringContaining('/arrived'),
+  });
+
+  provider.provider.expireAccessTokens();
+  const rejected = await call({ url: '/in-cooldown', method: 'POST', body: 'x' });
+  expect(rejected).toMatchObject({ status: expect.any(Number) });
+  expect(lines.filter(({ level }) => level === 'error')).toEqual([]);
+});
+
+test('WebSockets: own handshakes are handled, those of the host reach its own listener', async () => {
+  const { server, origin, latchkey } = await start((app, own) => {
+    app.use(own.router);
+  });
+  const chat = new WebSocketServer({ server, path: '/chat' });
+  closers.push(() => chat.close());
+  chat.on('connection', (socket) => socket.send('hello'));
+  latchkey.attach(server);
+  const url = origin.replace('http', 'ws');
+  const greeting = await new Promise((resolve, reject) => {
+    const socket = new WebSocket(`${url}/chat`);
+    socket.on('message', (data) => {
+      resolve(String(data));
+      socket.close();
+    });
+    socket.on('error', reject);
+  });
+  expect(greeting).toBe('hello');
+  const status = await new Promise((resolve) => {
+    new WebSocket(`${url}/api/none`)
+      .on('unexpected-response', (_req, res) => resolve(res.statusCode))
+      .on('error', () => {});
+  });
+  expect(status).toBe(404);
+});
+
+test('it is mounted where the redirect URI says, and says so when it is not', async () => {
+  const { origin, signIn, lines } = await start(
+    (app, latchkey) => {
+      app.use('/portal', latchkey.router);
+      app.use('/wrong', latchkey.router);
+      app.get('/auth/login', (_req, res) => void res.send('of the host'));
+    },
+    {},
+    '/portal',
+  );
+  const cookie = await signIn();
+  const get = (path: string) => fetch(origin + path, { headers: { Cookie: cookie } });
+  expect(await (await get('/portal/api/profile')).json()).toMatchObject({ sub: 'test-user' });
+  expect(await (await get('/auth/login')).text()).toBe('of the host');
+  expect((await get('/portal/other')).status).toBe(404);
+  expect((await get('/wrong/auth/login')).status).toBe(500);
+  expect(JSON.stringify(lines)).toContain("app.use('/portal', latchkey.router)");
+});
+
+test('options that are not valid are named as they were written', () => {
+  const create = (options: object) => () => createLatchkey(options);
+  expect(create({ SESSION_SECRET: 'x' })).toThrow('write { settings: { SESSION_SECRET: … } }');
+  expect(create({ settings: { OAUTH2_CLIENTID: 'x' } })).toThrow(
+    'OAUTH2_CLIENTID is not a setting; did you mean OAUTH2_CLIENT_ID?',
+  );
+  expect(create({ settings: { PORT: 3000 } })).toThrow('PORT has no effect here');
+  expect(create({ settings: { OAUTH2_CLIENT_ID: {} } })).toThrow('OAUTH2_CLIENT_ID must be a string');
+  expect(create({ settings: JSON.parse('{"__proto__":{"REDIS_URL":"redis://evil"}}') })).toThrow(
+    '__proto__ is not a setting',
+  );
+  expect(create({ settings: {} })).toThrow('SESSION_SECRET is missing');
+  expect(create({ settings: {}, fetchOrigins: ['https://api.example.com/v1'] })).toThrow(
+    'fetchOrigins must be origins',
+  );
+});
