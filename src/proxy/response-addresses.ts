@@ -22,6 +22,8 @@ interface ReverseRoute extends Row {
 const addressHeader = /^((content|operation)-)?location$/;
 /** Longer addresses are not mapped: a hostile API could make the match slow. */
 const maxAddressLength = 4_096;
+/** Further paging links are removed, because each is compared with the targets of all routes. */
+const maxLinks = 32;
 const pagingRelations: ReadonlySet<string> = new Set(['first', 'last', 'next', 'prev', 'previous']);
 const linkValue = /<([^<>\s]*)>((?:\s*;\s*[\w*-]+(?:=(?:"(?:[^"\\]|\\.)*"|[^\s;,"\\]*))?)*)/g;
 const linkParameter = /;\s*([\w*-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s;,"\\]*))?/g;
@@ -32,7 +34,21 @@ const linkParameter = /;\s*([\w*-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s;,"\\]*))?/g;
  * browsers load what others name (RFC 8288).
  */
 export function createAddressMapper(rows: readonly Row[], basePath = '') {
-  const routes = rows.map((row): ReverseRoute => ({ ...row, expression: compileTarget(row.targetPath) }));
+  /** By origin and literal beginning of the target, so that an address is compared with few of them. */
+  const routes = new Map<string, ReverseRoute[]>();
+  let maxSegments = 0;
+  for (const row of rows) {
+    const beginning = literalBeginning(row.targetPath);
+    maxSegments = Math.max(maxSegments, beginning.length);
+    const key = row.origin + beginning.join('/');
+    const route = { ...row, expression: compileTarget(row.targetPath) };
+    routes.set(key, [...(routes.get(key) ?? []), route]);
+  }
+
+  function findRoutes(origin: string, pathname: string): readonly ReverseRoute[] {
+    const segments = pathname.split('/', maxSegments);
+    return segments.flatMap((_, index) => routes.get(origin + segments.slice(0, index + 1).join('/')) ?? []);
+  }
 
   function mapAddress(address: string, { origin, path, routePath }: SentRequest): string {
     const base = origin + path;
@@ -42,8 +58,7 @@ export function createAddressMapper(rows: readonly Row[], basePath = '') {
     );
     if (address === '' || address.length > maxAddressLength || !URL.canParse(ascii, base)) return address;
     const { origin: targetOrigin, pathname, search, hash } = new URL(ascii, base);
-    const candidates = routes
-      .filter((route) => route.origin === targetOrigin)
+    const candidates = findRoutes(targetOrigin, pathname)
       .map((route) => ({ isCurrent: route.path === routePath, ...reverse(route, pathname) }))
       .filter(({ mapped }) => mapped !== undefined)
       .sort((a, b) => a.below.length - b.below.length || Number(b.isCurrent) - Number(a.isCurrent));
@@ -62,6 +77,13 @@ export function createAddressMapper(rows: readonly Row[], basePath = '') {
     if (links === '') delete headers.link;
     else headers.link = links;
   };
+}
+
+/** The segments before the first parameter. */
+function literalBeginning(targetPath: string): string[] {
+  const segments = targetPath.replace(/\/?(\?.*)?$/, '').split('/');
+  const end = segments.findIndex((segment) => parameterSegment.test(segment));
+  return end < 0 ? segments : segments.slice(0, end);
 }
 
 function compileTarget(targetPath: string): RegExp {
@@ -92,24 +114,25 @@ function reverse({ expression, path, targetPath }: ReverseRoute, pathname: strin
   return { mapped: isComplete ? filled.join('/') + separator + below : undefined, below };
 }
 
-/** The paging links of a `Link` header, written anew. */
+/** The first paging links of a `Link` header, written anew. */
 function filterLinks(header: string, mapAddress: (address: string) => string): string {
-  return [...header.matchAll(linkValue)]
-    .flatMap(([, address = '', text = '']) => {
-      const parameters = [...text.matchAll(linkParameter)].map(
-        ([, name = '', value = '']) => [name.toLowerCase(), value.replace(/^"|"$/g, '')] as const,
-      );
-      const relations =
-        parameters
-          .find(([name]) => name === 'rel')?.[1]
-          .toLowerCase()
-          .split(/\s+/) ?? [];
-      if (relations.length === 0 || !relations.every((each) => pagingRelations.has(each))) return [];
-      const others = parameters.filter(([name]) => !/^(rel|rev|anchor|as)$/.test(name));
-      const written = others.map(([name, value]) => `; ${name}="${value}"`).join('');
-      return [`<${mapAddress(address)}>; rel="${relations.join(' ')}"${written}`];
-    })
-    .join(', ');
+  const links: string[] = [];
+  for (const [, address = '', text = ''] of header.matchAll(linkValue)) {
+    const parameters = [...text.matchAll(linkParameter)].map(
+      ([, name = '', value = '']) => [name.toLowerCase(), value.replace(/^"|"$/g, '')] as const,
+    );
+    const relations =
+      parameters
+        .find(([name]) => name === 'rel')?.[1]
+        .toLowerCase()
+        .split(/\s+/) ?? [];
+    if (relations.length === 0 || !relations.every((each) => pagingRelations.has(each))) continue;
+    const others = parameters.filter(([name]) => !/^(rel|rev|anchor|as)$/.test(name));
+    const written = others.map(([name, value]) => `; ${name}="${value}"`).join('');
+    links.push(`<${mapAddress(address)}>; rel="${relations.join(' ')}"${written}`);
+    if (links.length === maxLinks) break;
+  }
+  return links.join(', ');
 }
 
 function escapeForRegExp(text: string): string {

@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { createAddressMapper } from '../../src/proxy/response-addresses.ts';
 
 const origin = 'http://api.internal:8080';
@@ -114,4 +115,30 @@ test('a Link of 16 KB is read in no time', () => {
     map({ link });
     expect(performance.now() - startedAt).toBeLessThan(500);
   }
+});
+
+test('of a Link header with thousands of paging links, the first 32 remain', () => {
+  const link = Array.from({ length: 2_500 }, (_, index) => `</v1/items?page=${index}>; rel="next"`).join(
+    ', ',
+  );
+  const links = String(map({ link }).link).split(', ');
+  expect(links).toHaveLength(32);
+  expect(links.at(-1)).toBe('</api/items?page=31>; rel="next"');
+});
+
+test('an address is compared only with the targets that begin like it', () => {
+  const exec = jest.spyOn(RegExp.prototype, 'exec');
+  const rows = Array.from({ length: 1_000 }, (_, index) => ({
+    path: `/service-${index}/:id`,
+    origin,
+    targetPath: `/v1/service-${index}/:id`,
+  }));
+  const headers = { location: '/v1/service-999/7' };
+  const mapAddress = createAddressMapper(rows);
+  exec.mockClear();
+  mapAddress(headers, { origin, path: '/v1/items' });
+  const comparisons = exec.mock.calls.length;
+  exec.mockRestore();
+  expect(headers).toEqual({ location: '/api/service-999/7' });
+  expect(comparisons).toBeLessThan(20);
 });
