@@ -7,7 +7,7 @@ import { connectRedis, waitUntilReady } from '../../src/stores/redis/connection.
 import { createRedisSessionEndEvents } from '../../src/stores/redis/session-end-events.ts';
 import type { SessionEndEvents } from '../../src/tokens/session-end-events.ts';
 import { waitUntil } from '../hostile/support/raw-http.ts';
-import { connectToCluster } from '../support/redis-topologies.ts';
+import { connectToCluster, startCluster } from '../support/redis-topologies.ts';
 import { testRedisUrl } from '../support/test-redis.ts';
 
 const lines: string[] = [];
@@ -81,6 +81,19 @@ describe('session-end events of instances on one Redis', () => {
     three.events.publish(b);
     for (const { received } of [one, two, three])
       await waitUntil(() => received.includes(a) && received.includes(b));
+  });
+
+  test('at a start on a cluster, the subscription waits for the nodes, and no failure is logged', async () => {
+    const { url, close } = await startCluster();
+    const redis = connectRedis(new Secret(url), log);
+    try {
+      const { missed } = subscribe(createRedisSessionEndEvents(redis, 'registration-one', log));
+      await waitUntil(() => missed.length === 1);
+      expect(lines.filter((line) => line.includes('subscription failed'))).toEqual([]);
+    } finally {
+      redis.disconnect();
+      await close();
+    }
   });
 
   test('in a cluster, every instance receives the events that any node publishes', async () => {

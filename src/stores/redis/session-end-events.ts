@@ -87,6 +87,7 @@ export function createRedisSessionEndEvents(
   async function keepSubscribed(onGap: () => void): Promise<void> {
     let isReported = false;
     let delayMs = firstRetryDelayMs;
+    await firstConnectionAttempt(redis);
     while (!closed.signal.aborted) {
       let subscribedAt = Number.POSITIVE_INFINITY;
       const onSubscribed = () => {
@@ -152,6 +153,14 @@ export function createRedisSessionEndEvents(
 /** The pause after the one of `delayMs`, when another attempt has failed with `error`. */
 export function nextRetryDelayMs(delayMs: number, error: unknown): number {
   return Math.min(2 * delayMs, isPermissionError(error) ? maxRefusedDelayMs : maxRetryDelayMs);
+}
+
+/** Settles when the nodes of a cluster are known, or cannot be found out; before, nobody could subscribe. */
+async function firstConnectionAttempt(redis: RedisConnection): Promise<void> {
+  if (!(redis instanceof Cluster) || redis.status !== 'connecting') return;
+  await new Promise((resolve) => {
+    redis.once('ready', resolve).once('close', resolve);
+  });
 }
 
 /** A connection to the same Redis, in a cluster to any node, that does not reconnect automatically. */
