@@ -3,6 +3,7 @@ import compression from 'compression';
 import express, { type Express, type Request, type Response, Router } from 'express';
 import type { Config } from './config/load.ts';
 import type { Deps } from './deps.ts';
+import { createFrontEnd } from './front-end/front-end.ts';
 import { inSequence } from './in-sequence.ts';
 import { createCors } from './middleware/cors.ts';
 import { requireDataDestination } from './middleware/data-destination.ts';
@@ -102,9 +103,10 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   handler.use(paths.api, handleApi);
   // 5. Saves a form that the API rejected with `login_required`. Directly after the API, as it handles only its errors.
   handler.use(saveForm);
-  // 6. 404 for WebSocket handshakes. After the API, which is the only place that accepts them. Then back-channel logout,
+  // 6. The operator's front end, and 404 for other WebSocket handshakes. After the API, and before the headers and checks of
+  //    our pages, because the front end has its own headers and accepts WebSockets. Then back-channel logout,
   //    before the check of origins and the rate limits: its requests come from the provider, all from one address.
-  handler.use(rejectWebSocket, createBackchannelLogoutRoutes(parts));
+  handler.use(createFrontEnd({ ...parts, pages }), rejectWebSocket, createBackchannelLogoutRoutes(parts));
   // 7. Security headers of pages. Before any page or asset is sent.
   handler.use(pageHeaders);
   // 8. Rejects unsafe cross-site requests (CSRF). Before every handler that changes something.

@@ -52,6 +52,8 @@ export interface AppErrorOptions {
   readonly returnTo?: string;
   /** True if the user is still signed in, although this login failed. */
   readonly isSignedIn?: boolean;
+  /** The address that does not respond, to be shown to a developer. */
+  readonly address?: string;
   /** The allowed methods, for a `method_not_allowed`. */
   readonly allow?: readonly string[];
 }
@@ -67,6 +69,7 @@ export class AppError extends Error {
   readonly maxAge: number | undefined;
   readonly alreadyRequested: boolean;
   readonly allow: readonly string[] | undefined;
+  readonly address: string | undefined;
   readonly returnTo: string | undefined;
   readonly isSignedIn: boolean;
 
@@ -83,6 +86,7 @@ export class AppError extends Error {
     this.maxAge = options.maxAge;
     this.alreadyRequested = options.alreadyRequested ?? false;
     this.allow = options.allow;
+    this.address = options.address;
     this.returnTo = options.returnTo;
     this.isSignedIn = options.isSignedIn ?? false;
   }

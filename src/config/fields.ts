@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { pageFields, serverFields, sessionFields } from './app-fields.ts';
 import type { Field } from './field-types.ts';
+import { frontEndFields } from './front-end/fields.ts';
 import { limitFields } from './limit-fields.ts';
 import { apiFields, appTokenFields, providerFields } from './provider-fields.ts';
 
@@ -12,6 +13,7 @@ export const fieldGroups = {
   Sessions: sessionFields,
   Server: serverFields,
   Limits: limitFields,
+  'Front end': frontEndFields,
   Pages: pageFields,
 } as const;
 
@@ -22,6 +24,7 @@ export const fields = {
   ...sessionFields,
   ...serverFields,
   ...limitFields,
+  ...frontEndFields,
   ...pageFields,
 } as const;
 

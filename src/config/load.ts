@@ -1,4 +1,5 @@
 import type { Secret } from '../crypto/secret.ts';
+import { paths } from '../paths.ts';
 import { readLogSettings } from './app-fields.ts';
 import { isLoopback } from './field-types.ts';
 import {
@@ -10,6 +11,7 @@ import {
   type Variable,
   variables,
 } from './fields.ts';
+import { readFrontEndSettings } from './front-end/fields.ts';
 import { readLimits } from './limit-fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
 import { readBasePath } from './reading/base-path.ts';
@@ -167,6 +169,9 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     hsts: { isSent: secure, includeSubDomains: values.HSTS_INCLUDE_SUBDOMAINS },
     /** This app's name and logo on the pages. */
     brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL.replace(/^\//, `${basePath}/`) },
+    frontEnd: readFrontEndSettings(values),
+    /** Where a login leads that names no address. */
+    landingPath: readFrontEndSettings(values) ? paths.home : paths.profile,
     provider: {
       /** The provider's name on the pages; without one they show a translated default. */
       name: values.OAUTH2_PROVIDER_NAME,

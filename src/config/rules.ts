@@ -1,6 +1,7 @@
 import { paths } from '../paths.ts';
 import { isLoopback } from './field-types.ts';
 import type { ConfigProblem, Values, Variable } from './fields.ts';
+import { checkFrontEndRules } from './front-end/rules.ts';
 import { readBasePath } from './reading/base-path.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { usesIdTokens } from './warnings.ts';
@@ -40,7 +41,7 @@ const secretVariables = [
 
 /** The problems of values that are valid on their own but not together. Any value may be missing. */
 export function checkCrossFieldRules(values: Partial<Values>, isEmbedded = false): ConfigProblem[] {
-  const problems: ConfigProblem[] = [];
+  const problems: ConfigProblem[] = checkFrontEndRules(values);
   const report = (variable: Variable, message: string) => problems.push({ variable, message });
   const redirectUri = values.OAUTH2_REDIRECT_URI;
   const https = redirectUri?.protocol === 'https:';

@@ -2,8 +2,6 @@ import { paths } from '../paths.ts';
 
 const maxLength = 2048;
 
-const defaultPath = paths.profile;
-
 /** Our own endpoints, most of which would start the next login right after this one, or end the session. */
 const ownEndpoints = /^\/+auth(\/|$)/i;
 /** The pages among them to which a login may lead: saved forms. */
@@ -11,13 +9,14 @@ const ownPages = new RegExp(`^${paths.savedForms}/[\\w-]+$`);
 
 /**
  * `requested` as an absolute URL if it is safe: below `publicUrl` (our origin and base path) or on one of `corsOrigins`, 2,048
- * characters at most, and not an endpoint under /auth. Else the URL of the profile page. Absolute, because browsers take
+ * characters at most, and not an endpoint under /auth. Else that of `defaultPath`. Absolute, because browsers take
  * some paths for another host (`//evil.example`, `/.//evil.example`).
  */
 export function safeReturnTo(
   requested: unknown,
   publicUrl: string,
   corsOrigins: readonly string[] = [],
+  defaultPath: string = paths.profile,
 ): string {
   const defaultUrl = publicUrl + defaultPath;
   const base = `${publicUrl}/`;

@@ -13,6 +13,8 @@ declare global {
       id: string;
       /** Writes lines with the id of the request. */
       readonly log: Logger;
+      /** True for a file of a page: its log line has level `debug`. */
+      isQuiet?: boolean;
     }
   }
 }
@@ -59,7 +61,7 @@ function writeLine(log: Logger, req: Request, res: Response, responseTime: numbe
   if (traceId !== undefined) Object.assign(line, { traceId });
   // The cause of a failure has its own line (pages/error-response.ts).
   if (status >= 500) log.warn(line, 'request errored');
-  else if (path.startsWith(`${paths.assets}/`)) log.debug(line, describeEnd(res));
+  else if (req.isQuiet || path.startsWith(`${paths.assets}/`)) log.debug(line, describeEnd(res));
   else log.info(line, describeEnd(res));
 }
 

@@ -1,4 +1,4 @@
-import type { Request, RequestHandler, Response } from 'express';
+import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { CounterSeries, HistogramSeries } from '../metrics/series.ts';
 import { paths } from '../paths.ts';
@@ -37,7 +37,7 @@ const exactPaths: ReadonlySet<string> = new Set(Object.values(paths));
 
 /**
  * Counts requests and their durations by route, method and status class. A route is the path of a row in the route
- * table, one of our own paths, or `other` for all other paths, which callers can choose freely.
+ * table, one of our own paths, `front-end`, or `other` for all other paths, which callers can choose freely.
  */
 export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metrics) {
   const pages = new Map<string, MeasuredRoute>();
@@ -58,9 +58,11 @@ export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metri
     };
   }
 
-  function getPage(req: Request): MeasuredRoute {
+  function getPage(
+    req: Request,
+    route = req.isOutsideBasePath ? 'other' : routeOf(req.originalUrl),
+  ): MeasuredRoute {
     const method = methods.has(req.method) ? req.method : 'other';
-    const route = req.isOutsideBasePath ? 'other' : routeOf(req.originalUrl);
     const key = `${method} ${route}`;
     const existing = pages.get(key);
     if (existing) return existing;
@@ -85,6 +87,11 @@ export function createRequestMetrics({ httpRequests, httpRequestSeconds }: Metri
   return {
     /** Middleware that counts every request when it has ended. */
     measureRequests,
+    /** Middleware that counts a request as one of the front end, whatever its path. */
+    measureFrontEnd: function measureFrontEnd(req: Request, _res: Response, next: NextFunction) {
+      req.measuredAs = getPage(req, 'front-end');
+      next();
+    },
     /** Middleware that assigns a request to a row of the route table. */
     measureAs({ path, stream }: { path: string; stream: boolean }, method: string): RequestHandler {
       const measured = createMeasuredRoute(paths.api + path, method, stream);

@@ -20,6 +20,7 @@ interface ErrorResponseParts {
   readonly publicUrl: string;
   readonly basePath: string;
   readonly corsOrigins?: readonly string[];
+  readonly landingPath?: string;
   readonly loginParameters: Pick<LoginParameters, 'createQuery'>;
   /** The tags of the user whose token the request has; see `PageUserTags`. */
   readonly getUserTags: (req: Request) => readonly string[];
@@ -39,7 +40,16 @@ interface ErrorResponseParts {
  * `request_again_url` instead, which is for a click of the user, so that no script loops.
  */
 export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHandler {
-  const { publicUrl, basePath, corsOrigins = [], loginParameters, getUserTags, english, preparePage } = parts;
+  const {
+    publicUrl,
+    basePath,
+    corsOrigins = [],
+    landingPath,
+    loginParameters,
+    getUserTags,
+    english,
+    preparePage,
+  } = parts;
   const { audit, getSessionId } = parts;
 
   function loginUrlFor(error: AppError, req: Request): string | undefined {
@@ -49,7 +59,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     const isPage = !isUnderApi(req);
     const returnTo =
       req.resumePath ?? (isNavigation(req) && isPage ? basePath + req.originalUrl : req.headers.referer);
-    const safeUrl = safeReturnTo(returnTo, publicUrl, corsOrigins);
+    const safeUrl = safeReturnTo(returnTo, publicUrl, corsOrigins, landingPath);
     const { scope = [], acrValues, maxAge } = error;
     const query = loginParameters.createQuery(
       { scope, ...(acrValues !== undefined && { acrValues }), ...(maxAge !== undefined && { maxAge }) },
@@ -106,10 +116,11 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         continueUrl: error.isSignedIn ? error.returnTo : undefined,
         endedBy: req.endedBy,
         retryAfterSeconds: error.retryAfterSeconds,
+        address: error.address,
         canRetry: req.method === 'GET',
         isForm: isFormSubmission(req) && isUnderApi(req),
         resumePath: req.resumePath,
-        backUrl: safeReturnTo(req.headers.referer, publicUrl),
+        backUrl: safeReturnTo(req.headers.referer, publicUrl, [], landingPath),
         requestId: req.id,
       };
       preparePage(req, res, () => res.render('error', locals));
@@ -120,6 +131,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         request_id: req.id,
         ...(req.endedBy && { reason: toReasonCode(req.endedBy) }),
         ...(error.limit !== undefined && { limit: error.limit }),
+        ...(error.address !== undefined && { address: error.address }),
         ...(error.scope && { scope: error.scope.join(' ') }),
         ...(error.acrValues !== undefined && { acr_values: error.acrValues }),
         ...(error.maxAge !== undefined && { max_age: error.maxAge }),

@@ -27,7 +27,7 @@ export interface UpstreamRequest {
   readonly server: Pick<
     ResourceServer,
     'origin' | 'timeoutMs' | 'idleMs' | 'stream' | 'tokenRefusedStatuses'
-  > & { readonly path?: string };
+  > & { readonly path?: string; readonly hasRouteBreaker?: boolean };
   readonly method: Dispatcher.HttpMethod;
   /** Path and query. */
   readonly path: string;

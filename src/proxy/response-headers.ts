@@ -7,15 +7,19 @@ const nonAscii = /[^\t\x20-\x7e]/g;
 const exposeHeader = 'access-control-expose-headers';
 
 /**
+ * What makes a proxy or web server in front of Latchkey do something: internal redirects to files (nginx, Apache, lighttpd,
+ * LiteSpeed, Perlbal, App Engine), replays (Fly.io), affinity (Azure), health (Envoy).
+ */
+export const proxyControlHeaders =
+  /^x-accel-|send-?file|^(x-)?(lighttpd|litespeed|reproxy|envoy|servicefabric|appengine|fly|arr|middleware|proxy|forwarded)(-|$)|^(via|priority)$/;
+
+/**
  * What an API must not tell a proxy, a cache or a CDN in front of Latchkey, or a browser about the whole origin. An API is
  * trusted less than these; patterns, because each vendor and each specification adds further names.
  */
 const droppedResponseHeaders = new RegExp(
   [
-    // proxies and web servers: internal redirects to files (nginx, Apache, lighttpd, LiteSpeed, Perlbal, App Engine), replays
-    // (Fly.io), affinity (Azure), health (Envoy)
-    /^x-accel-|send-?file/,
-    /^(x-)?(lighttpd|litespeed|reproxy|envoy|servicefabric|appengine|fly|arr|middleware|proxy|forwarded)(-|$)|^(via|priority)$/,
+    proxyControlHeaders,
     // caches and CDNs, with `<target>-Cache-Control` (RFC 9213), tags and invalidation
     /cache|surrogate|varnish|page-?speed|(^|-)(edge|cdn|esi|purge|ban|proxy|ttl)(-|$)|^(expires|pragma|age|x?key|invalidates)$/,
     /^(x-)?(akamai|fastly|cloudflare|cf|cloudfront|netlify|vercel|incap|sucuri)-|^(variants|variant-key|no-vary-search)$/,
@@ -36,6 +40,12 @@ const droppedResponseHeaders = new RegExp(
 const isDroppedName = rememberNames(
   (name) => droppedResponseHeaders.test(name.replaceAll('_', '-')), // some servers treat _ as -
 );
+
+/** What `buildBrowserHeaders` is for APIs. */
+export type BrowserHeadersBuilder = (
+  response: { readonly statusCode?: number | undefined; readonly headers: IncomingHttpHeaders },
+  res: Response,
+) => OutgoingHttpHeader[];
 
 /**
  * The headers of a response to the browser, names and values in turn: the default headers, and those of the API's response

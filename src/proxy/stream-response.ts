@@ -3,7 +3,7 @@ import { onResponseClosed } from '../response-closed.ts';
 import { toReasonCode } from '../session/session-end-reason.ts';
 import type { EndedBy } from '../tokens/token-store.ts';
 import type { RegisterStream } from './open-streams.ts';
-import { buildBrowserHeaders } from './response-headers.ts';
+import { type BrowserHeadersBuilder, buildBrowserHeaders } from './response-headers.ts';
 import type { UpstreamResponse } from './upstream/exchange.ts';
 import { sendBody } from './upstream-response.ts';
 
@@ -20,13 +20,14 @@ export function streamResponse(
   response: UpstreamResponse,
   res: Response,
   registerStream: RegisterStream,
+  buildHeaders: BrowserHeadersBuilder = buildBrowserHeaders,
 ): void {
   const { statusCode, body, headers } = response;
   const canAppendEvent = isEventStream(response) && headers['content-encoding'] === undefined;
   let tail = '\n\n';
   // nginx would collect the events until its buffers are full or the response ends.
   const { 'x-accel-buffering': _, ...others } = headers;
-  const sent = buildBrowserHeaders({ statusCode, headers: others }, res);
+  const sent = buildHeaders({ statusCode, headers: others }, res);
   res.writeHead(statusCode, [...sent, 'x-accel-buffering', 'no']);
   // The first event may come much later. `flushHeaders` would encode the headers as UTF-8, which they are already.
   res.write('', 'latin1');

@@ -1,13 +1,17 @@
 import type { Response } from 'express';
-import { buildBrowserHeaders } from './response-headers.ts';
+import { type BrowserHeadersBuilder, buildBrowserHeaders } from './response-headers.ts';
 import type { UpstreamResponse } from './upstream/exchange.ts';
 
 /** The maximum size of the last part of a body that is copied into a string. */
 const maxJoinedBytes = 16_384;
 
 /** Sends the API's response to the client, as fast as the client reads it. */
-export function sendResponse(response: UpstreamResponse, res: Response): void {
-  res.writeHead(response.statusCode, buildBrowserHeaders(response, res));
+export function sendResponse(
+  response: UpstreamResponse,
+  res: Response,
+  buildHeaders: BrowserHeadersBuilder = buildBrowserHeaders,
+): void {
+  res.writeHead(response.statusCode, buildHeaders(response, res));
   sendBody(response, res, () => {});
 }
 

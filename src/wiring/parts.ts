@@ -52,7 +52,7 @@ export function createParts(
   const limitBody = createBodyLimits({ getUserKey, log, metrics });
   const ownRoutes = readCodeRoutes(defineRoutes, { ...tokenGuards, limitBody }, config);
   const targets = [...listTargets(ownRoutes), ...config.routes];
-  const { measureRequests, measureAs } = createRequestMetrics(metrics);
+  const { measureRequests, measureAs, measureFrontEnd } = createRequestMetrics(metrics);
   const { texts, english } = createI18n(textsFolder, {
     app: config.brand.name,
     provider: config.provider.name,
@@ -65,7 +65,15 @@ export function createParts(
   return {
     ...deps,
     ...services,
-    ...{ config, publicOrigin, publicUrl, basePath, corsOrigins, routes: config.routes },
+    ...{
+      config,
+      publicOrigin,
+      publicUrl,
+      basePath,
+      corsOrigins,
+      landingPath: config.landingPath,
+      routes: config.routes,
+    },
     ...{ sessions, getSessionId, pageUserTags, getUserTags, sessionTags: createSessionTags(session) },
     ...tokenGuards,
     ...{
@@ -77,13 +85,18 @@ export function createParts(
       loginParameters: createLoginParameters(config),
       transactions: createLoginTransactions(session, now),
     },
-    ...{ callUpstream, closeStreams: streams.closeAll, reserveConnection: streams.reserveConnection },
+    ...{
+      callUpstream,
+      streams,
+      closeStreams: streams.closeAll,
+      reserveConnection: streams.reserveConnection,
+    },
     forwardTo: createForwarder({ callUpstream, streams, now, metrics, routes: targets, basePath }),
     limit: createRateLimits({ ...deps, getUserKey }),
     limitBody,
     requireAllowedHost: createHostCheck(publicOrigin, config.allowedHosts),
     ...createCsrfProtection(publicOrigin, corsOrigins),
     ...createSecurityHeaders(config),
-    ...{ measureRequests, measureAs, texts, english },
+    ...{ measureRequests, measureAs, measureFrontEnd, texts, english },
   };
 }

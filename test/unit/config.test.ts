@@ -644,7 +644,7 @@ test('variables of other programs, empty ones and those of Kubernetes services c
   const env = {
     ...{
       APP_ENV: 'x',
-      APP_URL: 'x',
+
       APP_DEBUG: 'x',
       APP_KEY: 'x',
       APP_HOME: 'x',

@@ -13,8 +13,11 @@ const quietMs = 1_000;
 
 /** One call, with all its retries. */
 export interface GuardedCall {
-  /** The row of the route table; each combination of row and method has its own circuit breaker. */
-  readonly server: { readonly origin: string; readonly path?: string };
+  /**
+   * The row of the route table; each combination of row and method has its own circuit breaker. Without one
+   * (`hasRouteBreaker: false`), as for an app whose pages are not known, a page that fails does not affect the others.
+   */
+  readonly server: { readonly origin: string; readonly path?: string; readonly hasRouteBreaker?: boolean };
   readonly method: string;
   /** As `identifyCaller` returns it. */
   readonly caller: Caller;
@@ -65,15 +68,16 @@ export function createUpstreamCircuitBreakers(
 
   return function admit(call) {
     const { server, caller, isUpload } = call;
-    const [host, route] = [getHost(server.origin), getRoute(call)];
+    const host = getHost(server.origin);
+    const route = server.hasRouteBreaker === false ? undefined : getRoute(call);
     if (host.admit(caller) === 'refused') throw circuitIsOpen(`no connection to ${server.origin}`);
-    if (route.admit(caller) === 'refused')
+    if (route?.admit(caller) === 'refused')
       throw circuitIsOpen('the calls of several users to this route failed');
     return {
       recordStatus(status) {
         host.recordSuccess();
-        if (unavailableStatuses.has(status)) route.recordFailure(caller);
-        else route.recordSuccess();
+        if (unavailableStatuses.has(status)) route?.recordFailure(caller);
+        else route?.recordSuccess();
       },
       recordError(error) {
         if (isConnectFailure(error)) {
@@ -81,8 +85,8 @@ export function createUpstreamCircuitBreakers(
           host.recordFailure({ name: `call ${callCount}`, isUser: false });
         } else if (isTimeout(error)) {
           host.recordSuccess();
-          route.recordFailure(caller);
-        } else if (isDisconnected(error) && !isUpload) route.recordFailure(caller);
+          route?.recordFailure(caller);
+        } else if (isDisconnected(error) && !isUpload) route?.recordFailure(caller);
       },
     };
   };

@@ -6,7 +6,7 @@ import type { Request, Response } from 'express';
 import { AppError } from '../../errors.ts';
 import type { TokenSource } from '../../session/token-source.ts';
 import type { RegisterStream } from '../open-streams.ts';
-import { buildBrowserHeaders } from '../response-headers.ts';
+import { type BrowserHeadersBuilder, buildBrowserHeaders } from '../response-headers.ts';
 import { createTimeoutError, toAppError } from '../upstream/errors.ts';
 import type { UpstreamMeasure } from '../upstream/measure.ts';
 import { joinWebSockets } from './relay.ts';
@@ -35,6 +35,7 @@ interface ForwardOptions extends ConnectOptions {
   readonly registerStream: RegisterStream;
   /** Changes the headers of the API's rejection for our origin. */
   readonly mapRejection: (headers: IncomingHttpHeaders) => void;
+  readonly buildHeaders?: BrowserHeadersBuilder;
 }
 
 /** What the client offers. Extensions are not passed on: frames are relayed unchanged, without knowing any. */
@@ -85,7 +86,7 @@ export async function forwardWebSocket(
     }
     if ('rejection' in result) {
       mapRejection(result.rejection.headers);
-      sendRejection(result.rejection, res, options.timeoutMs);
+      sendRejection(result.rejection, res, options);
     } else acceptWebSocket(req, res, handshake, result, registerStream);
   } catch (error) {
     if (!res.closed) throw toAppError(error); // otherwise no client is left to receive the error
@@ -223,10 +224,14 @@ function acceptWebSocket(
   client.once('close', unregister);
 }
 
-function sendRejection(response: IncomingMessage, res: Response, timeoutMs: number): void {
+function sendRejection(
+  response: IncomingMessage,
+  res: Response,
+  { timeoutMs, buildHeaders = buildBrowserHeaders }: Pick<ForwardOptions, 'timeoutMs' | 'buildHeaders'>,
+): void {
   res.on('close', () => response.destroy());
   response.on('error', () => res.destroy());
   response.setTimeout(timeoutMs, () => response.destroy(new Error('upstream idle timeout')));
-  res.writeHead(response.statusCode ?? 502, buildBrowserHeaders(response, res));
+  res.writeHead(response.statusCode ?? 502, buildHeaders(response, res));
   response.pipe(res);
 }
