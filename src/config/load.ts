@@ -167,11 +167,9 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     publicUrl: redirectUri.origin + basePath,
     allowedHosts: values.ALLOWED_HOSTS as readonly string[],
     hsts: { isSent: secure, includeSubDomains: values.HSTS_INCLUDE_SUBDOMAINS },
-    /** This app's name and logo on the pages. */
     brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL.replace(/^\//, `${basePath}/`) },
     frontEnd: readFrontEndSettings(values),
-    /** Where a login leads that names no address. */
-    landingPath: readFrontEndSettings(values) ? paths.home : paths.profile,
+    landingPath: readFrontEndSettings(values) ? paths.home : paths.profile, // of a login without an address
     provider: {
       /** The provider's name on the pages; without one they show a translated default. */
       name: values.OAUTH2_PROVIDER_NAME,
@@ -201,7 +199,6 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
       logoutHint: values.OAUTH2_LOGOUT_HINT,
       isLogoutSidRequired: values.OAUTH2_BACKCHANNEL_LOGOUT_SESSION_REQUIRED,
     },
-    /** When a sign-in needs a click on our own page first. */
     loginConfirm: values.LOGIN_CONFIRM,
     /** The routes under `/api`; the first that matches a request is used. */
     routes,
