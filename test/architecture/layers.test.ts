@@ -52,7 +52,19 @@ const layers = [
     'session',
   ],
   ...['login', 'saved-forms'],
-  ...['proxy', 'pages', 'front-end', 'routes', 'own', 'stores', 'deps', 'server', 'wiring', 'app', 'embedded'],
+  ...[
+    'proxy',
+    'pages',
+    'front-end',
+    'routes',
+    'own',
+    'stores',
+    'deps',
+    'server',
+    'wiring',
+    'app',
+    'embedded',
+  ],
   ...['cli', 'main', 'testing'],
 ];
 const groundFiles = [
