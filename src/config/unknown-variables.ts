@@ -54,7 +54,7 @@ function findNearest(name: string): { readonly variable: string; readonly differ
   if (elsewhere && knownNames.includes(elsewhere + suffix))
     return { variable: elsewhere + suffix, difference: 0 };
   return knownNames
-    .filter((variable) => variable.includes('_')) // PORT and HOST resemble too much
+    .filter((variable) => variable.includes('_') && variable !== 'APP_URL') // PORT, HOST and API_URL are names of others
     .map((variable) => ({ variable, difference: compareNames(name, variable) }))
     .reduce((best, each) => (each.difference < best.difference ? each : best));
 }
