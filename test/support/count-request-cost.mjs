@@ -6,6 +6,7 @@
 import { createHook } from 'node:async_hooks';
 import { subscribe } from 'node:diagnostics_channel';
 import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { Socket } from 'node:net';
 
 const options = new URL(import.meta.url).searchParams;
@@ -39,6 +40,7 @@ fs.writeSync = (descriptor, ...rest) => {
   if (descriptor === 1) add('write to standard output');
   return writeSync(descriptor, ...rest);
 };
+syncBuiltinESMExports(); // for modules that import it by name
 
 const { _writeGeneric } = Socket.prototype;
 /** What every write to a socket goes through, once it is connected. */
