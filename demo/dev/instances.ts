@@ -43,6 +43,8 @@ type Message =
 /** How long the process that is replaced may take; more than it takes itself. */
 const releaseTimeoutMs = 7_000;
 const stopTimeoutMs = 1_000;
+/** How long a process may take to listen when a newer change is waiting. */
+const startTimeoutMs = 10_000;
 
 /**
  * The processes of Latchkey: one that serves requests, during a restart another one that will replace it, and one that
@@ -84,14 +86,20 @@ export function createInstances(options: InstancesOptions): Instances {
 
   function start(env: NodeJS.ProcessEnv): void {
     if (isStopped) return;
-    if (isReplacing) {
+    if (next) {
+      // Ending it now would mean that somebody who saves every second never sees a change.
+      if (!waiting) endIfStuck(next);
       waiting = env;
       return;
     }
-    const abandoned = next;
     next = takeSpare();
-    abandoned?.process.kill('SIGKILL');
     run(next, env);
+  }
+
+  /** Ends a process that does not listen in time, as its code may be at fault; the next one then starts. */
+  function endIfStuck(worker: Worker): void {
+    const isStuck = () => worker === next && !isReplacing;
+    setTimeout(() => isStuck() && worker.process.kill('SIGKILL'), startTimeoutMs).unref();
   }
 
   function run(worker: Worker, env: NodeJS.ProcessEnv): void {

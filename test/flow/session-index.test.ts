@@ -8,6 +8,7 @@ import { createMemoryTokenStore } from '../../src/stores/memory/token-store.ts';
 import type { RedisConnection } from '../../src/stores/redis/connection.ts';
 import { createRedisSessionIndex } from '../../src/stores/redis/indexed-sessions.ts';
 import { createRedisTokenStore } from '../../src/stores/redis/token-store.ts';
+import { elapsedMs } from '../../src/time/elapsed.ts';
 import type { SessionIndex, SessionSelector } from '../../src/tokens/indexed-sessions.ts';
 import { type TokenRecord, type TokenStore, UnreadableRecordError } from '../../src/tokens/token-store.ts';
 import { createLatch } from '../support/latch.ts';
@@ -21,6 +22,7 @@ const sessionEndEvents = { publish: () => {}, publishChange: () => {} };
 const ended = { kind: 'ended', by: 'administrator' } as const;
 let offsetMs = 0;
 const now = () => Date.now() + offsetMs;
+const elapsed = () => elapsedMs() + offsetMs;
 
 let redis: Redis;
 let cluster: Cluster;
@@ -41,11 +43,11 @@ interface Stores {
 
 function inMemory(): Stores {
   const index = createMemorySessionIndex(now);
-  return { index, store: createMemoryTokenStore(lifetime, now, sessionEndEvents, index) };
+  return { index, store: createMemoryTokenStore(lifetime, now, sessionEndEvents, index, elapsed) };
 }
 
 function inRedis(connection: RedisConnection, registration: string, used = secrets, life = lifetime): Stores {
-  const shared = { redis: connection, secrets: used, registration, lifetime: life, now };
+  const shared = { redis: connection, secrets: used, registration, lifetime: life, now, elapsed };
   const index = createRedisSessionIndex({ ...shared, log });
   const waitForReplicas = async () => {};
   return { index, store: createRedisTokenStore({ ...shared, waitForReplicas, sessionEndEvents, index }) };
