@@ -80,12 +80,14 @@ export function enhanceConsole(section) {
     }
   }
 
+  /** Texts for responses of the API itself. */
+  const ofStatus = { 404: 'not_found', 429: 'too_many_requests' };
+
   /** Explains a failed call, with a sign-in link where signing in or granting a permission helps. */
   function explain(error, status) {
     handleApiError(error.code);
     const kind = error.code === 'insufficient_scope' && error.body.declined ? 'declined' : error.code;
-    const text =
-      texts[kind] ?? (status === 429 ? texts.too_many_requests : texts[status < 500 ? 'refused' : 'failed']);
+    const text = texts[kind] ?? texts[ofStatus[status] ?? (status < 500 ? 'refused' : 'failed')];
     const time = formatDuration((error.retryAfterSeconds ?? 1) * 1000);
     put('explanation', fill(text, { scope: error.scope, time }));
     const link = part('sign-in');
