@@ -151,7 +151,11 @@ describe('a day in the audit log', () => {
       expect(line.outcome).toBe(type.outcome);
       if (type.reasons.length > 0) expect(type.reasons).toContain(line.reason);
       else expect(line.reason).toBeNull();
-      expect(line).toMatchObject({ client: 'latchkey-test', issuer: `${world.provider.issuer}/`, count: 1 });
+      expect(line).toMatchObject({
+        client: world.client.clientId,
+        issuer: `${world.provider.issuer}/`,
+        count: 1,
+      });
     }
   });
 

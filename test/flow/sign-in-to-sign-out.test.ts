@@ -126,7 +126,7 @@ describe('signing in', () => {
     expect(Object.fromEntries(query)).toMatchObject({
       response_type: 'code',
       code_challenge_method: 'S256',
-      client_id: 'latchkey-test',
+      client_id: world.client.clientId,
       redirect_uri: `${world.origin}/auth/callback`,
       scope: 'read:profile read:data write:data',
     });

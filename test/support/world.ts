@@ -56,7 +56,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const url = origin + (options.basePath ?? '');
   // A secret with characters that must be encoded in HTTP Basic or a form, and others that must not.
   const client = {
-    clientId: 'latchkey-test',
+    clientId: `latchkey-test-${randomBytes(4).toString('hex')}`, // ports are used again, and Redis is shared
     clientSecret: `s.e-c_r*e+t/=%25:, ${randomBytes(12).toString('hex')}`,
   };
   const resourceServer = { clientId: 'the-api', clientSecret: randomBytes(16).toString('hex') };
