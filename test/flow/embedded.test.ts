@@ -221,8 +221,17 @@ test('fetch sends the token only where it may, refreshes it after a 401, and rep
   });
 
   provider.provider.expireAccessTokens();
-  const rejected = await call({ url: '/in-cooldown', method: 'POST', body: 'x' });
-  expect(rejected).toMatchObject({ status: expect.any(Number) });
+  api.requests.length = 0;
+  const repeated = await call({ url: '/again', method: 'POST', body: 'x' });
+  expect(repeated).toMatchObject({ status: 200, body: expect.stringContaining('"body":"x"') });
+  expect(api.requests).toEqual(['POST /again token', 'POST /again token']);
+  expect(provider.provider.counts.refreshes).toBe(1);
+
+  provider.provider.expireAccessTokens(); // the token has just been replaced
+  api.requests.length = 0;
+  expect(await call({ url: '/in-cooldown', method: 'POST', body: 'x' })).toMatchObject({ status: 401 });
+  expect(api.requests).toEqual(['POST /in-cooldown token']);
+  expect(provider.provider.counts.refreshes).toBe(1);
   expect(lines.filter(({ level }) => level === 'error')).toEqual([]);
 });
 
@@ -278,6 +287,10 @@ test('options that are not valid are named as they were written', () => {
     'OAUTH2_CLIENTID is not a setting; did you mean OAUTH2_CLIENT_ID?',
   );
   expect(create({ settings: { PORT: 3000 } })).toThrow('PORT has no effect here');
+  for (const name of ['APP_DIR', 'APP_URL', 'APP_REQUIRES_LOGIN'] as const)
+    expect(create({ settings: Object({ [name]: 'https://app.example.com' }) })).toThrow(
+      `${name} is not available here: your app serves its own pages`,
+    );
   expect(create({ settings: { OAUTH2_CLIENT_ID: {} } })).toThrow('OAUTH2_CLIENT_ID must be a string');
   expect(create({ settings: JSON.parse('{"__proto__":{"REDIS_URL":"redis://evil"}}') })).toThrow(
     '__proto__ is not a setting',
