@@ -63,7 +63,7 @@ async function start(): Promise<void> {
   });
   const log = createLogger(config.logLevel, output, config.logFormat);
   logConsoleOutput(log);
-  const isSupervised = process.env.LATCHKEY_DEV === '1' && process.send !== undefined;
+  const isSupervised = process.env.LATCHKEY_DEV === '1' && !config.production && process.send !== undefined;
   // `latchkey dev` says itself what starts and stops.
   const lifecycle = isSupervised ? 'debug' : 'info';
   log[lifecycle](

@@ -1,5 +1,4 @@
 import cluster, { type Worker } from 'node:cluster';
-import { once } from 'node:events';
 
 /** What a process of Latchkey says about itself when it listens. */
 export interface Report {
@@ -158,7 +157,7 @@ export function createInstances(options: InstancesOptions): Instances {
 
   /** Settles when the process has sent what it stores, or has exited. */
   async function release(old: Worker): Promise<void> {
-    const exited = once(old, 'exit');
+    const exited = exitOf(old);
     const timer = setTimeout(() => {
       report('the previous process did not stop in time, so its sessions are lost');
       old.process.kill('SIGKILL');
@@ -177,7 +176,7 @@ export function createInstances(options: InstancesOptions): Instances {
     async stop() {
       isStopped = true;
       const workers = Object.values(cluster.workers ?? {}).filter((each) => each !== undefined);
-      const exits = workers.map((each) => once(each, 'exit'));
+      const exits = workers.map(exitOf);
       spare?.process.kill('SIGKILL');
       for (const each of workers) each.process.kill('SIGTERM');
       const timer = setTimeout(() => {
@@ -187,4 +186,11 @@ export function createInstances(options: InstancesOptions): Instances {
       clearTimeout(timer);
     },
   };
+}
+
+/** Never rejects, unlike `once` of node:events, when a message to the process fails because it is about to exit. */
+function exitOf(worker: Worker): Promise<void> {
+  return new Promise((resolve) => {
+    worker.once('exit', () => resolve());
+  });
 }

@@ -36,6 +36,9 @@ async function develop(options: Options): Promise<void> {
   const client = { clientId: 'latchkey-dev', clientSecret: randomBytes(32).toString('hex') };
   let settings = readSettings(env, folder, options);
   let demo: DemoServices | undefined;
+  let startingDemo: Promise<DemoServices> | undefined;
+  /** An error of the first start ends the command; later ones are reported, and the next change tries again. */
+  let isStarting = true;
   let startedAt = performance.now();
   let cause = '';
 
@@ -53,7 +56,7 @@ async function develop(options: Options): Promise<void> {
         paths.length > 3
           ? `${paths.slice(0, 3).join(', ')} and ${paths.length - 3} others`
           : paths.join(', ');
-      void restart();
+      restart().catch(() => undefined); // it is reported, or ends the first start
     },
   }).catch(explainMissing);
   shutdown.register(() => watcher.close());
@@ -82,20 +85,30 @@ async function develop(options: Options): Promise<void> {
       startedAt = performance.now();
       if (uptimeMs < minUptimeMs)
         say('Latchkey has stopped (see above); it will start after the next change');
-      else void restart();
+      else restart().catch(() => undefined);
     },
   });
   shutdown.register(() => instances.stop());
   await restart();
+  isStarting = false;
+
+  /** Two changes in a row must not start two providers. */
+  function startDemoOnce(wanted: Settings): Promise<DemoServices> {
+    startingDemo ??= startDemo(wanted).catch((error: unknown) => {
+      startingDemo = undefined;
+      throw error;
+    });
+    return startingDemo;
+  }
 
   /** Starts Latchkey with the settings as they are now. */
   async function restart(): Promise<void> {
     try {
       settings = readSettings(env, folder, options);
-      if (settings.usesDemoProvider) demo ??= await startDemo(settings);
+      if (settings.usesDemoProvider) demo = await startDemoOnce(settings);
     } catch (error) {
-      if (!(error instanceof SetupError) || isFirst) throw error;
-      say(`${error.message} Latchkey continues as it was.`);
+      if (isStarting) throw error;
+      say(`${error instanceof Error ? error.message : error} Latchkey continues as it was.`);
       return;
     }
     watchSettings();

@@ -2,6 +2,9 @@ import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { createUpgradeListener, ignoreUpgrade } from '../proxy/websocket/upgrade.ts';
 
+/** The listeners that only make Node.js emit `upgrade`. */
+const placeholders = new WeakSet<object>();
+
 /**
  * Handles the upgrades of `server` for which `isOwn` is true. The other listeners of the server do not see these, because
  * several libraries close every WebSocket whose path they do not know. If there are no others, the remaining upgrades are
@@ -24,7 +27,11 @@ export function attachToServer(
     },
   });
   // Node.js emits `upgrade` only if there is a listener.
-  server.on('upgrade', (req, _duplex, head) => {
-    if (server.listenerCount('upgrade') === 1) ignoreUpgrade(server, req, head);
-  });
+  const placeholder = (req: IncomingMessage, _duplex: Duplex, head: Buffer) => {
+    const listeners = server.listeners('upgrade');
+    if (listeners[0] === placeholder && listeners.every((each) => placeholders.has(each)))
+      ignoreUpgrade(server, req, head);
+  };
+  placeholders.add(placeholder);
+  server.on('upgrade', placeholder);
 }

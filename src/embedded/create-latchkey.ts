@@ -59,8 +59,11 @@ export function createLatchkey(options: LatchkeyOptions = {}): Latchkey {
   async function close(): Promise<void> {
     app.announceShutdown();
     app.closeStreams();
-    await app.drain();
-    await deps.close();
+    try {
+      await app.drain();
+    } finally {
+      await deps.close();
+    }
   }
 
   return {

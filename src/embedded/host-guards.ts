@@ -59,6 +59,12 @@ export function createHostGuards({ app, learnTrust, basePath }: HostGuardParts) 
   }
 
   function respondToError(error: unknown, req: Request, res: Response): void {
+    // The app has responded meanwhile, for example because of a time-out of its own.
+    if (res.headersSent) {
+      log.warn({ err: error }, 'a guard has failed after the app had begun to respond');
+      if (!res.writableEnded) res.destroy();
+      return;
+    }
     adopt(req, res);
     handleError(error, req, res);
   }
@@ -71,6 +77,7 @@ export function createHostGuards({ app, learnTrust, basePath }: HostGuardParts) 
       next: (error?: unknown) => void,
     ): void {
       const [req, res] = [message as Request, response as Response];
+      if (res.headersSent) return;
       forbidCaching(res);
       const done = (error?: unknown) => (error === undefined ? next() : respondToError(error, req, res));
       inSequence(guard)(viewOf(req), res, done);
@@ -84,6 +91,7 @@ export function createHostGuards({ app, learnTrust, basePath }: HostGuardParts) 
     requireToken(view, res, (error?: unknown) => {
       const isAnonymous = error instanceof AppError && error.code === 'login_required';
       if (!isAnonymous || !isNavigation(view) || !isSafe(view.method)) return next(error);
+      if (res.headersSent) return;
       const query = new URLSearchParams({ return_to: view.originalUrl ?? view.url });
       res.writeHead(303, { Location: `${publicOrigin}${basePath}${paths.login}?${query}` }).end();
     });

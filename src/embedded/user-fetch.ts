@@ -70,7 +70,10 @@ export function createUserFetch(parts: UserFetchParts) {
     const source = createUserTokenSource(parts, id, login);
     const response = await send(target, init, source.accessToken);
     if (response.status !== 401 || !source.replace) return response;
-    const replaced = await untilAborted(init.signal, source.replace());
+    const replaced = await untilAborted(init.signal, source.replace()).catch(async (error: unknown) => {
+      await response.body?.cancel(); // else it would keep its connection
+      throw error;
+    });
     if (!replaced || !canSendAgain(init.body)) return response;
     await response.body?.cancel();
     return send(target, init, replaced.accessToken);
@@ -99,6 +102,7 @@ function canSendAgain(body: FetchInit['body']): boolean {
 /** The result of `work`, which goes on if the caller stops waiting: others may share it. */
 async function untilAborted<T>(signal: AbortSignal | null | undefined, work: Promise<T>): Promise<T> {
   if (!signal) return work;
+  work.catch(() => undefined); // it may fail when nobody waits for it any more
   signal.throwIfAborted();
   let stop: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {

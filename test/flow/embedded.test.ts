@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import express, { type Express } from 'express';
 import session from 'express-session';
 import request from 'supertest';
@@ -279,6 +281,50 @@ test('it is mounted where the redirect URI says, and says so when it is not', as
   expect((await get('/wrong/auth/login')).status).toBe(500);
   expect(JSON.stringify(lines)).toContain("app.use('/portal', latchkey.router)");
 });
+
+test('a guard that fails after the app has responded changes nothing, and is logged', async () => {
+  const { origin, signIn, lines } = await start((app, latchkey) => {
+    app.use(latchkey.router);
+    const respondEarly: express.RequestHandler = (_req, res, next) => {
+      next();
+      res.json({ isEarly: true });
+    };
+    app.get('/late', respondEarly, latchkey.requireToken, (_req, res) => void res.send('never'));
+    app.get('/late-page', respondEarly, latchkey.requireLogin, (_req, res) => void res.send('never'));
+  });
+  const cookie = await signIn();
+  const sameOrigin = { Cookie: cookie, 'Sec-Fetch-Site': 'same-origin' };
+  await fetch(`${origin}/auth/logout`, { method: 'POST', headers: sameOrigin, redirect: 'manual' });
+  for (const path of ['/late', '/late-page'])
+    expect(await (await fetch(origin + path, { headers: { Cookie: cookie } })).json()).toEqual({
+      isEarly: true,
+    });
+  for (const deadline = Date.now() + 10_000; Date.now() < deadline; await delay(10))
+    if (lines.filter(({ message }) => message.includes('had begun to respond')).length === 2) return;
+  throw new Error('the failures were not logged');
+});
+
+test('attached twice, a server still responds to upgrades that nobody wants', async () => {
+  const { server, origin } = await start((app, latchkey) => {
+    app.use(latchkey.router);
+    app.get('/other', (_req, res) => void res.send('no WebSocket here'));
+  });
+  const { settings } = (await startTestProviderAt(origin)).provider;
+  const second = createLatchkey({ settings: { ...settings, OAUTH2_API_BASE_URL: origin } });
+  closers.push(second.close);
+  second.attach(server);
+  second.attach(server);
+  const socket = new WebSocket(`${origin.replace('http', 'ws')}/other`);
+  const [, response] = await once(socket, 'unexpected-response');
+  expect(response.statusCode).toBe(200);
+  response.destroy();
+});
+
+async function startTestProviderAt(origin: string): Promise<TestProviderHandle> {
+  const provider = await startTestProvider({ redirectUri: `${origin}/auth/callback` });
+  closers.push(provider.close);
+  return provider;
+}
 
 test('options that are not valid are named as they were written', () => {
   const create = (options: object) => () => createLatchkey(options);
