@@ -42,6 +42,9 @@ function prepare({ build, env = {} } = {}) {
   }
 }
 
+/** Many processes start at the same time, on few cores. */
+const startTimeoutMs = 60_000;
+
 const sessionSecret = randomBytes(32).toString('hex');
 
 /** The command that starts the app; with the folder of a cgroup, in that cgroup. */
