@@ -97,7 +97,10 @@ function createInstance({ name, deployment, env }) {
       child = startProcess(`${deployment.label}-${name}`, command, args, { env: instance.env });
       const isHealthy = async () =>
         (await sendRequest(`http://127.0.0.1:${port}${paths.health}`)).status === 200;
-      if (!(await waitFor(() => child.exitCode !== null || isHealthy(), 20_000)) || child.exitCode !== null)
+      if (
+        !(await waitFor(() => child.exitCode !== null || isHealthy(), startTimeoutMs)) ||
+        child.exitCode !== null
+      )
         throw new Error(`${name} did not start (exit code ${child.exitCode})`);
       instance.isUp = true;
       record('start');
