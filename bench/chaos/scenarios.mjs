@@ -27,7 +27,7 @@ export const groups = [
 ];
 
 /** With --short, this many scenarios run at a time, the slowest first. */
-export const shortConcurrency = 4;
+export const shortConcurrency = 2;
 export const shortOrder = [
   longOutage,
   peer,
