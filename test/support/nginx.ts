@@ -15,11 +15,29 @@ export interface Nginx {
  * @param proxySettings the directives of the location besides `proxy_pass`
  * @param paths the path of the location, and the path by which nginx replaces it
  */
-export async function startNginx(
+export function startNginx(
   target: string,
   proxySettings: readonly string[],
   { location = '/', replacedBy = '' } = {},
 ): Promise<Nginx> {
+  const configure = (port: number) => `
+      upstream latchkey { server ${new URL(target).host.replace('localhost', '127.0.0.1')}; keepalive 2; }
+      server {
+        listen 127.0.0.1:${port};
+        location ${location} {
+          proxy_pass http://latchkey${replacedBy};
+          proxy_read_timeout 5s;
+          ${proxySettings.join('\n          ')}
+        }
+      }`;
+  return runNginx(configure, `${location}healthz`);
+}
+
+/**
+ * Starts nginx (`TEST_NGINX`) with what `configure` returns for its port, in the `http` block. It has started when `path`
+ * responds with 200.
+ */
+export async function runNginx(configure: (port: number) => string, path: string): Promise<Nginx> {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-nginx-'));
   for (const name of ['body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']) mkdirSync(join(folder, name));
   const port = await findFreePort();
@@ -33,15 +51,7 @@ export async function startNginx(
         .map((name) => `${name === 'body' ? 'client_body' : name}_temp_path ${folder}/${name};`)
         .join(' ')}
       client_max_body_size 0;
-      upstream latchkey { server ${new URL(target).host.replace('localhost', '127.0.0.1')}; keepalive 2; }
-      server {
-        listen 127.0.0.1:${port};
-        location ${location} {
-          proxy_pass http://latchkey${replacedBy};
-          proxy_read_timeout 5s;
-          ${proxySettings.join('\n          ')}
-        }
-      }
+      ${configure(port)}
     }`;
   writeFileSync(join(folder, 'nginx.conf'), configuration);
   const args = ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', join(folder, 'error.log')];
@@ -49,7 +59,7 @@ export async function startNginx(
   const closed = new Promise((done) => child.once('close', done));
   const origin = `http://127.0.0.1:${port}`;
   const isUp = () =>
-    fetch(`${origin}${location}healthz`).then(
+    fetch(origin + path).then(
       ({ status }) => status === 200,
       () => false,
     );
