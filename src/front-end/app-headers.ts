@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeader } from 'node:http';
 import type { Request, Response } from 'express';
+import { isLoopback } from '../config/field-types.ts';
 import { takeDefaultHeaders } from '../middleware/security-headers.ts';
 import { hopByHopHeaders, parseConnectionHeader, rememberNames } from '../proxy/header-names.ts';
 import { proxyControlHeaders } from '../proxy/response-headers.ts';
@@ -36,8 +37,11 @@ const isDroppedRequestName = rememberNames((name) => droppedRequestHeaders.test(
 const isDroppedResponseName = rememberNames((name) => droppedResponseHeaders.test(normalise(name)));
 
 /** `buildAppHeaders(req, hasBody)`: the headers that the app receives, without the cookies of Latchkey. */
-export function createAppHeadersBuilder(publicOrigin: string) {
-  const { host, protocol, port } = new URL(publicOrigin);
+export function createAppHeadersBuilder(app: URL, publicOrigin: string) {
+  const publicUrl = new URL(publicOrigin);
+  const { host, protocol, port } = publicUrl;
+  // Development servers compare it with `Origin`. Elsewhere, `Host` may decide which app responds.
+  const ownHost = isLoopback(app) && isLoopback(publicUrl) ? { host } : {};
   const forwarded = {
     'x-forwarded-host': host,
     'x-forwarded-proto': protocol.slice(0, -1),
@@ -46,7 +50,7 @@ export function createAppHeadersBuilder(publicOrigin: string) {
   return function buildAppHeaders(req: Request, hasBody: boolean): Record<string, string | string[]> {
     const { headers } = req;
     const connectionOptions = parseConnectionHeader(headers.connection);
-    const sent: Record<string, string | string[]> = { ...forwarded, 'x-request-id': req.id };
+    const sent: Record<string, string | string[]> = { ...ownHost, ...forwarded, 'x-request-id': req.id };
     for (const name in headers) {
       const value = headers[name];
       if (value === undefined || hopByHopHeaders.has(name) || connectionOptions?.has(name)) continue;

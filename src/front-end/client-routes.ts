@@ -10,16 +10,16 @@ const fileExtension = new RegExp(
 );
 
 /**
- * True if a request without a file gets `index.html`, whose scripts read the path: a navigation, and a path that does
- * not end with the name of a file. A path may have a dot (`/users/jane.doe`), but not one of the extensions above, so that
+ * True if a request without a file gets `index.html`, whose scripts read the path: a navigation or a crawler, and a path that
+ * does not end with the name of a file. A path may have a dot (`/users/jane.doe`), but not one of the extensions above, so that
  * a missing script is 404 and not a page.
  */
 export function isClientRoute(req: Request, path: string): boolean {
   return prefersPage(req) && !fileExtension.test(path) && !path.startsWith('/.well-known/');
 }
 
-/** True for a navigation; without Fetch Metadata, if `Accept` prefers HTML (`*` is no preference). */
+/** True for a navigation; without Fetch Metadata, if `Accept` does not prefer JSON: crawlers often accept anything. */
 function prefersPage(req: Request): boolean {
   const mode = req.headers['sec-fetch-mode'];
-  return mode === undefined ? req.accepts(['json', 'html']) === 'html' : mode === 'navigate';
+  return mode === undefined ? req.accepts(['html', 'json']) === 'html' : mode === 'navigate';
 }

@@ -45,7 +45,7 @@ const bodyLimitBytes = 104_857_600;
 export function createAppForwarder(options: AppOptions): RequestHandler {
   const { app, publicOrigin, callUpstream, streams, metrics, log, namesAddress } = options;
   const measure = createUpstreamMeasure(metrics);
-  const buildAppHeaders = createAppHeadersBuilder(publicOrigin);
+  const buildAppHeaders = createAppHeadersBuilder(app, publicOrigin);
   const server = {
     origin: app.origin,
     hasRouteBreaker: false,

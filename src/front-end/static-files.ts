@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, relative, sep } from 'node:path';
 import compression from 'compression';
 import type { Request, RequestHandler, Response } from 'express';
 import Negotiator from 'negotiator';
@@ -28,8 +28,8 @@ const twinExtensions: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * The files of the front end in `folder`, and its `index.html` for client-side routes. Files whose name contains a hash may be
- * kept for ever, all others are revalidated. Compressed as `Accept-Encoding` allows.
+ * The files of the front end in `folder`, and its `index.html` for client-side routes. Files that never change may be kept for
+ * ever (`isHashedName`), all others are revalidated. Compressed as `Accept-Encoding` allows.
  * @throws AppError `method_not_allowed`, `invalid_request`, `not_found`, `temporarily_unavailable` (no `index.html`)
  */
 export function createStaticFiles(options: StaticFilesOptions): RequestHandler {
@@ -54,10 +54,15 @@ export function createStaticFiles(options: StaticFilesOptions): RequestHandler {
     return undefined;
   }
 
-  async function respond(req: Request, res: Response, root: string, file: FoundFile): Promise<void> {
-    const name = basename(file.path);
-    const isHashed = isHashedName(name);
-    res.type(name);
+  /** @param url the path of the request, decoded */
+  async function respond(
+    req: Request,
+    res: Response,
+    { root, file, url }: { readonly root: string; readonly file: FoundFile; readonly url: string },
+  ): Promise<void> {
+    // Both, because either can be a link to the other.
+    const isHashed = [url, relative(root, file.path).split(sep).join('/')].every(isHashedName);
+    res.type(basename(file.path));
     res.setHeader(
       'Cache-Control',
       isHashed ? `${scope}, max-age=${yearSeconds}, immutable` : `${isPrivate ? 'private, ' : ''}no-cache`,
@@ -88,9 +93,10 @@ export function createStaticFiles(options: StaticFilesOptions): RequestHandler {
     const root = await realpath(folder).catch(() => folder);
     const found = await findFile(segments, { root, servesSourceMaps });
     if (found === 'folder') return redirectToFolder(req, res);
-    if (found) return respond(req, res, root, found);
-    if (!isClientRoute(req, `/${segments.join('/')}`)) throw new AppError('not_found');
-    return respond(req, res, root, await findIndex(root));
+    const url = `/${segments.join('/')}`;
+    if (found) return respond(req, res, { root, file: found, url });
+    if (!isClientRoute(req, url)) throw new AppError('not_found');
+    return respond(req, res, { root, file: await findIndex(root), url });
   };
 
   function redirectToFolder(req: Request, res: Response): void {

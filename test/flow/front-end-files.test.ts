@@ -24,6 +24,7 @@ beforeAll(async () => {
     'video.mp4': Buffer.alloc(100_000, 7),
     'app.js': script,
     [hashed]: script,
+    'immutable/app.js': script,
     'assets/index-BxY3_k9a.js.map': '{}',
     'both.js': script,
     '.env': 'SECRET=1',
@@ -36,6 +37,7 @@ beforeAll(async () => {
     'both.js.br': brotliCompressSync(`${script}/* br */`),
   });
   symlinkSync(join(outside.path, 'secret.txt'), join(folder.path, 'link.txt'));
+  symlinkSync(hashed, join(folder.path, 'latest.js'));
   symlinkSync(join(outside.path, 'dir'), join(folder.path, 'linked'));
   mkdirSync(join(folder.path, '..data-1'));
   writeFileSync(join(folder.path, '..data-1/config.json'), '{}');
@@ -65,8 +67,19 @@ describe('routes of the front end', () => {
     },
   );
 
+  test.each(['GET', 'HEAD'])(
+    '%s without a preference, as crawlers send it, finds a route',
+    async (method) => {
+      for (const headers of [{}, { accept: '*/*' }])
+        expect((await sendRequest(world.origin, method, '/orders', headers)).status).toBe(200);
+    },
+  );
+
   test.each([
-    ['/orders', { accept: '*/*' }],
+    ['/orders', { ...page, accept: '*/*', 'sec-fetch-mode': 'no-cors' }],
+    ['/orders', { accept: 'application/json, text/plain, */*' }],
+    ['/orders', { accept: 'image/*' }],
+    ['/assets/missing.js', { accept: '*/*' }],
     ['/orders', { accept: 'application/json, text/html;q=0.1' }],
     ['/orders', { ...page, 'sec-fetch-mode': 'cors' }],
     ['/assets/missing.js', { ...page, 'sec-fetch-mode': 'navigate' }],
@@ -162,9 +175,18 @@ describe('files that are not for visitors', () => {
 
 describe('caching', () => {
   test('hashed files are kept for ever, all others are revalidated', async () => {
-    expect((await get(`/${hashed}`)).headers['cache-control']).toBe(yearly);
-    for (const path of ['/app.js', '/robots.txt', '/video.mp4', '/'])
-      expect([path, (await get(path)).headers['cache-control']]).toEqual([path, 'no-cache']);
+    for (const path of [`/${hashed}`, '/immutable/app.js'])
+      expect([path, (await get(path)).headers['cache-control']]).toEqual([path, yearly]);
+    // latest.js is a link to the hashed file; the last one is a route.
+    for (const path of [
+      '/app.js',
+      '/robots.txt',
+      '/video.mp4',
+      '/',
+      '/latest.js',
+      '/orders/index-BxY3_k9a.42',
+    ])
+      expect([path, (await get(path, page)).headers['cache-control']]).toEqual([path, 'no-cache']);
   });
 
   test.each(['/', '/orders', '/app.js', '/video.mp4', `/${hashed}`])(
@@ -290,11 +312,9 @@ describe('deployments', () => {
     expect(await read('/')).toMatchObject({ text: 'two' });
     expect((await read('/one.txt')).status).toBe(404);
     rmSync(current);
-    expect(await read('/')).toMatchObject({ status: 404 });
-    expect(await sendRequest(other.origin, 'GET', '/orders', page)).toMatchObject({
-      status: 503,
-      headers: { 'retry-after': '1' },
-    });
+    expect((await read('/one.txt')).status).toBe(404);
+    for (const path of ['/', '/orders'])
+      expect(await read(path)).toMatchObject({ status: 503, headers: { 'retry-after': '1' } });
     for (const each of [one!, two!, links]) each.remove();
   });
 });

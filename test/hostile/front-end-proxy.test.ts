@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { paths } from '../../src/paths.ts';
 import { createFrontEndFolder, type FrontEndFolder } from '../support/front-end-folder.ts';
@@ -56,4 +57,21 @@ test('with the settings for nginx, the pages of Latchkey are complete, and the o
     const { headers, ...response } = await get(path);
     expect([path, response.status, 'x-request-id' in headers]).toEqual([path, status, own]);
   }
+});
+
+test('with the settings for nginx, a new index.html with the size and the time of the old one is another one', async () => {
+  const write = (text: string) => {
+    folder.write({ 'index.html': text });
+    utimesSync(join(folder.path, 'index.html'), 1, 1);
+  };
+  write('the one');
+  const { etag = '', 'last-modified': time = '' } = (await sendRequest(nginx.origin, 'GET', '/orders'))
+    .headers;
+  write('the two');
+  const headers = { 'if-none-match': etag || '"1-7"', 'if-modified-since': time };
+  expect(await sendRequest(nginx.origin, 'GET', '/orders', headers)).toMatchObject({
+    status: 200,
+    text: 'the two',
+    headers: { 'cache-control': 'no-cache' },
+  });
 });

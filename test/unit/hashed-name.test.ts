@@ -18,22 +18,44 @@ test.each([
     'd0a7f6c3b8e0a1b2c3d4.png',
     'main-5A7Q2X3B.js',
     'chunk-A3B4C5D6.js',
-    'chunk-ABCDEFGH.js',
+    'chunk-QUKRKDLT.js',
   ],
   ...[
     'index.1a2b3c4d.js',
-    'DX3b_a1c.js',
+    'D3b_a1Qc.js',
     'start.DfY3kAb2.js',
     '4bd1b696.js',
     '0a1b2c3d._.js',
     'app.8a7b6c5d.min.js',
   ],
+  // Those of real builds, which consist of letters mostly.
+  ...['index-BnQkOdFO.css', 'codicon-DCm3Q8ay.ttf', 'uiMode.CyMfwkXJ.css', 'module--QdMvsKi.css'],
+  ...['polyfills-FFHMD2TL.js', 'chunk-EQDQRRRY.js', 'styles-5INURTSO.css', 'assets/index-BwOQBGhZ.js'],
+  ...['_app/immutable/chunks/entry.js', 'immutable/index-homepage.js', 'a/immutable/chapter1.png'],
 ])('%s has a hash', (name) => expect(isHashedName(name)).toBe(true));
 
 test.each([
   ...['index.html', 'index-BxY3_k9a.html', 'sw.js', 'app.js', 'main.bundle.js', 'favicon.ico', 'logo192.png'],
   ...['jquery-3.7.1.min.js', 'bootstrap.min.css', 'polyfills-es2015.js', 'book-chapter1.js', 'a-Section2.js'],
   ...['chunk-vendors.js', 'about-products.js', 'index-homepage.js', 'index-HomePage.js', 'page-UserList.js'],
+  ...[
+    'Inter-Regular.woff2',
+    'IMG_1234.jpg',
+    'DSC_0001.JPG',
+    'Logo_big.png',
+    'My-Photo.jpg',
+    'docs-JSONView.js',
+  ],
+  ...[
+    'SECURITY.md',
+    'icon-CALENDAR.svg',
+    'StringIO.py',
+    'EMU10K1X.conf',
+    'team-IMG_1234.jpg',
+    'a-Meta_1_0.js',
+  ],
+  ...['app-SETTINGS.js', 'page-HTMLView.js', 'brand-ACME_2x1.png', 'TopAndL2.js', 'a/immutable.js'],
+  ...['immutable/page.html', 'immutables/app.js', 'index-BnQkOdFO.css/app.js'],
   ...[
     'report-20240131.pdf',
     'log-20240131T120000Z.json',
