@@ -25,6 +25,8 @@ export interface InstancesOptions {
   /** The process that served requests has exited. */
   readonly onCrashed: (uptimeMs: number) => void;
   readonly report: (message: string) => void;
+  /** How long a process may take to listen when a newer change is waiting, and to serve requests when it may. */
+  readonly startTimeoutMs?: number;
 }
 
 export interface Instances {
@@ -42,15 +44,13 @@ type Message =
 /** How long the process that is replaced may take; more than it takes itself. */
 const releaseTimeoutMs = 7_000;
 const stopTimeoutMs = 1_000;
-/** How long a process may take to listen when a newer change is waiting. */
-const startTimeoutMs = 10_000;
 
 /**
  * The processes of Latchkey: one that serves requests, during a restart another one that will replace it, and one that
  * has loaded the packages already, so that the next restart is faster. They share the port (`node:cluster`).
  */
 export function createInstances(options: InstancesOptions): Instances {
-  const { onListening, onServing, onFailed, onCrashed, report } = options;
+  const { onListening, onServing, onFailed, onCrashed, report, startTimeoutMs = 10_000 } = options;
   cluster.schedulingPolicy = cluster.SCHED_RR;
   cluster.setupPrimary({ exec: options.script, args: [] });
 
@@ -58,6 +58,8 @@ export function createInstances(options: InstancesOptions): Instances {
   let current: { readonly worker: Worker; readonly since: number } | undefined;
   let next: Worker | undefined;
   let old: Worker | undefined;
+  /** Settles when `old` has released what it stores, whatever happens to the process that replaces it. */
+  let releasing: Promise<void> = Promise.resolve();
   /** True from when the old process is told to release until the new one serves requests. */
   let isReplacing = false;
   let waiting: NodeJS.ProcessEnv | undefined;
@@ -148,15 +150,26 @@ export function createInstances(options: InstancesOptions): Instances {
   /** Ends the process that serves requests, and gives what it has released to `worker`. */
   async function replace(worker: Worker): Promise<void> {
     isReplacing = true;
-    old = current?.worker;
-    current = undefined;
-    if (old && !old.isDead()) await release(old);
-    old = undefined;
-    if (worker.isConnected()) worker.send({ type: 'take-over', sealed: released });
+    if (current) {
+      old = current.worker;
+      current = undefined;
+      releasing = release(old).finally(() => {
+        old = undefined;
+      });
+    }
+    await releasing;
+    if (worker !== next || !worker.isConnected()) return;
+    worker.send({ type: 'take-over', sealed: released });
+    setTimeout(() => {
+      if (worker !== next) return;
+      report('the new process does not respond, so it is ended');
+      worker.process.kill('SIGKILL');
+    }, startTimeoutMs).unref();
   }
 
   /** Settles when the process has sent what it stores, or has exited. */
   async function release(old: Worker): Promise<void> {
+    if (old.isDead()) return;
     const exited = exitOf(old);
     const timer = setTimeout(() => {
       report('the previous process did not stop in time, so its sessions are lost');
