@@ -135,7 +135,10 @@ export function connect(address = scriptBase ?? '') {
 
   /** Checks after something has changed: a response that is on its way may be too old. */
   function recheck() {
-    if (navigator.onLine === false) return;
+    if (navigator.onLine === false) {
+      checkedAt = 0; // the event `online` is an occasion then
+      return;
+    }
     next ??= Promise.resolve(pending?.catch(() => undefined)).then(() => {
       next = undefined;
       return check();
@@ -248,11 +251,14 @@ function parseBody(text) {
 function pause(ms, signal) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    const timer = setTimeout(resolve, ms);
     const abort = () => {
       clearTimeout(timer);
       reject(signal.reason);
     };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', abort);
+      resolve();
+    }, ms);
     signal?.addEventListener('abort', abort, { once: true });
   });
 }

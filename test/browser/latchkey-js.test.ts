@@ -157,6 +157,22 @@ test('nothing ends while Latchkey cannot say who is signed in', async () => {
   expect([await readUser(page), await readEnds(page)]).toEqual(['alice', []]);
 });
 
+test('a sign-out that another tab reports while the network is down is noticed as soon as it is back', async () => {
+  const alice = await visitSignedIn();
+  const page = await openApp(alice);
+  await alice.context.setOffline(true);
+  await page.waitForFunction('!navigator.onLine');
+  await alice.context.clearCookies({ name: /^latchkey-\d+$/ });
+  await page.evaluate(`new Promise((resolve) => {
+    new BroadcastChannel('latchkey').onmessage = resolve;
+    new BroadcastChannel('latchkey').postMessage('nobody');
+  })`);
+  expect(await readEnds(page)).toEqual([]);
+  await alice.context.setOffline(false);
+  await waitForEnd(page);
+  expect([await readEnds(page), page.asked()]).toEqual([['signed_out'], 2]);
+});
+
 test('the session expires on the screen, even if the clock of the browser is wrong', async () => {
   const alice = await visitSignedIn();
   await alice.context.clock.install({ time: Date.now() - 86_400_000 });

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -373,6 +374,18 @@ test('aborting the signal ends the wait for a retry', async () => {
   expect(await call).toBe(reason);
   expect(Date.now() - startedAt).toBeLessThan(1_500);
   expect(requests.length).toBe(1);
+});
+
+test('waits leave nothing behind on a signal that lives longer', async () => {
+  const countListeners = async (signal: AbortSignal) => {
+    await api('/api/data', { signal });
+    return getEventListeners(signal, 'abort').length;
+  };
+  responses = [{ status: 200 }];
+  const ofOneRequest = await countListeners(new AbortController().signal); // those of fetch
+  responses = [unavailable('0'), { status: 200 }];
+  expect(await countListeners(new AbortController().signal)).toBe(2 * ofOneRequest);
+  expect(requests.length).toBe(3);
 });
 
 test("a network error rejects with fetch's own TypeError, and nothing is sent again", async () => {
