@@ -1,14 +1,15 @@
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
 
-// The paths of Latchkey, which `npm run dev` in the repository starts on port 3000. The browser sees one origin.
-const paths = ['/auth/', '/api/', '/profile'];
+// For Vite in front of Latchkey: the paths of Latchkey, and no others. Unused if Latchkey is in front.
+const latchkey = { target: 'http://localhost:3000', ws: true };
 
 export default defineConfig({
   plugins: [react()],
+  build: { assetsDir: 'immutable' }, // Latchkey lets browsers keep the files of a folder with this name
   server: {
     port: 5173,
-    strictPort: true, // the provider returns the browser to this port
-    proxy: Object.fromEntries(paths.map((path) => [path, 'http://localhost:3000'])),
+    strictPort: true, // Latchkey and the provider know this port
+    proxy: { '/auth/': latchkey, '/api/': latchkey, '^/profile(\\?|$)': latchkey },
   },
 });
