@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import { createUpstreamAgent } from '../../src/proxy/upstream/agent.ts';
@@ -157,6 +158,22 @@ describe('an API that closes its connections', () => {
     expect((await api.send('GET /api/up?large')).statuses).toEqual([502]);
     expect(api.world.latchkey.logLines.join('')).toContain('UND_ERR_HEADERS_OVERFLOW');
   });
+});
+
+test('under constant load, connections are replaced, so that a changed address of the host is used', async () => {
+  const ports = new Map<number | undefined, number>();
+  const server = createHttpServer(({ socket }, res) => {
+    ports.set(socket.remotePort, (ports.get(socket.remotePort) ?? 0) + 1);
+    res.end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const agent = createUpstreamAgent();
+  for (let count = 0; count < 2_100; count += 1)
+    await (await agent.request({ origin, path: '/', method: 'GET' })).body.dump();
+  expect(Math.max(...ports.values())).toBe(1_001);
+  await agent.close();
+  server.close();
 });
 
 describe('a client that reads slowly, while the API closes its connection, does not end the process', () => {

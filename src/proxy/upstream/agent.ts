@@ -5,6 +5,11 @@ import { ignoreUnaskedContinue } from './unasked-continue.ts';
 const connectTimeoutMs = 5_000;
 /** The maximum size of the headers of one response; twice the default of Node.js. */
 const maxHeaderBytes = 32_768;
+/**
+ * How many requests a connection serves: the address of a host is looked up only for a new connection, and under constant
+ * load none becomes idle. As connections close after 4 idle seconds, each ends after about an hour at most.
+ */
+const maxRequestsPerConnection = 1_000;
 /** How long after a failed write a response is still read. */
 const lateResponseMs = 500;
 
@@ -14,6 +19,7 @@ export function createUpstreamAgent(maxConnections = 0): Agent {
   return new Agent({
     connections: maxConnections || null,
     maxHeaderSize: maxHeaderBytes,
+    maxRequestsPerClient: maxRequestsPerConnection,
     connect(options, callback) {
       connect(options, (...result) => {
         if (result[1]) {
