@@ -40,7 +40,7 @@ const isDroppedResponseName = rememberNames((name) => droppedResponseHeaders.tes
 export function createAppHeadersBuilder(app: URL, publicOrigin: string) {
   const publicUrl = new URL(publicOrigin);
   const { host, protocol, port } = publicUrl;
-  // Development servers compare it with `Origin`. Elsewhere, `Host` may decide which app responds.
+  // Some servers compare it with the `Origin` of forms. Elsewhere, `Host` may decide which app responds.
   const ownHost = isLoopback(app) && isLoopback(publicUrl) ? { host } : {};
   const forwarded = {
     'x-forwarded-host': host,

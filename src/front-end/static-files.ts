@@ -62,7 +62,7 @@ export function createStaticFiles(options: StaticFilesOptions): RequestHandler {
   ): Promise<void> {
     // Both, because either can be a link to the other.
     const isHashed = [url, relative(root, file.path).split(sep).join('/')].every(isHashedName);
-    res.type(basename(file.path));
+    res.type(isJsonByName(url) ? 'json' : basename(file.path));
     res.setHeader(
       'Cache-Control',
       isHashed ? `${scope}, max-age=${yearSeconds}, immutable` : `${isPrivate ? 'private, ' : ''}no-cache`,
@@ -103,6 +103,11 @@ export function createStaticFiles(options: StaticFilesOptions): RequestHandler {
     const { pathname, search } = new URL(req.originalUrl, publicUrl);
     res.redirect(301, `${publicUrl}${pathname}/${search}`);
   }
+}
+
+/** Files of `/.well-known/` need no extension, and are JSON with few exceptions; iOS requires the type. */
+function isJsonByName(url: string): boolean {
+  return /^\/(\.well-known\/[^.]+|apple-app-site-association)$/.test(url);
 }
 
 /** Compressions that the client prefers to none, best first; of equal ones, the one that saves more. */

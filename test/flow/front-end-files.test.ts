@@ -25,6 +25,11 @@ beforeAll(async () => {
     'app.js': script,
     [hashed]: script,
     'immutable/app.js': script,
+    'apple-app-site-association': '{}',
+    '.well-known/matrix/client': '{}',
+    'app.wasm': '',
+    'app.webmanifest': '{}',
+    'app.mjs': '',
     'assets/index-BxY3_k9a.js.map': '{}',
     'both.js': script,
     '.env': 'SECRET=1',
@@ -109,6 +114,17 @@ describe('routes of the front end', () => {
     expect(await get('/%C3%BCmlaut%20name.txt')).toMatchObject({ status: 200, text: 'hello' });
     expect(await get('/config.json')).toMatchObject({ status: 200 });
     expect(await get('/.well-known/security.txt')).toMatchObject({ status: 200 });
+  });
+
+  test.each([
+    ['/apple-app-site-association', 'application/json; charset=utf-8'], // iOS loads no other type
+    ['/.well-known/matrix/client', 'application/json; charset=utf-8'],
+    ['/.well-known/security.txt', 'text/plain; charset=utf-8'],
+    ['/app.webmanifest', 'application/manifest+json; charset=utf-8'],
+    ['/app.wasm', 'application/wasm'],
+    ['/app.mjs', 'text/javascript; charset=utf-8'],
+  ])('%s is of type %s', async (path, type) => {
+    expect((await get(path)).headers['content-type']).toBe(type);
   });
 
   test('the pages of Latchkey keep their policy, and the front end has its own', async () => {
