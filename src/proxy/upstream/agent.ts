@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { Agent, buildConnector } from 'undici';
+import { lookupLocalhost } from './localhost.ts';
 import { ignoreUnaskedContinue } from './unasked-continue.ts';
 
 const connectTimeoutMs = 5_000;
@@ -15,7 +16,7 @@ const lateResponseMs = 500;
 
 /** The connections to the APIs, at most `maxConnections` for each host; 0 means no limit. */
 export function createUpstreamAgent(maxConnections = 0): Agent {
-  const connect = buildConnector({ timeout: connectTimeoutMs });
+  const connect = buildConnector({ timeout: connectTimeoutMs, lookup: lookupLocalhost });
   return new Agent({
     connections: maxConnections || null,
     maxHeaderSize: maxHeaderBytes,

@@ -8,6 +8,7 @@ import type { TokenSource } from '../../session/token-source.ts';
 import type { RegisterStream } from '../open-streams.ts';
 import { type BrowserHeadersBuilder, buildBrowserHeaders } from '../response-headers.ts';
 import { createTimeoutError, toAppError } from '../upstream/errors.ts';
+import { lookupLocalhost } from '../upstream/localhost.ts';
 import type { UpstreamMeasure } from '../upstream/measure.ts';
 import { joinWebSockets } from './relay.ts';
 
@@ -123,6 +124,7 @@ function connectWebSocket(
   const key = randomBytes(16).toString('base64');
   const request = (url.protocol === 'https:' ? https : http).request(url, {
     agent: false,
+    lookup: lookupLocalhost,
     headers: {
       ...headers,
       ...(tokenSource && { authorization: `Bearer ${tokenSource.accessToken}` }),
