@@ -160,6 +160,18 @@ describe('an API that closes its connections', () => {
   });
 });
 
+test('an idle connection is closed, even if the API announces that it waits longer', async () => {
+  const server = createHttpServer({ keepAliveTimeout: 60_000 }, (_req, res) => res.end()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const agent = createUpstreamAgent();
+  const opened = once(server, 'connection') as Promise<[Socket]>;
+  await (await agent.request({ origin, path: '/', method: 'GET' })).body.dump();
+  await once((await opened)[0], 'close', { signal: AbortSignal.timeout(15_000) });
+  await agent.close();
+  server.close();
+});
+
 test('under constant load, connections are replaced, so that a changed address of the host is used', async () => {
   const ports = new Map<number | undefined, number>();
   const server = createHttpServer(({ socket }, res) => {

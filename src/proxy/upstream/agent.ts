@@ -6,9 +6,11 @@ import { ignoreUnaskedContinue } from './unasked-continue.ts';
 const connectTimeoutMs = 5_000;
 /** The maximum size of the headers of one response; twice the default of Node.js. */
 const maxHeaderBytes = 32_768;
+/** Even if the API announces that it waits longer: firewalls drop idle connections without a message to either side. */
+const maxIdleMs = 4_000;
 /**
  * How many requests a connection serves: the address of a host is looked up only for a new connection, and under constant
- * load none becomes idle. As connections close after 4 idle seconds, each ends after about an hour at most.
+ * load none becomes idle. With `maxIdleMs`, each ends after about an hour at most.
  */
 const maxRequestsPerConnection = 1_000;
 /** How long after a failed write a response is still read. */
@@ -20,6 +22,8 @@ export function createUpstreamAgent(maxConnections = 0): Agent {
   return new Agent({
     connections: maxConnections || null,
     maxHeaderSize: maxHeaderBytes,
+    keepAliveTimeout: maxIdleMs,
+    keepAliveMaxTimeout: maxIdleMs,
     maxRequestsPerClient: maxRequestsPerConnection,
     connect(options, callback) {
       connect(options, (...result) => {
