@@ -161,7 +161,10 @@ describe('an API that closes its connections', () => {
 });
 
 test('an idle connection is closed, even if the API announces that it waits longer', async () => {
-  const server = createHttpServer({ keepAliveTimeout: 60_000 }, (_req, res) => res.end()).listen(0, '127.0.0.1');
+  const server = createHttpServer({ keepAliveTimeout: 60_000 }, (_req, res) => res.end()).listen(
+    0,
+    '127.0.0.1',
+  );
   await once(server, 'listening');
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const agent = createUpstreamAgent();
