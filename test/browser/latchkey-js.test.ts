@@ -160,6 +160,7 @@ test('nothing ends while Latchkey cannot say who is signed in', async () => {
 test('a sign-out that another tab reports while the network is down is noticed as soon as it is back', async () => {
   const alice = await visitSignedIn();
   const page = await openApp(alice);
+  await alice.page.close(); // it would ask before it knows that it is offline
   await alice.context.setOffline(true);
   await page.waitForFunction('!navigator.onLine');
   await alice.context.clearCookies({ name: /^latchkey-\d+$/ });
