@@ -75,7 +75,8 @@ export interface Latchkey {
    * As the global `fetch`, with the user's access token. A relative URL is relative to OAUTH2_API_BASE_URL. After a 401, the
    * token is refreshed, and the request sent again if its body can be. A redirect to an origin that may not have the token
    * is not followed.
-   * @throws LatchkeyError `login_required` (401), `temporarily_unavailable` (503)
+   * @throws LatchkeyError `login_required` (401), `temporarily_unavailable` (503), `cross_site_request` (403): another site
+   * made the browser send `req`, whose method is unsafe
    * @throws TypeError the origin of the URL may not get the token
    */
   fetch(

@@ -14,6 +14,8 @@ interface UserFetchParts {
   readonly tokens: Pick<TokenManager, 'current' | 'replaceRefused'>;
   readonly getSessionId: (req: Request) => string | undefined;
   readonly now: () => number;
+  /** Throws for a request with an unsafe method that another site made the browser send. */
+  readonly rejectUnsafeCrossOrigin: (req: Request) => void;
 }
 
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -62,6 +64,7 @@ export function createUserFetch(parts: UserFetchParts) {
   }
 
   return async function userFetch(req: Request, url: string | URL, init: FetchInit = {}): Promise<Response> {
+    parts.rejectUnsafeCrossOrigin(req); // its route may have no guard
     const target = resolve(url);
     init.signal?.throwIfAborted();
     const id = getSessionId(req);

@@ -35,13 +35,18 @@ export function createCsrfProtection(publicOrigin: string, corsOrigins: readonly
     if (isCrossOriginRequest) throw new AppError('cross_site_request');
     next();
   };
+  /** Throws what `requireSameOriginForUnsafeMethods` throws, for callers that are not middleware. */
+  function rejectUnsafeCrossOrigin(req: Request): void {
+    if (!isSafe(req.method) && isCrossOrigin(req)) throw new AppError('cross_site_request');
+  }
+
   const requireSameOriginForUnsafeMethods: RequestHandler = function requireSameOriginForUnsafeMethods(
     req,
     _res,
     next,
   ) {
-    if (!isSafe(req.method) && isCrossOrigin(req)) throw new AppError('cross_site_request');
+    rejectUnsafeCrossOrigin(req);
     next();
   };
-  return { requireSameOrigin, requireSameOriginForUnsafeMethods };
+  return { requireSameOrigin, requireSameOriginForUnsafeMethods, rejectUnsafeCrossOrigin };
 }

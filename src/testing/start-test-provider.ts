@@ -26,7 +26,7 @@ export async function startTestProvider(options: TestProviderOptions = {}): Prom
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const handlers = createHandlers({ issuer, client, redirectUri, signer, grants });
   server.on('request', (req: IncomingMessage, res: ServerResponse) => {
-    void respond(handlers, issuer, req, res);
+    respond(handlers, issuer, req, res).catch(() => res.destroy()); // a malformed request does not end the tests
   });
 
   const provider: TestProvider = {
@@ -129,7 +129,7 @@ async function respond(
   req: IncomingMessage,
   res: ServerResponse,
 ): Promise<void> {
-  const { pathname, searchParams } = new URL(req.url ?? '/', issuer);
+  const { pathname, searchParams } = new URL(issuer + (req.url ?? '/'));
   const handle = handlers[`${req.method} ${pathname}`];
   const params = req.method === 'POST' ? new URLSearchParams(await text(req)) : searchParams;
   const { status = 200, location, json } = handle ? await handle({ params, req }) : { status: 404 };

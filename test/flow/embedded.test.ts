@@ -194,10 +194,10 @@ test('fetch sends the token only where it may, refreshes it after a 401, and rep
     });
   });
   const cookie = await signIn();
-  async function call(body: object) {
+  async function call(body: object, headers = {}) {
     const response = await fetch(`${origin}/call`, {
       method: 'POST',
-      headers: { Cookie: cookie, 'Content-Type': 'application/json' },
+      headers: { Cookie: cookie, 'Content-Type': 'application/json', ...headers },
       body: JSON.stringify(body),
     });
     return response.json();
@@ -212,6 +212,13 @@ test('fetch sends the token only where it may, refreshes it after a 401, and rep
     expect(await call({ url })).toMatchObject({
       error: expect.stringMatching(/not sent to|credentials|Invalid URL|fetchOrigins/),
     });
+  for (const site of [{ 'Sec-Fetch-Site': 'cross-site' }, { Origin: 'https://evil.example' }]) {
+    api.requests.length = 0;
+    expect(await call({ url: '/forged', method: 'POST', body: 'x' }, site)).toMatchObject({
+      error: expect.stringMatching(/cross_site_request|another site/i),
+    });
+    expect(api.requests).toEqual([]);
+  }
   const other = await startApi(provider);
   api.app.locals.movedTo = `${other.url}/stolen`;
   expect(await call({ url: '/moved' })).toMatchObject({ status: 307 });
@@ -325,6 +332,12 @@ async function startTestProviderAt(origin: string): Promise<TestProviderHandle> 
   closers.push(provider.close);
   return provider;
 }
+
+test('the test provider responds to malformed requests with 404', async () => {
+  const { provider, close } = await startTestProvider();
+  closers.push(close);
+  expect((await fetch(`${provider.issuer}//`)).status).toBe(404);
+});
 
 test('options that are not valid are named as they were written', () => {
   const create = (options: object) => () => createLatchkey(options);
