@@ -11,17 +11,13 @@ const checks = [
   { colorScheme: 'light', options: {} },
   { colorScheme: 'dark', options: { runOnly: { type: 'rule', values: [contrast] } } },
 ] as const;
-const withoutColors = [
-  { colorScheme: 'light', options: { rules: { [contrast]: { enabled: false } } } },
-] as const;
 
 /**
  * Fails if axe-core finds a violation in light or dark mode. The CSP does not apply to scripts run by the debugger.
- * @param options.ignoresColors for pages whose colours another test checks
  */
-export async function expectAccessible(page: Page, { ignoresColors = false } = {}): Promise<void> {
+export async function expectAccessible(page: Page): Promise<void> {
   await page.evaluate(axeSource);
-  for (const { colorScheme, options } of ignoresColors ? withoutColors : checks) {
+  for (const { colorScheme, options } of checks) {
     // axe-core would measure contrast in the middle of a colour transition.
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     const { violations } = await page.evaluate<AxeResults>(`axe.run(${JSON.stringify(options)})`);
