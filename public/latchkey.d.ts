@@ -3,8 +3,9 @@ export const version: string;
 
 /** Who is signed in. */
 export interface Session {
-  /** What the provider says about the user. */
+  /** What the provider says about the user: the claims in OAUTH2_SESSION_CLAIMS. */
   readonly user: {
+    readonly [claim: string]: unknown;
     readonly sub?: string;
     readonly name?: string;
     readonly email?: string;

@@ -10,6 +10,10 @@ export const errorStatuses = {
   insufficient_user_authentication: 401,
   access_denied: 403,
   insufficient_scope: 403,
+  /** The user is signed in, but their claims do not satisfy the rule of the route. */
+  insufficient_claims: 403,
+  /** The provider has signed the user in, but LOGIN_ALLOWED does not let them in. */
+  login_not_allowed: 403,
   cross_site_request: 403,
   /** The browser would run or embed what an API returns. */
   forbidden_destination: 403,

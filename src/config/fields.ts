@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { accessFields } from './access/fields.ts';
 import { pageFields, serverFields, sessionFields } from './app-fields.ts';
 import type { Field } from './field-types.ts';
 import { frontEndFields } from './front-end/fields.ts';
@@ -10,6 +11,7 @@ export const fieldGroups = {
   Provider: providerFields,
   API: apiFields,
   'App tokens': appTokenFields,
+  Access: accessFields,
   Sessions: sessionFields,
   Server: serverFields,
   Limits: limitFields,
@@ -21,6 +23,7 @@ export const fields = {
   ...providerFields,
   ...apiFields,
   ...appTokenFields,
+  ...accessFields,
   ...sessionFields,
   ...serverFields,
   ...limitFields,

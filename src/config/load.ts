@@ -1,5 +1,6 @@
 import type { Secret } from '../crypto/secret.ts';
 import { paths } from '../paths.ts';
+import { readAccessSettings } from './access/fields.ts';
 import { readLogSettings } from './app-fields.ts';
 import { isLoopback } from './field-types.ts';
 import {
@@ -199,6 +200,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
       logoutHint: values.OAUTH2_LOGOUT_HINT,
       isLogoutSidRequired: values.OAUTH2_BACKCHANNEL_LOGOUT_SESSION_REQUIRED,
     },
+    access: readAccessSettings(values, routes as Parameters<typeof readAccessSettings>[1]),
     loginConfirm: values.LOGIN_CONFIRM,
     /** The routes under `/api`; the first that matches a request is used. */
     routes,

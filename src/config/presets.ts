@@ -120,6 +120,7 @@ export const deviationNames = [
   'own-error-codes',
   'expired-is-403',
   'nonce-missing',
+  'email-verified-missing',
   'logout-exp-missing',
 ] as const;
 

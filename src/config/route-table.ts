@@ -1,20 +1,16 @@
 import { z } from 'zod';
+import { claimName } from '../claims/conditions.ts';
+import { findPrototypeNames, findSpoofableIdentities, namesOfClaimRule } from './reading/claim-checks.ts';
 import type { JsonPath } from './reading/json-text.ts';
+import { type Method, type MethodRule, methodNames, methodRule } from './reading/method-rule.ts';
 import { findDuplicates, findRowProblems } from './reading/route-checks.ts';
 import { describeIssues, formatProblem } from './reading/route-problems.ts';
 import { parseTarget } from './reading/route-target.ts';
 
-const methodNames = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
-export type Method = (typeof methodNames)[number];
+export type { Method, MethodRule };
 
 /** Whose access token a route sends to its API. */
 export type TokenOwner = 'user' | 'app' | 'user-or-app' | 'none';
-
-/** The scopes that one method of a route requires (RFC 6749 3.3). */
-export interface ScopeRule {
-  readonly allOf: readonly string[];
-  readonly anyOf: readonly string[];
-}
 
 /** One row of the route table: where the requests of a route are sent, and with whose token. */
 export interface ResourceServer {
@@ -27,7 +23,7 @@ export interface ResourceServer {
   /** The query of the target, without `?`; that of the caller is appended, without the parameters that are in here. */
   readonly targetQuery: string | undefined;
   /** The methods that are forwarded; `GET` includes `HEAD`. */
-  readonly methods: Readonly<Partial<Record<Method, ScopeRule>>>;
+  readonly methods: Readonly<Partial<Record<Method, MethodRule>>>;
   readonly token: TokenOwner;
   /** Statuses with which this API rejects an expired or revoked token. */
   readonly tokenRefusedStatuses: readonly number[];
@@ -47,6 +43,8 @@ export interface ResourceServer {
   readonly forwardedFor: boolean;
   /** Headers to send to the API in addition to those of the caller; names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Headers with claims about the user; names in lower case. */
+  readonly identityHeaders: Readonly<Record<string, string>>;
   /** The query parameters to forward; all when absent. */
   readonly query: readonly string[] | undefined;
   /** A form that is submitted to this route after the session has expired is saved. */
@@ -68,6 +66,7 @@ export const routeDefaults = {
   requestHeaders: [],
   forwardedFor: false,
   headers: {},
+  identityHeaders: {},
   query: undefined,
   saveForms: true,
   rateLimit: undefined,
@@ -76,19 +75,9 @@ export const routeDefaults = {
 const segment = '(:[A-Za-z_]\\w*|[\\w.~-]+)';
 const pathPattern = new RegExp(`^(/${segment})*(/\\*[A-Za-z_]\\w*)?$`);
 const dotSegment = /\/\.{1,2}(\/|$)/;
-const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope, without spaces');
 /** The longest delay of a Node.js timer, 2^31 - 1 ms. */
 const maxSeconds = 2_147_483;
 const seconds = z.number().positive().max(maxSeconds);
-
-const scopeRule = z
-  .strictObject({
-    allOf: z.array(scopeToken).default([]).describe('Scopes that must all be granted'),
-    anyOf: z.array(scopeToken).default([]).describe('Scopes of which at least one must be granted'),
-  })
-  .describe(
-    'Scopes that the user must have granted for this method; {} for none. For the app token, allOf lists the scopes to request',
-  );
 
 const rateLimit = z.strictObject({
   limit: z.number().int().min(1),
@@ -108,7 +97,7 @@ const row = z.strictObject({
       'Path relative to OAUTH2_API_BASE_URL, or an absolute URL; may use the parameters of path, also with a suffix (:id.json), and may have a query',
     ),
   methods: z
-    .partialRecord(z.enum(methodNames), scopeRule)
+    .partialRecord(z.enum(methodNames), methodRule)
     .refine((methods) => Object.keys(methods).length > 0, 'must name at least one method')
     .describe('The methods to forward; GET includes HEAD'),
   token: z
@@ -155,6 +144,10 @@ const row = z.strictObject({
     .record(z.string(), z.string().regex(/^[\t\x20-\x7E]*$/, 'must be printable ASCII'))
     .default({})
     .describe('Headers with fixed values that are added to the request'),
+  identityHeaders: z
+    .record(z.string(), claimName)
+    .default({})
+    .describe('Headers that tell the API who the user is, each with the name of a claim'),
   query: z.array(z.string()).optional().describe('The query parameters to forward; by default all'),
   saveForms: z
     .boolean()
@@ -198,6 +191,8 @@ export function readRouteTable(
   const problems = [
     ...(parsed.success ? [] : describeIssues(parsed.error.issues, namesAt)),
     ...findDuplicates(rows),
+    ...findPrototypeNames(json),
+    ...findSpoofableIdentities(rows),
     ...rows.flatMap((each, index) => findRowProblems(each, index, options)),
   ].sort((one, other) => Number(one.path[1] ?? -1) - Number(other.path[1] ?? -1));
   if (!parsed.success || problems.length > 0)
@@ -217,14 +212,17 @@ export function readRouteTable(
       timeoutMs: timeoutSeconds * 1000,
       idleMs: idleSeconds * 1000,
       requestHeaders: each.requestHeaders.map((name) => name.toLowerCase()),
-      headers: Object.fromEntries(
-        Object.entries(each.headers).map(([name, value]) => [name.toLowerCase(), value]),
-      ),
+      headers: withLowerCaseNames(each.headers),
+      identityHeaders: withLowerCaseNames(each.identityHeaders),
       query: each.query,
       rateLimit: each.rateLimit,
     };
   });
   return { routes, problems: [] };
+}
+
+function withLowerCaseNames(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
 /** The members of each row that are valid on their own, so that what they say together is checked in the same pass. */
@@ -245,6 +243,7 @@ function namesAt(path: JsonPath): readonly string[] {
   const member = path[2];
   if (path.length === 0) return Object.keys(table.shape);
   if (path.length === 2) return Object.keys(row.shape);
-  if (member === 'methods') return path.length === 3 ? methodNames : Object.keys(scopeRule.shape);
+  if (path[4] === 'claims') return namesOfClaimRule(path);
+  if (member === 'methods') return path.length === 3 ? methodNames : Object.keys(methodRule.shape);
   return member === 'rateLimit' ? Object.keys(rateLimit.shape) : [];
 }

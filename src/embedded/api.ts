@@ -39,6 +39,15 @@ export interface SignedInUser {
   readonly scopes: readonly string[];
 }
 
+/** What a claim must be, as in the route table (docs/api-routes.md); all members must hold. */
+export interface ClaimCondition {
+  readonly equals?: string | number | boolean;
+  readonly anyOf?: readonly (string | number | boolean)[];
+  readonly allOf?: readonly (string | number | boolean)[];
+  readonly endsWith?: string | readonly string[];
+  readonly exists?: true;
+}
+
 /** How `forwardTo` sends a request; members as in the route table (docs/api-routes.md). */
 export interface ForwardToOptions {
   /** A path relative to OAUTH2_API_BASE_URL, or an absolute URL; it may use the parameters of the route (`:id`). */
@@ -49,6 +58,7 @@ export interface ForwardToOptions {
   readonly idleSeconds?: number;
   readonly requestHeaders?: readonly string[];
   readonly headers?: Readonly<Record<string, string>>;
+  readonly identityHeaders?: Readonly<Record<string, string>>;
   readonly query?: readonly string[];
 }
 
@@ -62,6 +72,8 @@ export interface Latchkey {
   readonly requireToken: Handler;
   /** After `requireToken`: 403 `insufficient_scope` unless the user granted all of these. */
   requireScope(...scopes: readonly string[]): Handler;
+  /** After `requireToken`: 403 `insufficient_claims` unless this claim about the user meets the condition. */
+  requireClaim(name: string, condition: ClaimCondition): Handler;
   /** After `requireToken`: forwards the request to an API with the user's token. Mount it before body parsers. */
   forwardTo(target: string | ForwardToOptions): Handler;
   /** Responds to errors that `user` and `fetch` threw, and passes on every other error. Mount it after your routes. */

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Request } from 'express';
 import { AppError } from '../errors.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
+import { claimsOf } from '../tokens/token-store.ts';
 import type { SignedInUser } from './api.ts';
 
 interface CurrentUserParts {
@@ -27,7 +28,7 @@ export function createCurrentUser({ tokens, getSessionId }: CurrentUserParts) {
       const login = id === undefined ? undefined : await load(id);
       if (!login) return undefined;
       const { user, tokens: granted } = login;
-      return { sub: user.sub, claims: { ...user }, scopes: [...granted.scope] };
+      return { sub: user.sub, claims: { ...claimsOf(login) }, scopes: [...granted.scope] };
     },
   };
 }

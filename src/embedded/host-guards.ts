@@ -15,7 +15,7 @@ import { readTarget, requireParameters } from './host-target.ts';
 
 type HostGuards = Pick<
   Latchkey,
-  'requireLogin' | 'requireToken' | 'requireScope' | 'forwardTo' | 'handleErrors'
+  'requireLogin' | 'requireToken' | 'requireScope' | 'requireClaim' | 'forwardTo' | 'handleErrors'
 >;
 
 interface HostGuardParts {
@@ -123,6 +123,7 @@ export function createHostGuards({ app, learnTrust, basePath }: HostGuardParts) 
     requireLogin: guardWith(requireLogin),
     requireToken: guardWith(requireToken),
     requireScope: (...scopes) => guardWith(requireScope(...scopes)),
+    requireClaim: (name, condition) => guardWith(parts.requireClaim(name, condition)),
     forwardTo,
     handleErrors,
   };

@@ -118,6 +118,8 @@ function failureReasonOf(failure: unknown): AuditReason<'login_failed'> {
   switch (failure.code) {
     case 'invalid_state':
       return 'invalid_state';
+    case 'login_not_allowed':
+      return 'not_allowed';
     case 'access_denied':
       return 'denied';
     case 'temporarily_unavailable':

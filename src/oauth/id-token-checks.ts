@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Claims } from '../claims/read-claim.ts';
 import type { Logger } from '../logger.ts';
 import { type Identity, type ReceivedIdToken, verifyLogin, verifyRefreshed } from './id-token.ts';
 import { type LogoutToken, verifyLogoutToken } from './jwt/logout-token.ts';
@@ -9,7 +10,6 @@ import { OAuthError } from './oauth-error.ts';
 import type { ProviderKeys } from './provider-keys.ts';
 import type { TokenResponse } from './token-response.ts';
 import type { TokenSet } from './token-set.ts';
-import type { Claims } from './userinfo.ts';
 
 /** A refresh has spent its refresh token when it checks an ID token, so its result is stored after this time at most. */
 const maxVerifyMs = 2_000;

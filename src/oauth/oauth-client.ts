@@ -21,13 +21,7 @@ import { OAuthError, toOAuthError } from './oauth-error.ts';
 import { createRequestPolicy } from './request-policy.ts';
 import { readTokenResponse, requireBearer } from './token-response.ts';
 import { isExpired, type TokenSet } from './token-set.ts';
-import { fetchUser, type User } from './userinfo.ts';
-
-export interface LoginGrant {
-  readonly tokens: TokenSet;
-  readonly user: User;
-  readonly identity: Identity | undefined;
-}
+import { createClaimReader, type LoginGrant, type UserClaims } from './userinfo.ts';
 
 /** The authorization server, in the terms of RFC 6749. Every promise rejects with `OAuthError`. */
 export interface OAuthClient {
@@ -50,6 +44,8 @@ export interface OAuthClient {
    * @throws OAuthError with `untrustedTokens`: a check of the response failed
    */
   refreshTokenGrant(tokens: TokenSet, options?: RefreshOptions): Promise<TokenSet>;
+  /** What a refresh from `previous` to `tokens` changes in `known`; see `createClaimReader`. */
+  followClaims(known: UserClaims, previous: TokenSet, tokens: TokenSet): Promise<Partial<UserClaims>>;
   /** An app token (RFC 6749 4.4), through the same request policy. */
   clientCredentialsGrant(scope: readonly string[]): Promise<TokenSet>;
   /** Revokes a token (RFC 7009); does nothing when the server has no revocation endpoint. */
@@ -80,6 +76,8 @@ interface OAuthClientParts {
   /** As `elapsedMs`. */
   readonly elapsed?: () => number;
   readonly log: Logger;
+  /** The names of the claims that settings and rules depend on. */
+  readonly neededClaims?: ReadonlySet<string>;
   /** Called when the circuit breaker of the token endpoint opens and when it closes. */
   readonly onBreakerChange?: (isOpen: boolean) => void;
 }
@@ -94,7 +92,14 @@ const maxEndSessionWaitMs = 2_000;
 export function createOAuthClient(
   provider: Provider,
   postLogoutRedirectUri: string,
-  { fetch, now, elapsed = elapsedMs, log, onBreakerChange }: OAuthClientParts,
+  {
+    fetch,
+    now,
+    elapsed = elapsedMs,
+    log,
+    neededClaims: needed = new Set(),
+    onBreakerChange,
+  }: OAuthClientParts,
 ): OAuthClient {
   const { issuer, redirectUri, clientId } = provider;
   const authentication = createClientAuthentication(provider);
@@ -107,6 +112,7 @@ export function createOAuthClient(
   });
   const withRequestPolicy = createRequestPolicy(elapsed, onBreakerChange);
   const idTokens = createIdTokenChecks(provider, log);
+  const claimReader = createClaimReader({ provider, needed, log });
 
   /** Runs `request`, and again with the other client secret when the server rejects the active one. */
   async function withServer<T>(request: (server: Server) => Promise<T>): Promise<T> {
@@ -183,8 +189,11 @@ export function createOAuthClient(
             'invalid_response',
             'the access token has already expired (expires_in 0), and there is no refresh token',
           );
-        const user = await fetchUser(server.configuration, provider, { tokens, claims }, log);
-        return { tokens, user, identity };
+        return {
+          tokens,
+          identity,
+          ...(await claimReader.fetchUser(server.configuration, { tokens, claims })),
+        };
       }),
 
     refreshTokenGrant: (tokens, { identity, caller, beforeSending } = {}) =>
@@ -204,6 +213,9 @@ export function createOAuthClient(
           }
         });
       }),
+
+    followClaims: async (...change) =>
+      claimReader.followClaims((await loadMetadata()).configuration, ...change),
 
     clientCredentialsGrant: (scope) =>
       withRequestPolicy({ name: 'the application', isUser: true }, () =>

@@ -2,8 +2,7 @@ import { auditEvents } from '../audit/audit-events.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 
-/** Without the reason that only the command line uses: its process has no metrics. */
-const reasons = auditEvents.session_ended.reasons.filter((reason) => reason !== 'ended_by_administrator');
+const { reasons } = auditEvents.session_ended;
 
 /** `audit`, which also counts the sessions that end, by the reason in the audit log. */
 export function measureAudit(audit: AuditLog, { sessionsEnded }: Pick<Metrics, 'sessionsEnded'>): AuditLog {

@@ -1,6 +1,7 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import type { AuditReason } from '../audit/audit-events.ts';
 import type { Audit } from '../audit/audit-log.ts';
+import type { Config } from '../config/load.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { describeError } from '../logger.ts';
 import type { LoginParameters } from '../login/login-parameters.ts';
@@ -17,6 +18,7 @@ export const notFound: RequestHandler = function notFound() {
 };
 
 interface ErrorResponseParts {
+  readonly config?: Pick<Config, 'access'>;
   readonly publicUrl: string;
   readonly basePath: string;
   readonly corsOrigins?: readonly string[];
@@ -51,6 +53,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     preparePage,
   } = parts;
   const { audit, getSessionId } = parts;
+  const { supportUrl } = parts.config?.access ?? {};
 
   function loginUrlFor(error: AppError, req: Request): string | undefined {
     if (!retryableBySignIn.has(error.code)) return undefined;
@@ -130,6 +133,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         message: english(`error.${textKey}.text`),
         request_id: req.id,
         ...(req.endedBy && { reason: toReasonCode(req.endedBy) }),
+        ...(refusals.has(error.code) && supportUrl !== undefined && { support_url: supportUrl }),
         ...(error.limit !== undefined && { limit: error.limit }),
         ...(error.address !== undefined && { address: error.address }),
         ...(error.scope && { scope: error.scope.join(' ') }),
@@ -176,10 +180,18 @@ const retryableBySignIn: ReadonlySet<ErrorCode> = new Set([
   'insufficient_user_authentication',
 ]);
 
+/** The user is who they are, and somebody else has to let them in. */
+const refusals: ReadonlySet<ErrorCode> = new Set(['insufficient_claims', 'login_not_allowed']);
+
 /** The refusals that the audit log has. A missing or ended session is none. */
 const auditedCodes: ReadonlySet<ErrorCode> = new Set<AuditReason<'request_rejected'>>([
   ...(['cross_site_request', 'forbidden_destination', 'misdirected_request', 'session_changed'] as const),
-  ...(['insufficient_scope', 'insufficient_user_authentication', 'too_many_requests'] as const),
+  ...([
+    'insufficient_scope',
+    'insufficient_claims',
+    'insufficient_user_authentication',
+    'too_many_requests',
+  ] as const),
 ]);
 
 function isAudited(code: ErrorCode): code is AuditReason<'request_rejected'> {

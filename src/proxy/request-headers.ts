@@ -1,6 +1,8 @@
 import { isIP } from 'node:net';
 import type { Request } from 'express';
+import { createIdentityHeaders, normalizeHeaderName } from '../claims/identity-headers.ts';
 import type { ResourceServer } from '../config/route-table.ts';
+import { claimsOf, type TokenRecord } from '../tokens/token-store.ts';
 import { hopByHopHeaders, parseConnectionHeader, rememberNames } from './header-names.ts';
 
 /**
@@ -34,7 +36,10 @@ const isForwardedName = rememberNames((name) => forwardedRequestHeaders.test(nam
 const isExpectedName = rememberNames((name) => expectedRequestHeaders.test(name));
 
 /** The members of a row that decide which headers its API receives. */
-type HeaderRules = Pick<ResourceServer, 'targetPath' | 'headers' | 'requestHeaders' | 'forwardedFor'> & {
+type HeaderRules = Pick<
+  ResourceServer,
+  'targetPath' | 'headers' | 'identityHeaders' | 'requestHeaders' | 'forwardedFor'
+> & {
   readonly path?: string;
 };
 
@@ -45,6 +50,8 @@ type HeaderRules = Pick<ResourceServer, 'targetPath' | 'headers' | 'requestHeade
  */
 export function createUpstreamHeadersBuilder(row: HeaderRules) {
   const additional = new Set(row.requestHeaders);
+  const identityNames = new Set(Object.keys(row.identityHeaders).map(normalizeHeaderName));
+  const hasIdentity = identityNames.size > 0;
   const reported = new Set<string>();
 
   function reportDropped(req: Request, names: readonly string[]): void {
@@ -60,6 +67,16 @@ export function createUpstreamHeadersBuilder(row: HeaderRules) {
     }
   }
 
+  /** The headers that say who the user is. */
+  function describeUser({ log }: Request, login: TokenRecord): Record<string, string> {
+    return createIdentityHeaders(row.identityHeaders, claimsOf(login), (header) =>
+      log.warn(
+        { route: row.path ?? row.targetPath, header },
+        'the claim for a header of identityHeaders is too long; the API does not get the header',
+      ),
+    );
+  }
+
   return function buildUpstreamHeaders(req: Request, hasBody: boolean): Record<string, string | string[]> {
     const { headers, id } = req;
     const connectionOptions = parseConnectionHeader(headers.connection);
@@ -68,6 +85,7 @@ export function createUpstreamHeadersBuilder(row: HeaderRules) {
     for (const name in headers) {
       const value = headers[name];
       if (value === undefined || hopByHopHeaders.has(name) || connectionOptions?.has(name)) continue;
+      if (hasIdentity && identityNames.has(normalizeHeaderName(name))) continue; // in any spelling
       if (!isForwardedName(name) && !additional.has(name)) {
         if (!isExpectedName(name) && !(name in row.headers)) dropped.push(name);
         continue;
@@ -75,6 +93,7 @@ export function createUpstreamHeadersBuilder(row: HeaderRules) {
       if (!hasBody && name.startsWith('content-')) continue;
       forwarded[name] = value;
     }
+    if (hasIdentity && req.login) Object.assign(forwarded, describeUser(req, req.login));
     const address = row.forwardedFor ? parseAddress(req.ip ?? '') : undefined;
     if (address !== undefined) forwarded['x-forwarded-for'] = address;
     if (dropped.length > 0) reportDropped(req, dropped);

@@ -1,9 +1,10 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
-import type { ResourceServer, ScopeRule } from '../config/route-table.ts';
+import type { MethodRule, ResourceServer } from '../config/route-table.ts';
 import { AppError } from '../errors.ts';
 import { inSequence } from '../in-sequence.ts';
 import type { RateLimit } from '../middleware/rate-limit.ts';
 import { rejectWebSocket } from '../proxy/websocket/upgrade.ts';
+import type { ClaimGuards } from '../session/require-claim.ts';
 import { requireAnyScope, requireScope } from '../session/require-scope.ts';
 import type { OwnHandlers, OwnRoute } from './code-routes.ts';
 import { createRouteLookup, type FoundRoute } from './route-lookup.ts';
@@ -16,6 +17,7 @@ interface ApiParts {
   readonly requireToken: RequestHandler;
   readonly requireAppToken: (...scope: readonly string[]) => RequestHandler;
   readonly requireUserOrAppToken: (...scope: readonly string[]) => RequestHandler;
+  readonly requireClaims: ClaimGuards['requireClaims'];
   readonly limit: (name: string, rate: RateLimit) => RequestHandler;
   readonly forwardTo: (server: ResourceServer) => RequestHandler;
   /** For routes in code whose last handler streams its response itself. */
@@ -27,11 +29,13 @@ interface ApiParts {
 export function createApiRoutes(parts: ApiParts): RequestHandler {
   const { ownRoutes, routes, requireAllowedHost, requireToken, limit, forwardTo, measureAs } = parts;
 
-  /** The middleware that loads the route's token and checks its scopes. */
-  function createGuards(server: ResourceServer, { allOf, anyOf }: ScopeRule): readonly RequestHandler[] {
+  /** The middleware that loads the route's token and checks its scopes and claims. */
+  function createGuards(server: ResourceServer, rule: MethodRule): readonly RequestHandler[] {
+    const { allOf, anyOf, claims } = rule;
     const scopes = [
       ...(allOf.length > 0 ? [requireScope(...allOf)] : []),
       ...(anyOf.length > 0 ? [requireAnyScope(...anyOf)] : []),
+      ...(claims ? [parts.requireClaims(claims)] : []),
     ];
     switch (server.token) {
       case 'user':
@@ -40,8 +44,8 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
         return [parts.requireAppToken(...allOf)];
       case 'user-or-app':
         return [parts.requireUserOrAppToken(...allOf), ...scopes.map(applyIfSignedIn)];
-      case 'none':
-        return [];
+      case 'none': // the API gets no token, but may need to know the user, or who is let in
+        return claims || Object.keys(server.identityHeaders).length > 0 ? [requireToken, ...scopes] : [];
     }
   }
 
@@ -58,7 +62,7 @@ export function createApiRoutes(parts: ApiParts): RequestHandler {
     return inSequence(...formRule, measureAs(server, method), ...hostCheck, ...limits, ...handlers);
   }
 
-  const createTableHandler = (server: ResourceServer, method: string, rule: ScopeRule) =>
+  const createTableHandler = (server: ResourceServer, method: string, rule: MethodRule) =>
     createHandler(server, method, ...createGuards(server, rule), forwardTo(server));
 
   function createOwnHandler({ server }: OwnRoute, method: string, handlers: OwnHandlers): RequestHandler {

@@ -1,5 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Audit } from '../audit/audit-log.ts';
+import type { ClaimCheck } from '../claims/claim-check.ts';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
 import { createCancelledLogins } from '../login/cancelled-logins.ts';
@@ -12,6 +13,7 @@ import {
   toLoginError,
   withReturnTo,
 } from '../login/login-errors.ts';
+import { createLoginGate } from '../login/login-gate.ts';
 import { includesRequest, isSameUser, type LoginParameters } from '../login/login-parameters.ts';
 import type {
   LoginRequest,
@@ -22,9 +24,9 @@ import type {
 import { createRedirectToProvider } from '../login/redirect-to-provider.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
-import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
-import type { User } from '../oauth/userinfo.ts';
+import type { LoginGrant, User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
 import type { Sessions } from '../session/session.ts';
 import type { ProviderLogouts } from '../tokens/provider-logouts.ts';
@@ -40,6 +42,7 @@ interface CallbackParts {
   readonly transactions: LoginTransactions;
   readonly consumedStates: ConsumedStates;
   readonly providerLogouts: Pick<ProviderLogouts, 'isLoginEnded'>;
+  readonly findLoginRefusal: ClaimCheck | undefined;
   readonly audit: Audit;
   readonly metrics: Pick<Metrics, 'logins'>;
 }
@@ -48,6 +51,7 @@ interface CallbackParts {
 export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const { config, oauth, tokens, sessions, loginParameters, transactions, consumedStates } = parts;
   const { publicUrl } = config;
+  const requireAllowed = createLoginGate(parts);
   const redirectToProvider = createRedirectToProvider(parts);
   const { isCancelled, wasCancelled } = createCancelledLogins(parts);
   const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, parts.metrics.logins);
@@ -88,6 +92,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       if (await wasCancelled(transaction, req.log)) return redirectToSignedOut();
       return handleFailure(req, res, toOAuthError(failure), { transaction, loginRequest }, attempt);
     }
+    await requireAllowed(grant, attempt, transaction.returnTo);
     const newId = await startSession(req, grant, transaction, old).catch((failure) => {
       throw failure instanceof AppError ? withReturnTo(failure, transaction.returnTo) : failure;
     });

@@ -1,4 +1,5 @@
 import { json, type RequestHandler } from 'express';
+import type { Condition } from '../claims/conditions.ts';
 import { checkOwnRoutes, nameOwnRoute, OwnRoutesError } from '../config/reading/own-route-checks.ts';
 import {
   type Method,
@@ -7,6 +8,7 @@ import {
   type RouteTableRow,
   readRouteTable,
 } from '../config/route-table.ts';
+import type { ClaimGuards } from '../session/require-claim.ts';
 import { requireAnyScope, requireScope } from '../session/require-scope.ts';
 import type { createTokenGuards } from '../session/require-token.ts'; // also declares `req.login` for handlers in code
 
@@ -41,6 +43,8 @@ export interface CodeRouteParts {
   readonly requireScope: (...scopes: readonly string[]) => RequestHandler;
   /** The same, for at least one of these. */
   readonly requireAnyScope: (...scopes: readonly string[]) => RequestHandler;
+  /** After `requireToken`: 403 `insufficient_claims` unless this claim about the user meets the condition. */
+  readonly requireClaim: (name: string, condition: Condition) => RequestHandler;
   /** Reads a JSON body of up to 256 KiB into `req.body`. Put it after the guards. */
   readonly readJson: RequestHandler;
   /** Forwards the request to an API with the token that the guards before it have loaded. */
@@ -61,7 +65,7 @@ export interface OwnRoute {
 
 type TokenGuards = ReturnType<typeof createTokenGuards>;
 
-interface CodeRouteServices extends TokenGuards {
+interface CodeRouteServices extends TokenGuards, Pick<ClaimGuards, 'requireClaim'> {
   /** Limits the time and number of the bodies that a parser reads. */
   readonly limitBody: (parse: RequestHandler) => RequestHandler;
 }

@@ -1,4 +1,5 @@
 import { type Request, type Response, Router } from 'express';
+import { selectClaims } from '../claims/read-claim.ts';
 import type { Config } from '../config/load.ts';
 import type { SessionTags } from '../crypto/session-tag.ts';
 import { copyLoginUrl, isStepUp } from '../login/login-parameters.ts';
@@ -18,7 +19,7 @@ import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
+import { claimsOf, type EndedBy, type TokenRecord } from '../tokens/token-store.ts';
 
 interface PageParts {
   readonly config: Config;
@@ -103,7 +104,8 @@ export function createPageRoutes(parts: PageParts) {
     const { user } = login;
     const pageUserTag = pageUserTags.tagFor(id, login);
     const name = user.name ?? (typeof apiProfile?.name === 'string' ? apiProfile.name : undefined);
-    const fields = toDisplayFields({ ...user, ...apiProfile }).filter(({ key }) => !headingFields.has(key));
+    const shown = selectClaims(claimsOf(login), config.access.sessionClaims);
+    const fields = toDisplayFields({ ...shown, ...apiProfile }).filter(({ key }) => !headingFields.has(key));
     const isProfileLoaded = apiProfile !== undefined;
     const panel = describeTokens(login, config, now());
     res.render('profile', {

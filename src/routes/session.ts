@@ -14,7 +14,7 @@ import type { TokenRecord } from '../tokens/token-store.ts';
 import { createSignOut, type SignOutParts } from './sign-out.ts';
 
 interface SessionParts extends SignOutParts {
-  readonly config: Pick<Config, 'publicUrl' | 'provider'>;
+  readonly config: Pick<Config, 'publicUrl' | 'provider' | 'access'>;
   readonly oauth: Pick<OAuthClient, 'getEndSessionUrl'>;
   readonly tokens: TokenManager;
   readonly sessions: Sessions;

@@ -1,5 +1,8 @@
+import { selectClaims } from '../claims/read-claim.ts';
+import type { Config } from '../config/load.ts';
 import { isExpired } from '../oauth/token-set.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
+import { claimsOf } from '../tokens/token-store.ts';
 import type { PageUserTags } from './page-user-tag.ts';
 import { toReasonCode } from './session-end-reason.ts';
 
@@ -7,13 +10,15 @@ interface SessionInfoParts {
   readonly tokens: Pick<TokenManager, 'peek' | 'endsAt' | 'endedBy'>;
   readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
   readonly now: () => number;
+  readonly config: Pick<Config, 'access'>;
 }
 
 /**
  * The JSON of `/auth/session`: user, scopes and expiry, never a token. The clock of the browser may be wrong, so
  * countdowns use differences to `server_time`.
  */
-export async function describeSession({ tokens, pageUserTags, now }: SessionInfoParts, id: string) {
+export async function describeSession({ tokens, pageUserTags, now, config }: SessionInfoParts, id: string) {
+  const { sessionClaims } = config.access;
   const [record, endsAt] = await Promise.all([tokens.peek(id), tokens.endsAt(id)]);
   if (!record || endsAt === undefined) {
     const endedBy = await tokens.endedBy(id);
@@ -22,7 +27,7 @@ export async function describeSession({ tokens, pageUserTags, now }: SessionInfo
   const { scope, tokenType, issuedAt, expiresAt } = record.tokens;
   return {
     authenticated: true,
-    user: record.user,
+    user: selectClaims(claimsOf(record), sessionClaims),
     session_mark: pageUserTags.tagFor(id, record),
     scope,
     requested_scope: record.requested?.scope,

@@ -5,10 +5,10 @@ import type { Logger } from '../logger.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, type OAuthErrorKind, toOAuthError } from '../oauth/oauth-error.ts';
 import { isExpired, isFresh, type TokenSet } from '../oauth/token-set.ts';
-import { LeaseLostError, type TokenRecord } from './token-store.ts';
+import { claimsOf, LeaseLostError, type TokenRecord } from './token-store.ts';
 
 interface RefreshDecisionParts {
-  readonly oauth: Pick<OAuthClient, 'refreshTokenGrant'>;
+  readonly oauth: Pick<OAuthClient, 'refreshTokenGrant' | 'followClaims'>;
   readonly now: () => number;
   readonly log: Logger;
   readonly audit: Audit;
@@ -82,7 +82,13 @@ export function createRefreshDecision({
         'the provider has issued new tokens',
       );
       audit.record('token_refreshed', about);
-      return { ...newest, tokens, ...(isRefused && { replacedAt: now() }) };
+      const { user, userinfoNames } = newest;
+      const known = { user, claims: claimsOf(newest), ...(userinfoNames && { userinfoNames }) };
+      const followed = await oauth.followClaims(known, newest.tokens, tokens).catch((error: unknown) => {
+        log.warn({ err: error, session }, 'cannot read the claims after a refresh; they keep their values');
+        return {};
+      });
+      return { ...newest, ...followed, tokens, ...(isRefused && { replacedAt: now() }) };
     } catch (error) {
       if (error instanceof LeaseLostError || error instanceof AppError) throw error; // nothing was sent
       const failure = toOAuthError(error);

@@ -1,16 +1,18 @@
 import type { Audit } from '../audit/audit-log.ts';
+import type { ClaimCheck } from '../claims/claim-check.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
-import type { LoginGrant, OAuthClient } from '../oauth/oauth-client.ts';
+import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { isExpired, isFresh, refreshWindowMs, type TokenSet } from '../oauth/token-set.ts';
+import type { LoginGrant } from '../oauth/userinfo.ts';
 import type { SessionIndex } from './indexed-sessions.ts';
 import { createRefreshDecision } from './refresh-decision.ts';
 import type { RevocationOutbox } from './revocation-outbox.ts';
 import { createSessionEnding, isToBeRevoked, type SessionEnding } from './session-ending.ts';
 import { createSessionList, type SessionList } from './session-list.ts';
-import { type Change, LeaseLostError, type TokenRecord, type TokenStore } from './token-store.ts';
+import { type Change, claimsOf, LeaseLostError, type TokenRecord, type TokenStore } from './token-store.ts';
 
 /** The users' tokens from login to logout. Every method rejects only with `AppError`. */
 export interface TokenManager
@@ -23,6 +25,8 @@ export interface TokenManager
     requested: LoginRequirements,
     browser?: Pick<TokenRecord, 'userAgent' | 'replacedId'>,
   ): Promise<void>;
+  /** Revokes what a login was granted that starts no session. Nobody waits for it. */
+  discardGrant(tokens: TokenSet): void;
   /** Reads the record without refreshing it or extending the session. */
   peek(id: string): Promise<TokenRecord | undefined>;
   /** When the session ends unless it is used, epoch milliseconds. */
@@ -60,6 +64,8 @@ interface TokenManagerParts {
   readonly log: Logger;
   readonly metrics?: Pick<Metrics, 'sharedRefreshes'>;
   readonly audit: Audit;
+  /** Why a user with these claims may not be signed in (LOGIN_ALLOWED); `undefined` if they may. */
+  readonly findLoginRefusal?: ClaimCheck | undefined;
 }
 
 /** An access token with less lifetime left than this may expire on its way to the API. */
@@ -114,9 +120,10 @@ export function createTokenManager(parts: TokenManagerParts): TokenManager {
       decideRefresh(newest, { sessionId: id, observed, isRefused, confirmAndExtend });
     for (let restarts = 0; ; restarts += 1) {
       try {
-        return await store.update(id, change, (discarded, reason) => {
+        const record = await store.update(id, change, (discarded, reason) => {
           if (isToBeRevoked(discarded, reason)) runInBackground(ending.revoke(discarded.tokens));
         });
+        return (await endIfRefused(id, record)) ? undefined : record;
       } catch (error) {
         // This process was paused; re-reading the record shows what another instance did meanwhile.
         if (!(error instanceof LeaseLostError)) throw error;
@@ -125,14 +132,32 @@ export function createTokenManager(parts: TokenManagerParts): TokenManager {
     }
   }
 
+  /** Ends the session of a user who is no longer allowed to sign in, as an administrator would. */
+  async function endIfRefused(id: string, record: TokenRecord | undefined): Promise<boolean> {
+    const reason = record && parts.findLoginRefusal?.(claimsOf(record));
+    if (reason === undefined) return false;
+    log.info({ session: audit.tagFor(id), reason }, 'session ended: LOGIN_ALLOWED no longer allows its user');
+    await ending.endBy(id, 'administrator');
+    return true;
+  }
+
   return {
-    establish: (id, { tokens, user, identity }, requested, { userAgent, replacedId } = {}) =>
+    establish: (
+      id,
+      { tokens, user, claims, userinfoNames, identity },
+      requested,
+      { userAgent, replacedId } = {},
+    ) =>
       store.put(id, {
         ...{ tokens, user, signedInAt: now(), requested },
+        ...(claims && { claims }),
+        ...(userinfoNames && { userinfoNames }),
         ...(identity && { identity }),
         ...(userAgent !== undefined && { userAgent: userAgent.slice(0, maxUserAgentLength) }),
         ...(replacedId !== undefined && { replacedId }),
       }),
+
+    discardGrant: (granted) => runInBackground(ending.revoke(granted)),
 
     async peek(id) {
       const record = await store.get(id);

@@ -1,3 +1,4 @@
+import type { Claims } from '../claims/read-claim.ts';
 import type { Identity } from '../oauth/id-token.ts';
 import type { LoginRequirements } from '../oauth/login-requirements.ts';
 import type { TokenSet } from '../oauth/token-set.ts';
@@ -7,6 +8,10 @@ import type { User } from '../oauth/userinfo.ts';
 export interface TokenRecord {
   readonly tokens: TokenSet;
   readonly user: User;
+  /** What the provider says about the user; absent in records of older versions, which have `user` only. */
+  readonly claims?: Claims;
+  /** See `UserClaims`. */
+  readonly userinfoNames?: readonly string[];
   /** The verified identity; absent if the provider issues no ID token. */
   readonly identity?: Identity;
   /** Epoch milliseconds of the login; the session's absolute limit counts from here. */
@@ -19,6 +24,11 @@ export interface TokenRecord {
   readonly userAgent?: string;
   /** The id of the session that was in this browser before, which the login is about to end. */
   readonly replacedId?: string;
+}
+
+/** Everything that is known about the user of a session. */
+export function claimsOf({ user, claims }: Pick<TokenRecord, 'user' | 'claims'>): Claims {
+  return claims ?? { ...user };
 }
 
 /** How long a session lives: `idleSeconds` after its last use, `absoluteSeconds` after its login. */

@@ -19,6 +19,7 @@ export function createExpressApp(config: Config, viewsFolder: string): ExpressAp
   const trust: (address: string, hop: number) => boolean = handler.get('trust proxy fn');
   handler.set('view engine', 'ejs').set('views', viewsFolder).set('view cache', config.production);
   handler.locals.base = config.basePath;
+  handler.locals.supportUrl = config.access.supportUrl;
   handler.locals.appName = config.brand.name;
   handler.locals.appLogo = config.brand.logoUrl;
   return { handler, messageClasses, isTrustedProxy: (address) => trust(address, 0) };

@@ -17,6 +17,7 @@ import { createForwarder, createStreamGuard } from '../proxy/forward-to.ts';
 import { createOpenStreams } from '../proxy/open-streams.ts';
 import { type CodeRoutes, listTargets, readCodeRoutes } from '../routes/code-routes.ts';
 import { createPageUserTags } from '../session/page-user-tag.ts';
+import { createClaimGuards } from '../session/require-claim.ts';
 import { createTokenGuards } from '../session/require-token.ts';
 import { createSessions } from '../session/session.ts';
 import { createUserKeys } from '../session/user-key.ts';
@@ -36,7 +37,8 @@ export function createParts(
 ) {
   const { now, log, metrics, sessionEndEvents } = deps;
   const { publicOrigin, publicUrl, basePath, corsOrigins, session } = config;
-  const services = createServices(config, deps);
+  const neededClaims = new Set(config.access.neededClaims);
+  const services = createServices(config, deps, neededClaims);
   const { tokens, appTokens } = services;
   const sessions = createSessions(session, deps.sessionStore, now);
   const { getSessionId } = sessions;
@@ -50,7 +52,9 @@ export function createParts(
   const tokenGuards = createTokenGuards({ tokens, appTokens, pageUserTags, getSessionId, now });
   const getUserKey = createUserKeys({ tokens, pageUserTags, getSessionId });
   const limitBody = createBodyLimits({ getUserKey, log, metrics });
-  const ownRoutes = readCodeRoutes(defineRoutes, { ...tokenGuards, limitBody }, config);
+  const isEmailVerifiedOptional = config.provider.deviations.includes('email-verified-missing');
+  const claimGuards = createClaimGuards({ isEmailVerifiedOptional, neededClaims });
+  const ownRoutes = readCodeRoutes(defineRoutes, { ...tokenGuards, ...claimGuards, limitBody }, config);
   const targets = [...listTargets(ownRoutes), ...config.routes];
   const { measureRequests, measureAs, measureFrontEnd } = createRequestMetrics(metrics);
   const { texts, english } = createI18n(textsFolder, {
@@ -76,6 +80,7 @@ export function createParts(
     },
     ...{ sessions, getSessionId, pageUserTags, getUserTags, sessionTags: createSessionTags(session) },
     ...tokenGuards,
+    ...claimGuards,
     ...{
       ownRoutes,
       consoleRows: listConsoleRows([...ownRoutes.map(({ server }) => server), ...config.routes]),

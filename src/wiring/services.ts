@@ -1,3 +1,4 @@
+import { type ClaimCheck, createAlternatives } from '../claims/claim-check.ts';
 import type { Config } from '../config/load.ts';
 import type { Deps } from '../deps.ts';
 import type { Provider } from '../oauth/metadata.ts';
@@ -14,27 +15,43 @@ export interface Services {
   readonly oauth: OAuthClient;
   readonly tokens: TokenManager;
   readonly appTokens: AppTokenManager;
+  /** Why a user with these claims may not sign in; absent without LOGIN_ALLOWED. */
+  readonly findLoginRefusal: ClaimCheck | undefined;
   readonly backchannelLogout: BackchannelLogout;
   /** Waits for the background work, then stops the revocation outbox. */
   drain(): Promise<void>;
 }
 
-export function createServices(config: Config, deps: Deps): Services {
+/** @param neededClaims the names of the claims that settings and rules depend on; those of routes in code are added later */
+export function createServices(
+  config: Config,
+  deps: Deps,
+  neededClaims: ReadonlySet<string> = new Set(),
+): Services {
   const { now, elapsed, log, metrics, audit } = deps;
   const measured = createMeasures(metrics);
   const connect = (provider: Provider, kind: string) =>
     measured.oauthClient(kind, (onBreakerChange) =>
-      createOAuthClient(provider, config.publicUrl + paths.signedOut, { ...deps, onBreakerChange }),
+      createOAuthClient(provider, config.publicUrl + paths.signedOut, {
+        ...deps,
+        neededClaims,
+        onBreakerChange,
+      }),
     );
   const oauth = connect(config.provider, 'provider');
   const onBreakerChange = measured.breaker('revocation');
   const outbox = deps.revocationOutbox(createRevoker(oauth, { now, elapsed, log, audit, onBreakerChange }));
   metrics.collectPendingRevocations(outbox.pending);
   metrics.collectLiveSessions(deps.sessionIndex.count);
+  const { loginAllowed } = config.access;
+  const isEmailVerifiedOptional = config.provider.deviations.includes('email-verified-missing');
+  const findLoginRefusal =
+    loginAllowed.length > 0 ? createAlternatives(loginAllowed, { isEmailVerifiedOptional }) : undefined;
   const tokens = createTokenManager({
     ...{ oauth, outbox, now, log, metrics, audit },
     store: measured.tokenStore(deps.tokenStore),
     index: deps.sessionIndex,
+    findLoginRefusal,
     maxSessionsPerUser: config.limits.sessionsPerUser,
   });
   const appTokens = createAppTokenManager({
@@ -51,6 +68,7 @@ export function createServices(config: Config, deps: Deps): Services {
   });
 
   return {
+    findLoginRefusal,
     oauth,
     tokens,
     appTokens,

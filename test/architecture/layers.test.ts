@@ -43,6 +43,7 @@ const layers = [
     'ground',
     'metrics',
     'crypto',
+    'claims',
     'config',
     'audit',
     'oauth',

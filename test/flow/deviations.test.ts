@@ -159,6 +159,7 @@ test('these tests cover every deviation of the token endpoint', () => {
   expect(deviationNames.filter((name) => !tested.has(name))).toEqual([
     'expired-is-403', // concerns APIs
     'nonce-missing', // concerns ID tokens: test/hostile/id-tokens.test.ts
+    'email-verified-missing', // concerns claims: test/unit/claim-rules.test.ts
     'logout-exp-missing', // concerns logout tokens: test/hostile/logout-tokens.test.ts
   ]);
 });

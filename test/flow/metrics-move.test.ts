@@ -292,6 +292,15 @@ test('each outcome of a login counts, each login once', async () => {
   expect(await counted(logins)).toEqual(auditedLogins());
 });
 
+test('a user whom LOGIN_ALLOWED does not allow counts, and a session that ends for that', async () => {
+  await start({ env: { LOGIN_ALLOWED: 'sub equals bob' } });
+  await signedIn('alice');
+  await untilHereMoved(logins, outcomeOf('not_allowed'));
+  const cookie = decodeURIComponent((await (await signedIn('bob')).sessionCookie()) ?? '');
+  await world.latchkey.tokens.endBy(cookie.slice(2, cookie.lastIndexOf('.')), 'administrator'); // as after a refresh
+  await untilHereMoved(sessionsEnded, reasonOf('ended_by_administrator'));
+});
+
 test('each outcome of a refresh counts, and a session whose refresh the provider rejects has ended', async () => {
   await start({ store: 'redis' });
   for (const answer of [...answerNames, 'not_sent', 'success'] as const) {

@@ -31,6 +31,7 @@ test('a row without optional members gets the documented defaults', () => {
         requestHeaders: [],
         forwardedFor: false,
         headers: {},
+        identityHeaders: {},
         query: undefined,
         saveForms: true,
         rateLimit: undefined,
@@ -68,6 +69,7 @@ test('a row can set its own API and all other members', () => {
     idleMs: 60_000,
     requestHeaders: ['x-file-name'],
     headers: { 'x-api-version': '2' },
+    identityHeaders: {},
   });
 });
 

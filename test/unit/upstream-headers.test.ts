@@ -1,7 +1,7 @@
 import type { Request } from 'express';
 import { createUpstreamHeadersBuilder } from '../../src/proxy/request-headers.ts';
 
-const row = { targetPath: '/', headers: {}, requestHeaders: [], forwardedFor: true };
+const row = { targetPath: '/', headers: {}, identityHeaders: {}, requestHeaders: [], forwardedFor: true };
 const build = (ip: string | undefined) =>
   createUpstreamHeadersBuilder(row)({ headers: {}, id: 'id', ip } as unknown as Request, false);
 

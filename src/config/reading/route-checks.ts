@@ -1,3 +1,4 @@
+import { findClaimProblems } from './claim-checks.ts';
 import type { RouteProblem } from './route-problems.ts';
 import { parseTarget, type TargetOptions } from './route-target.ts';
 
@@ -5,10 +6,13 @@ import { parseTarget, type TargetOptions } from './route-target.ts';
 interface RouteRow {
   readonly path?: string | undefined;
   readonly target?: string | undefined;
-  readonly methods?: Readonly<Record<string, { readonly anyOf: readonly string[] }>> | undefined;
+  readonly methods?:
+    | Readonly<Record<string, { readonly anyOf: readonly string[]; readonly claims?: object | undefined }>>
+    | undefined;
   readonly token?: string | undefined;
   readonly webSocket?: boolean | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly identityHeaders?: Readonly<Record<string, string>> | undefined;
   readonly requestHeaders?: readonly string[] | undefined;
   readonly forwardedFor?: boolean | undefined;
 }
@@ -54,7 +58,8 @@ export function findRowProblems(
   if (each.token === 'app' && Object.values(methods ?? {}).some(({ anyOf }) => anyOf.length > 0))
     report('methods', 'cannot use anyOf with "token": "app"; list the scopes to request in allOf');
   if (each.webSocket && methods && !methods.GET) report('webSocket', 'requires GET in methods');
-  for (const [member, message] of findHeaderProblems(each)) report(member, message);
+  for (const [member, message] of [...findHeaderProblems(each), ...findClaimProblems(each)])
+    report(member, message);
   if (each.target !== undefined)
     for (const message of parseTarget(each.target, { ...options, path: each.path }).problems)
       report('target', message);
