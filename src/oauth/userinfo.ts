@@ -74,6 +74,12 @@ export function createClaimReader({ provider, needed, log }: ClaimReaderParts) {
       server: Configuration,
       { tokens, claims }: { readonly tokens: TokenSet; readonly claims: Claims },
     ): Promise<UserClaims & { readonly isIncomplete?: true }> {
+      const elsewhere = Object.keys(Object(claims._claim_names)).filter((each) => needed.has(each));
+      if (elsewhere.length > 0)
+        log.warn(
+          { claims: elsewhere },
+          'the provider has put claims elsewhere, because there are too many (_claim_names); rules for them refuse this user',
+        );
       const idToken = { user: readUser(claims), claims: limit(claims) };
       const isEnough = typeof claims.name === 'string' && !lacksNeeded(claims, needed);
       if (isEnough || !acceptsToken(server, provider, tokens)) return idToken;

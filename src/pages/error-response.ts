@@ -81,10 +81,12 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
   }
 
   /** Where "sign in again" leads after a failed login: to the sign-in page, and from there to where this login led. */
-  function signInUrlFor({ returnTo }: AppError): string {
+  function signInUrlFor({ code, returnTo }: AppError): string {
     if (returnTo === undefined) return basePath + paths.signIn;
-    const return_to = toReturnToParameter(returnTo, publicUrl);
-    return `${basePath}${paths.signIn}?${new URLSearchParams({ return_to })}`;
+    const query = new URLSearchParams({ return_to: toReturnToParameter(returnTo, publicUrl) });
+    // The provider would sign the same user in again, without showing a page.
+    if (code === 'login_not_allowed') query.set('prompt', 'login');
+    return `${basePath}${paths.signIn}?${query}`;
   }
 
   return function errorResponse(thrown: unknown, req, res, _next) {

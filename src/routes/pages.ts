@@ -1,4 +1,7 @@
 import { type Request, type Response, Router } from 'express';
+import type { ClaimCheck } from '../claims/claim-check.ts';
+import type { ClaimRule } from '../claims/conditions.ts';
+import { createIdentityHeaders } from '../claims/identity-headers.ts';
 import { selectClaims } from '../claims/read-claim.ts';
 import type { Config } from '../config/load.ts';
 import type { SessionTags } from '../crypto/session-tag.ts';
@@ -29,6 +32,7 @@ interface PageParts {
   readonly pageUserTags: PageUserTags;
   readonly callUpstream: CallUpstream;
   readonly reserveConnection: StreamCounters['reserveConnection'];
+  readonly createCheck: (rule: ClaimRule) => ClaimCheck;
   readonly now: () => number;
   readonly consoleRows: readonly ConsoleRow[];
 }
@@ -45,6 +49,9 @@ export function createPageRoutes(parts: PageParts) {
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
+
+  const profileRule = profileRoute?.methods.GET?.claims;
+  const findProfileRefusal = profileRule && parts.createCheck(profileRule);
 
   /** The user who is signed in; `undefined` also when the store is unavailable, so that public pages still work. */
   async function loadCurrentUser(req: Request) {
@@ -139,7 +146,7 @@ export function createPageRoutes(parts: PageParts) {
     tokenSource: TokenSource,
     req: Request,
   ): Promise<Readonly<Record<string, unknown>> | undefined> {
-    if (!profileRoute) return {};
+    if (!profileRoute || findProfileRefusal?.(claimsOf(login)) !== undefined) return {};
     let release: (() => void) | undefined;
     const abort = new CallAbort();
     const timer = setTimeout(() => abort.abort(createTimeoutError()), profileRoute.timeoutMs);
@@ -150,7 +157,11 @@ export function createPageRoutes(parts: PageParts) {
         server: profileRoute,
         method: 'GET',
         path: profileRoute.targetPath + (profileRoute.targetQuery ? `?${profileRoute.targetQuery}` : ''),
-        headers: { accept: 'application/json', ...profileRoute.headers },
+        headers: {
+          accept: 'application/json',
+          ...profileRoute.headers,
+          ...createIdentityHeaders(profileRoute.identityHeaders, claimsOf(login), () => {}),
+        },
         tokenSource,
         caller: identifyCaller({ login, tokenSource }),
         body: null,

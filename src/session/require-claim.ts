@@ -18,10 +18,13 @@ export type ClaimGuards = ReturnType<typeof createClaimGuards>;
  * @throws AppError `insufficient_claims`
  */
 export function createClaimGuards({ isEmailVerifiedOptional, neededClaims }: ClaimGuardParts) {
+  const createCheck = (rule: ClaimRule) => createClaimCheck(rule, { isEmailVerifiedOptional });
+
   /** All of `rule` must hold. It has been checked. */
   function requireClaims(rule: ClaimRule): RequestHandler {
-    const check = createClaimCheck(rule, { isEmailVerifiedOptional });
+    const check = createCheck(rule);
     for (const name of Object.keys(rule)) neededClaims.add(name);
+    if ('email' in rule) neededClaims.add('email_verified');
     return function requireClaims(req, _res, next) {
       if (!req.login) throw new AppError('login_required');
       const reason = check(claimsOf(req.login));
@@ -31,6 +34,8 @@ export function createClaimGuards({ isEmailVerifiedOptional, neededClaims }: Cla
   }
 
   return {
+    /** Why claims do not satisfy `rule`. */
+    createCheck,
     requireClaims,
 
     /** @throws Error the name or the condition is not valid */

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { WebSocket } from 'ws';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import { Browser } from '../support/browser.ts';
 import { type FakeProvider, startFakeProvider } from '../support/fake-provider.ts';
@@ -20,6 +22,8 @@ let others: Latchkey[] = [];
 
 const claimRules = { groups: { anyOf: ['staff'] }, email: { endsWith: '@example.com' } };
 const createRoutes = () => [
+  { path: '/profile', target: '/me', methods: { GET: { claims: claimRules } } },
+  { path: '/live', target: '/live', methods: { GET: { claims: claimRules } }, webSocket: true },
   { path: '/staff', target: '/echo', methods: { GET: { claims: claimRules }, POST: {} } },
   {
     path: '/who',
@@ -48,6 +52,7 @@ async function start(env: Readonly<Record<string, string>> = {}, hasUserinfo = f
     ...openid.shape,
     api: [
       [/^\/userinfo$/, () => ({ status: userinfo ? 200 : 500, body: { sub: 'alice', ...userinfo } })],
+      [/^\/me$/, () => ({ status: 200, body: { plan: 'from the API' } })],
       [/^\/echo$/, () => ({ status: 200, body: {} })],
     ],
   });
@@ -159,6 +164,7 @@ describe('LOGIN_ALLOWED', () => {
     const page = await signIn();
     expect(page.status).toBe(403);
     expect(page.text).toContain('href="https://help.example.com"');
+    expect(page.text).toMatch(/href="\/auth\/sign-in\?return_to=[^"]*prompt=login"/);
     expect((await session()).authenticated).toBe(false);
     await latchkey.tokens.drain();
     expect(provider.revoked).not.toHaveLength(0);
@@ -185,4 +191,26 @@ describe('LOGIN_ALLOWED', () => {
     userinfo = staff;
     expect((await signIn()).status).toBe(200);
   });
+});
+
+test('the profile page does not show what the rule of its route refuses', async () => {
+  await start();
+  claims = { ...staff, groups: ['sales'] };
+  await signIn();
+  expect((await browser.go('/profile')).text).not.toContain('from the API');
+  claims = staff;
+  await refresh();
+  expect((await browser.go('/profile')).text).toContain('from the API');
+});
+
+test('a rule also decides about WebSockets', async () => {
+  await start();
+  claims = { ...staff, groups: [] };
+  await signIn();
+  const socket = new WebSocket(`${latchkey.origin.replace('http', 'ws')}/api/live`, {
+    headers: { cookie: await browser.jar.getCookieString(latchkey.origin), origin: latchkey.origin },
+  });
+  const [, response] = await once(socket, 'unexpected-response');
+  expect(response.statusCode).toBe(403);
+  expect(response.headers['latchkey-error']).toBe('insufficient_claims');
 });
