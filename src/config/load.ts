@@ -229,6 +229,8 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     },
     /** Other origins whose scripts may send requests with the user's session. */
     corsOrigins: values.CORS_ORIGINS as readonly string[],
+    /** Where a login may lead to, besides everything below `publicUrl`. */
+    returnOrigins: values.CORS_ORIGINS as readonly string[],
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
     limits: readLimits(values),

@@ -19,7 +19,11 @@ import { createUserFetch } from './user-fetch.ts';
 export function createLatchkey(options: LatchkeyOptions = {}): Latchkey {
   const read = readOptions(options);
   const hostTrust = createHostTrust();
-  const config = read.trustProxy === 0 ? { ...read, trustProxy: hostTrust.isTrusted } : read;
+  const config = {
+    ...read,
+    ...(read.trustProxy === 0 && { trustProxy: hostTrust.isTrusted }),
+    returnOrigins: [...read.returnOrigins, read.publicOrigin], // the app has pages outside the base path
+  };
   const { basePath } = config;
   const mountedAt = basePath || '/';
   const deps = createDeps(config, options.logger ? { log: logTo(options.logger, config) } : {});

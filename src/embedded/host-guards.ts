@@ -54,7 +54,7 @@ export function createHostGuards({ app, learnTrust, basePath }: HostGuardParts) 
     Object.setPrototypeOf(res, handler.response);
     const id = randomUUID();
     Object.defineProperty(req, 'log', { value: log.child({ reqId: id }), configurable: true });
-    Object.assign(req, { id, login, tokenSource, res });
+    Object.assign(req, { id, login, tokenSource, res, pageUrl: req.originalUrl });
     Object.assign(res, { req });
   }
 

@@ -21,6 +21,7 @@ export type PathOwner = 'latchkey' | 'host' | 'elsewhere';
 export function ownerOf({ baseUrl = '', url = '' }: MountedRequest, basePath: string): PathOwner {
   const full = baseUrl + url;
   if (full.startsWith(basePath) && isOwn(full.slice(basePath.length))) return 'latchkey';
+  if (basePath.startsWith(`${baseUrl}/`)) return 'host';
   const isMountedInOtherCase = baseUrl.toLowerCase() === basePath.toLowerCase(); // by Express, which ignores case
   return isOwn(url) && !isMountedInOtherCase ? 'elsewhere' : 'host';
 }

@@ -8,14 +8,14 @@ const ownEndpoints = /^\/+auth(\/|$)/i;
 const ownPages = new RegExp(`^${paths.savedForms}/[\\w-]+$`);
 
 /**
- * `requested` as an absolute URL if it is safe: below `publicUrl` (our origin and base path) or on one of `corsOrigins`, 2,048
+ * `requested` as an absolute URL if it is safe: below `publicUrl` (our origin and base path) or on one of `returnOrigins`, 2,048
  * characters at most, and not an endpoint under /auth. Else that of `defaultPath`. Absolute, because browsers take
  * some paths for another host (`//evil.example`, `/.//evil.example`).
  */
 export function safeReturnTo(
   requested: unknown,
   publicUrl: string,
-  corsOrigins: readonly string[] = [],
+  returnOrigins: readonly string[] = [],
   defaultPath: string = paths.profile,
 ): string {
   const defaultUrl = publicUrl + defaultPath;
@@ -30,7 +30,7 @@ export function safeReturnTo(
     const isOwn = decoded.startsWith(base) && (!ownEndpoints.test(path) || ownPages.test(path));
     return isOwn ? url.href : defaultUrl;
   }
-  return corsOrigins.some((each) => url.href.startsWith(`${each}/`)) ? url.href : defaultUrl;
+  return returnOrigins.some((each) => url.href.startsWith(`${each}/`)) ? url.href : defaultUrl;
 }
 
 /** Origin and path as a proxy may read them: with encoded slashes decoded, and the dot segments resolved that then appear. */

@@ -21,7 +21,7 @@ interface ErrorResponseParts {
   readonly config?: Pick<Config, 'access'>;
   readonly publicUrl: string;
   readonly basePath: string;
-  readonly corsOrigins?: readonly string[];
+  readonly returnOrigins?: readonly string[];
   readonly landingPath?: string;
   readonly loginParameters: Pick<LoginParameters, 'createQuery'>;
   /** The tags of the user whose token the request has; see `PageUserTags`. */
@@ -45,7 +45,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
   const {
     publicUrl,
     basePath,
-    corsOrigins = [],
+    returnOrigins = [],
     landingPath,
     loginParameters,
     getUserTags,
@@ -60,9 +60,9 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     // After the login, the browser returns to the page whose script called (Referer), or to the URL of the navigation. Not
     // to a URL under /api: it would arrive there from the provider's site, which is rejected as cross-site.
     const isPage = !isUnderApi(req);
-    const returnTo =
-      req.resumePath ?? (isNavigation(req) && isPage ? basePath + req.originalUrl : req.headers.referer);
-    const safeUrl = safeReturnTo(returnTo, publicUrl, corsOrigins, landingPath);
+    const pageUrl = req.pageUrl ?? basePath + req.originalUrl;
+    const returnTo = req.resumePath ?? (isNavigation(req) && isPage ? pageUrl : req.headers.referer);
+    const safeUrl = safeReturnTo(returnTo, publicUrl, returnOrigins, landingPath);
     const { scope = [], acrValues, maxAge } = error;
     const query = loginParameters.createQuery(
       { scope, ...(acrValues !== undefined && { acrValues }), ...(maxAge !== undefined && { maxAge }) },

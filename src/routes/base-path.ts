@@ -7,6 +7,8 @@ declare global {
     interface Request {
       /** True for a request outside the base path; its URL is unchanged. */
       isOutsideBasePath?: boolean;
+      /** With the base path, if any. Only on requests of an app around Latchkey, whose pages may be outside the base path. */
+      pageUrl?: string;
     }
   }
 }

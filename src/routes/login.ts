@@ -17,7 +17,7 @@ import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
 interface LoginParts {
-  readonly config: Pick<Config, 'publicUrl' | 'corsOrigins' | 'landingPath' | 'provider' | 'loginConfirm'>;
+  readonly config: Pick<Config, 'publicUrl' | 'returnOrigins' | 'landingPath' | 'provider' | 'loginConfirm'>;
   readonly oauth: OAuthClient;
   readonly tokens: Pick<TokenManager, 'peek'>;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'requireHttps'>;
@@ -33,7 +33,7 @@ interface LoginParts {
  */
 export function createLoginRoutes(parts: LoginParts): RequestHandler {
   const { config, tokens, sessions, pageUserTags, loginParameters } = parts;
-  const { publicUrl, corsOrigins, landingPath, provider, loginConfirm } = config;
+  const { publicUrl, returnOrigins, landingPath, provider, loginConfirm } = config;
   const redirectToProvider = createRedirectToProvider(parts);
   const loginAudit = createLoginAudit(parts.audit, provider.scopes);
 
@@ -44,7 +44,7 @@ export function createLoginRoutes(parts: LoginParts): RequestHandler {
       const { search } = new URL(req.originalUrl, publicUrl);
       return res.redirect(303, publicUrl + paths.signIn + search);
     }
-    const returnTo = safeReturnTo(req.query.return_to, publicUrl, corsOrigins, landingPath);
+    const returnTo = safeReturnTo(req.query.return_to, publicUrl, returnOrigins, landingPath);
     const current = await loadSession(req);
     const { ignored, ...requested } = loginParameters.read(req.query, current?.userTags ?? []);
     if (ignored.length > 0)

@@ -45,7 +45,7 @@ const maxProfileBytes = 1_048_576;
 /** The pages: home, sign-in, profile and signed-out. `/favicon.ico` leads to the logo, for browsers that show JSON. */
 export function createPageRoutes(parts: PageParts) {
   const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now, consoleRows } = parts;
-  const { publicUrl, basePath, corsOrigins, landingPath } = config;
+  const { publicUrl, basePath, returnOrigins, landingPath } = config;
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
@@ -69,7 +69,7 @@ export function createPageRoutes(parts: PageParts) {
   }
 
   async function renderSignIn(req: Request, res: Response): Promise<void> {
-    const returnTo = safeReturnTo(req.query.return_to, publicUrl, corsOrigins, landingPath);
+    const returnTo = safeReturnTo(req.query.return_to, publicUrl, returnOrigins, landingPath);
     if (!isStepUp(req.query) && (await loadCurrentUser(req))) return res.redirect(303, returnTo);
     res.render('login', {
       endedBy: await findWhoEnded(req),

@@ -74,7 +74,7 @@ export function createParts(
       publicOrigin,
       publicUrl,
       basePath,
-      corsOrigins,
+      returnOrigins: config.returnOrigins,
       landingPath: config.landingPath,
       routes: config.routes,
     },

@@ -276,6 +276,7 @@ test('it is mounted where the redirect URI says, and says so when it is not', as
       app.use('/portal', latchkey.router);
       app.use('/wrong', latchkey.router);
       app.get('/auth/login', (_req, res) => void res.send('of the host'));
+      app.get('/orders', latchkey.requireToken, (_req, res) => void res.send('orders'));
     },
     {},
     '/portal',
@@ -287,6 +288,26 @@ test('it is mounted where the redirect URI says, and says so when it is not', as
   expect((await get('/portal/other')).status).toBe(404);
   expect((await get('/wrong/auth/login')).status).toBe(500);
   expect(JSON.stringify(lines)).toContain("app.use('/portal', latchkey.router)");
+  // The page of an error on a route outside the base path leads back to it.
+  const navigation = { Accept: 'text/html', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
+  const { text } = await request(origin).get('/orders').set(navigation);
+  const orders = new URLSearchParams({ return_to: `${origin}/orders` });
+  expect(text).toContain(`/portal/auth/login?${orders}"`);
+  expect(await (await get(`/portal/auth/sign-in?${orders}`)).text()).toContain(`login?${orders}"`);
+});
+
+test('a router above the base path leaves the paths of the host alone', async () => {
+  const { origin, signIn } = await start(
+    (app, latchkey) => {
+      app.use(latchkey.router);
+      app.get('/api/of-the-host', (_req, res) => void res.send('of the host'));
+    },
+    {},
+    '/portal',
+  );
+  expect(await (await fetch(`${origin}/api/of-the-host`)).text()).toBe('of the host');
+  const own = await fetch(`${origin}/portal/api/profile`, { headers: { Cookie: await signIn() } });
+  expect(await own.json()).toMatchObject({ sub: 'test-user' });
 });
 
 test('a guard that fails after the app has responded changes nothing, and is logged', async () => {
