@@ -56,10 +56,11 @@ export function explainLogout(account, attempts, tokens, instances) {
   // A response that was lost with a killed process comes first: it was lost before any later request.
   if (disturbance?.act !== 'kill' && resume && resume.at > grant.at)
     return result('paused', `${reuse}; ${refused.via} had been resumed ${refused.at - resume.at} ms before`);
-  if (!disturbance) return result('unexplained', `${reuse}, which was neither killed nor paused`);
   const response = grant.respondedAt
     ? `response sent after ${grant.respondedAt - grant.at} ms`
     : 'response not sent';
+  if (!disturbance)
+    return result('unexplained', `${reuse}, which was neither killed nor paused, ${response}`);
   const isNeverUsed = isUnused(grant, attempts, tokensByValue);
   const explanation = `${reuse}, ${response}, new tokens ${isNeverUsed ? 'never used' : 'used'}; ${disturbance.act} at ${disturbance.at - grant.at} ms`;
   if (disturbance.act === 'pause') return result('paused', explanation);
