@@ -212,6 +212,12 @@ export const pageFields = {
     meaning: "The app's name on the pages and in their titles.",
     unset: 'Latchkey',
   },
+  APP_TAGLINE: {
+    type: z.string().optional(),
+    example: 'Notes for people who garden',
+    meaning: 'One sentence about the app, on the home page. It is shown as it is, in every language.',
+    unset: 'a translated sentence that invites the user to sign in',
+  },
   APP_LOGO_URL: {
     type: type.logo.default(`${paths.assets}/icon.svg`),
     example: '/auth/assets/logo.svg',

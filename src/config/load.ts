@@ -168,7 +168,12 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     publicUrl: redirectUri.origin + basePath,
     allowedHosts: values.ALLOWED_HOSTS as readonly string[],
     hsts: { isSent: secure, includeSubDomains: values.HSTS_INCLUDE_SUBDOMAINS },
-    brand: { name: values.APP_NAME, logoUrl: values.APP_LOGO_URL.replace(/^\//, `${basePath}/`) },
+    brand: {
+      name: values.APP_NAME,
+      tagline: values.APP_TAGLINE,
+      logoUrl: values.APP_LOGO_URL.replace(/^\//, `${basePath}/`),
+      providerLogoUrl: values.OAUTH2_PROVIDER_LOGO_URL.replace(/^\//, `${basePath}/`),
+    },
     frontEnd: readFrontEndSettings(values),
     landingPath: readFrontEndSettings(values) ? paths.home : paths.profile, // of a login without an address
     provider: {

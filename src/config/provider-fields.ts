@@ -159,6 +159,13 @@ export const providerFields = {
     meaning: "The provider's name on the pages.",
     unset: '"your provider", in the language of the page',
   },
+  OAUTH2_PROVIDER_LOGO_URL: {
+    type: type.logo.default(`${paths.assets}/sign-in.svg`),
+    example: '/auth/assets/provider.svg',
+    meaning:
+      "The provider's logo on the sign-in button, on white: an https:// URL, or the path of a file in public/, which is served under /auth/assets/. A path is below the base path.",
+    unset: `${paths.assets}/sign-in.svg, a neutral icon`,
+  },
   OAUTH2_ALLOW_HTTP: {
     type: type.flag.default(false),
     example: 'true',

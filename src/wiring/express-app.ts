@@ -21,6 +21,8 @@ export function createExpressApp(config: Config, viewsFolder: string): ExpressAp
   handler.locals.base = config.basePath;
   handler.locals.supportUrl = config.access.supportUrl;
   handler.locals.appName = config.brand.name;
+  handler.locals.appTagline = config.brand.tagline;
+  handler.locals.providerLogo = config.brand.providerLogoUrl;
   handler.locals.appLogo = config.brand.logoUrl;
   return { handler, messageClasses, isTrustedProxy: (address) => trust(address, 0) };
 }

@@ -14,7 +14,6 @@ afterAll(() => world.close());
 test('below a base path, the pages and their scripts work, from sign-in to sign-out in another tab', async () => {
   const alice = await visit(world); // any error on the console fails the test
   const page = await alice.openTab('/portal/');
-  await page.getByRole('link', { name: 'Sign in' }).click();
   await page.getByRole('link', { name: /Sign in with/ }).click();
   await signInAtProvider(page);
   await page.getByRole('button', { name: 'Allow' }).click();

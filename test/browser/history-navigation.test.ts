@@ -18,15 +18,15 @@ async function go(page: Page, direction: 'goBack' | 'goForward'): Promise<void> 
 test('Back, Forward and Reload work on every page of the sign-in', async () => {
   const alice = await visit(world);
   const page = await alice.openTab('/');
-  const signInLink = page.getByRole('link', { name: 'Sign in' });
   const providerLink = page.getByRole('link', { name: /Sign in with/ });
   await page.reload();
-  await signInLink.click();
-  await providerLink.waitFor();
+  await page.goto('/auth/sign-in');
   await page.reload();
   await go(page, 'goBack');
-  await signInLink.waitFor();
+  await page.waitForURL(`${world.origin}/`);
   await go(page, 'goForward');
+  await page.waitForURL(/sign-in$/);
+  await go(page, 'goBack');
   await providerLink.click();
   await page.getByLabel('Password').waitFor();
   await go(page, 'goBack');
@@ -49,6 +49,7 @@ test("after signing in, Back skips the provider's expired pages and shows the ho
   alice.expectStatus(400); // the provider's own pages have expired
   for (let steps = 0; steps < 5 && page.url() !== `${world.origin}/`; steps += 1) await go(page, 'goBack');
   await page.getByRole('link', { name: 'Continue as Alice Liddell' }).click();
+  await page.waitForURL(/\/profile$/);
   await waitForProfile(page);
 });
 
@@ -81,6 +82,7 @@ test("after signing out, Back does not show the previous user's pages", async ()
   await signIn(page);
   await page.goto('/');
   await page.getByRole('link', { name: 'Continue as Alice Liddell' }).click();
+  await page.waitForURL(/\/profile$/);
   await waitForProfile(page);
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();

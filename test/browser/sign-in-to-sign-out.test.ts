@@ -23,7 +23,6 @@ describe.each([
   test('a user signs in, sees their profile, renews access, calls the API and signs out', async () => {
     const alice = await visit(world, browser);
     const page = await alice.openTab('/');
-    await page.getByRole('link', { name: 'Sign in' }).click();
     await page.getByRole('link', { name: /Sign in with/ }).click();
     await signInAtProvider(page);
     await page.getByRole('button', { name: 'Allow' }).click();

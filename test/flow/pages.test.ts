@@ -113,6 +113,39 @@ test("pages show the operator's name and logo", async () => {
   }
 });
 
+test('the home page belongs to the app: its name and tagline, one click to the provider, and a greeting once signed in', async () => {
+  const world = await createWorld({
+    env: {
+      OAUTH2_SCOPES: 'openid profile read:profile',
+      APP_NAME: 'Rose Garden',
+      APP_TAGLINE: 'Roses & <b>tea</b>',
+      OAUTH2_PROVIDER_NAME: 'Garden House',
+      OAUTH2_PROVIDER_LOGO_URL: 'https://cdn.example.test/garden.svg',
+    },
+  });
+  try {
+    const browser = world.browser();
+    const { text } = await browser.go('/');
+    expect(text).toContain('<h1>Rose Garden</h1>');
+    expect(text).toContain('Roses &amp; &lt;b&gt;tea&lt;/b&gt;');
+    expect(text).toMatch(
+      /href="\/auth\/login"><img src="https:\/\/cdn\.example\.test\/garden\.svg"[^>]*><span>Sign in with Garden House</,
+    );
+    expect(text).not.toMatch(/token|cookie|server/i);
+    const login = await browser.step('/auth/login', { headers: { 'sec-fetch-site': 'same-origin' } });
+    expect(login.headers.location).toContain(world.provider.issuer);
+    await world.signIn(browser);
+    const home = await browser.go('/');
+    expect(home.text).toContain('<h1>Welcome, Alice Liddell</h1>');
+    expect(home.text.replace(/<template.*?<\/template>/gs, '')).not.toContain('Sign in');
+    expect((await browser.step('/', { headers: { 'accept-language': 'de' } })).text).toContain(
+      '<h1>Willkommen, Alice',
+    );
+  } finally {
+    await world.close();
+  }
+});
+
 test('the profile page shows values in a readable form, and no value becomes markup or a script', async () => {
   const profile = {
     memberSince: '2019-05-04',

@@ -359,11 +359,22 @@ describe('the hash of a client registration', () => {
 });
 
 test('pages show the name and logo of Latchkey, unless others are configured', () => {
-  expect(loadConfig(valid).brand).toEqual({ name: 'Latchkey', logoUrl: '/auth/assets/icon.svg' });
-  const brand = { APP_NAME: 'Example Shop', APP_LOGO_URL: 'https://cdn.example/logo.svg' };
+  const providerLogoUrl = '/auth/assets/sign-in.svg';
+  expect(loadConfig(valid).brand).toEqual({
+    name: 'Latchkey',
+    logoUrl: '/auth/assets/icon.svg',
+    providerLogoUrl,
+  });
+  const brand = {
+    APP_TAGLINE: 'For gardeners',
+    APP_NAME: 'Example Shop',
+    APP_LOGO_URL: 'https://cdn.example/logo.svg',
+  };
   expect(loadConfig({ ...valid, ...brand }).brand).toEqual({
     name: 'Example Shop',
+    tagline: 'For gardeners',
     logoUrl: 'https://cdn.example/logo.svg',
+    providerLogoUrl,
   });
 });
 
