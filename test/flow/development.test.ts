@@ -74,8 +74,8 @@ const isFree = (port: string) =>
     server.listen(Number(port), '127.0.0.1', () => server.close(() => resolve(true)));
   });
 
-const setHeading = (heading: string) => (json: string) =>
-  json.replace(/("home": \{[^}]*"heading": )"[^"]*"/, `$1"${heading}"`);
+const setGreeting = (greeting: string) => (json: string) =>
+  json.replace(/("home": \{[^}]*"hello": )"[^"]*"/, `$1"${greeting}"`);
 
 test('npm run dev restarts after changes of texts, code, settings and routes, and the user stays signed in', async () => {
   const development = await startDevelopment();
@@ -90,14 +90,14 @@ test('npm run dev restarts after changes of texts, code, settings and routes, an
 
   // A sign-in that is in progress during a restart completes.
   const providerPage = await browser.go('/auth/login');
-  await change('views/texts/en.json', setHeading('A new text'));
+  await change('views/texts/en.json', setGreeting('A new text'));
   await finishSignIn(browser, providerPage);
   expect(await isSignedIn()).toBe(true);
   expect(await home()).toContain('A new text');
 
   // A new file.
   const english = read(join(folder, 'views/texts/en.json'));
-  await change('views/texts/fr.json', () => setHeading('Un nouveau texte')(english));
+  await change('views/texts/fr.json', () => setGreeting('Un nouveau texte')(english));
   expect(await home('fr')).toContain('Un nouveau texte');
   expect((await browser.fetch('/api/profile')).status).toBe(200);
 
