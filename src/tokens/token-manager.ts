@@ -25,7 +25,7 @@ export interface TokenManager
     requested: LoginRequirements,
     browser?: Pick<TokenRecord, 'userAgent' | 'replacedId'>,
   ): Promise<void>;
-  /** Revokes what a login was granted that starts no session. Nobody waits for it. */
+  /** Revokes the tokens of a login that has been refused. The response does not wait for it. */
   discardGrant(tokens: TokenSet): void;
   /** Reads the record without refreshing it or extending the session. */
   peek(id: string): Promise<TokenRecord | undefined>;

@@ -28,7 +28,7 @@ test.each([
     '0a1b2c3d._.js',
     'app.8a7b6c5d.min.js',
   ],
-  // Those of real builds, which consist of letters mostly.
+  // Names of real builds with hashes that are mostly letters.
   ...['index-BnQkOdFO.css', 'codicon-DCm3Q8ay.ttf', 'uiMode.CyMfwkXJ.css', 'module--QdMvsKi.css'],
   ...['polyfills-FFHMD2TL.js', 'chunk-EQDQRRRY.js', 'styles-5INURTSO.css', 'assets/index-BwOQBGhZ.js'],
   ...['_app/immutable/chunks/entry.js', 'immutable/index-homepage.js', 'a/immutable/chapter1.png'],
