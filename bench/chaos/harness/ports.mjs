@@ -9,9 +9,9 @@ export async function freePorts(count) {
   const ports = [];
   while (ports.length < count) {
     const port = minPort + Math.floor(Math.random() * (maxPort - minPort));
-    if (reserved.has(port) || !(await isFree(port))) continue;
-    reserved.add(port);
-    ports.push(port);
+    if (reserved.has(port)) continue;
+    reserved.add(port); // before the check, which takes time: scenarios ask for ports in parallel
+    if (await isFree(port)) ports.push(port);
   }
   return ports;
 }
