@@ -1,8 +1,10 @@
 import { html } from './html.ts';
 import { renderPage } from './page.ts';
 import { describeScopes } from './scopes.ts';
+import type { Texts } from './texts.ts';
 
 export interface LoginPageOptions {
+  readonly texts: Texts;
   readonly uid: string;
   readonly clientName: string;
   /** Initial value of the username field. */
@@ -11,26 +13,28 @@ export interface LoginPageOptions {
 }
 
 /** The sign-in form. Fields: `login`, `password`; the cancel button sends `decision=cancel`. */
-export function renderLoginPage({ uid, clientName, login, problem }: LoginPageOptions): string {
+export function renderLoginPage({ texts, uid, clientName, login, problem }: LoginPageOptions): string {
   return renderPage(
-    'Sign in',
-    html`<p>to continue to <strong>${clientName}</strong></p>
+    texts,
+    texts.signIn,
+    html`<p>${texts.toContinue} <strong>${clientName}</strong></p>
 ${problem === undefined ? undefined : html`<p class="alarm" role="alert">${problem}</p>`}
 <form method="post" action="/interaction/${uid}/login">
-<label for="login">Username</label>
+<label for="login">${texts.username}</label>
 <input id="login" name="login" type="text" value="${login}" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus>
-<label for="password">Password</label>
+<label for="password">${texts.password}</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
-<p class="hint">Sign in as <strong>alice</strong> or <strong>bob</strong> with any password.</p>
+<p class="hint">${texts.users}</p>
 <div class="actions">
-<button class="first" type="submit">Sign in</button>
-<button type="submit" name="decision" value="cancel" formnovalidate>Cancel</button>
+<button class="first" type="submit">${texts.signIn}</button>
+<button type="submit" name="decision" value="cancel" formnovalidate>${texts.cancel}</button>
 </div>
 </form>`,
   );
 }
 
 export interface ConsentPageOptions {
+  readonly texts: Texts;
   readonly uid: string;
   readonly clientName: string;
   readonly userName: string;
@@ -40,37 +44,37 @@ export interface ConsentPageOptions {
   readonly alreadyGranted: readonly string[];
 }
 
-/** The consent form. Fields: one `deny` checkbox per optional scope, and `decision` = `allow` or `deny`. */
+/**
+ * The consent form. Fields: for each optional scope `asked` and, if the user leaves it checked, `allow`; and `decision` =
+ * `allow` or `deny`.
+ */
 export function renderConsentPage(options: ConsentPageOptions): string {
-  const { uid, clientName, userName, pending, alreadyGranted } = options;
-  const pendingRows = describeScopes(pending).map(({ name, description, optional }) =>
+  const { texts, uid, clientName, userName, pending, alreadyGranted } = options;
+  const describe = (name: string) => texts.scopes[name] ?? `${texts.otherScope} (${name})`;
+  const pendingRows = describeScopes(pending).map(({ name, optional }) =>
     optional
-      ? html`<li>${description} <code>${name}</code> <label class="hint"><input type="checkbox" name="deny" value="${name}"> don't allow</label></li>`
-      : html`<li>${description} <code>${name}</code></li>`,
+      ? html`<li><label><input type="checkbox" name="allow" value="${name}" checked> ${describe(name)}</label><input type="hidden" name="asked" value="${name}"></li>`
+      : html`<li>${describe(name)}</li>`,
   );
-  const grantedRows = describeScopes(alreadyGranted).map(
-    ({ name, description }) => html`<li>${description} <code>${name}</code></li>`,
-  );
+  const grantedRows = describeScopes(alreadyGranted).map(({ name }) => html`<li>${describe(name)}</li>`);
   return renderPage(
-    `Allow ${clientName}?`,
-    html`<p>You are signed in as <strong>${userName}</strong>. <strong>${clientName}</strong> would like to:</p>
+    texts,
+    texts.allowQuestion,
+    html`<p>${texts.signedInAs} <strong>${userName}</strong>. <strong>${clientName}</strong> ${texts.wantsTo}</p>
 <form method="post" action="/interaction/${uid}/consent">
 <ul>
 ${pendingRows}
 </ul>
-${grantedRows.length === 0 ? undefined : html`<p class="hint">Previously allowed:</p><ul class="hint">${grantedRows}</ul>`}
+${grantedRows.length === 0 ? undefined : html`<p class="hint">${texts.alreadyAllowed}</p><ul class="hint">${grantedRows}</ul>`}
 <div class="actions">
-<button class="first" type="submit" name="decision" value="allow" autofocus>Allow</button>
-<button type="submit" name="decision" value="deny">Deny</button>
+<button class="first" type="submit" name="decision" value="allow" autofocus>${texts.allow}</button>
+<button type="submit" name="decision" value="deny">${texts.deny}</button>
 </div>
 </form>`,
   );
 }
 
 /** For a form submitted too late, twice, or from a browser without an interaction. */
-export function renderExpiredPage(): string {
-  return renderPage(
-    'This page has expired',
-    html`<p>Go back to the application and sign in again from there.</p>`,
-  );
+export function renderExpiredPage(texts: Texts): string {
+  return renderPage(texts, texts.expired, html`<p>${texts.startAgain}</p>`);
 }

@@ -2,6 +2,7 @@ import { type NextFunction, type Request, type Response, Router, urlencoded } fr
 import type { default as OidcProvider } from 'oidc-provider';
 import { type Interaction, saveGrant, splitRequestedScopes } from './consent.ts';
 import { renderConsentPage, renderExpiredPage, renderLoginPage } from './interaction-pages.ts';
+import { chooseTexts } from './texts.ts';
 import { findUser } from './users.ts';
 
 interface Form {
@@ -13,8 +14,13 @@ function readText(form: Form, field: string): string {
   return typeof value === 'string' ? value : '';
 }
 
+function readList(form: Form, field: string): readonly string[] {
+  return [form[field]].flat().filter((value) => typeof value === 'string');
+}
+
 function readDeniedScopes(form: Form): ReadonlySet<string> {
-  return new Set([form.deny].flat().filter((value) => typeof value === 'string'));
+  const allowed = readList(form, 'allow');
+  return new Set(readList(form, 'asked').filter((scope) => !allowed.includes(scope)));
 }
 
 class InteractionError extends Error {
@@ -62,7 +68,8 @@ export function createInteractionRouter(provider: OidcProvider, scopes: readonly
 
   router.get('/:uid', async (req, res) => {
     const interaction = await loadInteraction(req, res);
-    const pageOptions = { uid: interaction.uid, clientName: await findClientName(interaction) };
+    const texts = chooseTexts(req);
+    const pageOptions = { texts, uid: interaction.uid, clientName: await findClientName(interaction) };
     if (interaction.prompt.name === 'login') {
       const hint = interaction.params.login_hint;
       res.send(renderLoginPage({ ...pageOptions, login: typeof hint === 'string' ? hint : '' }));
@@ -84,8 +91,9 @@ export function createInteractionRouter(provider: OidcProvider, scopes: readonly
     const login = readText(form, 'login').trim();
     const user = findUser(login.toLowerCase());
     if (user === undefined || readText(form, 'password') === '') {
-      const problem = user === undefined ? 'Unknown user. Try alice or bob.' : 'Enter any password.';
-      const pageOptions = { uid: interaction.uid, clientName: await findClientName(interaction) };
+      const texts = chooseTexts(req);
+      const problem = user === undefined ? texts.unknownUser : texts.passwordMissing;
+      const pageOptions = { texts, uid: interaction.uid, clientName: await findClientName(interaction) };
       res.status(400).send(renderLoginPage({ ...pageOptions, login, problem }));
       return;
     }
@@ -107,8 +115,8 @@ export function createInteractionRouter(provider: OidcProvider, scopes: readonly
     await provider.interactionFinished(req, res, { consent: { grantId } });
   });
 
-  router.use((error: unknown, _req: Request, res: Response, next: NextFunction) => {
-    if (isClientError(error)) res.status(400).send(renderExpiredPage());
+  router.use((error: unknown, req: Request, res: Response, next: NextFunction) => {
+    if (isClientError(error)) res.status(400).send(renderExpiredPage(chooseTexts(req)));
     else next(error);
   });
 

@@ -39,7 +39,7 @@ export function createLatchkeyEnvironment(options: LatchkeyEnvironmentOptions): 
     OAUTH2_REDIRECT_URI: `${options.appOrigin}/auth/callback`,
     OAUTH2_SCOPES: 'openid profile email read:profile read:data write:data',
     OAUTH2_API_BASE_URL: options.apiUrl,
-    OAUTH2_PROVIDER_NAME: 'Demo provider',
+    OAUTH2_PROVIDER_NAME: 'Demo ID',
     SESSION_SECRET: randomBytes(32).toString('hex'),
   };
 }

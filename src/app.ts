@@ -16,6 +16,7 @@ import { ownMiddleware } from './own/middleware.ts';
 import { ownPages } from './own/pages.ts';
 import { ownRoutes } from './own/routes.ts';
 import { createErrorResponse, notFound } from './pages/error-response.ts';
+import { openViewFolders } from './pages/view-folders.ts';
 import { paths } from './paths.ts';
 import { rejectWebSocket } from './proxy/websocket/upgrade.ts';
 import { createApiRoutes } from './routes/api.ts';
@@ -70,8 +71,10 @@ const own = { routes: ownRoutes, pages: ownPages, middleware: ownMiddleware };
 /** Latchkey with this configuration. Everything outside the process is reached through `deps`. */
 export function createApp(config: Config, deps: Deps, added: Partial<typeof own> = {}): App {
   const { routes: defineRoutes, pages, middleware } = { ...own, ...added };
-  const { handler, messageClasses, isTrustedProxy } = createExpressApp(config, resolvePath('../views'));
-  const parts = createParts(config, deps, { defineRoutes, textsFolder: resolvePath('../views/texts') });
+  const builtIn = { views: resolvePath('../views'), assets: resolvePath('../public') };
+  const { views, assets, texts: translations } = openViewFolders(builtIn, config.viewsFolder);
+  const { handler, messageClasses, isTrustedProxy } = createExpressApp(config, views, deps.log);
+  const parts = createParts(config, deps, { defineRoutes, translations });
   const { log, limit, oauth, tokens, apiHeaders, pageHeaders, baseHeaders, measureRequests, texts } = parts;
   const { publicOrigin, corsOrigins } = config;
   const saveForm = createFormSaver({ ...parts, limitSaves: limit('save-form', savedFormRate) });
@@ -115,7 +118,7 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   handler.use(
     paths.assets,
     compression(),
-    express.static(resolvePath('../public'), { setHeaders: setNoCache, redirect: false }),
+    ...assets.map((folder) => express.static(folder, { setHeaders: setNoCache, redirect: false })),
   );
   // 10. `Cache-Control: no-store`. Before the handlers that read the session.
   handler.use(noStore);

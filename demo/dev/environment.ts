@@ -109,7 +109,7 @@ export function createOverrides(
     overrides.OAUTH2_ISSUER = demo.issuer;
     overrides.OAUTH2_CLIENT_ID = demo.clientId;
     overrides.OAUTH2_CLIENT_SECRET = demo.clientSecret;
-    setDefault('OAUTH2_PROVIDER_NAME', 'Demo provider');
+    setDefault('OAUTH2_PROVIDER_NAME', 'Demo ID');
     if (settings.usesDemoApi) overrides.OAUTH2_API_BASE_URL = demo.apiUrl;
     setDefault('OAUTH2_SCOPES', [...defaultScopes, ...(settings.usesDemoApi ? demoApiScopes : [])].join(' '));
   }

@@ -204,29 +204,6 @@ export const serverFields = {
   },
 } as const satisfies Record<string, Field>;
 
-/** Latchkey's pages. */
-export const pageFields = {
-  APP_NAME: {
-    type: z.string().default('Latchkey'),
-    example: 'Field Notes',
-    meaning: "The app's name on the pages and in their titles.",
-    unset: 'Latchkey',
-  },
-  APP_TAGLINE: {
-    type: z.string().optional(),
-    example: 'Notes for people who garden',
-    meaning: 'One sentence about the app, on the home page. It is shown as it is, in every language.',
-    unset: 'a translated sentence that invites the user to sign in',
-  },
-  APP_LOGO_URL: {
-    type: type.logo.default(`${paths.assets}/icon.svg`),
-    example: '/auth/assets/logo.svg',
-    meaning:
-      'The logo next to the name: an https:// URL, or the path of a file in public/, which is served under /auth/assets/. A path is below the base path.',
-    unset: `${paths.assets}/icon.svg`,
-  },
-} as const satisfies Record<string, Field>;
-
 type ServerValues = { readonly [K in keyof typeof serverFields]: z.output<(typeof serverFields)[K]['type']> };
 
 /** The log and the audit log. */

@@ -1,9 +1,10 @@
 import type { z } from 'zod';
 import { accessFields } from './access/fields.ts';
-import { pageFields, serverFields, sessionFields } from './app-fields.ts';
+import { serverFields, sessionFields } from './app-fields.ts';
 import type { Field } from './field-types.ts';
 import { frontEndFields } from './front-end/fields.ts';
 import { limitFields } from './limit-fields.ts';
+import { pageFields } from './pages/fields.ts';
 import { apiFields, appTokenFields, providerFields } from './provider-fields.ts';
 
 /** Every variable that Latchkey reads, as `docs/configuration.md` and `.env.example` group and order them. */

@@ -20,7 +20,7 @@ import { ConfigError } from './reading/config-error.ts';
 import { readEnvironment } from './reading/environment.ts';
 import { readRoutesFile } from './reading/routes-file.ts';
 import { buildRedisSettings } from './redis-settings.ts';
-import { buildAppProvider, hashRegistration, listSecrets } from './registration.ts';
+import { buildAppProvider, getProviderHost, hashRegistration, listSecrets } from './registration.ts';
 import { type ResourceServer, type RouteTableOptions, readRouteTable } from './route-table.ts';
 import { checkCrossFieldRules } from './rules.ts';
 import { findUnknownVariables } from './unknown-variables.ts';
@@ -174,11 +174,12 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
       logoUrl: values.APP_LOGO_URL.replace(/^\//, `${basePath}/`),
       providerLogoUrl: values.OAUTH2_PROVIDER_LOGO_URL.replace(/^\//, `${basePath}/`),
     },
+    viewsFolder: values.VIEWS_DIR,
     frontEnd: readFrontEndSettings(values),
     landingPath: readFrontEndSettings(values) ? paths.home : paths.profile, // of a login without an address
     provider: {
-      /** The provider's name on the pages; without one they show a translated default. */
-      name: values.OAUTH2_PROVIDER_NAME,
+      /** The provider's name on the pages. */
+      name: values.OAUTH2_PROVIDER_NAME ?? getProviderHost(values),
       issuer: values.OAUTH2_ISSUER,
       endpoints: {
         authorization_endpoint: values.OAUTH2_AUTHORIZATION_URL?.href,

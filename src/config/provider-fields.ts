@@ -156,8 +156,9 @@ export const providerFields = {
   OAUTH2_PROVIDER_NAME: {
     type: z.string().optional(),
     example: 'Example ID',
-    meaning: "The provider's name on the pages.",
-    unset: '"your provider", in the language of the page',
+    meaning:
+      "The provider's name on the pages, in every language: a proper name without an article, such as Example ID.",
+    unset: 'the host name of the provider, such as login.example.com',
   },
   OAUTH2_PROVIDER_LOGO_URL: {
     type: type.logo.default(`${paths.assets}/sign-in.svg`),

@@ -22,6 +22,11 @@ export function hashRegistration({ issuer, endpoints, clientId }: Registration):
     .slice(0, 16);
 }
 
+/** The host name of the provider, which names it on pages when it has no other name. */
+export function getProviderHost(values: Pick<Values, 'OAUTH2_ISSUER' | 'OAUTH2_AUTHORIZATION_URL'>): string {
+  return (values.OAUTH2_ISSUER ?? values.OAUTH2_AUTHORIZATION_URL)?.hostname ?? '';
+}
+
 /** One secret, or two during a rotation. */
 export function listSecrets(current: Secret, next?: Secret): readonly Secret[] {
   return next ? [current, next] : [current];

@@ -1,5 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
 import type { RequestHandler } from 'express';
 import { formattersFor } from './formatters.ts';
 
@@ -24,21 +22,20 @@ const defaultLanguage = 'en';
 /** A language with a region (`en-GB`), in a form that `Intl` always accepts. */
 const regionalTag = /^[a-z]{2,3}-[A-Z]{2}$/;
 
+/** The texts of one language by key (`home.title`). */
+export type LanguageTexts = ReadonlyMap<string, string>;
+
 /**
- * The translations in `folder`: one JSON file for each language, named by its tag. Views get the language that fits
- * `Accept-Language` best: `lang`, `t` (translate), `has` (whether a text exists) and `format` (dates and numbers).
- * @param globals values for the placeholders of every text; one that is undefined becomes the text `common.<name>`
+ * The translations by language tag. Views get the language that fits `Accept-Language` best: `lang`, `t` (translate), `has`
+ * (whether a text exists) and `format` (dates and numbers).
+ * @param globals values for the placeholders of every text
  */
-export function createI18n(folder: string, globals: Values = {}): I18n {
+export function createI18n(translations: ReadonlyMap<string, LanguageTexts>, globals: Values = {}): I18n {
   const languages = new Map(
-    readdirSync(folder)
-      .filter((name) => name.endsWith('.json'))
-      .map((name) => {
-        const lang = basename(name, '.json');
-        const texts = new Map(flatten(JSON.parse(readFileSync(join(folder, name), 'utf8'))));
-        const has = (key: string) => texts.has(key);
-        return [lang, { lang, t: createTranslate(texts, globals), has }];
-      }),
+    [...translations].map(([lang, texts]) => [
+      lang,
+      { lang, t: createTranslate(texts, globals), has: (key: string) => texts.has(key) },
+    ]),
   );
   const languageTags = [defaultLanguage, ...[...languages.keys()].filter((tag) => tag !== defaultLanguage)];
 
@@ -54,19 +51,23 @@ export function createI18n(folder: string, globals: Values = {}): I18n {
   return { texts, english: languages.get(defaultLanguage)!.t };
 }
 
-function createTranslate(texts: ReadonlyMap<string, string>, globals: Values): Translate {
+function createTranslate(texts: LanguageTexts, globals: Values): Translate {
   return function t(key, values = {}): string {
     const text = texts.get(key);
     if (text === undefined) throw new Error(`missing translation: ${key}`);
-    return text.replace(/\{(\w+)\}/g, (_, name: string) =>
-      String(values[name] ?? globals[name] ?? t(`common.${name}`)),
-    );
+    return text.replace(/\{(\w+)\}/g, (_, name: string) => {
+      const value = values[name] ?? globals[name];
+      if (value === undefined) throw new Error(`no value for {${name}} in the text ${key}`);
+      return String(value);
+    });
   };
 }
 
 /** Nested texts as pairs of key and text: `{ home: { title } }` has the key `home.title`. */
 export function flatten(texts: Nested, prefix = ''): [key: string, text: string][] {
-  return Object.entries(texts).flatMap(([key, value]) =>
-    typeof value === 'string' ? [[prefix + key, value]] : flatten(value, `${prefix}${key}.`),
-  );
+  return Object.entries(texts).flatMap(([key, value]) => {
+    if (typeof value === 'string') return [[prefix + key, value]];
+    if (typeof value === 'object' && value !== null) return flatten(value, `${prefix}${key}.`);
+    throw new Error(`${prefix}${key} must be a text`);
+  });
 }

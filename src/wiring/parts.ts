@@ -12,6 +12,7 @@ import { createSecurityHeaders } from '../middleware/security-headers.ts';
 import { createRequestMetrics } from '../observability/request-metrics.ts';
 import { listConsoleRows } from '../pages/console-rows.ts';
 import { createI18n } from '../pages/i18n.ts';
+import type { ViewFolders } from '../pages/view-folders.ts';
 import { createCallUpstream } from '../proxy/call-upstream.ts';
 import { createForwarder, createStreamGuard } from '../proxy/forward-to.ts';
 import { createOpenStreams } from '../proxy/open-streams.ts';
@@ -33,7 +34,10 @@ export type Parts = ReturnType<typeof createParts>;
 export function createParts(
   config: Config,
   deps: Deps,
-  { defineRoutes, textsFolder }: { readonly defineRoutes: CodeRoutes; readonly textsFolder: string },
+  {
+    defineRoutes,
+    translations,
+  }: { readonly defineRoutes: CodeRoutes; readonly translations: ViewFolders['texts'] },
 ) {
   const { now, log, metrics, sessionEndEvents } = deps;
   const { publicOrigin, publicUrl, basePath, corsOrigins, session } = config;
@@ -57,7 +61,7 @@ export function createParts(
   const ownRoutes = readCodeRoutes(defineRoutes, { ...tokenGuards, ...claimGuards, limitBody }, config);
   const targets = [...listTargets(ownRoutes), ...config.routes];
   const { measureRequests, measureAs, measureFrontEnd } = createRequestMetrics(metrics);
-  const { texts, english } = createI18n(textsFolder, {
+  const { texts, english } = createI18n(translations, {
     app: config.brand.name,
     provider: config.provider.name,
   });

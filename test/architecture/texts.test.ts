@@ -19,8 +19,6 @@ const used = [...viewSources.matchAll(/\b(?:t|has)\((['`])(.*?)\1/g)].map(([, , 
 const patterns = used.map(
   (key) => new RegExp(`^${key.replaceAll('.', '\\.').replace(/\$\{.*?\}/g, '[^.]+')}$`),
 );
-/** Keys that no view uses: the default for `{provider}` when the provider has no name. */
-const usedByCode = new Set(['common.provider']);
 const placeholdersOf = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
 
 test('views name no address of the app without the base path', () => {
@@ -46,7 +44,7 @@ test('views use only text keys that exist', () => {
 });
 
 test('every text is used by a view', () => {
-  const isUsed = (key: string) => usedByCode.has(key) || patterns.some((pattern) => pattern.test(key));
+  const isUsed = (key: string) => patterns.some((pattern) => pattern.test(key));
   expect([...english.keys()].filter((key) => !isUsed(key))).toEqual([]);
 });
 

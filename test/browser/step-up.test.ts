@@ -17,7 +17,7 @@ test('a user who declines a permission sees an explanation instead of a redirect
   alice.expectStatus(403);
   await page.goto('/api/data');
   await page.getByRole('link', { name: 'Grant permission' }).click();
-  await page.getByRole('checkbox').check(); // "don't allow"
+  await page.getByRole('checkbox').uncheck();
   await page.getByRole('button', { name: 'Allow' }).click();
   await waitForProfile(page);
 

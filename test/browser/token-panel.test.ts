@@ -106,8 +106,8 @@ test('a scope that was not granted is marked and can be granted from the panel',
   const page = await bob.openTab();
   await page.goto('/auth/login');
   await signInAtProvider(page, 'bob');
-  const offered = page.getByRole('listitem').filter({ hasText: 'read:data' });
-  await offered.getByRole('checkbox').check(); // ticked means not granted
+  const offered = page.getByRole('listitem').filter({ hasText: 'see your list' });
+  await offered.getByRole('checkbox').uncheck();
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.waitForURL('/profile');
   const scope = (name: string) => getPanel(page).getByRole('listitem').filter({ hasText: name });

@@ -117,7 +117,7 @@ describe('two apps with different providers that share a Redis and a SESSION_SEC
       { action: '/login', until },
     );
     if (!until(page.url))
-      page = await visitor.submit(page, { decision: 'allow', deny: [] }, { action: '/consent', until });
+      page = await visitor.submit(page, { decision: 'allow' }, { action: '/consent', until });
     forgetRequests(a, b);
     const atB = await withCookiesOf(visitor, b.origin);
     const refused = await atB.step(page.url.replace(a.origin, b.origin), { from: a.provider.issuer });

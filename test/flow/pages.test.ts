@@ -54,9 +54,9 @@ describe('the language of a page', () => {
     }
   });
 
-  test('a provider without a name gets a translated default name', async () => {
-    expect((await get('/auth/sign-in', 'en')).text).toContain('Sign in with your provider');
-    expect((await get('/auth/sign-in', 'de')).text).toContain('Anmelden mit Ihrem Anbieter');
+  test('a provider without a name has its host name as its name', async () => {
+    expect((await get('/auth/sign-in', 'en')).text).toContain('Sign in with localhost');
+    expect((await get('/auth/sign-in', 'de')).text).toContain('Anmelden mit localhost');
   });
 
   test("dates are formatted for the browser's language", async () => {

@@ -174,7 +174,7 @@ export async function finishSignIn(browser: Browser, providerPage: Page, user = 
 
 /** Grants consent for all requested scopes; with `only`, for no optional scopes but these. */
 export async function allow(browser: Browser, page: Page, only?: readonly string[]): Promise<Page> {
-  const optional = [...page.text.matchAll(/name="deny" value="([^"]*)"/g)].map(([, scope]) => scope!);
-  const deny = only ? optional.filter((each) => !only.includes(each)) : [];
-  return browser.submit(page, { decision: 'allow', deny }, { action: '/consent' });
+  const asked = [...page.text.matchAll(/name="asked" value="([^"]*)"/g)].map(([, scope]) => scope!);
+  const allowed = only ? asked.filter((each) => only.includes(each)) : asked;
+  return browser.submit(page, { decision: 'allow', asked, allow: allowed }, { action: '/consent' });
 }

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { type PageCase, press, sessionIdOf, submitPlainly } from './page-case.ts';
 import type { PagesWorld } from './pages-world.ts';
-import { signIn, signInAtProvider } from './sign-in.ts';
+import { decide, signIn, signInAtProvider } from './sign-in.ts';
 
 const json = { 'content-type': 'application/json' };
 
@@ -24,7 +24,7 @@ async function failLogin(page: Page, world: PagesWorld, status: number, error?: 
   const response = { status, ...(error && { headers: json, body: JSON.stringify({ error }) }) };
   world.providerFaults.set({ path: /^\/token$/, response });
   await signInAtProvider(page);
-  await press(page, 'Allow');
+  await decide(page, 'allow');
 }
 
 const loginErrors: readonly PageCase[] = [
@@ -34,7 +34,7 @@ const loginErrors: readonly PageCase[] = [
     user: 'none',
     async open(page) {
       await page.goto('/auth/login');
-      await press(page, 'Cancel');
+      await decide(page, 'cancel');
     },
   },
   {
@@ -68,7 +68,7 @@ const loginErrors: readonly PageCase[] = [
     async open(page) {
       await signIn(page);
       await page.goto('/auth/login?prompt=consent');
-      await press(page, 'Deny');
+      await decide(page, 'deny');
     },
   },
 ];
@@ -166,8 +166,8 @@ const sessionErrors: readonly PageCase[] = [
     async open(page) {
       await page.goto('/auth/login');
       await signInAtProvider(page, 'bob');
-      await page.getByRole('listitem').filter({ hasText: 'read:data' }).getByRole('checkbox').check();
-      await press(page, 'Allow');
+      await page.locator('input[type=checkbox][value="read:data"]').uncheck();
+      await decide(page, 'allow');
       await page.waitForURL('/profile');
       await page.goto('/api/data');
     },

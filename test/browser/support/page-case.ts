@@ -13,9 +13,7 @@ export interface PageCase {
   readonly user: 'none' | 'alice';
   /** `many`: the API has the routes of `manyRoutes`. Alice is not signed in there yet. */
   readonly routes?: 'many';
-  /** A page of the provider, which has no other language. */
-  readonly isEnglishOnly?: true;
-  /** Leads an empty tab to the page. The pages of the provider are always in English. */
+  /** Leads an empty tab to the page. */
   readonly open: (page: Page, world: PagesWorld, t: PageTexts) => Promise<unknown>;
 }
 

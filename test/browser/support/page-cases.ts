@@ -33,25 +33,22 @@ const providerCases: readonly PageCase[] = [
     name: 'provider-sign-in',
     status: 200,
     user: 'none',
-    isEnglishOnly: true,
     open: (page) => page.goto('/auth/login'),
   },
   {
     name: 'provider-consent',
     status: 200,
     user: 'none',
-    isEnglishOnly: true,
     async open(page) {
       await page.goto('/auth/login');
       await signInAtProvider(page, 'bob');
-      await page.getByRole('button', { name: 'Allow' }).waitFor();
+      await page.locator('button[value=allow]').waitFor();
     },
   },
   {
     name: 'provider-sign-out',
     status: 200,
     user: 'none',
-    isEnglishOnly: true,
     open: (page, world) => page.goto(`${world.provider.issuer}/session/end`),
   },
 ];

@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core';
 import { endedByValues } from '../../../src/tokens/token-store.ts';
 import { expireSession, type PageCase, press, sessionIdOf } from './page-case.ts';
 import type { PagesWorld } from './pages-world.ts';
-import { signIn, signInAtProvider } from './sign-in.ts';
+import { decide, signIn, signInAtProvider } from './sign-in.ts';
 
 const otherBrowsers = {
   phone:
@@ -120,7 +120,7 @@ export const sessionCases: readonly PageCase[] = [
       await other.getByRole('button').first().click();
       await other.goto('/auth/login');
       await signInAtProvider(other, 'bob');
-      await other.getByRole('button', { name: 'Allow' }).click();
+      await decide(other, 'allow');
       await page.getByRole('alert').filter({ hasText: /./ }).waitFor();
     },
   },
