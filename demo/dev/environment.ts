@@ -32,7 +32,7 @@ export interface Settings {
   readonly usesDemoApi: boolean;
   /** The variables of another provider, which have no effect together with the demo provider. */
   readonly ignored: readonly string[];
-  /** The files that the settings name, besides .env itself. */
+  /** The files, and the folder with texts, that the settings name, besides .env itself. */
   readonly files: readonly string[];
 }
 
@@ -78,8 +78,10 @@ export function readSettings(env: NodeJS.ProcessEnv, folder: string, options: Op
     usesDemoApi: usesDemoProvider && !get('OAUTH2_API_BASE_URL') && !get('API_ROUTES_FILE'),
     ignored: usesDemoProvider ? Object.keys(set).filter((name) => ofProvider.test(name) && get(name)) : [],
     files: Object.keys(set).flatMap((name) => {
-      const path = fileVariable.test(name) && get(name);
-      return path ? [resolve(folder, path)] : [];
+      const path = get(name);
+      if (!path) return [];
+      if (name === 'VIEWS_DIR') return [resolve(folder, path, 'texts')];
+      return fileVariable.test(name) ? [resolve(folder, path)] : [];
     }),
   };
 }

@@ -36,7 +36,13 @@ function findProblems(files: Readonly<Record<string, string>>): string {
 describe('the example', () => {
   let world: World;
   beforeAll(async () => {
-    world = await createWorld({ env: { VIEWS_DIR: join(root, 'examples/views'), APP_NAME: 'Field Notes', OAUTH2_SCOPES: 'openid profile' } });
+    world = await createWorld({
+      env: {
+        VIEWS_DIR: join(root, 'examples/views'),
+        APP_NAME: 'Field Notes',
+        OAUTH2_SCOPES: 'openid profile',
+      },
+    });
   });
   afterAll(() => world.close());
   const get = (path: string, language = 'en') =>

@@ -61,6 +61,7 @@ test("the developer's provider replaces the demo provider; what belongs to anoth
   expect(without.settings.ignored).toEqual(['OAUTH2_CLIENT_ID', 'OAUTH2_CLIENT_SECRET_FILE']);
   expect(without.overrides).toMatchObject({ OAUTH2_CLIENT_ID: 'c', OAUTH2_CLIENT_SECRET_FILE: '' });
   expect(without.settings.files).toEqual([join(folder, 'secret')]);
+  expect(read('VIEWS_DIR=./pages').settings.files).toEqual([join(folder, 'pages', 'texts')]);
 });
 
 test('options take precedence over the environment, and the environment over .env', () => {
