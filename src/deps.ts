@@ -23,7 +23,12 @@ import { createMemorySavedForms } from './stores/memory/saved-forms.ts';
 import { createMemorySessionEndEvents } from './stores/memory/session-end-events.ts';
 import { createMemoryTokenStore } from './stores/memory/token-store.ts';
 import { createRedisAppTokenStore } from './stores/redis/app-token-store.ts';
-import { connectRedis, createReplicaWait, waitUntilReady } from './stores/redis/connection.ts';
+import {
+  connectRedis,
+  createReplicaWait,
+  type RedisConnection,
+  waitUntilReady,
+} from './stores/redis/connection.ts';
 import { createRedisConsumedStates } from './stores/redis/consumed-states.ts';
 import { createRedisSessionIndex } from './stores/redis/indexed-sessions.ts';
 import { createRedisProviderLogouts } from './stores/redis/provider-logouts.ts';
@@ -40,6 +45,8 @@ import type { ProviderLogouts } from './tokens/provider-logouts.ts';
 import type { Revocation, RevocationOutbox } from './tokens/revocation-outbox.ts';
 import type { SessionEndEvents } from './tokens/session-end-events.ts';
 import { absoluteEndOf, type TokenStore } from './tokens/token-store.ts';
+
+export type { RedisConnection };
 
 /** Everything through which the app reaches the outside; tests can replace each member. */
 export interface Deps {
@@ -74,7 +81,10 @@ export interface Deps {
   close(): Promise<void>;
 }
 
-/** The stores and connections for this configuration: Redis when `REDIS_URL` is set, else memory. */
+/**
+ * The stores and connections for this configuration: Redis when `REDIS_URL` is set, else memory.
+ * @param redisClient a client of the app around Latchkey, to whose Redis Latchkey connects instead
+ */
 export function createDeps(
   config: Config,
   {
@@ -82,7 +92,10 @@ export function createDeps(
     elapsed = elapsedMs,
     log = createLogger(config.logLevel, undefined, config.logFormat),
     audit: plainAudit = createAuditLog(config, { now, log }),
-  }: Partial<Pick<Deps, 'now' | 'elapsed' | 'log' | 'audit'>> = {},
+    redisClient,
+  }: Partial<Pick<Deps, 'now' | 'elapsed' | 'log' | 'audit'>> & {
+    readonly redisClient?: RedisConnection;
+  } = {},
 ): Deps {
   const upstream = createUpstreamAgent(config.limits.upstreamConnections);
   const metrics = createMetrics();
@@ -122,8 +135,8 @@ export function createDeps(
       },
     };
   }
-  const { url, sentinel, keyPrefix, waitReplicas } = config.redis;
-  const redis = connectRedis(url, log, sentinel);
+  const { keyPrefix, waitReplicas } = config.redis;
+  const redis = connectRedis({ ...config.redis, client: redisClient }, log);
   measureRedis(redis, metrics);
   const waitForReplicas = createReplicaWait(redis, waitReplicas, log);
   const { secrets, registration, idleSeconds } = config.session;

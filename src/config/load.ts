@@ -22,7 +22,7 @@ import { readRoutesFile } from './reading/routes-file.ts';
 import { buildRedisSettings } from './redis-settings.ts';
 import { buildAppProvider, getProviderHost, hashRegistration, listSecrets } from './registration.ts';
 import { type ResourceServer, type RouteTableOptions, readRouteTable } from './route-table.ts';
-import { checkCrossFieldRules } from './rules.ts';
+import { checkCrossFieldRules, type HostApp } from './rules.ts';
 import { findUnknownVariables } from './unknown-variables.ts';
 import { collectWarnings } from './warnings.ts';
 
@@ -32,17 +32,18 @@ const quotedMessage =
   'must not be in quotes: they are part of the value (`docker run --env-file` does not remove them)';
 
 export type Config = ReturnType<typeof buildConfig>;
+type BuildParts = {
+  routes: readonly ResourceServer[];
+  notices: readonly string[];
+  host: HostApp | undefined;
+};
 
 /**
  * The configuration in `env` and in the files that it names. An empty variable is the same as none. A
  * variable that is not set has the value of the preset, else its default.
- * @param isEmbedded Latchkey is part of an app that listens itself, and may terminate TLS
  * @throws ConfigError with every problem
  */
-export function loadConfig(
-  env: Readonly<Record<string, string | undefined>>,
-  { isEmbedded = false }: { readonly isEmbedded?: boolean } = {},
-): Config {
+export function loadConfig(env: Readonly<Record<string, string | undefined>>, host?: HostApp): Config {
   const environment = readEnvironment(env);
   const problems = [...environment.problems];
   const values: Partial<Record<Variable, unknown>> = {};
@@ -64,9 +65,7 @@ export function loadConfig(
   // These checks also run when variables are invalid, so that the operator sees every problem at once.
   const invalid = new Set(problems.map(({ variable }) => variable));
   problems.push(
-    ...checkCrossFieldRules(values as Partial<Values>, isEmbedded).filter(
-      ({ variable }) => !invalid.has(variable),
-    ),
+    ...checkCrossFieldRules(values as Partial<Values>, host).filter(({ variable }) => !invalid.has(variable)),
   );
   const { routes, problems: routeProblems } = readRoutes(
     values as Partial<Values>,
@@ -76,7 +75,7 @@ export function loadConfig(
     !problems.some((each) => each.variable === variable);
   problems.push(...routeProblems.filter(isNotYetReported));
   if (problems.length > 0) throw new ConfigError(problems, notices);
-  return buildConfig(values as Values, routes, notices);
+  return buildConfig(values as Values, { routes, notices, host });
 }
 
 /** The route table of `API_ROUTES_FILE`, else that of the preset, else the default one. */
@@ -136,7 +135,7 @@ function nameCookies(redirectUri: URL, secure: boolean) {
   return { name: name + suffix, loginName: `${name}-login${suffix}` };
 }
 
-function buildConfig(values: Values, routes: readonly ResourceServer[], notices: readonly string[]) {
+function buildConfig(values: Values, { routes, notices, host }: BuildParts) {
   const redirectUri = values.OAUTH2_REDIRECT_URI;
   const basePath = readBasePath(redirectUri);
   const secure = values.SESSION_COOKIE_SECURE ?? redirectUri.protocol === 'https:';
@@ -240,7 +239,7 @@ function buildConfig(values: Values, routes: readonly ResourceServer[], notices:
     /** Maximum requests to the login and session endpoints per minute and session or address; 0 means no limit. */
     authRateLimit: values.AUTH_RATE_LIMIT,
     limits: readLimits(values),
-    redis: buildRedisSettings(values),
+    redis: buildRedisSettings(values, host?.redisClient !== undefined),
     /** Messages to log at startup. */
     warnings: [...notices, ...collectWarnings(values)],
   };

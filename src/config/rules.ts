@@ -6,6 +6,12 @@ import { readBasePath } from './reading/base-path.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { usesIdTokens } from './warnings.ts';
 
+/** The app that Latchkey is part of: it listens itself, and may terminate TLS. */
+export interface HostApp {
+  /** What its client connects to, if it has one for Latchkey; `REDIS_URL` is not used then. */
+  readonly redisClient?: 'server' | 'cluster' | undefined;
+}
+
 const mustBeHttps = [
   'OAUTH2_ISSUER',
   'OAUTH2_AUTHORIZATION_URL',
@@ -40,7 +46,7 @@ const secretVariables = [
 ] as const;
 
 /** The problems of values that are valid on their own but not together. Any value may be missing. */
-export function checkCrossFieldRules(values: Partial<Values>, isEmbedded = false): ConfigProblem[] {
+export function checkCrossFieldRules(values: Partial<Values>, host?: HostApp): ConfigProblem[] {
   const problems: ConfigProblem[] = checkFrontEndRules(values);
   const report = (variable: Variable, message: string) => problems.push({ variable, message });
   const redirectUri = values.OAUTH2_REDIRECT_URI;
@@ -106,7 +112,7 @@ export function checkCrossFieldRules(values: Partial<Values>, isEmbedded = false
       'SESSION_COOKIE_SECURE',
       'cannot be true while OAUTH2_REDIRECT_URI is http: browsers would reject the cookie',
     );
-  if (https && secure && values.TRUST_PROXY === 0 && !isEmbedded)
+  if (https && secure && values.TRUST_PROXY === 0 && !host)
     report(
       'TRUST_PROXY',
       'must identify the proxy that terminates TLS: without it, no secure cookie can be set for the https OAUTH2_REDIRECT_URI',
@@ -121,7 +127,7 @@ export function checkCrossFieldRules(values: Partial<Values>, isEmbedded = false
   if ((values.SESSION_IDLE_SECONDS ?? 0) > (values.SESSION_ABSOLUTE_SECONDS ?? Number.POSITIVE_INFINITY))
     report('SESSION_IDLE_SECONDS', 'must not be greater than SESSION_ABSOLUTE_SECONDS');
   const redis = values.REDIS_URL && parseRedisUrl(values.REDIS_URL.reveal());
-  if (values.REDIS_WAIT_REPLICAS && redis?.kind === 'cluster')
+  if (values.REDIS_WAIT_REPLICAS && (host?.redisClient ?? redis?.kind) === 'cluster')
     // WAIT has no key, so a cluster client may send it to another node than the write.
     report('REDIS_WAIT_REPLICAS', 'is not supported with Redis Cluster');
   if (values.REDIS_SENTINEL_USERNAME && !values.REDIS_SENTINEL_PASSWORD)
@@ -131,8 +137,11 @@ export function checkCrossFieldRules(values: Partial<Values>, isEmbedded = false
       'REDIS_SENTINEL_PASSWORD',
       'is used only with redis+sentinel:// or rediss+sentinel:// in REDIS_URL',
     );
-  if (values.NODE_ENV === 'production' && !values.REDIS_URL)
-    report('REDIS_URL', 'is required when NODE_ENV is production: sessions must survive a restart');
+  if (values.NODE_ENV === 'production' && !values.REDIS_URL && !host?.redisClient)
+    report(
+      'REDIS_URL',
+      `is required when NODE_ENV is production${host ? ', or the option redis' : ''}: sessions must survive a restart`,
+    );
   for (const variable of secretVariables) {
     const isDemo = [values[variable] ?? []].flat().some((each) => each.reveal().startsWith('demo-only'));
     if (isDemo && redirectUri && !isLoopback(redirectUri))

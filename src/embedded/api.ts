@@ -20,11 +20,23 @@ export interface LogTarget {
   debug(fields: object, message: string): void;
 }
 
+/** A client or a cluster of ioredis 5.4 or later. */
+export interface RedisClient {
+  readonly isCluster: boolean;
+  readonly options: object;
+  duplicate(...options: never[]): object;
+}
+
 export interface LatchkeyOptions {
   /** By default, those of the environment. With settings here, the environment is not read. */
   readonly settings?: Settings | undefined;
   /** Gets each line of the log. By default, lines are written to standard output as LOG_LEVEL and LOG_FORMAT say. */
   readonly logger?: LogTarget;
+  /**
+   * Your own client, instead of REDIS_URL. Latchkey opens connections of its own to the same Redis, with the address,
+   * credentials, TLS options and database of this client; it sends nothing through the client itself, and never closes it.
+   */
+  readonly redis?: RedisClient | undefined;
   /** The origins besides those of the route table and OAUTH2_API_BASE_URL to which `fetch` may send a user's token. */
   readonly fetchOrigins?: readonly string[];
 }
@@ -98,6 +110,8 @@ export interface Latchkey {
   ): ReturnType<typeof globalThis.fetch>;
   /** WebSockets of the route table: handles the handshakes for its paths, and leaves all others to your app. */
   attach(server: Server): void;
+  /** The metrics of Latchkey in the Prometheus text format, for a `/metrics` of your app: docs/metrics.md. */
+  metrics(): Promise<string>;
   /** Settles when the provider's metadata and the store are available. Rejects if they are not, and can be called again. */
   ready(): Promise<void>;
   /** Ends open streams, waits for the background work and closes all connections, so that the process can exit. */

@@ -8,7 +8,7 @@ import { attachToServer } from './attach.ts';
 import { createCurrentUser } from './current-user.ts';
 import { createHostGuards } from './host-guards.ts';
 import { bodyWasRead, createHostTrust, enterFromHost, wasBodyRead } from './host-request.ts';
-import { logTo, readOptions } from './options.ts';
+import { isRedisClient, logTo, readOptions } from './options.ts';
 import { type MountedRequest, ownerOf } from './own-paths.ts';
 import { createUserFetch } from './user-fetch.ts';
 
@@ -26,7 +26,10 @@ export function createLatchkey(options: LatchkeyOptions = {}): Latchkey {
   };
   const { basePath } = config;
   const mountedAt = basePath || '/';
-  const deps = createDeps(config, options.logger ? { log: logTo(options.logger, config) } : {});
+  const deps = createDeps(config, {
+    ...(options.logger && { log: logTo(options.logger, config) }),
+    ...(isRedisClient(options.redis) && { redisClient: options.redis }),
+  });
   const app = createApp(config, deps);
   const { parts } = app;
   const { guards, respondToError } = createHostGuards({ app, learnTrust: hostTrust.learn, basePath });
@@ -84,6 +87,7 @@ export function createLatchkey(options: LatchkeyOptions = {}): Latchkey {
         ownerOf({ url: req.url } as MountedRequest, basePath) === 'latchkey';
       attachToServer(server, isOwn, (req, res) => respond(req as Request, res as Response));
     },
+    metrics: () => deps.metrics.registry.metrics(),
     async ready() {
       await deps.connected();
       await Promise.all([parts.oauth.discover(), deps.tokenStore.get('readiness check')]);

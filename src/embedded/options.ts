@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { nameFileVariable, secretVariables, type Variable, variables } from '../config/fields.ts';
 import { type Config, loadConfig } from '../config/load.ts';
 import { findUnknownVariables } from '../config/unknown-variables.ts';
+import type { RedisConnection } from '../deps.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import type { LatchkeyOptions, LogTarget } from './api.ts';
 
@@ -24,10 +25,15 @@ export class OptionsError extends Error {
 const serverSettings: ReadonlySet<string> = new Set<Variable>([
   ...(['PORT', 'HOST', 'METRICS_PORT', 'METRICS_HOST', 'SHUTDOWN_DELAY_SECONDS'] as const),
 ]);
+/** Settings that a client of the app replaces. */
+const redisSettings: ReadonlySet<string> = new Set<Variable | `${Variable}_FILE`>([
+  ...(['REDIS_URL', 'REDIS_SENTINEL_USERNAME', 'REDIS_SENTINEL_PASSWORD'] as const),
+  ...(['REDIS_URL_FILE', 'REDIS_SENTINEL_PASSWORD_FILE'] as const),
+]);
 /** Settings with which Latchkey would respond to paths that are those of your app. */
 const frontEndSettings: ReadonlySet<string> = new Set(['APP_DIR', 'APP_URL', 'APP_REQUIRES_LOGIN']);
 const optionNames = new Set([
-  ...(['settings', 'logger', 'fetchOrigins'] as const satisfies (keyof LatchkeyOptions)[]),
+  ...(['settings', 'logger', 'redis', 'fetchOrigins'] as const satisfies (keyof LatchkeyOptions)[]),
 ]);
 const settingNames: ReadonlySet<string> = new Set([...variables, ...secretVariables.map(nameFileVariable)]);
 
@@ -47,7 +53,11 @@ export function readOptions(options: LatchkeyOptions): Config {
   for (const each of options.fetchOrigins ?? [])
     if (!URL.canParse(each) || new URL(each).origin !== each || each === 'null')
       problems.push(`fetchOrigins must be origins, such as https://api.example.com, without a path`);
-  const { settings } = options;
+  const { settings, redis } = options;
+  if (redis !== undefined && !isRedisClient(redis))
+    problems.push(
+      'redis must be a client or a cluster of ioredis (npm install ioredis); other clients, such as node-redis, are not supported',
+    );
   const env: Record<string, string | undefined> = Object.create(null);
   // Own members only, so that nothing that has got into Object.prototype becomes a setting.
   for (const [name, value] of Object.entries(settings ?? processEnv)) {
@@ -56,12 +66,14 @@ export function readOptions(options: LatchkeyOptions): Config {
       problems.push(`${name} is not available here: your app serves its own pages`);
     else if (serverSettings.has(name)) {
       if (settings) problems.push(`${name} has no effect here: your app has the server`);
+    } else if (redis && redisSettings.has(name)) {
+      if (settings) problems.push(`${name} has no effect with the option redis`);
     } else if (settings && !settingNames.has(name)) problems.push(...describeUnknown(name));
     else if (!isPlain(value)) problems.push(`${name} must be a string, a number, a boolean or a URL`);
     else env[name] = String(value);
   }
   if (problems.length > 0) throw new OptionsError(problems);
-  return loadConfig(env, { isEmbedded: true });
+  return loadConfig(env, { redisClient: redis && (redis.isCluster ? 'cluster' : 'server') });
 }
 
 function describeUnknown(name: string): readonly string[] {
@@ -70,6 +82,18 @@ function describeUnknown(name: string): readonly string[] {
     known?.replace(' and is ignored', '') ??
       `${name} is not a setting; docs/configuration.md lists all settings`,
   ];
+}
+
+/** True for the clients of every copy and version of ioredis. */
+export function isRedisClient(value: unknown): value is RedisConnection {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'isCluster' in value &&
+    typeof value.isCluster === 'boolean' &&
+    'duplicate' in value &&
+    typeof value.duplicate === 'function'
+  );
 }
 
 function isPlain(value: unknown): boolean {

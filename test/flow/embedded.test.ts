@@ -1,92 +1,16 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import express, { type Express } from 'express';
+import express from 'express';
 import session from 'express-session';
 import request from 'supertest';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { LatchkeyOptions } from '../../src/embedded/api.ts';
 import { createLatchkey } from '../../src/embedded/create-latchkey.ts';
 import type { TestProviderHandle } from '../../src/testing/api.ts';
 import { startTestProvider } from '../../src/testing/start-test-provider.ts';
-
-interface Line {
-  readonly level: string;
-  readonly message: string;
-  readonly fields: object;
-}
-
-const closers: (() => Promise<unknown> | unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function listen(server: Server): Promise<string> {
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  closers.push(() => {
-    server.closeAllConnections();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-/** An API that says which token and body it got. */
-async function startApi(provider: TestProviderHandle) {
-  const requests: string[] = [];
-  const app = express();
-  app.get('/moved', (_req, res) => res.redirect(307, String(app.locals.movedTo)));
-  app.use(async (req, res) => {
-    const token = req.headers.authorization?.replace('Bearer ', '') ?? '';
-    requests.push(`${req.method} ${req.url} ${token === '' ? 'no token' : 'token'}`);
-    const found = provider.provider.findToken(token);
-    if (!found) return void res.status(401).json({ error: 'invalid_token' });
-    const chunks: Buffer[] = [];
-    for await (const chunk of req) chunks.push(chunk);
-    res.json({ ...found, method: req.method, url: req.url, body: Buffer.concat(chunks).toString() });
-  });
-  const server = createServer(app);
-  return { url: await listen(server), requests, app, server };
-}
-
-async function start(
-  define: (app: Express, latchkey: ReturnType<typeof createLatchkey>) => void,
-  more: LatchkeyOptions = {},
-  basePath = '',
-) {
-  const app = express();
-  const server = createServer(app);
-  const origin = (await listen(server)).replace('127.0.0.1', 'localhost');
-  const provider = await startTestProvider({ redirectUri: `${origin}${basePath}/auth/callback` });
-  closers.push(provider.close);
-  const api = await startApi(provider);
-  const lines: Line[] = [];
-  const write = (level: string) => (fields: object, message: string) =>
-    lines.push({ level, message, fields });
-  const latchkey = createLatchkey({
-    logger: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
-    ...more,
-    settings: { ...provider.provider.settings, OAUTH2_API_BASE_URL: api.url, ...more.settings },
-  });
-  closers.push(latchkey.close);
-  define(app, latchkey);
-  await latchkey.ready();
-  return {
-    app,
-    server,
-    origin,
-    provider,
-    api,
-    latchkey,
-    lines,
-    signIn: (user = {}) => provider.signIn(server, user),
-  };
-}
+import { closers, startApi, startHostApp } from '../support/host-app.ts';
 
 test('an app with sessions, body parsers and headers of its own gains login, pages, endpoints and an API', async () => {
-  const { origin, signIn, lines } = await start((app, latchkey) => {
+  const { origin, signIn, lines } = await startHostApp((app, latchkey) => {
     app.use((req, res, next) => {
       res.set({ 'Content-Security-Policy': "default-src 'self'", 'Access-Control-Allow-Origin': '*' });
       res.locals.user = 'of the host';
@@ -178,7 +102,7 @@ test('an app with sessions, body parsers and headers of its own gains login, pag
 });
 
 test('fetch sends the token only where it may, refreshes it after a 401, and repeats what can be repeated', async () => {
-  const { origin, signIn, api, provider, lines } = await start((app, latchkey) => {
+  const { origin, signIn, api, provider, lines } = await startHostApp((app, latchkey) => {
     app.use(latchkey.router);
     app.post('/call', express.json(), async (req, res) => {
       const { url, body, stream, method } = req.body;
@@ -245,7 +169,7 @@ test('fetch sends the token only where it may, refreshes it after a 401, and rep
 });
 
 test('WebSockets: own handshakes are handled, those of the host reach its own listener', async () => {
-  const { server, origin, latchkey } = await start((app, own) => {
+  const { server, origin, latchkey } = await startHostApp((app, own) => {
     app.use(own.router);
   });
   const chat = new WebSocketServer({ server, path: '/chat' });
@@ -271,7 +195,7 @@ test('WebSockets: own handshakes are handled, those of the host reach its own li
 });
 
 test('it is mounted where the redirect URI says, and says so when it is not', async () => {
-  const { origin, signIn, lines } = await start(
+  const { origin, signIn, lines } = await startHostApp(
     (app, latchkey) => {
       app.use('/portal', latchkey.router);
       app.use('/wrong', latchkey.router);
@@ -297,7 +221,7 @@ test('it is mounted where the redirect URI says, and says so when it is not', as
 });
 
 test('a router above the base path leaves the paths of the host alone', async () => {
-  const { origin, signIn } = await start(
+  const { origin, signIn } = await startHostApp(
     (app, latchkey) => {
       app.use(latchkey.router);
       app.get('/api/of-the-host', (_req, res) => void res.send('of the host'));
@@ -311,7 +235,7 @@ test('a router above the base path leaves the paths of the host alone', async ()
 });
 
 test('a guard that fails after the app has responded changes nothing, and is logged', async () => {
-  const { origin, signIn, lines } = await start((app, latchkey) => {
+  const { origin, signIn, lines } = await startHostApp((app, latchkey) => {
     app.use(latchkey.router);
     const respondEarly: express.RequestHandler = (_req, res, next) => {
       next();
@@ -333,7 +257,7 @@ test('a guard that fails after the app has responded changes nothing, and is log
 });
 
 test('attached twice, a server still responds to upgrades that nobody wants', async () => {
-  const { server, origin } = await start((app, latchkey) => {
+  const { server, origin } = await startHostApp((app, latchkey) => {
     app.use(latchkey.router);
     app.get('/other', (_req, res) => void res.send('no WebSocket here'));
   });

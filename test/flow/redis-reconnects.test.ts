@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 
 function connect(url: string): RedisConnection {
-  const redis = connectRedis(new Secret(url), log);
+  const redis = connectRedis({ url: new Secret(url) }, log);
   cleanups.push(() => redis.disconnect());
   return redis;
 }

@@ -26,7 +26,7 @@ describe.each([
   let redis: RedisConnection;
   beforeEach(async () => {
     topology = await start();
-    redis = connectRedis(new Secret(topology.url), log);
+    redis = connectRedis({ url: new Secret(topology.url) }, log);
     // Of each node of a cluster, as a connection that is opened later would not be the one that dies.
     await waitFor(() =>
       Promise.all(['{node}:key', 'key'].map((key) => redis.get(key))).then(
@@ -92,7 +92,7 @@ test('a sentinel that accepts connections but never responds does not keep Latch
   await once(silent, 'listening');
   const { port } = silent.address() as { port: number };
   const topology = await startSentinel();
-  const redis = connectRedis(new Secret(topology.url.replace('://', `://127.0.0.1:${port},`)), log);
+  const redis = connectRedis({ url: new Secret(topology.url.replace('://', `://127.0.0.1:${port},`)) }, log);
   await waitFor(() =>
     redis.ping().then(
       () => true,

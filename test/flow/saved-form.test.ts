@@ -34,7 +34,7 @@ describe.each(['memory', 'Redis', 'a Redis Cluster'] as const)('the saved-form s
   beforeAll(async () => {
     cluster = kind === 'a Redis Cluster' ? await startCluster() : undefined;
     redis = cluster
-      ? connectRedis(new Secret(cluster.url), createLogger('silent'))
+      ? connectRedis({ url: new Secret(cluster.url) }, createLogger('silent'))
       : new Redis(testRedisUrl());
     await waitFor(() => redis.ping().then(Boolean, () => false));
   });

@@ -38,7 +38,7 @@ async function createRedisInstance(
   url = testRedisUrl(),
   registration = 'registration-one',
 ): Promise<Instance & { readonly redis: Redis }> {
-  const redis = connectRedis(new Secret(url), log) as Redis;
+  const redis = connectRedis({ url: new Secret(url) }, log) as Redis;
   cleanups.push(() => redis.status !== 'end' && redis.disconnect());
   await waitUntilReady(redis);
   const instance = subscribe(createRedisSessionEndEvents(redis, registration, log));
@@ -85,7 +85,7 @@ describe('session-end events of instances on one Redis', () => {
 
   test('at a start on a cluster, the subscription waits for the nodes, and no failure is logged', async () => {
     const { url, close } = await startCluster();
-    const redis = connectRedis(new Secret(url), log);
+    const redis = connectRedis({ url: new Secret(url) }, log);
     try {
       const { missed } = subscribe(createRedisSessionEndEvents(redis, 'registration-one', log));
       await waitUntil(() => missed.length === 1);

@@ -30,7 +30,7 @@ describe('open streams across instances on one Redis', () => {
     idleSeconds = 100,
     absoluteSeconds = 1000,
   }: Partial<Lifetime> = {}): Promise<Instance> {
-    const redis = connectRedis(new Secret(testRedisUrl()), log) as Redis;
+    const redis = connectRedis({ url: new Secret(testRedisUrl()) }, log) as Redis;
     await waitUntilReady(redis);
     const sessionEndEvents = createRedisSessionEndEvents(redis, registration, log);
     const lifetime = { idleSeconds, absoluteSeconds };

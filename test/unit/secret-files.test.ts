@@ -47,7 +47,7 @@ test('every secret can be read from a file, and its value is exactly that of the
   };
   const twins = Object.entries(values).map(([name, value]) => [`${name}_FILE`, file(`${value}\n`)]);
   const { warnings, session, provider, app, redis } = loadConfig({ ...rest, ...Object.fromEntries(twins) });
-  const loaded = [...session.secrets, ...provider.clientSecrets, ...app.provider!.clientSecrets, redis!.url];
+  const loaded = [...session.secrets, ...provider.clientSecrets, ...app.provider!.clientSecrets, redis!.url!];
   expect(loaded.map((each) => each.reveal())).toEqual(Object.values(values));
   expect(warnings).toEqual([]);
 });

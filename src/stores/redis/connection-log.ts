@@ -1,7 +1,8 @@
-import { Cluster, type Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import type { RedisTarget } from '../../config/redis-url.ts';
 import type { Logger } from '../../logger.ts';
 import { elapsedMs } from '../../time/elapsed.ts';
+import { isCluster } from './client/redis-connection.ts';
 
 type FailureKind =
   | 'authentication'
@@ -23,6 +24,8 @@ const messages: Readonly<Record<FailureKind, string>> = {
   unreachable: 'Redis cannot be reached; retrying',
 };
 
+const settingNames = /REDIS_URL( and REDIS_SENTINEL_PASSWORD)?/;
+
 /** The same failure is logged at once, then after this time, then after twice this time, and so on. */
 const firstPauseMs = 10_000;
 const firstConnectedPauseMs = 1_000;
@@ -40,7 +43,8 @@ export interface ConnectionLog {
   ready(): void;
 }
 
-export function createConnectionLog(log: Logger, target: RedisTarget): ConnectionLog {
+/** @param source where `target` is from, if not from the settings */
+export function createConnectionLog(log: Logger, target: RedisTarget, source?: string): ConnectionLog {
   const configured = describeAddress(target);
   const lines = new Map<string, { pauseMs: number; nextAt: number; skipped: number }>();
   let isConnected = false;
@@ -74,7 +78,10 @@ export function createConnectionLog(log: Logger, target: RedisTarget): Connectio
   function report(kind: FailureKind, address: string, facts: object): void {
     lost();
     const admitted = admit(`${kind} ${address}`, firstPauseMs);
-    if (admitted) log.warn({ address, reason: kind, ...facts, ...admitted }, messages[kind]);
+    if (admitted) {
+      const message = source ? messages[kind].replace(settingNames, source) : messages[kind];
+      log.warn({ address, reason: kind, ...facts, ...admitted }, message);
+    }
   }
 
   return {
@@ -86,7 +93,7 @@ export function createConnectionLog(log: Logger, target: RedisTarget): Connectio
     closedEarly() {
       const hint = target.tls
         ? {}
-        : { hint: 'the server may require TLS: rediss instead of redis in REDIS_URL' };
+        : { hint: `the server may require TLS${source ? '' : ': rediss instead of redis in REDIS_URL'}` };
       report('unreachable', configured, {
         error: 'the server closed the connection without a response',
         ...hint,
@@ -127,7 +134,7 @@ export function reportConnections(redis: Redis | Cluster, connectionLog: Connect
     if (!isReported && !wasReady) connectionLog.closedEarly();
     connectionLog.lost();
   });
-  if (redis instanceof Cluster) redis.on('node error', report).on('error', reportSummary);
+  if (isCluster(redis)) redis.on('node error', report).on('error', reportSummary);
   else
     redis
       .on('sentinelError', (error: Error) => report(error))

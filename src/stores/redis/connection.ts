@@ -1,13 +1,16 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Cluster, Redis, type Result } from 'ioredis';
+import type { Cluster, Redis, Result } from 'ioredis';
 import { parseRedisUrl } from '../../config/redis-url.ts';
 import type { Secret } from '../../crypto/secret.ts';
 import type { Logger } from '../../logger.ts';
 import { elapsedMs } from '../../time/elapsed.ts';
+import { type ClientBehavior, createClient, type SentinelCredentials } from './client/create-client.ts';
+import { describeClient, duplicateClient } from './client/duplicate-client.ts';
+import { isCluster, type RedisConnection } from './client/redis-connection.ts';
 import { createConnectionLog, reportConnections } from './connection-log.ts';
 
-export type RedisConnection = Redis | Cluster;
+export type { RedisConnection };
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -52,75 +55,54 @@ export const connectionTiming = {
   retryStrategy: reconnectDelayMs,
 } as const;
 
-/** How to sign in to the sentinels, which have users of their own. */
-export interface SentinelCredentials {
-  readonly username?: string | undefined;
-  readonly password?: Secret | undefined;
+/** Which Redis: that of `REDIS_URL`, or the one that the app around Latchkey has a client for. */
+export interface RedisSource {
+  readonly url?: Secret | undefined;
+  readonly sentinel?: SentinelCredentials | undefined;
+  readonly client?: RedisConnection | undefined;
 }
 
 /**
  * A connection that fails fast while Redis is unavailable, so that requests get their 503 within two seconds, and that
  * reconnects automatically, also to the new master after a failover.
  */
-export function connectRedis(url: Secret, log: Logger, sentinel: SentinelCredentials = {}): RedisConnection {
-  const parsed = parseRedisUrl(url.reveal());
-  if (!parsed) throw new Error('REDIS_URL has an unsupported format');
-  const { kind, nodes, name, tls, database, username, password, family, socketPath } = parsed;
-  const connectionLog = createConnectionLog(log, parsed);
-  const commonOptions = {
-    ...connectionTiming,
-    disableClientInfo: true, // a minimal user may not set it, and the refusal would be in the ACL log of Redis
-    maxRetriesPerRequest: 0,
-    enableOfflineQueue: false,
-    // A demoted master responds with READONLY, within the error of a script; reconnecting leads to the current master.
-    reconnectOnError(error: Error) {
-      if (!error.message.includes('READONLY')) return false;
-      connectionLog.failed(new Error('READONLY'));
-      return true;
+export function connectRedis({ url, sentinel = {}, client }: RedisSource, log: Logger): RedisConnection {
+  const target = client ? describeClient(client) : url && parseRedisUrl(url.reveal());
+  if (!target) throw new Error('REDIS_URL has an unsupported format');
+  const connectionLog = createConnectionLog(log, target, client && 'the option redis');
+  const behavior: ClientBehavior = {
+    connection: {
+      ...connectionTiming,
+      disableClientInfo: true, // a minimal user may not set it, and the refusal would be in the ACL log of Redis
+      maxRetriesPerRequest: 0,
+      enableOfflineQueue: false,
+      // A demoted master responds with READONLY, within the error of a script; reconnecting leads to the current master.
+      reconnectOnError(error: Error) {
+        if (!error.message.includes('READONLY')) return false;
+        connectionLog.failed(new Error('READONLY'));
+        return true;
+      },
     },
-    ...(username !== undefined && { username }),
-    ...(password !== undefined && { password }),
-    ...(family !== undefined && { family }),
-    ...(tls && { tls: {} }),
+    sentinel: {
+      sentinelRetryStrategy: reconnectDelayMs,
+      sentinelCommandTimeout: connectTimeoutMs,
+      failoverDetector: true,
+    },
+    cluster: {
+      slotsRefreshInterval: clusterRefreshIntervalMs,
+      slotsRefreshTimeout: clusterRefreshTimeoutMs,
+      enableAutoPipelining: true,
+      enableOfflineQueue: false,
+      // Without an offline queue it never succeeds when the nodes announce other addresses than those in REDIS_URL.
+      enableReadyCheck: false,
+      clusterRetryStrategy: reconnectDelayMs,
+    },
   };
-
-  function connect(): RedisConnection {
-    if (kind === 'cluster')
-      return new Cluster([...nodes], {
-        redisOptions: { ...commonOptions, lazyConnect: false }, // a lazy connection would not notice a failover
-        slotsRefreshInterval: clusterRefreshIntervalMs,
-        slotsRefreshTimeout: clusterRefreshTimeoutMs,
-        enableAutoPipelining: true,
-        enableOfflineQueue: false,
-        // Without an offline queue it never succeeds when the nodes announce other addresses than those in REDIS_URL.
-        enableReadyCheck: false,
-        clusterRetryStrategy: reconnectDelayMs,
-        // The socket resolves the name, by `family`, and TLS compares it with the certificate.
-        dnsLookup: (host, callback) => callback(null, host),
-      });
-    if (kind === 'sentinel')
-      return new Redis({
-        ...commonOptions,
-        db: database,
-        enableAutoPipelining: true,
-        sentinels: [...nodes],
-        name,
-        sentinelRetryStrategy: reconnectDelayMs,
-        sentinelCommandTimeout: connectTimeoutMs,
-        ...(sentinel.username !== undefined && { sentinelUsername: sentinel.username }),
-        ...(sentinel.password !== undefined && { sentinelPassword: sentinel.password.reveal() }),
-        ...(tls && { sentinelTLS: {}, enableTLSForSentinelMode: true }),
-        failoverDetector: true,
-      });
-    const address = socketPath === undefined ? nodes[0] : { path: socketPath };
-    return new Redis({ ...commonOptions, ...address, db: database, enableAutoPipelining: true });
-  }
-
-  const redis = connect();
+  const redis = client ? duplicateClient(client, behavior) : createClient(target, sentinel, behavior);
   reportConnections(redis, connectionLog);
   // After a refused SELECT, ioredis would continue in database 0, which may be that of another app.
   redis.on('error', ({ command }: Error & { readonly command?: { readonly name: string } }) => {
-    if (command?.name === 'select' && !(redis instanceof Cluster)) redis.disconnect(true);
+    if (command?.name === 'select' && !isCluster(redis)) redis.disconnect(true);
   });
   startHeartbeat(redis);
   return redis;
@@ -129,7 +111,7 @@ export function connectRedis(url: Secret, log: Logger, sentinel: SentinelCredent
 /** Uses each connection once a second; ioredis replaces one that does not reply. Stops when `redis` is closed. */
 function startHeartbeat(redis: RedisConnection): void {
   const timer = setInterval(() => {
-    const connections = redis instanceof Cluster ? redis.nodes() : [redis];
+    const connections = isCluster(redis) ? redis.nodes() : [redis];
     for (const each of connections) if (each.status === 'ready') each.ping().catch(() => undefined);
   }, heartbeatIntervalMs).unref();
   redis.once('end', () => clearInterval(timer));
@@ -145,7 +127,7 @@ export function createReplicaWait(
   log: Logger,
 ): () => Promise<void> {
   return async function waitForReplicas() {
-    if (replicas === 0 || redis instanceof Cluster) return;
+    if (replicas === 0 || isCluster(redis)) return;
     const confirmed = await redis.wait(replicas, replicaWaitTimeoutMs);
     if (confirmed < replicas)
       log.warn(
@@ -184,7 +166,7 @@ function watchReconnects(redis: RedisConnection): () => boolean {
     if (hasFailed) startGrace();
     hasFailed = false;
   });
-  const checkMasters = redis instanceof Cluster ? watchMasters(redis, startGrace) : () => {};
+  const checkMasters = isCluster(redis) ? watchMasters(redis, startGrace) : () => {};
   return () => {
     checkMasters();
     return elapsedMs() - reconnectedAt < graceMs;
@@ -216,9 +198,8 @@ function watchMasters(cluster: Cluster, onChange: () => void): () => void {
 
 /** The longest time from when the first instance has reconnected until the last one has written its pending tokens. */
 function maxReconnectMs(redis: RedisConnection): number {
-  const isCluster = redis instanceof Cluster;
-  const hosts = 1 + (isCluster ? 0 : (redis.options.sentinels?.length ?? 0)); // that may hang in one attempt
-  const discoveryMs = isCluster ? clusterRefreshIntervalMs + clusterRefreshTimeoutMs : 0;
+  const hosts = 1 + (isCluster(redis) ? 0 : (redis.options.sentinels?.length ?? 0)); // that may hang in one attempt
+  const discoveryMs = isCluster(redis) ? clusterRefreshIntervalMs + clusterRefreshTimeoutMs : 0;
   return (
     discoveryMs + hosts * connectTimeoutMs + maxReconnectDelayMs + maxWriteRetryDelayMs + commandTimeoutMs
   );

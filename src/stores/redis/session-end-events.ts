@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Cluster, type Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Logger } from '../../logger.ts';
 import { elapsedMs } from '../../time/elapsed.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import { type EndedBy, endedByValues } from '../../tokens/token-store.ts';
 import type { RecordChanges } from '../cached-token-store.ts';
+import { isCluster } from './client/redis-connection.ts';
 import type { RedisConnection } from './connection.ts';
 import { describeFailure, isPermissionError } from './connection-log.ts';
 import { defaultKeyPrefix } from './keys.ts';
@@ -157,7 +158,7 @@ export function nextRetryDelayMs(delayMs: number, error: unknown): number {
 
 /** Settles when the nodes of a cluster are known, or cannot be found out; before, nobody could subscribe. */
 async function firstConnectionAttempt(redis: RedisConnection): Promise<void> {
-  if (!(redis instanceof Cluster) || redis.status !== 'connecting') return;
+  if (!isCluster(redis) || redis.status !== 'connecting') return;
   await new Promise((resolve) => {
     redis.once('ready', resolve).once('close', resolve);
   });
@@ -171,7 +172,7 @@ function createSubscriber(redis: RedisConnection): Redis {
     enableAutoPipelining: false,
     db: 0, // channels belong to no database
   };
-  if (!(redis instanceof Cluster)) return redis.duplicate(options);
+  if (!isCluster(redis)) return redis.duplicate(options);
   const nodes = redis.nodes();
   const node = nodes[Math.floor(Math.random() * nodes.length)];
   if (!node) throw new Error('no known Redis Cluster node');
