@@ -6,8 +6,6 @@ import { pageCases } from './support/page-cases.ts';
 import { languages } from './support/page-texts.ts';
 
 const folder = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url));
-const locales = { en: 'en-GB', de: 'de-DE' } as const;
-const suffixes = { en: '', de: '-german' } as const;
 const colorSchemes = ['light', 'dark'] as const;
 const sizes = [
   { width: 360, height: 800 },
@@ -19,12 +17,15 @@ beforeAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe.each(languages)('in language %s', (lang) => {
   test.each([...pageCases])('takes the pictures of $name', async (pageCase) => {
-    const { page } = await openPageCase(pageCase, lang, { locale: locales[lang], timezoneId: 'UTC' });
+    const { page } = await openPageCase(pageCase, lang, {
+      locale: lang === 'en' ? 'en-GB' : lang,
+      timezoneId: 'UTC',
+    });
     for (const size of sizes)
       for (const colorScheme of colorSchemes) {
         await page.setViewportSize(size);
         await page.emulateMedia({ colorScheme });
-        const path = `${folder}${pageCase.name}${suffixes[lang]}-${colorScheme}-${size.width}.png`;
+        const path = `${folder}${pageCase.name}${lang === 'en' ? '' : `-${lang}`}-${colorScheme}-${size.width}.png`;
         await page.screenshot({ path, fullPage: true, animations: 'disabled' });
       }
   });

@@ -1,7 +1,7 @@
 import type { BrowserContextOptions, Page } from 'playwright-core';
 import { type Visitor, visit } from '../../support/chromium.ts';
 import { type PageCase, sessionIdOf } from './page-case.ts';
-import { type Language, readPageTexts } from './page-texts.ts';
+import { readPageTexts } from './page-texts.ts';
 import { createPagesWorld, type PagesWorld } from './pages-world.ts';
 import { signIn } from './sign-in.ts';
 
@@ -37,9 +37,9 @@ export function createPageCaseOpener() {
 
   return async function openPageCase(
     pageCase: PageCase,
-    lang: Language,
+    lang: string,
     options: BrowserContextOptions = {},
-  ): Promise<{ readonly visitor: Visitor; readonly page: Page }> {
+  ): Promise<{ readonly visitor: Visitor; readonly page: Page; readonly world: PagesWorld }> {
     const world = worlds[pageCase.routes ?? 'default'];
     const visitor = await visit(world, {
       locale: lang,
@@ -51,6 +51,6 @@ export function createPageCaseOpener() {
     const page = await visitor.openTab();
     await pageCase.open(page, world, readPageTexts(lang));
     await page.waitForLoadState();
-    return { visitor, page };
+    return { visitor, page, world };
   };
 }

@@ -1,7 +1,13 @@
+import { fileURLToPath } from 'node:url';
+import type { Request, RequestHandler, Response } from 'express';
+import { createI18n } from '../../../src/pages/i18n.ts';
+import { openViewFolders } from '../../../src/pages/view-folders.ts';
 import type { TokenStore } from '../../../src/tokens/token-store.ts';
 import { failAtStep } from '../../support/fail-at-step.ts';
 import { writeRoutesFile } from '../../support/routes-file.ts';
 import { createWorld, type World } from '../../support/world.ts';
+
+const providerName = 'Garden House';
 
 export interface PagesFaults {
   /** The store cannot be read (`unavailable`), or reading it fails for a reason that nobody has thought of (`broken`). */
@@ -16,6 +22,8 @@ export interface PagesFaults {
 export interface PagesWorld extends World {
   /** These faults, and no others, apply from now on. */
   setFaults(faults: PagesFaults): void;
+  /** The page that was rendered last, as it is in another language. */
+  renderLastPage(lang: string): Promise<string>;
 }
 
 /** Routes of each kind that has a page of its own, and one with a long path. */
@@ -41,14 +49,16 @@ export const manyRoutes = [
 
 export async function createPagesWorld(routes: 'default' | 'many' = 'default'): Promise<PagesWorld> {
   let faults: PagesFaults = {};
+  const { recordPages, renderLastPage } = createPageRecorder();
   const findStep: { name: string | undefined } = { name: undefined };
   const world = await createWorld({
     env: {
       OAUTH2_SCOPES: 'openid profile email read:profile read:data write:data',
-      OAUTH2_PROVIDER_NAME: 'Garden House',
+      OAUTH2_PROVIDER_NAME: providerName,
       AUTH_RATE_LIMIT: '600',
       ...(routes === 'many' && { API_ROUTES_FILE: writeRoutesFile(manyRoutes) }),
     },
+    own: { middleware: [recordPages] },
     wrap: ({ tokenStore, sessionIndex }) => ({
       tokenStore: failReads(tokenStore, () => faults.store),
       sessionIndex: failAtStep(sessionIndex, findStep),
@@ -57,11 +67,42 @@ export async function createPagesWorld(routes: 'default' | 'many' = 'default'): 
   });
   return {
     ...world,
+    renderLastPage,
     setFaults(next) {
       faults = next;
       findStep.name = next.isSessionListUnavailable && 'find';
     },
   };
+}
+
+function createPageRecorder() {
+  let renderLast: ((lang: string) => Promise<string>) | undefined;
+  const folder = (name: string) => fileURLToPath(new URL(`../../../${name}`, import.meta.url));
+  const { texts: translations } = openViewFolders(
+    { views: folder('views'), assets: folder('public') },
+    undefined,
+  );
+  const { texts } = createI18n(translations, { app: 'Latchkey', provider: providerName });
+
+  const recordPages: RequestHandler = (_req, res, next) => {
+    const render = res.render.bind(res);
+    res.render = (view: string, values: object = {}) => {
+      renderLast = (lang) =>
+        new Promise((resolve, reject) => {
+          const locals = { ...res.locals, ...values };
+          const req: Pick<Request, 'acceptsLanguages'> = {
+            acceptsLanguages: ((tags?: readonly string[]) =>
+              tags ? lang : [lang]) as Request['acceptsLanguages'],
+          };
+          texts(req as Request, { locals, vary() {} } as unknown as Response, () =>
+            res.app.render(view, locals, (error, html) => (error ? reject(error) : resolve(html))),
+          );
+        });
+      render(view, values);
+    };
+    next();
+  };
+  return { recordPages, renderLastPage: (lang: string) => renderLast!(lang) };
 }
 
 function failReads(store: TokenStore, getFault: () => PagesFaults['store']): TokenStore {

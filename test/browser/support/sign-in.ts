@@ -9,7 +9,7 @@ export async function signInAtProvider(page: Page, user = 'alice'): Promise<void
 
 /** Presses a button of the provider's pages, in any language. */
 export async function decide(page: Page, decision: 'allow' | 'deny' | 'cancel'): Promise<void> {
-  await page.locator(`button[value=${decision}]`).click({ noWaitAfter: true });
+  await page.locator(`button[value=${decision}]`).click();
 }
 
 /**

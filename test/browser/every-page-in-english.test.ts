@@ -1,3 +1,0 @@
-import { checkPages } from './support/check-pages.ts';
-
-checkPages('en');
