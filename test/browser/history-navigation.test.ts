@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
-import { signIn, signInAtProvider, waitForProfile } from './support/sign-in.ts';
+import { signIn, signInAtProvider, signInOnPages, waitForProfile } from './support/sign-in.ts';
 
 let world: World;
 beforeAll(async () => {
@@ -45,7 +45,7 @@ test('Back, Forward and Reload work on every page of the sign-in', async () => {
 test("after signing in, Back skips the provider's expired pages and shows the home page, with the user still signed in", async () => {
   const alice = await visit(world);
   const page = await alice.openTab('/');
-  await signIn(page);
+  await signInOnPages(page);
   alice.expectStatus(400); // the provider's own pages have expired
   for (let steps = 0; steps < 5 && page.url() !== `${world.origin}/`; steps += 1) await go(page, 'goBack');
   await page.getByRole('link', { name: 'Continue as Alice Liddell' }).click();
@@ -57,7 +57,7 @@ test('opening the callback URL again, as a restored tab does, leads to the page 
   const alice = await visit(world);
   const page = await alice.openTab();
   const callback = page.waitForRequest((request) => request.url().includes('/auth/callback'));
-  await signIn(page);
+  await signInOnPages(page);
   await page.goto((await callback).url());
   await waitForProfile(page);
   expect(page.url()).toBe(`${world.origin}/profile`);

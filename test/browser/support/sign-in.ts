@@ -26,6 +26,14 @@ export async function signIn(page: Page, user = 'alice'): Promise<void> {
   await waitForProfile(page, user);
 }
 
+/** Signs the user in through the provider's pages, from the start of a login to the profile. */
+export async function signInOnPages(page: Page, user = 'alice'): Promise<void> {
+  await page.goto('/auth/login');
+  await signInAtProvider(page, user);
+  await decide(page, 'allow');
+  await waitForProfile(page, user);
+}
+
 /** Sends the form of one of the provider's pages. */
 async function submitForm(
   page: Page,
