@@ -5,6 +5,7 @@ import type { Config } from './config/load.ts';
 import type { Deps } from './deps.ts';
 import { createFrontEnd } from './front-end/front-end.ts';
 import { inSequence } from './in-sequence.ts';
+import { createSignInPage } from './login/sign-in-page.ts';
 import { createCors } from './middleware/cors.ts';
 import { requireDataDestination } from './middleware/data-destination.ts';
 import { createForwardedHeaders } from './middleware/forwarded-headers.ts';
@@ -127,8 +128,8 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   // 12. AUTH_RATE_LIMIT, and the limit of saved forms. Before the endpoints that call the provider or read a body, and
   //     before sign-out, which stores that a login was cancelled.
   handler.use(createAuthRateLimits(parts));
-  // 13. Login, callback, and the endpoints of the session.
-  handler.use(createLoginRoutes(parts), createCallbackRoutes(parts));
+  // 13. The sign-in page, login, callback, and the endpoints of the session.
+  handler.use(createSignInPage(parts), createLoginRoutes(parts), createCallbackRoutes(parts));
   handler.use(createSessionRoutes(parts), createUserSessionRoutes(parts));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
   handler.use(createConsoleRoutes(parts, api, saveForm), createSavedFormRoutes(parts, api));

@@ -32,7 +32,7 @@ export function createLatchkey(options: LatchkeyOptions = {}): Latchkey {
   });
   const app = createApp(config, deps);
   const { parts } = app;
-  const { guards, respondToError } = createHostGuards({ app, learnTrust: hostTrust.learn, basePath });
+  const { guards, respondToError } = createHostGuards({ app, learnTrust: hostTrust.learn });
   for (const warning of config.warnings) deps.log.warn(warning);
 
   /** Responds to a request of the app around Latchkey. */

@@ -5,9 +5,7 @@ import type { App } from '../app.ts';
 import { AppError } from '../errors.ts';
 import { inSequence } from '../in-sequence.ts';
 import { requireDataDestination } from '../middleware/data-destination.ts';
-import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { isSafe } from '../middleware/http-methods.ts';
-import { paths } from '../paths.ts';
 import { requireScope } from '../session/require-scope.ts';
 import type { ErrorHandler, ForwardToOptions, Handler, Latchkey } from './api.ts';
 import { bodyWasRead, enterFromHost, wasBodyRead } from './host-request.ts';
@@ -22,17 +20,15 @@ interface HostGuardParts {
   readonly app: App;
   /** Learns from a request which proxies its app trusts. */
   readonly learnTrust: (req: Request) => void;
-  /** The path below which Latchkey is. */
-  readonly basePath: string;
 }
 
 /**
  * The middleware for routes of the app around Latchkey. It leaves the properties of their requests alone, which other
  * middleware may use under the same names, and responds to its own failures as the router does.
  */
-export function createHostGuards({ app, learnTrust, basePath }: HostGuardParts) {
+export function createHostGuards({ app, learnTrust }: HostGuardParts) {
   const { parts, handler, handleError } = app;
-  const { publicOrigin, log, config } = parts;
+  const { log, config } = parts;
   /** What the guards have loaded for a request: an object that inherits from it. */
   const views = new WeakMap<object, Request>();
 
@@ -90,10 +86,8 @@ export function createHostGuards({ app, learnTrust, basePath }: HostGuardParts) 
   const requireLogin: RequestHandler = function requireLogin(view, res, next) {
     requireToken(view, res, (error?: unknown) => {
       const isAnonymous = error instanceof AppError && error.code === 'login_required';
-      if (!isAnonymous || !isNavigation(view) || !isSafe(view.method)) return next(error);
-      if (res.headersSent) return;
-      const query = new URLSearchParams({ return_to: view.originalUrl ?? view.url });
-      res.writeHead(303, { Location: `${publicOrigin}${basePath}${paths.login}?${query}` }).end();
+      if (!isAnonymous || !isSafe(view.method)) return next(error);
+      parts.redirectToSignIn(view, res, view.originalUrl ?? view.url).catch(next);
     });
   };
 

@@ -2,7 +2,7 @@ import type { Request, RequestHandler, Response } from 'express';
 import type { Config } from '../config/load.ts';
 import { inSequence } from '../in-sequence.ts';
 import type { Logger } from '../logger.ts';
-import type { LoginTransactions } from '../login/login-transaction.ts';
+import type { SignInRedirect } from '../login/sign-in-redirect.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { isNavigation } from '../middleware/fetch-metadata.ts';
 import type { CallUpstream } from '../proxy/call-upstream.ts';
@@ -22,7 +22,7 @@ interface FrontEndParts {
   >;
   readonly tokens: Pick<TokenManager, 'current' | 'peek'>;
   readonly sessions: Pick<Sessions, 'getSessionId'>;
-  readonly transactions: Pick<LoginTransactions, 'getBinding'>;
+  readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
   readonly requireSameOrigin: RequestHandler;
   readonly requireSameOriginForUnsafeMethods: RequestHandler;
   readonly callUpstream: CallUpstream;
@@ -56,7 +56,6 @@ export function createFrontEnd(parts: FrontEndParts): RequestHandler {
     ...parts,
     publicUrl,
     getSessionId: parts.sessions.getSessionId,
-    getLoginBinding: parts.transactions.getBinding,
   };
   const handle = inSequence(
     parts.measureFrontEnd,

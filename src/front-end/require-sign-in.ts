@@ -1,8 +1,8 @@
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
+import type { SignInRedirect } from '../login/sign-in-redirect.ts';
 import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { isSafe } from '../middleware/http-methods.ts';
-import { paths } from '../paths.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
@@ -18,19 +18,17 @@ declare global {
 interface SignInParts {
   readonly tokens: Pick<TokenManager, 'current' | 'peek'>;
   readonly getSessionId: (req: Request) => string | undefined;
-  /** The value of the login cookie, which a browser has for ten minutes after it has begun a login. */
-  readonly getLoginBinding: (req: Request) => string | undefined;
+  readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
   readonly publicUrl: string;
 }
 
 /**
- * Middleware for requests that need a session (`APP_REQUIRES_LOGIN`). Without one, a navigation goes to the provider, and returns
- * to its URL after the login. A browser that has begun a login already, or whose session has ended, goes to the sign-in page
- * instead, where the user continues: so nothing can send a browser in a circle.
+ * Middleware for requests that need a session (`APP_REQUIRES_LOGIN`). Without one, a navigation goes to sign in, and returns
+ * to its URL after the login.
  * @throws AppError `login_required` for anything but a navigation; `temporarily_unavailable` without the store
  */
 export function createSignInGuard(parts: SignInParts): RequestHandler {
-  const { tokens, getSessionId, getLoginBinding, publicUrl } = parts;
+  const { tokens, getSessionId, redirectToSignIn, publicUrl } = parts;
 
   /** The record of a live session. A page extends the session, as a call of the API does. */
   async function loadRecord(req: Request, id: string): Promise<TokenRecord | undefined> {
@@ -46,11 +44,8 @@ export function createSignInGuard(parts: SignInParts): RequestHandler {
       req.frontEndSession = { id, user: record.user };
       return next();
     }
-    if (!isNavigation(req) || !isSafe(req.method)) throw new AppError('login_required');
-    const hasTried = id !== undefined || getLoginBinding(req) !== undefined;
+    if (!isSafe(req.method)) throw new AppError('login_required'); // a redirect would lose the form
     const { pathname, search } = new URL(req.originalUrl, publicUrl);
-    const returnTo = new URLSearchParams({ return_to: pathname + search });
-    res.setHeader('Cache-Control', 'no-store');
-    res.redirect(303, `${publicUrl}${hasTried ? paths.signIn : paths.login}?${returnTo}`);
+    await redirectToSignIn(req, res, pathname + search);
   };
 }

@@ -4,10 +4,8 @@ import type { Config } from '../config/load.ts';
 import { deriveKeys, formatVersion, seal, unseal } from '../crypto/sealing.ts';
 import { AppError, storeUnavailable } from '../errors.ts';
 import type { AuthorizationRequest } from '../oauth/login-requirements.ts';
-import { readCookie } from '../session/read-cookie.ts';
+import { createLoginCookie, type LastLoginEvent, loginTtlMs } from './login-cookie.ts';
 
-const stateTtlMs = 600_000;
-const bindingFormat = /^[\w-]{43}$/;
 const aad = 'state';
 
 /** One login attempt. It is sealed into its own `state`; the server stores nothing of it. */
@@ -43,16 +41,21 @@ export interface LoginTransactions {
   create(req: Request, res: Response, loginRequest: LoginRequest): LoginTransaction;
   /** The value of that cookie. */
   getBinding(req: Request): string | undefined;
+  /** Why the next login of this browser needs a click, according to that cookie. */
+  getLastEvent(req: Request): LastLoginEvent | undefined;
   /**
    * @throws AppError `invalid_state`: missing, repeated, forged, or of another client registration;
    * `temporarily_unavailable`: created by another version of Latchkey, which can still complete this login
    */
   verify(req: Request, state: unknown): ReturnedLogin;
   /**
-   * Over http, replaces the login cookie once a login has succeeded. There, another app on this host or a sibling host
-   * may have set it; then the value that it knows serves for one login only. Over https, the prefix prevents this.
+   * Notes in the login cookie that this login has succeeded. Over http, also replaces its value. There, another app on this
+   * host or a sibling host may have set it; then the value that it knows serves for one login only. Over https, the prefix
+   * prevents this.
    */
-  replaceCookie(res: Response, finished: LoginTransaction): void;
+  noteSignIn(res: Response, finished: LoginTransaction): void;
+  /** Notes in the login cookie that the user has signed out. */
+  noteSignOut(req: Request, res: Response): void;
 }
 
 interface StatePayload extends Omit<LoginRequest, 'scope'> {
@@ -68,34 +71,19 @@ export function createLoginTransactions(
   { cookie, ...source }: Config['session'],
   now: () => number,
 ): LoginTransactions {
-  const cookieName = cookie.loginName;
-  const attributes = {
-    httpOnly: true,
-    path: '/',
-    secure: cookie.secure,
-    sameSite: 'lax', // `strict` would withhold it from the callback, which comes from the provider's site
-  } as const;
+  const loginCookie = createLoginCookie({ cookie }, now);
   const stateKeys = deriveKeys(source, 'state');
   const verifierKeys = deriveKeys(source, 'code_verifier');
-
-  function readBindingCookie(req: Request): string | undefined {
-    const value = readCookie(req, cookieName);
-    return value !== undefined && bindingFormat.test(value) ? value : undefined;
-  }
 
   /** The PKCE verifier (RFC 7636). It is never stored, sent only to the token endpoint, and cannot be derived from `state`. */
   function deriveCodeVerifier(key: KeyObject, binding: string, nonce: string): string {
     return createHmac('sha256', key).update(`${binding}.${nonce}`).digest('base64url');
   }
 
-  function setBindingCookie(res: Response, binding: string): void {
-    res.cookie(cookieName, binding, { ...attributes, maxAge: stateTtlMs });
-  }
-
   return {
     create(req, res, loginRequest) {
-      const binding = readBindingCookie(req) ?? createBinding();
-      setBindingCookie(res, binding);
+      const binding = loginCookie.readBinding(req) ?? createBinding();
+      loginCookie.setBegun(res, binding);
       const nonce = randomBytes(24).toString('base64url');
       const requestedAt = now();
       const { scope } = loginRequest;
@@ -117,7 +105,8 @@ export function createLoginTransactions(
       };
     },
 
-    getBinding: readBindingCookie,
+    getBinding: loginCookie.readBinding,
+    getLastEvent: loginCookie.readLastEvent,
 
     verify(req, state) {
       if (typeof state !== 'string')
@@ -129,8 +118,8 @@ export function createLoginTransactions(
         if (v !== formatVersion)
           throw storeUnavailable(new Error('state was created by another version of Latchkey'));
         const loginRequest = { ...rest, scope: scope.split(' ') };
-        const isForeign = binding !== readBindingCookie(req);
-        if (isForeign || now() - at > stateTtlMs) return { loginRequest, isForeign };
+        const isForeign = binding !== loginCookie.readBinding(req);
+        if (isForeign || now() - at > loginTtlMs) return { loginRequest, isForeign };
         const codeVerifier = deriveCodeVerifier(verifierKeys[index]!, binding, nonce);
         return {
           loginRequest,
@@ -145,9 +134,13 @@ export function createLoginTransactions(
       });
     },
 
-    replaceCookie(res, { restarts }) {
-      // After a restart the cookie stays: other tabs may be on their only restart, which a new cookie would make fail.
-      if (!cookie.secure && restarts === 0) setBindingCookie(res, createBinding());
+    noteSignIn(res, { restarts, binding }) {
+      // After a restart the value stays: other tabs may be on their only restart, which a new value would make fail.
+      loginCookie.setSignedIn(res, !cookie.secure && restarts === 0 ? createBinding() : binding);
+    },
+
+    noteSignOut(req, res) {
+      loginCookie.setSignedOut(res, loginCookie.readBinding(req) ?? createBinding());
     },
   };
 }

@@ -80,13 +80,13 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     return req.login && { sessionId: getSessionId(req), sub: req.login.user.sub };
   }
 
-  /** Where "sign in again" leads after a failed login: to the sign-in page, and from there to where this login led. */
+  /** Where "sign in" leads after a failed login: to the provider, and from there to where this login led. */
   function signInUrlFor({ code, returnTo }: AppError): string {
-    if (returnTo === undefined) return basePath + paths.signIn;
+    if (returnTo === undefined) return basePath + paths.login;
     const query = new URLSearchParams({ return_to: toReturnToParameter(returnTo, publicUrl) });
     // The provider would sign the same user in again, without showing a page.
     if (code === 'login_not_allowed') query.set('prompt', 'login');
-    return `${basePath}${paths.signIn}?${query}`;
+    return `${basePath}${paths.login}?${query}`;
   }
 
   return function errorResponse(thrown: unknown, req, res, _next) {

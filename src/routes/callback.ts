@@ -113,7 +113,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       return true;
     });
     if (!isSignedIn) sessions.detach(req); // the login that has ended it may be in another tab of this browser
-    transactions.replaceCookie(res, transaction);
+    transactions.noteSignIn(res, transaction);
     returnTo(res, transaction.returnTo);
   }
 

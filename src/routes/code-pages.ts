@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, Router } from 'express';
 import { OwnRoutesError } from '../config/reading/own-route-checks.ts';
+import type { SignInRedirect } from '../login/sign-in-redirect.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
-import { paths } from '../paths.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
@@ -12,15 +12,15 @@ export interface CodePage {
   readonly path: string;
   /** The name of a template in views/, without `.ejs`. */
   readonly view: string;
-  /** Sends visitors who are not signed in to the sign-in page, and sets `req.login` for `load`. */
+  /** Sends visitors who are not signed in to sign in, and sets `req.login` for `load`. */
   readonly requiresLogin?: boolean;
   /** The variables of the template, besides `user`, `t` and what all pages have. */
   readonly load?: (req: Request) => object | Promise<object>;
 }
 
 interface PageParts {
-  readonly publicUrl: string;
   readonly basePath: string;
+  readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
   readonly tokens: Pick<TokenManager, 'peek' | 'current'>;
   readonly getSessionId: (req: Request) => string | undefined;
   readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
@@ -31,7 +31,7 @@ interface PageParts {
  * @throws OwnRoutesError a path belongs to Latchkey
  */
 export function createCodePages(pages: readonly CodePage[], parts: PageParts): RequestHandler {
-  const { tokens, getSessionId, pageUserTags, publicUrl, basePath } = parts;
+  const { tokens, getSessionId, pageUserTags, redirectToSignIn, basePath } = parts;
 
   /** As for the other pages, an unavailable store makes a page that needs no login look signed out. */
   async function loadLogin(req: Request, id: string, isRequired: boolean): Promise<TokenRecord | undefined> {
@@ -46,13 +46,12 @@ export function createCodePages(pages: readonly CodePage[], parts: PageParts): R
     return async function renderCodePage(req, res) {
       const id = getSessionId(req);
       const login = id === undefined ? undefined : await loadLogin(req, id, requiresLogin);
-      if (requiresLogin && !login) {
-        const signIn = new URLSearchParams({ return_to: basePath + req.originalUrl });
-        return res.redirect(303, `${publicUrl}${paths.signIn}?${signIn}`);
-      }
+      if (requiresLogin && !login) return redirectToSignIn(req, res, basePath + req.originalUrl);
       if (login) req.login = login;
       const userOfPage =
-        id !== undefined && login ? { user: login.user, pageUserTag: pageUserTags.tagFor(id, login) } : {};
+        id !== undefined && login
+          ? { user: login.user, pageUserTag: pageUserTags.tagFor(id, login) }
+          : { isAnonymous: true };
       res.render(view, { ...userOfPage, ...(await load?.(req)) });
     };
   }

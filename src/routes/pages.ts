@@ -5,8 +5,7 @@ import { createIdentityHeaders } from '../claims/identity-headers.ts';
 import { selectClaims } from '../claims/read-claim.ts';
 import type { Config } from '../config/load.ts';
 import type { SessionTags } from '../crypto/session-tag.ts';
-import { copyLoginUrl, isStepUp } from '../login/login-parameters.ts';
-import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
+import type { SignInRedirect } from '../login/sign-in-redirect.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { ConsoleRow } from '../pages/console-rows.ts';
 import { toDisplayFields } from '../pages/display-fields.ts';
@@ -22,7 +21,7 @@ import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import { claimsOf, type EndedBy, type TokenRecord } from '../tokens/token-store.ts';
+import { claimsOf, type TokenRecord } from '../tokens/token-store.ts';
 
 interface PageParts {
   readonly config: Config;
@@ -35,6 +34,7 @@ interface PageParts {
   readonly createCheck: (rule: ClaimRule) => ClaimCheck;
   readonly now: () => number;
   readonly consoleRows: readonly ConsoleRow[];
+  readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
 }
 
 /** Shown above the list of fields. */
@@ -42,10 +42,11 @@ const headingFields = new Set(['name', 'email', 'picture']);
 /** More than the fields of any profile; what is longer is an error of the API. */
 const maxProfileBytes = 1_048_576;
 
-/** The pages: home, sign-in, profile and signed-out. `/favicon.ico` leads to the logo, for browsers that show JSON. */
+/** The pages: home, profile and signed-out. `/favicon.ico` leads to the logo, for browsers that show JSON. */
 export function createPageRoutes(parts: PageParts) {
   const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now, consoleRows } = parts;
-  const { publicUrl, basePath, returnOrigins, landingPath } = config;
+  const { redirectToSignIn } = parts;
+  const { publicUrl, basePath } = config;
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
@@ -68,21 +69,6 @@ export function createPageRoutes(parts: PageParts) {
     res.render('home', await loadCurrentUser(req));
   }
 
-  async function renderSignIn(req: Request, res: Response): Promise<void> {
-    const returnTo = safeReturnTo(req.query.return_to, publicUrl, returnOrigins, landingPath);
-    if (!isStepUp(req.query) && (await loadCurrentUser(req))) return res.redirect(303, returnTo);
-    res.render('login', {
-      endedBy: await findWhoEnded(req),
-      loginUrl: copyLoginUrl(req.query, toReturnToParameter(returnTo, publicUrl), basePath),
-    });
-  }
-
-  /** Who ended the session of this browser from elsewhere; `undefined` also when the store is unavailable. */
-  async function findWhoEnded(req: Request): Promise<EndedBy | undefined> {
-    const id = sessions.getSessionId(req);
-    return id === undefined ? undefined : tokens.endedBy(id).catch(() => undefined);
-  }
-
   async function renderSignedOut(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
     const isSignedIn = id !== undefined && (await tokens.peek(id)) !== undefined; // then the page would be wrong
@@ -93,10 +79,7 @@ export function createPageRoutes(parts: PageParts) {
   async function renderProfile(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
     const login = id === undefined ? undefined : await tokens.current(id);
-    if (id === undefined || !login) {
-      const signIn = new URLSearchParams({ return_to: basePath + req.originalUrl });
-      return res.redirect(303, `${publicUrl}${paths.signIn}?${signIn}`);
-    }
+    if (id === undefined || !login) return redirectToSignIn(req, res, basePath + req.originalUrl);
     const [sessionEndsAt, sessionRows, apiProfile] = await Promise.all([
       tokens.endsAt(id),
       loadSessionRows(req, id, login),
@@ -187,7 +170,6 @@ export function createPageRoutes(parts: PageParts) {
     .get((_req, res) => res.redirect(302, config.brand.logoUrl))
     .all(readOnly);
   router.route(paths.home).get(renderHome).all(readOnly);
-  router.route(paths.signIn).get(renderSignIn).all(readOnly);
   router.route(paths.signedOut).get(renderSignedOut).all(readOnly);
   router.route(paths.profile).get(sessions.load, renderProfile).all(readOnly);
   return router;

@@ -7,7 +7,7 @@ import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
 export interface SignOutParts {
-  readonly transactions: Pick<LoginTransactions, 'getBinding'>;
+  readonly transactions: Pick<LoginTransactions, 'getBinding' | 'noteSignOut'>;
   readonly consumedStates: Pick<ConsumedStates, 'cancel'>;
   readonly tokens: Pick<TokenManager, 'end'>;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'end'>;
@@ -30,6 +30,7 @@ export function createSignOut(parts: SignOutParts): SignOut {
     const ended = id === undefined ? undefined : await tokens.end(id);
     if (ended) audit.record('signed_out', { sessionId: id, sub: ended.user.sub });
     await sessions.end(req, res);
+    transactions.noteSignOut(req, res);
     return ended;
   };
 }

@@ -1,6 +1,7 @@
 import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
 import { AppError, type ErrorCode } from '../errors.ts';
+import type { SignInRedirect } from '../login/sign-in-redirect.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { removePageHeaders, rewriteRequest } from '../middleware/rewrite-request.ts';
 import { paths } from '../paths.ts';
@@ -16,6 +17,7 @@ interface SavedFormParts {
   readonly sessions: Pick<Sessions, 'getSessionId' | 'ids'>;
   readonly pageUserTags: PageUserTags;
   readonly savedForms: SavedForms;
+  readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
 }
 
 const idFormat = /^[\w-]{43}$/;
@@ -32,12 +34,12 @@ const outcomeUnknownCodes: ReadonlySet<ErrorCode> = new Set([
  * @param api handles the request of the form like one from the browser: same guards, scopes and limits
  */
 export function createSavedFormRoutes(
-  { config, tokens, sessions, pageUserTags, savedForms }: SavedFormParts,
+  { config, tokens, sessions, pageUserTags, savedForms, redirectToSignIn }: SavedFormParts,
   api: RequestHandler,
 ): RequestHandler {
   const resumePathOf = (id: string) => `${config.basePath}${paths.savedForms}/${id}`;
 
-  /** Calls `handler` with the form if it belongs to the signed-in user. Redirects to the sign-in page if nobody is signed in. */
+  /** Calls `handler` with the form if it belongs to the signed-in user. Without a user, leads to sign in. */
   function withForm(
     handler: (form: SavedForm, req: Request, res: Response, next: NextFunction) => unknown,
   ): RequestHandler<{ id: string }> {
@@ -45,11 +47,7 @@ export function createSavedFormRoutes(
       const { id } = req.params;
       const sessionId = sessions.getSessionId(req);
       const login = sessionId === undefined ? undefined : await tokens.current(sessionId);
-      if (sessionId === undefined || !login)
-        return res.redirect(
-          303,
-          `${config.publicUrl}${paths.signIn}?return_to=${encodeURIComponent(resumePathOf(id))}`,
-        );
+      if (sessionId === undefined || !login) return redirectToSignIn(req, res, resumePathOf(id));
       Object.assign(res.locals, { user: login.user, pageUserTag: pageUserTags.tagFor(sessionId, login) });
       const form = idFormat.test(id) ? await savedForms.peek(id) : undefined;
       if (form && sessions.ids.isOwner(form.sessionId, login.user.sub)) await handler(form, req, res, next);

@@ -2,8 +2,10 @@ import type { Request } from 'express';
 import type { Config } from '../config/load.ts';
 import { createSessionTags } from '../crypto/session-tag.ts';
 import type { Deps } from '../deps.ts';
+import { inSequence } from '../in-sequence.ts';
 import { createLoginParameters } from '../login/login-parameters.ts';
 import { createLoginTransactions } from '../login/login-transaction.ts';
+import { createSignInRedirect } from '../login/sign-in-redirect.ts';
 import { createHostCheck } from '../middleware/allowed-hosts.ts';
 import { createBodyLimits } from '../middleware/body-limits.ts';
 import { createCsrfProtection } from '../middleware/csrf.ts';
@@ -13,6 +15,7 @@ import { createRequestMetrics } from '../observability/request-metrics.ts';
 import { listConsoleRows } from '../pages/console-rows.ts';
 import { createI18n } from '../pages/i18n.ts';
 import type { ViewFolders } from '../pages/view-folders.ts';
+import { createVisitorLocals } from '../pages/visitor.ts';
 import { createCallUpstream } from '../proxy/call-upstream.ts';
 import { createForwarder, createStreamGuard } from '../proxy/forward-to.ts';
 import { createOpenStreams } from '../proxy/open-streams.ts';
@@ -61,10 +64,11 @@ export function createParts(
   const ownRoutes = readCodeRoutes(defineRoutes, { ...tokenGuards, ...claimGuards, limitBody }, config);
   const targets = [...listTargets(ownRoutes), ...config.routes];
   const { measureRequests, measureAs, measureFrontEnd } = createRequestMetrics(metrics);
-  const { texts, english } = createI18n(translations, {
+  const { texts: languageTexts, english } = createI18n(translations, {
     app: config.brand.name,
     provider: config.provider.name,
   });
+  const transactions = createLoginTransactions(session, now);
   const getUserTags = (req: Request) => {
     const id = getSessionId(req);
     return id === undefined || !req.login ? [] : pageUserTags.tagsFor(id, req.login);
@@ -92,8 +96,9 @@ export function createParts(
     closeWithSession: createStreamGuard(streams),
     ...{
       loginParameters: createLoginParameters(config),
-      transactions: createLoginTransactions(session, now),
+      transactions,
     },
+    ...createSignInRedirect({ tokens, getSessionId, transactions, publicUrl }),
     ...{
       callUpstream,
       streams,
@@ -106,6 +111,7 @@ export function createParts(
     requireAllowedHost: createHostCheck(publicOrigin, config.allowedHosts),
     ...createCsrfProtection(publicOrigin, corsOrigins),
     ...createSecurityHeaders(config),
-    ...{ measureRequests, measureAs, measureFrontEnd, texts, english },
+    texts: inSequence(languageTexts, createVisitorLocals(getSessionId)),
+    ...{ measureRequests, measureAs, measureFrontEnd, english },
   };
 }

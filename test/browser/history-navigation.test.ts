@@ -86,7 +86,7 @@ test("after signing out, Back does not show the previous user's pages", async ()
   await waitForProfile(page);
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
   await page.getByRole('button', { name: 'Sign out', exact: true }).click();
-  await page.getByRole('link', { name: 'Sign in' }).waitFor();
+  await page.getByRole('link', { name: 'Sign in again' }).waitFor();
 
   const paths: string[] = [];
   for (let steps = 0; steps < 3; steps += 1) {

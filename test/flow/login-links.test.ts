@@ -177,7 +177,7 @@ describe('errors of the provider', () => {
     const query = new URLSearchParams({ ...expired, state, iss: world.provider.issuer });
     const second = await browser.step(`/auth/callback?${query}`);
     expect(second.status).toBeGreaterThanOrEqual(400);
-    expect(second.text).toContain('href="/auth/sign-in?return_to=%2F%3Fdeep"');
+    expect(second.text).toContain('href="/auth/login?return_to=%2F%3Fdeep"');
   });
 
   test.each(['temporarily_unavailable', 'server_error'])('%s is 503, and is logged whole', async (error) => {
@@ -190,7 +190,7 @@ describe('errors of the provider', () => {
   test('every failure page leads back to where the login would have led', async () => {
     await start();
     for (const error of ['access_denied', 'invalid_request', 'unauthorized_client'])
-      expect((await returnWith({ error })).text).toContain('href="/auth/sign-in?return_to=%2F%3Fdeep"');
+      expect((await returnWith({ error })).text).toContain('href="/auth/login?return_to=%2F%3Fdeep"');
   });
 
   test('a declined step-up does not say that the user is signed out', async () => {

@@ -134,7 +134,7 @@ describe.each(['memory', 'redis'] as const)('token refresh with the %s store', (
     expect(response.json()).toMatchObject({ error: 'login_required' });
     expect((response.json() as { login_url: string }).login_url).toContain('/auth/login?return_to=');
     expect(await isLoggedIn(browser)).toBe(false);
-    expect((await browser.step('/profile')).headers.location).toContain('/auth/sign-in?return_to=%2Fprofile');
+    expect((await browser.step('/profile')).headers.location).toContain('/auth/login?return_to=%2Fprofile');
     expect((await browser.fetch('/api/profile')).status).toBe(401);
     expect(tokenRequests(world)).toBe(2); // no further refresh after the session has ended
   });

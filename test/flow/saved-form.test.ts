@@ -365,14 +365,14 @@ describe.each(['memory', 'redis'] as const)(
       expect(recorder.requests).toHaveLength(0);
     });
 
-    test('without a session, a request for a saved form redirects to the login page with return_to', async () => {
+    test('without a session, a request for a saved form leads to sign in and back', async () => {
       await world.clock.advance(week);
       const path = resumePath(await send());
       for (const method of ['GET', 'POST']) {
         const response = await browser.step(path, { method, from: world.origin });
         expect(response.status).toBe(303);
         expect(response.headers.location).toBe(
-          `${world.origin}/auth/sign-in?return_to=${encodeURIComponent(path)}`,
+          `${world.origin}/auth/login?return_to=${encodeURIComponent(path)}`,
         );
       }
     });

@@ -109,12 +109,12 @@ describe('signing in', () => {
     expect(page.status).toBe(200);
   });
 
-  test('a page that requires a session redirects to the login page, and sign-in leads back to it', async () => {
+  test('a page that requires a session leads to the provider at once, and sign-in leads back to it', async () => {
     const browser = world.browser();
-    const login = await browser.go('/profile');
-    expect(login.url).toBe(`${world.origin}/auth/sign-in?return_to=%2Fprofile`);
-    const link = /href="(\/auth\/login[^"]*)"/.exec(login.text)![1]!.replaceAll('&amp;', '&');
-    expect((await world.signIn(browser, 'alice', link)).url).toBe(`${world.origin}/profile`);
+    expect((await browser.step('/profile?a=1&b=%2F')).headers.location).toBe(
+      `${world.origin}/auth/login?${new URLSearchParams({ return_to: '/profile?a=1&b=%2F' })}`,
+    );
+    expect((await world.signIn(browser, 'alice', '/profile?a=1')).url).toBe(`${world.origin}/profile?a=1`);
     expect((await browser.step('/auth/sign-in')).headers.location).toBe(`${world.origin}/profile`);
   });
 
@@ -271,7 +271,7 @@ describe('signing in', () => {
     page = await browser.submit(page, { decision: 'deny' }, { action: '/consent' });
     expect(page.url).toMatch(/\/auth\/callback\?error=access_denied/);
     expect(page.text).toContain('The sign-in was not completed');
-    expect(page.text).toContain('href="/auth/sign-in?return_to=%2Fprofile"');
+    expect(page.text).toContain('href="/auth/login?return_to=%2Fprofile"');
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
     expect(await browser.sessionCookie()).toBeUndefined();
   });

@@ -17,7 +17,7 @@ describe('behind a TLS-terminating proxy', () => {
     await browser.step('/auth/login');
     const loginCookie = await browser.loginCookie();
     const page = await world.signIn(browser);
-    expect([loginCookie, typeof loginCookie]).toEqual([await browser.loginCookie(), 'string']);
+    expect((await browser.loginCookie())?.split('.')[0]).toBe(loginCookie ?? 'none');
     expect(page.url).toBe(`${publicOrigin}/profile`);
     expect(page.text).toContain('alice');
     expect(page.headers['strict-transport-security']).toContain('max-age=');
@@ -46,7 +46,7 @@ describe('behind a TLS-terminating proxy', () => {
       `${publicOrigin}/auth/callback`,
     );
     expect((await browser.step('/profile')).headers.location).toBe(
-      `${publicOrigin}/auth/sign-in?return_to=%2Fprofile`,
+      `${publicOrigin}/auth/login?return_to=%2Fprofile`,
     );
     expect((await browser.fetch('/api/profile')).text).not.toContain('evil.example');
   });

@@ -311,7 +311,7 @@ describe('the callback', () => {
     const { browser, state, iss } = await reachCallback();
     const page = await expectRejection(browser, query({ error: 'access_denied', state, iss }), 403);
     expect(page.text).toContain('The sign-in was not completed');
-    expect(page.text).toContain('href="/auth/sign-in?return_to=%2Fprofile"');
+    expect(page.text).toContain('href="/auth/login?return_to=%2Fprofile"');
   });
 
   const payloads = [

@@ -1,0 +1,55 @@
+import { type Request, type RequestHandler, type Response, Router } from 'express';
+import type { Config } from '../config/load.ts';
+import { allowOnly } from '../middleware/http-methods.ts';
+import { paths } from '../paths.ts';
+import type { PageUserTags } from '../session/page-user-tag.ts';
+import type { TokenManager } from '../tokens/token-manager.ts';
+import { copyLoginUrl, isStepUp, type LoginParameters } from './login-parameters.ts';
+import { safeReturnTo, toReturnToParameter } from './return-url.ts';
+import type { SignInRedirect } from './sign-in-redirect.ts';
+
+interface SignInPageParts {
+  readonly config: Pick<Config, 'publicUrl' | 'basePath' | 'returnOrigins' | 'landingPath'>;
+  readonly tokens: Pick<TokenManager, 'peek'>;
+  readonly getSessionId: (req: Request) => string | undefined;
+  readonly pageUserTags: Pick<PageUserTags, 'tagFor' | 'tagsFor'>;
+  readonly loginParameters: Pick<LoginParameters, 'read'>;
+  readonly findSignInNotice: SignInRedirect['findSignInNotice'];
+}
+
+/**
+ * `GET /auth/sign-in`: says why the user has to sign in, or what a link on another site requests, before the browser goes to
+ * the provider. A user who is signed in, and from whom nothing is requested, goes on to the return address.
+ */
+export function createSignInPage(parts: SignInPageParts): RequestHandler {
+  const { config, tokens, getSessionId, pageUserTags, loginParameters, findSignInNotice } = parts;
+  const { publicUrl, basePath, returnOrigins, landingPath } = config;
+
+  /** The user who is signed in; `undefined` also when the store is unavailable. */
+  async function loadCurrentUser(req: Request) {
+    const id = getSessionId(req);
+    const login = id === undefined ? undefined : await tokens.peek(id).catch(() => undefined);
+    return id === undefined || !login ? undefined : { id, login };
+  }
+
+  async function renderSignIn(req: Request, res: Response): Promise<void> {
+    const returnTo = safeReturnTo(req.query.return_to, publicUrl, returnOrigins, landingPath);
+    const current = await loadCurrentUser(req);
+    if (current && !isStepUp(req.query)) return res.redirect(303, returnTo);
+    const userTags = current ? pageUserTags.tagsFor(current.id, current.login) : [];
+    const granted = current?.login.tokens.scope ?? [];
+    res.render('login', {
+      ...(current && {
+        user: current.login.user,
+        pageUserTag: pageUserTags.tagFor(current.id, current.login),
+      }),
+      notice: current ? undefined : await findSignInNotice(req),
+      scopes: loginParameters.read(req.query, userTags).scope.filter((each) => !granted.includes(each)),
+      loginUrl: copyLoginUrl(req.query, toReturnToParameter(returnTo, publicUrl), basePath),
+    });
+  }
+
+  const router = Router({ caseSensitive: true });
+  router.route(paths.signIn).get(renderSignIn).all(allowOnly('GET', 'HEAD'));
+  return router;
+}

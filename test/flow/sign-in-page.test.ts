@@ -1,0 +1,114 @@
+import type { Browser } from '../support/browser.ts';
+import { cookieNames } from '../support/browser.ts';
+import { createWorld, type World } from '../support/world.ts';
+
+let world: World;
+let browser: Browser;
+beforeAll(async () => {
+  world = await createWorld({
+    store: 'memory',
+    env: { OAUTH2_SCOPES: 'openid profile', APP_NAME: 'Rose Garden', SUPPORT_URL: 'https://help.example/' },
+    own: { pages: [{ path: '/orders', view: 'home', requiresLogin: true }] },
+  });
+});
+afterAll(() => world.close());
+beforeEach(() => {
+  browser = world.browser();
+});
+
+const target = async (path: string, options = {}) =>
+  (await browser.step(path, options)).headers.location?.replace(world.origin, '');
+const signOut = () => browser.go('/auth/logout', { method: 'POST', from: `${world.origin}/` });
+const loseSession = () => browser.jar.store.removeCookie('localhost', '/', cookieNames(world.origin).session);
+
+test.each(['/profile', '/orders'])('%s leads a visitor to the provider at once, each time', async (path) => {
+  const expected = `/auth/login?return_to=${encodeURIComponent(path)}`;
+  expect(await target(path)).toBe(expected);
+  await browser.step(expected); // and Back, or a second tab
+  expect(await target(path)).toBe(expected);
+  const { headers } = await browser.step(path);
+  expect(headers).toMatchObject({ 'cache-control': 'no-store', vary: expect.stringContaining('Cookie') });
+});
+
+test.each([
+  ['a script', { 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' }],
+  ['an image', { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' }],
+  ['a prefetch', { 'sec-purpose': 'prefetch;prerender' }],
+])('%s of a page that needs a user starts no login', async (_what, headers) => {
+  for (const path of ['/profile', '/orders'])
+    expect((await browser.step(path, { headers })).status).toBe(401);
+  expect(await browser.loginCookie()).toBeUndefined();
+});
+
+test('many deep links that another site opens start no login', async () => {
+  for (let count = 0; count < 3; count += 1) {
+    const page = await browser.go('/profile', { from: 'https://evil.example/' });
+    expect([page.status, new URL(page.url).pathname]).toEqual([200, '/auth/sign-in']);
+  }
+  expect(await browser.loginCookie()).toBeUndefined();
+});
+
+test('after a sign-out, a deep link needs a click, until the user begins to sign in again', async () => {
+  await world.signIn(browser);
+  await signOut();
+  expect((await browser.step('/auth/signed-out')).text).toContain('class="button" href="/auth/login"');
+  await world.clock.advance(3_600);
+  const page = await browser.go('/profile?a=1');
+  expect(page.url).toBe(`${world.origin}/auth/sign-in?return_to=%2Fprofile%3Fa%3D1`);
+  expect(page.text).toMatch(/role="status">You&#39;ve signed out/);
+  const stored = (await browser.jar.getCookies(world.origin)).find(({ key }) => key.endsWith('-login'));
+  expect(stored?.expires).toBe('Infinity'); // of the browser's session
+  await browser.step('/auth/login?return_to=%2Fprofile');
+  expect(await target('/profile')).toBe('/auth/login?return_to=%2Fprofile');
+});
+
+test('a browser that does not keep the session is not sent in a circle, and learns why', async () => {
+  await world.signIn(browser);
+  await loseSession();
+  const page = await browser.go('/orders');
+  expect(page.text).toMatch(/role="status">You signed in a moment ago, but this browser/);
+  await world.clock.advance(61);
+  expect(await target('/orders')).toBe('/auth/login?return_to=%2Forders');
+});
+
+test('a session whose record is lost right after the login does not send the browser in a circle', async () => {
+  await world.signIn(browser);
+  await world.latchkey.tokens.discard((await browser.sessionCookie())!.slice(4).split('.')[0]!);
+  expect((await browser.go('/orders')).url).toContain('/auth/sign-in?');
+});
+
+test('who ended the session comes before everything else', async () => {
+  await world.signIn(browser);
+  await world.latchkey.tokens.endAllOf({ sub: 'alice' }, 'administrator');
+  const { text } = await browser.go('/profile');
+  expect(text).toContain('An administrator of Rose Garden signed you out.');
+  expect(text).toContain('href="https://help.example/"');
+});
+
+test('a provider that refuses at once leads to a page, not in a circle', async () => {
+  const login = await browser.step('/auth/login?return_to=%2Fprofile');
+  const state = new URL(login.headers.location!).searchParams.get('state')!;
+  const refused = await browser.go(
+    `/auth/callback?${new URLSearchParams({ state, error: 'access_denied' })}`,
+  );
+  expect(new URL(refused.url).host).toBe(new URL(world.origin).host);
+  expect(refused.text).toContain('href="/auth/login?return_to=%2Fprofile"');
+});
+
+test('a link on another site that requests a permission says which before the provider does', async () => {
+  await world.signIn(browser);
+  const link = '/auth/login?scope=read%3Adata%20admin%3Aall&return_to=%2F';
+  const { text } = await browser.go(link, { from: 'https://evil.example/' });
+  expect(text).toContain('Rose Garden is asking for more access');
+  expect(text).toContain('<li>read:data</li>');
+  expect(text).not.toContain('<li>admin:all');
+});
+
+test('the header offers to sign in on every page that knows that nobody is signed in', async () => {
+  const inHeader = async (path: string) =>
+    /class="sign-in-link" href="([^"]*)"/.exec((await browser.step(path)).text)?.[1];
+  for (const path of ['/', '/unknown', '/auth/signed-out'])
+    expect([path, await inHeader(path)]).toEqual([path, '/auth/login']);
+  await world.signIn(browser);
+  for (const path of ['/', '/unknown']) expect([path, await inHeader(path)]).toEqual([path, undefined]);
+});
