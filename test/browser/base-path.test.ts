@@ -27,7 +27,7 @@ test('below a base path, the pages and their scripts work, from sign-in to sign-
 
   const other = await alice.openTab('/portal/profile');
   await other.getByRole('button', { name: 'Sign out', exact: true }).click();
-  await other.getByRole('heading', { name: 'Sign out?' }).waitFor();
+  await other.getByRole('heading', { name: 'Sign out of Demo ID too?' }).waitFor();
   const link = page
     .getByRole('alert')
     .getByRole('link', { name: /Sign in/ })

@@ -40,7 +40,7 @@ describe.each([
 
     const cookies = await alice.context.cookies(world.origin);
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
-    await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
+    await page.getByRole('heading', { name: 'Sign out of Demo ID too?' }).waitFor();
     expect(new URL(page.url()).origin).toBe(world.provider.issuer);
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
     await page.getByRole('link', { name: 'Sign in' }).waitFor();

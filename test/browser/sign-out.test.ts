@@ -94,7 +94,7 @@ describe('signing in takes longer, or many tabs', () => {
     const page = await alice.openTab();
     await signIn(page);
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
-    await page.getByRole('heading', { name: 'Sign out?' }).waitFor();
+    await page.getByRole('heading', { name: 'Sign out of Demo ID too?' }).waitFor();
     await page.goBack({ waitUntil: 'commit' });
     await page.getByRole('heading', { level: 1 }).waitFor();
     await page.goto('/auth/logout');

@@ -51,7 +51,7 @@ test('a missing permission is requested when it is needed, without the ones alre
   alice.expectStatus(403);
   await page.goto('/api/data');
   await page.getByRole('link', { name: 'Grant permission' }).click();
-  const requested = page.getByRole('listitem').filter({ hasText: 'read:data' });
+  const requested = page.getByRole('listitem').filter({ hasText: 'see your list' });
   await requested.waitFor();
   await allow(page);
   await waitForProfile(page);
