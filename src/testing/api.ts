@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
 
 export interface TestProviderOptions {
   /** Where the provider sends browsers back to; its path ends with `/auth/callback`. By default `http://localhost:3000/auth/callback`. */
@@ -42,10 +43,11 @@ export interface TestProvider {
   readonly counts: { readonly logins: number; readonly refreshes: number; readonly revocations: number };
 }
 
-/** An Express app, a server, or the origin at which one listens. */
+/** An Express app, a server, which need not listen, or the origin at which one listens. */
 export type TestTarget =
   | RequestListener
   | Server
+  | HttpsServer
   | string
   | ((req: IncomingMessage, res: ServerResponse) => void);
 

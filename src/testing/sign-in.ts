@@ -1,11 +1,4 @@
-import {
-  createServer,
-  get,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-  type RequestListener,
-  Server,
-} from 'node:http';
+import { createServer, get, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import type { TestTarget, TestUser } from './api.ts';
@@ -55,19 +48,22 @@ export function createSignIn({ issuer, redirectUri, authorize }: SignInParts) {
   };
 }
 
+/**
+ * Serves `target` on a port of its own until `close`. A server gets the requests as an event, so that it need not listen, and
+ * several users can sign in at the same time.
+ */
 async function listen(target: TestTarget) {
   if (typeof target === 'string') return { origin: new URL(target).origin, close: async () => {} };
-  const isServer = target instanceof Server;
-  const server = isServer ? target : createServer(target as RequestListener);
-  const wasListening = server.listening;
-  if (!wasListening)
-    await new Promise<void>((resolve) => {
-      server.listen(0, '127.0.0.1', resolve);
-    });
+  const server = createServer((req, res) => {
+    if (typeof target === 'function') target(req, res);
+    else if (!target.emit('request', req, res)) res.writeHead(503).end('the server has no request listener');
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
   const { port } = server.address() as AddressInfo;
   const close = () =>
     new Promise<void>((resolve) => {
-      if (wasListening) return resolve();
       server.closeAllConnections();
       server.close(() => resolve());
     });
