@@ -64,6 +64,11 @@ export interface ClaimCondition {
 export interface ForwardToOptions {
   /** A path relative to OAUTH2_API_BASE_URL, or an absolute URL; it may use the parameters of the route (`:id`). */
   readonly target: string;
+  /**
+   * The path of this route in your app, such as `/jobs/:id`. If an API names its target in the `Location` of another route's
+   * response, the browser gets this path. The addresses of a route's own target are mapped without it.
+   */
+  readonly path?: string;
   readonly timeoutSeconds?: number;
   readonly bodyLimitBytes?: number;
   readonly stream?: boolean;

@@ -5,6 +5,7 @@ import type { App } from '../app.ts';
 import { AppError } from '../errors.ts';
 import { inSequence } from '../in-sequence.ts';
 import { requireDataDestination } from '../middleware/data-destination.ts';
+import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { isSafe } from '../middleware/http-methods.ts';
 import { requireScope } from '../session/require-scope.ts';
 import type { ErrorHandler, ForwardToOptions, Handler, Latchkey } from './api.ts';
@@ -31,6 +32,8 @@ export function createHostGuards({ app, learnTrust }: HostGuardParts) {
   const { log, config } = parts;
   /** What the guards have loaded for a request: an object that inherits from it. */
   const views = new WeakMap<object, Request>();
+  /** The views of requests that `requireLogin` let pass. */
+  const pages = new WeakSet<object>();
 
   function viewOf(req: Request): Request {
     const known = views.get(req);
@@ -85,10 +88,17 @@ export function createHostGuards({ app, learnTrust }: HostGuardParts) {
 
   const requireLogin: RequestHandler = function requireLogin(view, res, next) {
     requireToken(view, res, (error?: unknown) => {
+      if (error === undefined) pages.add(view);
       const isAnonymous = error instanceof AppError && error.code === 'login_required';
       if (!isAnonymous || !isSafe(view.method)) return next(error);
       parts.redirectToSignIn(view, res, view.originalUrl ?? view.url).catch(next);
     });
+  };
+
+  /** A page is also reached by links of other sites, and from the provider after the login. */
+  const requireSameOriginUnlessPage: RequestHandler = function requireSameOriginUnlessPage(req, res, next) {
+    if (pages.has(viewOf(req)) && isNavigation(req) && isSafe(req.method)) next();
+    else parts.requireSameOrigin(req, res, next);
   };
 
   function forwardTo(options: string | ForwardToOptions): Handler {
@@ -97,7 +107,7 @@ export function createHostGuards({ app, learnTrust }: HostGuardParts) {
       parts.apiHeaders,
       requireParameters(server.targetPath),
       requireDataDestination,
-      parts.requireSameOrigin,
+      requireSameOriginUnlessPage,
       parts.forwardTo(server),
     );
     return function latchkeyForward(message, response) {

@@ -15,21 +15,27 @@ function listParameters(target: string): readonly string[] {
   });
 }
 
+/** A target of the app around Latchkey: no row of the route table, so it has no path under /api. */
+type HostTarget = Omit<ResourceServer, 'path'> & { readonly hostPath: string | undefined };
+
 /**
  * Where `latchkey.forwardTo(options)` sends requests, checked as a row of the route table.
  * @throws OptionsError with every problem
  */
-export function readTarget(options: string | ForwardToOptions, { routeOptions }: Config): ResourceServer {
+export function readTarget(options: string | ForwardToOptions, { routeOptions }: Config): HostTarget {
   const members = typeof options === 'string' ? { target: options } : options;
   // The path of the route is known to the app only; this one has the parameters of the target, wildcards last.
   const names = [...new Set(listParameters(members.target))].sort(
     (a, b) => Number(/^\*/.test(a)) - Number(/^\*/.test(b)),
   );
-  const path = `/${['in-your-app', ...names].join('/')}`;
+  const path = members.path ?? `/${['in-your-app', ...names].join('/')}`;
   const row = { saveForms: false, ...members, path, token: 'user', methods: { GET: {} } };
   const { routes, problems } = readRouteTable({ routes: [row] }, routeOptions);
   const [server] = routes;
-  if (server) return server;
+  if (server) {
+    const { path: _, ...target } = server;
+    return { ...target, hostPath: members.path };
+  }
   throw new OptionsError(problems.map((each) => `forwardTo: ${each.replace(/^routes\[0\]\.?/, '')}`));
 }
 

@@ -6,6 +6,7 @@ import { AppError } from '../errors.ts';
 import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { onResponseClosed } from '../response-closed.ts';
 import type { CallUpstream } from './call-upstream.ts';
+import { listHostRoutes } from './host-routes.ts';
 import type { OpenStreams, RegisterStream } from './open-streams.ts';
 import { canHaveBody, readRequestBody } from './request-body.ts';
 import { createUpstreamHeadersBuilder } from './request-headers.ts';
@@ -23,7 +24,11 @@ import { forwardWebSocket } from './websocket/proxy.ts';
 import { rejectImpossibleHandshake } from './websocket/upgrade.ts';
 
 /** Where a request is sent. Omitted members have the defaults of the route table. */
-type ForwardOptions = Pick<ResourceServer, 'origin' | 'targetPath'> & Partial<ResourceServer>;
+type ForwardOptions = Pick<ResourceServer, 'origin' | 'targetPath'> &
+  Partial<ResourceServer> & {
+    /** The path of a route of the app around Latchkey, with its parameters; addresses in all responses are mapped to it. */
+    readonly hostPath?: string | undefined;
+  };
 
 interface ForwarderParts {
   readonly callUpstream: CallUpstream;
@@ -54,7 +59,8 @@ export function createForwarder(parts: ForwarderParts) {
     const server = { ...routeDefaults, ...options };
     const buildTargetPath = createTargetPathBuilder(server.targetPath);
     const buildUpstreamHeaders = createUpstreamHeadersBuilder(server);
-    const sent = { origin: server.origin, routePath: server.path };
+    if (options.hostPath !== undefined)
+      mapAddresses.addRoute({ ...server, prefix: '', path: options.hostPath });
     const buildTargetQuery = createTargetQueryBuilder(server.query, server.targetQuery);
 
     return async function forward(req, res) {
@@ -62,7 +68,10 @@ export function createForwarder(parts: ForwarderParts) {
       const tokenSource = server.token === 'none' ? undefined : req.tokenSource;
       if (!tokenSource && server.token !== 'none') throw new AppError('login_required');
       if (res.closed) return; // the browser disconnected while its token was loaded
-      const path = buildTargetPath(req) + buildTargetQuery(req.url);
+      const targetPath = buildTargetPath(req);
+      const path = targetPath + buildTargetQuery(req.url);
+      const hostRoutes = () => listHostRoutes(req, server, targetPath);
+      const sent = { origin: server.origin, path, routePath: server.path, hostRoutes };
       const registerStream: RegisterStream = (close) => streams.register(req.tokenSource?.sessionId, close);
       if (server.webSocket) rejectImpossibleHandshake(req);
       const owner = new RequestOwner(req);
@@ -74,7 +83,7 @@ export function createForwarder(parts: ForwarderParts) {
         if (!server.webSocket) throw new AppError('not_found');
         const url = new URL(server.origin + path);
         const headers = { ...buildUpstreamHeaders(req, false), ...server.headers };
-        const mapRejection = (rejected: IncomingHttpHeaders) => mapAddresses(rejected, { ...sent, path });
+        const mapRejection = (rejected: IncomingHttpHeaders) => mapAddresses(rejected, sent);
         const options = {
           ...server,
           server,
@@ -110,7 +119,7 @@ export function createForwarder(parts: ForwarderParts) {
           body: Buffer.isBuffer(requestBody) ? requestBody : (requestBody?.stream ?? null),
           abort,
         });
-        mapAddresses(response.headers, { ...sent, path });
+        mapAddresses(response.headers, sent);
         if (!Buffer.isBuffer(requestBody)) requestBody?.markResponseStarted();
         const stepUp = login && response.statusCode >= 400 ? await readStepUp(response) : undefined;
         if (login && stepUp) throw createStepUpError(stepUp, login, now());

@@ -3,7 +3,10 @@ import type { ResourceServer } from '../config/route-table.ts';
 import { paths } from '../paths.ts';
 import { parameterSegment } from './target-path.ts';
 
-type Row = Pick<ResourceServer, 'path' | 'origin' | 'targetPath'>;
+type Row = Pick<ResourceServer, 'path' | 'origin' | 'targetPath'> & {
+  /** What precedes the path; by default the base path and /api. */
+  readonly prefix?: string;
+};
 
 /** The request to which an API responded. */
 interface SentRequest {
@@ -12,6 +15,8 @@ interface SentRequest {
   readonly path: string;
   /** The pattern of the route, whose addresses are preferred if several routes lead to one target. */
   readonly routePath?: string | undefined;
+  /** Further routes, of an app around Latchkey, that lead to this request. */
+  readonly hostRoutes?: (() => readonly Row[]) | undefined;
 }
 
 interface ReverseRoute extends Row {
@@ -31,26 +36,27 @@ const linkParameter = /;\s*([\w*-]+)(?:=("(?:[^"\\]|\\.)*"|[^\s;,"\\]*))?/g;
 /**
  * `mapAddresses(headers, sentRequest)` changes the addresses in an API's response: what is at or below the target of a
  * route becomes the address under /api, below the base path. Others stay as they are. Of `Link`, only paging relations remain, because
- * browsers load what others name (RFC 8288).
+ * browsers load what others name (RFC 8288). `addRoute` adds a route of an app around Latchkey.
  */
 export function createAddressMapper(rows: readonly Row[], basePath = '') {
   /** By origin and literal beginning of the target, so that an address is compared with few of them. */
   const routes = new Map<string, ReverseRoute[]>();
   let maxSegments = 0;
-  for (const row of rows) {
+
+  function addRoute(row: Row): void {
     const beginning = literalBeginning(row.targetPath);
     maxSegments = Math.max(maxSegments, beginning.length);
     const key = row.origin + beginning.join('/');
-    const route = { ...row, expression: compileTarget(row.targetPath) };
-    routes.set(key, [...(routes.get(key) ?? []), route]);
+    routes.set(key, [...(routes.get(key) ?? []), compileRow(row)]);
   }
+  rows.forEach(addRoute);
 
   function findRoutes(origin: string, pathname: string): readonly ReverseRoute[] {
     const segments = pathname.split('/', maxSegments);
     return segments.flatMap((_, index) => routes.get(origin + segments.slice(0, index + 1).join('/')) ?? []);
   }
 
-  function mapAddress(address: string, { origin, path, routePath }: SentRequest): string {
+  function mapAddress(address: string, { origin, path, routePath, hostRoutes }: SentRequest): string {
     const base = origin + path;
     const ascii = address.replace(
       /[\x80-\xff]/g,
@@ -58,15 +64,20 @@ export function createAddressMapper(rows: readonly Row[], basePath = '') {
     );
     if (address === '' || address.length > maxAddressLength || !URL.canParse(ascii, base)) return address;
     const { origin: targetOrigin, pathname, search, hash } = new URL(ascii, base);
-    const candidates = findRoutes(targetOrigin, pathname)
-      .map((route) => ({ isCurrent: route.path === routePath, ...reverse(route, pathname) }))
+    const own = (hostRoutes?.() ?? []).filter((route) => route.origin === targetOrigin).map(compileRow);
+    const candidates = [...own, ...findRoutes(targetOrigin, pathname)]
+      .map((route) => ({
+        isCurrent: own.includes(route) || route.path === routePath,
+        prefix: route.prefix ?? basePath + paths.api,
+        ...reverse(route, pathname),
+      }))
       .filter(({ mapped }) => mapped !== undefined)
       .sort((a, b) => a.below.length - b.below.length || Number(b.isCurrent) - Number(a.isCurrent));
     const [best] = candidates;
-    return best?.mapped === undefined ? address : `${basePath}${paths.api}${best.mapped}${search}${hash}`;
+    return best?.mapped === undefined ? address : best.prefix + best.mapped + search + hash;
   }
 
-  return function mapAddresses(headers: IncomingHttpHeaders, request: SentRequest): void {
+  function mapAddresses(headers: IncomingHttpHeaders, request: SentRequest): void {
     for (const name of Object.keys(headers)) {
       const value = headers[name];
       if (value === undefined) continue;
@@ -76,7 +87,9 @@ export function createAddressMapper(rows: readonly Row[], basePath = '') {
     const links = filterLinks(String(headers.link), (address) => mapAddress(address, request));
     if (links === '') delete headers.link;
     else headers.link = links;
-  };
+  }
+
+  return Object.assign(mapAddresses, { addRoute });
 }
 
 /** The segments before the first parameter. */
@@ -84,6 +97,10 @@ function literalBeginning(targetPath: string): string[] {
   const segments = targetPath.replace(/\/?(\?.*)?$/, '').split('/');
   const end = segments.findIndex((segment) => parameterSegment.test(segment));
   return end < 0 ? segments : segments.slice(0, end);
+}
+
+function compileRow(row: Row): ReverseRoute {
+  return { ...row, expression: compileTarget(row.targetPath) };
 }
 
 function compileTarget(targetPath: string): RegExp {
@@ -100,7 +117,7 @@ function compileTarget(targetPath: string): RegExp {
   return new RegExp(`^${segments.join('/')}(?<$below>${pattern.endsWith('/') ? '.*' : '(/.*)?'})$`);
 }
 
-/** The path under /api that leads to `pathname`, and which part of it is below the target; no path if there is none. */
+/** The path that leads to `pathname`, and which part of it is below the target; no path if there is none. */
 function reverse({ expression, path, targetPath }: ReverseRoute, pathname: string) {
   const groups = expression.exec(pathname)?.groups;
   if (!groups) return { mapped: undefined, below: '' };

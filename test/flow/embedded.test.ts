@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import express from 'express';
 import session from 'express-session';
@@ -278,6 +279,22 @@ async function startTestProviderAt(origin: string): Promise<TestProviderHandle> 
   return provider;
 }
 
+test('users sign in at the same time, also on a server that does not listen yet or any more', async () => {
+  const { origin, server, app, provider } = await startHostApp((own, latchkey) => {
+    own.use(latchkey.router);
+  });
+  const subs = ['alice', 'bob', 'carol'];
+  const other = createServer(app);
+  const signInAll = () => Promise.all(subs.map((sub) => provider.signIn(other, { sub })));
+  for (const cookie of await signInAll())
+    expect((await fetch(`${origin}/api/profile`, { headers: { cookie } })).status).toBe(200);
+  expect(other.listening).toBe(false);
+  server.close();
+  server.closeAllConnections();
+  await expect(provider.signIn(server, { sub: 'dave' })).resolves.toContain('latchkey');
+  await expect(provider.signIn(createServer())).rejects.toThrow('has no request listener');
+});
+
 test('the test provider responds to malformed requests with 404', async () => {
   const { provider, close } = await startTestProvider();
   closers.push(close);
@@ -303,4 +320,60 @@ test('options that are not valid are named as they were written', () => {
   expect(create({ settings: {}, fetchOrigins: ['https://api.example.com/v1'] })).toThrow(
     'fetchOrigins must be origins',
   );
+});
+
+test('addresses in the responses of an API become those of routes of the host', async () => {
+  const { origin, signIn, api, latchkey } = await startHostApp(
+    (app, own) => {
+      app.use(own.router);
+      const shop = express.Router({ mergeParams: true });
+      shop.use(own.requireToken);
+      shop.post('/orders', own.forwardTo('/v2/orders'));
+      shop.put('/orders/:id/cancel', own.forwardTo('/v2/orders/:id/cancel'));
+      app.use('/shop/:name', shop);
+      app.get('/jobs/:id', own.requireToken, own.forwardTo({ target: '/v2/jobs/:id', path: '/jobs/:id' }));
+    },
+    {},
+    '/portal',
+  );
+  const cookie = await signIn();
+  async function locationOf(method: string, path: string, location: string): Promise<string | null> {
+    api.locations.push(location);
+    const response = await fetch(origin + path, { method, redirect: 'manual', headers: { cookie } });
+    return response.headers.get('location');
+  }
+  expect(await locationOf('POST', '/shop/a%20b/orders', '/v2/orders/7?a=1')).toBe('/shop/a%20b/orders/7?a=1');
+  expect(await locationOf('POST', '/shop/a/orders/', `${api.url}/v2/orders`)).toBe('/shop/a/orders');
+  expect(await locationOf('PUT', '/shop/a/orders/7/cancel', '/v2/orders/7/cancel/1')).toBe(
+    '/shop/a/orders/7/cancel/1',
+  );
+  expect(await locationOf('POST', '/shop/a/orders', '/v2/jobs/9')).toBe('/jobs/9');
+  expect(await locationOf('GET', '/jobs/9', '/v2/jobs/10')).toBe('/jobs/10');
+  expect(await locationOf('GET', '/jobs/9', '/api/user/profile')).toBe('/portal/api/profile');
+  for (const address of ['/elsewhere', 'https://other.example/v2/jobs/9', '//other.example/v2/jobs/9'])
+    expect(await locationOf('GET', '/jobs/9', address)).toBe(address);
+  const metrics = await latchkey.metrics();
+  expect(metrics).toContain(`route="/jobs/:id",method="GET",status="3xx"`);
+  expect(metrics).toContain(`route="${api.url}/v2/orders",method="POST",status="3xx"`);
+  expect(() => latchkey.forwardTo({ target: '/v2/jobs/:id', path: 'jobs/:id' })).toThrow('forwardTo: path');
+  expect(() => latchkey.forwardTo({ target: '/v2/jobs/:id', path: '/jobs' })).toThrow(
+    ':id, which is not in path',
+  );
+});
+
+test('a forwarded page is reached from the provider after the login; an endpoint is not', async () => {
+  const { origin, signIn } = await startHostApp((app, own) => {
+    app.use(own.router);
+    app.get('/report', own.requireLogin, own.forwardTo('/v2/report'));
+    app.get('/data', own.requireToken, own.forwardTo('/v2/data'));
+  });
+  const fromProvider = {
+    Cookie: await signIn(),
+    ...{ Accept: 'text/html', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' },
+    'Sec-Fetch-Site': 'cross-site',
+  };
+  expect((await request(origin).get('/report').set(fromProvider)).status).toBe(200);
+  expect((await request(origin).get('/data').set(fromProvider)).status).toBe(403);
+  const asScript = { ...fromProvider, 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' };
+  expect((await request(origin).get('/report').set(asScript)).status).toBe(403);
 });

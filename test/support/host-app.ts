@@ -32,6 +32,8 @@ export async function listen(server: Server): Promise<string> {
 /** An API that says which token and body it got. */
 export async function startApi(provider: TestProviderHandle) {
   const requests: string[] = [];
+  /** The next responses to requests with a token are redirects to these. */
+  const locations: string[] = [];
   const app = express();
   app.get('/moved', (_req, res) => res.redirect(307, String(app.locals.movedTo)));
   app.use(async (req, res) => {
@@ -39,12 +41,14 @@ export async function startApi(provider: TestProviderHandle) {
     requests.push(`${req.method} ${req.url} ${token === '' ? 'no token' : 'token'}`);
     const found = provider.provider.findToken(token);
     if (!found) return void res.status(401).json({ error: 'invalid_token' });
+    const location = locations.shift();
+    if (location !== undefined) return void res.writeHead(303, { Location: location }).end();
     const chunks: Buffer[] = [];
     for await (const chunk of req) chunks.push(chunk);
     res.json({ ...found, method: req.method, url: req.url, body: Buffer.concat(chunks).toString() });
   });
   const server = createServer(app);
-  return { url: await listen(server), requests, app, server };
+  return { url: await listen(server), requests, locations, app, server };
 }
 
 /** An app with Latchkey in it, which `define` mounts, on a free port, with a provider and an API. */

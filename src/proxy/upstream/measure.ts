@@ -8,7 +8,12 @@ import { isTimeout } from './errors.ts';
 /** One attempt to send a request. */
 interface Attempt {
   /** The same object for all requests of a route. */
-  readonly server: { readonly origin: string; readonly path?: string };
+  readonly server: {
+    readonly origin: string;
+    readonly path?: string;
+    readonly hostPath?: string | undefined;
+    readonly targetPath?: string;
+  };
   readonly method: string;
   readonly headers: Record<string, string | string[]>;
   /** Says whether the client has aborted the request. */
@@ -88,6 +93,6 @@ export function createUpstreamMeasure({ upstreamRequestSeconds }: Pick<Metrics, 
 }
 
 /** The name of a row of the route table in metrics and traces: its path below the public origin. */
-export function routeNameOf({ path, origin }: Attempt['server']): string {
-  return path === undefined ? origin : paths.api + path;
+export function routeNameOf({ path, hostPath, origin, targetPath = '' }: Attempt['server']): string {
+  return path === undefined ? (hostPath ?? origin + targetPath) : paths.api + path;
 }
