@@ -9,11 +9,10 @@ const latchkey = createLatchkey(); // the settings of the environment
 const visitors = await startVisitorService({ port: 3003, apiUrl: OAUTH2_API_BASE_URL });
 const server = createApp(latchkey, randomBytes(32).toString('hex')).listen(Number(PORT));
 latchkey.attach(server); // the WebSocket of api-routes.json
-await latchkey.ready();
-console.log(`http://localhost:${PORT}`);
-
 process.once('SIGTERM', async () => {
   server.close();
   visitors.close();
   await latchkey.close();
 });
+await latchkey.ready();
+console.log(`http://localhost:${PORT}`);
