@@ -19,8 +19,7 @@ const style = html`<style>
   ul { margin: 0 0 1rem; padding: 0; list-style: none; }
   li { display: flex; flex-wrap: wrap; gap: 0 .5rem; align-items: baseline; padding: .4rem 0; border-bottom: 1px solid var(--line); }
   li label { display: flex; flex: 1; gap: .5rem; margin: 0; font-weight: 400; cursor: pointer; }
-  li:not(:has(label)) { padding-left: 1.6rem; }
-  .hint li { padding-left: 0; }
+  li:not(:has(label))::before { content: "\\2713"; width: 1.1rem; color: var(--leaf); text-align: center; }
   input[type=checkbox] { width: 1.1rem; height: 1.1rem; margin: .2rem 0 0; accent-color: var(--leaf); }
   .actions { display: flex; gap: .75rem; margin-top: 1.5rem; }
   button { flex: 1; padding: .65rem 1rem; border: 1px solid var(--leaf); border-radius: .4rem; background: none; color: var(--leaf); font: inherit; font-weight: 600; cursor: pointer; }
