@@ -17,6 +17,8 @@ let offsetMs = 0;
 let claims: Record<string, unknown> = {};
 /** What the userinfo endpoint returns, if there is one. */
 let userinfo: Record<string, unknown> | undefined;
+/** How often the API got a note. */
+let notes = 0;
 /** Every other instance. */
 let others: Latchkey[] = [];
 
@@ -25,6 +27,7 @@ const createRoutes = () => [
   { path: '/profile', target: '/me', methods: { GET: { claims: claimRules } } },
   { path: '/live', target: '/live', methods: { GET: { claims: claimRules } }, webSocket: true },
   { path: '/staff', target: '/echo', methods: { GET: { claims: claimRules }, POST: {} } },
+  { path: '/notes', target: '/notes', methods: { POST: { claims: claimRules } } },
   {
     path: '/who',
     target: `${recorder.url}/who`,
@@ -54,6 +57,13 @@ async function start(env: Readonly<Record<string, string>> = {}, hasUserinfo = f
       [/^\/userinfo$/, () => ({ status: userinfo ? 200 : 500, body: { sub: 'alice', ...userinfo } })],
       [/^\/me$/, () => ({ status: 200, body: { plan: 'from the API' } })],
       [/^\/echo$/, () => ({ status: 200, body: {} })],
+      [
+        /^\/notes$/,
+        () => {
+          notes += 1;
+          return { status: 201, body: {} };
+        },
+      ],
     ],
   });
   if (hasUserinfo) options.metadata = { userinfo_endpoint: `${provider.url}/userinfo` };
@@ -62,7 +72,7 @@ async function start(env: Readonly<Record<string, string>> = {}, hasUserinfo = f
 }
 
 beforeEach(() => {
-  [offsetMs, claims, userinfo, others] = [0, {}, undefined, []];
+  [offsetMs, claims, userinfo, notes, others] = [0, {}, undefined, 0, []];
 });
 
 afterEach(async () => {
@@ -96,6 +106,34 @@ test('a rule decides per method, and its refusal does not say what it is', async
   expect(page.text).toContain('href="mailto:help@example.com"');
   expect((await browser.fetch('/api/staff', { method: 'HEAD' })).status).toBe(403);
   expect((await browser.fetch('/api/staff', { method: 'POST' })).status).toBe(200);
+});
+
+test('a saved form is submitted only if the user meets the rule then', async () => {
+  await start();
+  claims = staff;
+  await signIn();
+  const sendAndSignIn = async () => {
+    offsetMs += 604_800_000;
+    const refused = await browser.step('/api/notes', {
+      method: 'POST',
+      from: `${latchkey.origin}/`,
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: 'title=Paint',
+    });
+    expect(refused.status).toBe(401);
+    const loginLink = /href="([^"]*\/auth\/login[^"]*resume[^"]*)"/.exec(refused.text)![1]!;
+    return browser.go(loginLink.replaceAll('&amp;', '&').replaceAll('&#38;', '&'));
+  };
+  const form = await sendAndSignIn();
+  expect(form.text).toContain('Paint');
+  expect((await browser.submit(form, {}, { action: '/auth/resume/' })).status).toBe(201);
+  expect(notes).toBe(1);
+
+  claims = { ...staff, groups: ['sales'] };
+  const formOfOther = await sendAndSignIn();
+  const refused = await browser.submit(formOfOther, {}, { action: '/auth/resume/' });
+  expect([refused.status, refused.headers['latchkey-error']]).toEqual([403, 'insufficient_claims']);
+  expect(notes).toBe(1);
 });
 
 test('claims follow a refresh, on another instance too; what its ID token omits keeps its value', async () => {
@@ -164,7 +202,7 @@ describe('LOGIN_ALLOWED', () => {
     const page = await signIn();
     expect(page.status).toBe(403);
     expect(page.text).toContain('href="https://help.example.com"');
-    expect(page.text).toMatch(/href="\/auth\/sign-in\?return_to=[^"]*prompt=login"/);
+    expect(page.text).toMatch(/href="\/auth\/login\?return_to=[^"]*prompt=login"/);
     expect((await session()).authenticated).toBe(false);
     await latchkey.tokens.drain();
     expect(provider.revoked).not.toHaveLength(0);
