@@ -9,6 +9,7 @@ import { createCurrentUser } from './current-user.ts';
 import { createHostGuards } from './host-guards.ts';
 import { bodyWasRead, createHostTrust, enterFromHost, wasBodyRead } from './host-request.ts';
 import { isRedisClient, logTo, readOptions } from './options.ts';
+import { createOwnErrors } from './own-errors.ts';
 import { type MountedRequest, ownerOf } from './own-paths.ts';
 import { createUserFetch } from './user-fetch.ts';
 
@@ -32,7 +33,8 @@ export function createLatchkey(options: LatchkeyOptions = {}): Latchkey {
   });
   const app = createApp(config, deps);
   const { parts } = app;
-  const { guards, respondToError } = createHostGuards({ app, learnTrust: hostTrust.learn });
+  const { rememberErrors, isOwnError } = createOwnErrors();
+  const { guards, respondToError } = createHostGuards({ app, isOwnError, learnTrust: hostTrust.learn });
   for (const warning of config.warnings) deps.log.warn(warning);
 
   /** Responds to a request of the app around Latchkey. */
@@ -76,12 +78,14 @@ export function createLatchkey(options: LatchkeyOptions = {}): Latchkey {
   return {
     router: router as Handler,
     ...guards,
-    ...createCurrentUser(parts),
-    fetch: createUserFetch({
-      ...parts,
-      baseUrl: config.routeOptions.base,
-      fetchOrigins: options.fetchOrigins ?? [],
-    }) as unknown as Latchkey['fetch'],
+    user: rememberErrors(createCurrentUser(parts)),
+    fetch: rememberErrors(
+      createUserFetch({
+        ...parts,
+        baseUrl: config.routeOptions.base,
+        fetchOrigins: options.fetchOrigins ?? [],
+      }),
+    ) as unknown as Latchkey['fetch'],
     attach(server) {
       const isOwn = (req: IncomingMessage) =>
         ownerOf({ url: req.url } as MountedRequest, basePath) === 'latchkey';

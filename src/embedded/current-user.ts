@@ -22,13 +22,11 @@ export function createCurrentUser({ tokens, getSessionId }: CurrentUserParts) {
     }
   }
 
-  return {
-    async user(message: IncomingMessage): Promise<SignedInUser | undefined> {
-      const id = getSessionId(message as Request);
-      const login = id === undefined ? undefined : await load(id);
-      if (!login) return undefined;
-      const { user, tokens: granted } = login;
-      return { sub: user.sub, claims: { ...claimsOf(login) }, scopes: [...granted.scope] };
-    },
+  return async function user(message: IncomingMessage): Promise<SignedInUser | undefined> {
+    const id = getSessionId(message as Request);
+    const login = id === undefined ? undefined : await load(id);
+    if (!login) return undefined;
+    const { user: info, tokens: granted } = login;
+    return { sub: info.sub, claims: { ...claimsOf(login) }, scopes: [...granted.scope] };
   };
 }

@@ -19,6 +19,8 @@ type HostGuards = Pick<
 
 interface HostGuardParts {
   readonly app: App;
+  /** True for what `user` and `fetch` of this instance have thrown. */
+  readonly isOwnError: (error: unknown) => error is AppError;
   /** Learns from a request which proxies its app trusts. */
   readonly learnTrust: (req: Request) => void;
 }
@@ -27,7 +29,7 @@ interface HostGuardParts {
  * The middleware for routes of the app around Latchkey. It leaves the properties of their requests alone, which other
  * middleware may use under the same names, and responds to its own failures as the router does.
  */
-export function createHostGuards({ app, learnTrust }: HostGuardParts) {
+export function createHostGuards({ app, isOwnError, learnTrust }: HostGuardParts) {
   const { parts, handler, handleError } = app;
   const { log, config } = parts;
   /** What the guards have loaded for a request: an object that inherits from it. */
@@ -119,7 +121,7 @@ export function createHostGuards({ app, learnTrust }: HostGuardParts) {
   }
 
   const handleErrors: ErrorHandler = (error, message, response, next) => {
-    if (error instanceof AppError) respondToError(error, message as Request, response as Response);
+    if (isOwnError(error)) respondToError(error, message as Request, response as Response);
     else next(error);
   };
 

@@ -377,3 +377,31 @@ test('a forwarded page is reached from the provider after the login; an endpoint
   const asScript = { ...fromProvider, 'Sec-Fetch-Mode': 'no-cors', 'Sec-Fetch-Dest': 'image' };
   expect((await request(origin).get('/report').set(asScript)).status).toBe(403);
 });
+
+test('of two instances in one app, each responds to its own errors', async () => {
+  const { origin, latchkey, provider, api } = await startHostApp((app, own) => {
+    app.use(own.router);
+  });
+  const { settings } = provider.provider;
+  const portal = createLatchkey({
+    settings: {
+      ...settings,
+      ...{ OAUTH2_REDIRECT_URI: `${origin}/portal/auth/callback`, OAUTH2_API_BASE_URL: api.url },
+    },
+    logger: { debug() {}, info() {}, warn() {}, error() {} },
+  });
+  closers.push(portal.close);
+  const app = express();
+  for (const [path, each] of Object.entries({ '/first': latchkey, '/second': portal }))
+    app.get(path, async (req, res) => void res.json(await (await each.fetch(req, '/')).json()));
+  app.use(latchkey.handleErrors, portal.handleErrors);
+  const errorOf = async (path: string) => (await request(app).get(path)).body;
+  expect(await errorOf('/first')).toMatchObject({
+    error: 'login_required',
+    login_url: expect.stringContaining(`${origin}/auth/login`),
+  });
+  expect(await errorOf('/second')).toMatchObject({
+    error: 'login_required',
+    login_url: expect.stringContaining(`${origin}/portal/auth/login`),
+  });
+});
