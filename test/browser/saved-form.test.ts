@@ -39,7 +39,7 @@ test('a user whose session expired while typing signs in, sees the saved form an
 
   await submitForm(page);
   await page.getByText("We've saved your form").waitFor();
-  await page.getByRole('link', { name: 'Sign in' }).click(); // the provider redirects at once
+  await page.getByRole('main').getByRole('link', { name: 'Sign in' }).click(); // the provider redirects at once
   await page.getByRole('heading', { name: 'Submit your form?' }).waitFor();
   await page.getByText('Paint the roses <b>red</b>', { exact: true }).waitFor();
   await page.getByText('(empty)').waitFor();
@@ -74,7 +74,7 @@ test('a different user who signs in sees no saved form, and nothing is sent on t
   await world.clock.advance(604_800);
   shared.expectStatus(401, 404);
   await submitForm(page);
-  const login = page.getByRole('link', { name: 'Sign in' });
+  const login = page.getByRole('main').getByRole('link', { name: 'Sign in' });
   await login.waitFor();
   await shared.context.clearCookies({ name: /^_/ }); // ends Alice's session at the provider
   await login.click();

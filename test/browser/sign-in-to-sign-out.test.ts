@@ -43,7 +43,7 @@ describe.each([
     await page.getByRole('heading', { name: 'Sign out of Demo ID too?' }).waitFor();
     expect(new URL(page.url()).origin).toBe(world.provider.issuer);
     await page.getByRole('button', { name: 'Sign out', exact: true }).click();
-    await page.getByRole('link', { name: 'Sign in' }).waitFor();
+    await page.getByRole('main').getByRole('link', { name: 'Sign in' }).waitFor();
     expect(page.url()).toBe(`${world.origin}/auth/signed-out`);
 
     await alice.context.addCookies(cookies);

@@ -24,7 +24,10 @@ const submitForm = (page: Page, action: string) =>
 /** Signs in from the error page of an expired session; the provider redirects at once, to the saved form. */
 async function signInToForm(page: Page, t: PageTexts): Promise<void> {
   await page.getByText(t('error.form_saved')).waitFor();
-  await page.getByRole('link', { name: t('common.sign_in') }).click();
+  await page
+    .getByRole('main')
+    .getByRole('link', { name: t('common.sign_in') })
+    .click();
   await page.getByRole('heading', { name: t('resume.heading') }).waitFor();
 }
 
