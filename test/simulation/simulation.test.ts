@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { buildApp, root } from '../support/build.ts';
 
 const run = promisify(execFile);
-const fixedSeeds = 8;
+const fixedSeeds = 3;
 const newSeeds = 5;
 
 let build: string;
