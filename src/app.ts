@@ -36,6 +36,7 @@ import { createFormSaver } from './saved-forms/save-form.ts';
 import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
 import type { MessageClasses } from './server/message-classes.ts';
 import { createSessionEndReason } from './session/session-end-reason.ts';
+import { createSignedOutPage } from './session/signed-out-page.ts';
 import type { TokenManager } from './tokens/token-manager.ts';
 import { createExpressApp } from './wiring/express-app.ts';
 import { createParts, type Parts } from './wiring/parts.ts';
@@ -130,7 +131,7 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   handler.use(createAuthRateLimits(parts));
   // 13. The sign-in page, login, callback, and the endpoints of the session.
   handler.use(createSignInPage(parts), createLoginRoutes(parts), createCallbackRoutes(parts));
-  handler.use(createSessionRoutes(parts), createUserSessionRoutes(parts));
+  handler.use(createSessionRoutes(parts), createUserSessionRoutes(parts), createSignedOutPage(parts));
   // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
   handler.use(createConsoleRoutes(parts, api, saveForm), createSavedFormRoutes(parts, api));
   // 15. The pages: those of a fork first, so that they can replace others.

@@ -132,7 +132,8 @@ function nameCookies(redirectUri: URL, secure: boolean) {
   const { port } = redirectUri;
   const name = `${secure ? '__Host-Http-' : ''}latchkey${port && `-${port}`}`;
   const suffix = readBasePath(redirectUri).replaceAll('/', '+');
-  return { name: name + suffix, loginName: `${name}-login${suffix}` };
+  const named = (what: string) => name + what + suffix;
+  return { name: named(''), loginName: named('-login'), flashName: named('-flash') };
 }
 
 function buildConfig(values: Values, { routes, notices, host }: BuildParts) {

@@ -1,7 +1,8 @@
 import type { Request } from 'express';
 import { AppError, type AppErrorOptions } from '../errors.ts';
 import { fromAuthorizationResponse, type OAuthError } from '../oauth/oauth-error.ts';
-import type { LoginRequest } from './login-transaction.ts';
+import type { TokenRecord } from '../tokens/token-store.ts';
+import type { LoginRequest, LoginTransactions, ReturnedLogin } from './login-transaction.ts';
 
 /** True when the provider may accept the same request later. */
 function isTransient({ kind }: OAuthError): boolean {
@@ -27,6 +28,15 @@ export function toLoginError(failure: OAuthError, options: Omit<AppErrorOptions,
     cause: failure,
     ...(failure.retryAfterSeconds !== undefined && { retryAfterSeconds: failure.retryAfterSeconds }),
   });
+}
+
+/** For the error of a login: where it would have led, whether the user is signed in all the same, and what it requested. */
+export function describeLogin(
+  { returnTo, scope }: LoginRequest,
+  old: Pick<TokenRecord, 'tokens'> | undefined,
+): Pick<AppErrorOptions, 'returnTo' | 'isSignedIn' | 'scope'> {
+  if (!old) return { returnTo };
+  return { returnTo, isSignedIn: true, scope: scope.filter((each) => !old.tokens.scope.includes(each)) };
 }
 
 /** The same error, from whose page a new login leads to where this one would have led. */
@@ -56,4 +66,20 @@ export function readError({ query }: Request): OAuthError | undefined {
   const { error, error_description: text } = query;
   if (typeof error !== 'string') return undefined;
   return fromAuthorizationResponse(error, typeof text === 'string' ? text : undefined);
+}
+
+/**
+ * The login that returned to the callback.
+ * @throws AppError as `verify`, and for an error response without a state, which belongs to no login
+ */
+export function readReturnedLogin(
+  req: Request,
+  transactions: Pick<LoginTransactions, 'verify'>,
+): ReturnedLogin {
+  const failure = readError(req);
+  if (req.query.state !== undefined || !failure) return transactions.verify(req, req.query.state);
+  const { kind, message } = failure;
+  throw new AppError(kind === 'denied' ? 'access_denied' : 'login_failed', {
+    cause: new Error(`authorization response without a state: ${message}`),
+  });
 }

@@ -2,6 +2,7 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { Config } from '../config/load.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { paths } from '../paths.ts';
+import type { FlashCookie } from '../session/flash.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import { copyLoginUrl, isStepUp, type LoginParameters } from './login-parameters.ts';
@@ -15,14 +16,15 @@ interface SignInPageParts {
   readonly pageUserTags: Pick<PageUserTags, 'tagFor' | 'tagsFor'>;
   readonly loginParameters: Pick<LoginParameters, 'read'>;
   readonly findSignInNotice: SignInRedirect['findSignInNotice'];
+  readonly flash: Pick<FlashCookie, 'read'>;
 }
 
 /**
  * `GET /auth/sign-in`: says why the user has to sign in, or what a link on another site requests, before the browser goes to
- * the provider. A user who is signed in, and from whom nothing is requested, goes on to the return address.
+ * the provider, or what the user has refused there. A user who is signed in, and from whom nothing is requested, goes on to the return address.
  */
 export function createSignInPage(parts: SignInPageParts): RequestHandler {
-  const { config, tokens, getSessionId, pageUserTags, loginParameters, findSignInNotice } = parts;
+  const { config, tokens, getSessionId, pageUserTags, loginParameters, findSignInNotice, flash } = parts;
   const { publicUrl, basePath, returnOrigins, landingPath } = config;
 
   /** The user who is signed in; `undefined` also when the store is unavailable. */
@@ -35,8 +37,10 @@ export function createSignInPage(parts: SignInPageParts): RequestHandler {
   async function renderSignIn(req: Request, res: Response): Promise<void> {
     const returnTo = safeReturnTo(req.query.return_to, publicUrl, returnOrigins, landingPath);
     const current = await loadCurrentUser(req);
-    if (current && !isStepUp(req.query)) return res.redirect(303, returnTo);
     const userTags = current ? pageUserTags.tagsFor(current.id, current.login) : [];
+    const message = flash.read(req);
+    const isDeclined = message?.messages[0]?.key === 'declined' && message.userTag === userTags[0];
+    if (current && !isStepUp(req.query) && !isDeclined) return res.redirect(303, returnTo);
     const granted = current?.login.tokens.scope ?? [];
     res.render('login', {
       ...(current && {
@@ -45,6 +49,7 @@ export function createSignInPage(parts: SignInPageParts): RequestHandler {
       }),
       notice: current ? undefined : await findSignInNotice(req),
       scopes: loginParameters.read(req.query, userTags).scope.filter((each) => !granted.includes(each)),
+      continueUrl: isDeclined ? returnTo : undefined,
       loginUrl: copyLoginUrl(req.query, toReturnToParameter(returnTo, publicUrl), basePath),
     });
   }

@@ -1,4 +1,4 @@
-import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
 import type { AuditReason } from '../audit/audit-events.ts';
 import type { Audit } from '../audit/audit-log.ts';
 import type { Config } from '../config/load.ts';
@@ -9,6 +9,7 @@ import { safeReturnTo, toReturnToParameter } from '../login/return-url.ts';
 import { isFormSubmission, isNavigation } from '../middleware/fetch-metadata.ts';
 import { OAuthError } from '../oauth/oauth-error.ts';
 import { paths } from '../paths.ts';
+import type { FlashCookie } from '../session/flash.ts';
 import { toReasonCode } from '../session/session-end-reason.ts';
 import type { Translate } from './i18n.ts';
 
@@ -28,6 +29,7 @@ interface ErrorResponseParts {
   readonly getUserTags: (req: Request) => readonly string[];
   readonly getSessionId: (req: Request) => string | undefined;
   readonly audit: Audit;
+  readonly flash: Pick<FlashCookie, 'set'>;
   /** The texts for JSON. */
   readonly english: Translate;
   /** Sets the headers and texts of a page. A response under /api has had only the headers of data until then. */
@@ -52,7 +54,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     english,
     preparePage,
   } = parts;
-  const { audit, getSessionId } = parts;
+  const { audit, getSessionId, flash } = parts;
   const { supportUrl } = parts.config?.access ?? {};
 
   function loginUrlFor(error: AppError, req: Request): string | undefined {
@@ -89,6 +91,25 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     return `${basePath}${paths.login}?${query}`;
   }
 
+  /**
+   * After a user has refused a login or a permission at the provider: to the sign-in page, which says so at an address without
+   * `state`.
+   */
+  function redirectAfterRefusal(
+    { isSignedIn, scope = [] }: AppError,
+    returnTo: string,
+    req: Request,
+    res: Response,
+  ): void {
+    const [userTag] = isSignedIn ? getUserTags(req) : [];
+    flash.set(res, {
+      messages: [userTag ? { key: 'declined', scopes: scope } : { key: 'cancelled' }],
+      userTag,
+    });
+    const query = new URLSearchParams({ return_to: toReturnToParameter(returnTo, publicUrl) });
+    res.set('Cache-Control', 'no-store').redirect(303, `${publicUrl}${paths.signIn}?${query}`);
+  }
+
   return function errorResponse(thrown: unknown, req, res, _next) {
     const error = thrown instanceof AppError ? thrown : fromExpress(thrown);
     if (error.status >= 500) req.log.error({ err: error, code: error.code }, 'request failed');
@@ -100,6 +121,8 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
       return;
     }
 
+    if (error.code === 'access_denied' && error.returnTo !== undefined && isNavigation(req))
+      return redirectAfterRefusal(error, error.returnTo, req, res);
     const loginUrl = loginUrlFor(error, req);
     const textKey = textKeyFor(error);
     res.status(error.status).set('Cache-Control', 'no-store').vary('Cookie');

@@ -8,11 +8,14 @@ import type { ConsumedStates } from '../login/consumed-states.ts';
 import { createLoginAudit, type LoginAttempt } from '../login/login-audit.ts';
 import {
   createLoginFailure,
+  describeLogin,
   interactionCodes,
   readError,
+  readReturnedLogin,
   toLoginError,
   withReturnTo,
 } from '../login/login-errors.ts';
+import { createLoginNote } from '../login/login-flash.ts';
 import { createLoginGate } from '../login/login-gate.ts';
 import { includesRequest, isSameUser, type LoginParameters } from '../login/login-parameters.ts';
 import type {
@@ -28,6 +31,8 @@ import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { type OAuthError, toOAuthError } from '../oauth/oauth-error.ts';
 import type { LoginGrant, User } from '../oauth/userinfo.ts';
 import { paths } from '../paths.ts';
+import type { FlashCookie } from '../session/flash.ts';
+import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import type { ProviderLogouts } from '../tokens/provider-logouts.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
@@ -40,6 +45,8 @@ interface CallbackParts {
   readonly loginParameters: Pick<LoginParameters, 'restrict'>;
   readonly sessions: Sessions;
   readonly transactions: LoginTransactions;
+  readonly flash: Pick<FlashCookie, 'set'>;
+  readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
   readonly consumedStates: ConsumedStates;
   readonly providerLogouts: Pick<ProviderLogouts, 'isLoginEnded'>;
   readonly findLoginRefusal: ClaimCheck | undefined;
@@ -54,6 +61,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   const requireAllowed = createLoginGate(parts);
   const redirectToProvider = createRedirectToProvider(parts);
   const { isCancelled, wasCancelled } = createCancelledLogins(parts);
+  const noteLogin = createLoginNote(parts);
   const loginAudit = createLoginAudit(parts.audit, config.provider.scopes, parts.metrics.logins);
 
   async function callback(req: Request, res: Response): Promise<void> {
@@ -62,13 +70,14 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
   }
 
   async function complete(req: Request, res: Response, attempt: LoginAttempt): Promise<void> {
-    const login = readLogin(req);
+    const login = readReturnedLogin(req, transactions);
     const { loginRequest, transaction } = login;
     attempt.request = loginRequest;
     const oldId = sessions.getSessionId(req);
     const old = oldId === undefined ? undefined : await tokens.peek(oldId); // fails before anything is consumed
     req.log.debug({ isSignedIn: old !== undefined }, 'login: the browser is back from the provider');
     Object.assign(attempt, { oldId, old });
+    if (old) req.login = old; // for the error response
     const redirectToSignedOut = () => {
       loginAudit.unusable(attempt, 'signed_out');
       res.redirect(303, publicUrl + paths.signedOut);
@@ -113,7 +122,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       return true;
     });
     if (!isSignedIn) sessions.detach(req); // the login that has ended it may be in another tab of this browser
-    transactions.noteSignIn(res, transaction);
+    noteLogin(res, { sessionId: newId, grant, transaction, old });
     returnTo(res, transaction.returnTo);
   }
 
@@ -122,16 +131,6 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     return tokens.endReplaced(oldId, newId, user).catch((failure) => {
       req.log.warn({ err: failure }, 'failed to remove the previous session; it will expire on its own');
       return undefined;
-    });
-  }
-
-  /** @throws AppError also for an error response without a state, which belongs to no login */
-  function readLogin(req: Request): ReturnedLogin {
-    const failure = readError(req);
-    if (req.query.state !== undefined || !failure) return transactions.verify(req, req.query.state);
-    const { kind, message } = failure;
-    throw new AppError(kind === 'denied' ? 'access_denied' : 'login_failed', {
-      cause: new Error(`authorization response without a state: ${message}`),
     });
   }
 
@@ -156,7 +155,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     // The code was not used, so that a reload can try again. After any other failure, a reload starts a new login.
     if (kind === 'unavailable') await consumedStates.release(transaction.nonce);
     else if (req.query.code !== undefined) await consumedStates.forgetSoon(transaction.nonce);
-    throw toLoginError(failure, { returnTo: transaction.returnTo, isSignedIn: attempt.old !== undefined });
+    throw toLoginError(failure, describeLogin(transaction, attempt.old));
   }
 
   /**
@@ -217,7 +216,8 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
       return returnTo(res, loginRequest.returnTo);
     }
     const failure = readError(req);
-    if (failure?.kind === 'denied') throw toLoginError(failure, { returnTo: loginRequest.returnTo });
+    if (failure?.kind === 'denied')
+      throw toLoginError(failure, isForeign ? {} : describeLogin(loginRequest, current));
     if (loginRequest.restarts > 0)
       throw createLoginFailure(
         loginRequest,

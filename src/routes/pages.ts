@@ -42,11 +42,11 @@ const headingFields = new Set(['name', 'email', 'picture']);
 /** More than the fields of any profile; what is longer is an error of the API. */
 const maxProfileBytes = 1_048_576;
 
-/** The pages: home, profile and signed-out. `/favicon.ico` leads to the logo, for browsers that show JSON. */
+/** The pages: home and profile. `/favicon.ico` leads to the logo, for browsers that show JSON. */
 export function createPageRoutes(parts: PageParts) {
   const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now, consoleRows } = parts;
   const { redirectToSignIn } = parts;
-  const { publicUrl, basePath } = config;
+  const { basePath } = config;
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
@@ -69,13 +69,6 @@ export function createPageRoutes(parts: PageParts) {
     res.render('home', await loadCurrentUser(req));
   }
 
-  async function renderSignedOut(req: Request, res: Response): Promise<void> {
-    const id = sessions.getSessionId(req);
-    const isSignedIn = id !== undefined && (await tokens.peek(id)) !== undefined; // then the page would be wrong
-    if (isSignedIn) res.redirect(303, `${publicUrl}/`);
-    else res.render('signed-out');
-  }
-
   async function renderProfile(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
     const login = id === undefined ? undefined : await tokens.current(id);
@@ -85,12 +78,6 @@ export function createPageRoutes(parts: PageParts) {
       loadSessionRows(req, id, login),
       loadApiProfile(login, createUserTokenSource(parts, id, login), req),
     ]);
-    const { data } = sessions.read(req);
-    const { flash } = data;
-    if (flash !== undefined) {
-      delete data.flash;
-      await sessions.save(req);
-    }
     const { user } = login;
     const pageUserTag = pageUserTags.tagFor(id, login);
     const name = user.name ?? (typeof apiProfile?.name === 'string' ? apiProfile.name : undefined);
@@ -99,7 +86,6 @@ export function createPageRoutes(parts: PageParts) {
     const isProfileLoaded = apiProfile !== undefined;
     const panel = describeTokens(login, config, now());
     res.render('profile', {
-      flash,
       user,
       pageUserTag,
       name,
@@ -170,7 +156,6 @@ export function createPageRoutes(parts: PageParts) {
     .get((_req, res) => res.redirect(302, config.brand.logoUrl))
     .all(readOnly);
   router.route(paths.home).get(renderHome).all(readOnly);
-  router.route(paths.signedOut).get(renderSignedOut).all(readOnly);
-  router.route(paths.profile).get(sessions.load, renderProfile).all(readOnly);
+  router.route(paths.profile).get(renderProfile).all(readOnly);
   return router;
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
 import { AppError } from '../errors.ts';
@@ -5,6 +6,7 @@ import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { paths } from '../paths.ts';
+import type { FlashCookie } from '../session/flash.ts';
 import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts';
 import { createSameUserGuard } from '../session/require-same-user.ts';
 import type { Sessions } from '../session/session.ts';
@@ -19,11 +21,12 @@ interface SessionParts extends SignOutParts {
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
+  readonly flash: Pick<FlashCookie, 'set'>;
 }
 
 /** `/auth/session`, `/auth/refresh` and `/auth/logout`: describe, refresh and end the session. */
 export function createSessionRoutes(parts: SessionParts): RequestHandler {
-  const { config, oauth, tokens, sessions, pageUserTags } = parts;
+  const { config, oauth, tokens, sessions, pageUserTags, flash } = parts;
   const { publicUrl } = config;
   const { logoutHint } = config.provider;
 
@@ -46,7 +49,9 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
       res.json(await describeSession(parts, id));
       return;
     }
-    await sessions.flash(req, outcome instanceof AppError ? 'refresh_postponed' : 'refreshed');
+    const login = await tokens.peek(id);
+    const key = outcome instanceof AppError ? 'refresh_postponed' : 'refreshed';
+    if (login) flash.set(res, { messages: [{ key }], userTag: pageUserTags.tagFor(id, login) });
     res.redirect(303, publicUrl + paths.profile);
   }
 
@@ -60,7 +65,11 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
       return;
     }
     // The provider's session may be alive even if ours had expired before.
-    const endSession = isScript ? undefined : await oauth.getEndSessionUrl(createHint(ended));
+    const logoutState = randomBytes(16).toString('base64url');
+    const endSession = isScript
+      ? undefined
+      : await oauth.getEndSessionUrl({ ...createHint(ended), state: logoutState });
+    flash.set(res, { messages: [{ key: 'signed_out' }], userTag: undefined, logoutState });
     if (!endSession) return res.redirect(303, publicUrl + paths.signedOut);
     // Browsers apply the form's policy (`form-action`) to every redirect after it, and the provider may redirect to any
     // origin, so a page of ours continues with a link.
@@ -86,10 +95,7 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
 
   const router = Router({ caseSensitive: true });
   router.route(paths.session).get(session).all(allowOnly('GET', 'HEAD'));
-  router
-    .route(paths.refresh)
-    .post(readTagFromQuery, requireSameUser, sessions.load, refresh)
-    .all(allowOnly('POST'));
+  router.route(paths.refresh).post(readTagFromQuery, requireSameUser, refresh).all(allowOnly('POST'));
   router
     .route(paths.logout)
     .get(confirmLogout)

@@ -6,6 +6,7 @@ import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { listSessionRows, type SessionRow, subjectOf } from '../pages/session-rows.ts';
 import { paths } from '../paths.ts';
+import type { FlashCookie, FlashKey } from '../session/flash.ts';
 import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
@@ -18,6 +19,7 @@ interface UserSessionParts extends SignOutParts {
   readonly sessions: Sessions;
   readonly sessionTags: SessionTags;
   readonly pageUserTags: PageUserTags;
+  readonly flash: Pick<FlashCookie, 'set'>;
 }
 
 interface CurrentSession {
@@ -27,7 +29,7 @@ interface CurrentSession {
 
 /** `/auth/sessions`: lists the sessions of the user who is signed in, and ends them. */
 export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler {
-  const { config, tokens, sessions, sessionTags, pageUserTags, now } = parts;
+  const { config, tokens, sessions, sessionTags, pageUserTags, flash, now } = parts;
   const signOut = createSignOut(parts);
 
   /** @throws AppError `login_required`, `session_changed` */
@@ -46,6 +48,10 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
     const sub = subjectOf(login);
     const found = sub === undefined ? [] : await tokens.sessionsOf(sub, maxSearched);
     return found.find((each) => sessionTags.isTagOf(tag, each.id))?.id;
+  }
+
+  function showNext(res: Response, { id, login }: CurrentSession, key: FlashKey): void {
+    flash.set(res, { messages: [{ key }], userTag: pageUserTags.tagFor(id, login) });
   }
 
   async function list(req: Request, res: Response): Promise<void> {
@@ -76,28 +82,26 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
       return res.redirect(303, config.publicUrl + paths.signedOut);
     }
     const ended = id === undefined ? undefined : await tokens.endBy(id, 'user', current.id);
-    await sessions.flash(req, ended ? 'session_ended' : 'session_had_ended');
+    showNext(res, current, ended ? 'session_ended' : 'session_had_ended');
     res.redirect(303, config.publicUrl + paths.profile);
   }
 
   async function endOthers(req: Request, res: Response): Promise<void> {
-    const { id, login } = await loadCurrent(req);
+    const current = await loadCurrent(req);
+    const { id, login } = current;
     const sub = subjectOf(login);
     const ended = sub === undefined ? 0 : await tokens.endAllOf({ sub }, 'user', id);
     if (!isNavigation(req)) {
       res.json({ ended });
       return;
     }
-    await sessions.flash(req, ended > 0 ? 'other_sessions_ended' : 'no_other_sessions');
+    showNext(res, current, ended > 0 ? 'other_sessions_ended' : 'no_other_sessions');
     res.redirect(303, config.publicUrl + paths.profile);
   }
 
   const router = Router({ caseSensitive: true });
   router.route(paths.sessions).get(list).all(allowOnly('GET', 'HEAD'));
-  router
-    .route(`${paths.sessions}/end-others`)
-    .post(readTagFromQuery, sessions.load, endOthers)
-    .all(allowOnly('POST'));
+  router.route(`${paths.sessions}/end-others`).post(readTagFromQuery, endOthers).all(allowOnly('POST'));
   router.route(`${paths.sessions}/:id`).delete(sessions.load, end).all(allowOnly('DELETE'));
   router
     .route(`${paths.sessions}/:id/end`)

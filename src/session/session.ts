@@ -12,8 +12,6 @@ declare module 'express-session' {
   interface SessionData {
     /** Epoch milliseconds of the login. Always set, because express-session sets no cookie for a session without data. */
     startedAt: number;
-    /** A message to show once, on the next page: a key under `flash` in `views/texts/`. */
-    flash: string;
   }
 }
 
@@ -45,11 +43,6 @@ export interface Sessions {
   findRecentOwner(id: string): Promise<SessionOwner | undefined>;
   /** Stores the session. Called before the response is sent, so that the next request finds the data. Needs `load`. */
   save(req: Request): Promise<void>;
-  /**
-   * Shows a message on the next page: a key under `flash` in `views/texts/`. Without effect when express-session has lost
-   * the data of this session, because saving would then replace the session by a new one. Needs `load`.
-   */
-  flash(req: Request, key: string): Promise<void>;
   /** Makes the response set no cookie and store no session: the browser keeps the session that it had. */
   detach(req: Request): void;
   /** Deletes the session and its cookie. Needs `load`. */
@@ -199,13 +192,6 @@ export function createSessions(
     },
 
     save,
-
-    async flash(req, key) {
-      const { sessionID, session } = holderOf(req);
-      if (sessionID !== getSessionId(req)) return;
-      session.flash = key;
-      await save(req);
-    },
 
     async end(req, res) {
       await promisifySession((done) => holderOf(req).session.destroy(done));

@@ -20,6 +20,7 @@ import { createCallUpstream } from '../proxy/call-upstream.ts';
 import { createForwarder, createStreamGuard } from '../proxy/forward-to.ts';
 import { createOpenStreams } from '../proxy/open-streams.ts';
 import { type CodeRoutes, listTargets, readCodeRoutes } from '../routes/code-routes.ts';
+import { createFlashCookie } from '../session/flash.ts';
 import { createPageUserTags } from '../session/page-user-tag.ts';
 import { createClaimGuards } from '../session/require-claim.ts';
 import { createTokenGuards } from '../session/require-token.ts';
@@ -69,6 +70,7 @@ export function createParts(
     provider: config.provider.name,
   });
   const transactions = createLoginTransactions(session, now);
+  const flash = createFlashCookie(session, now);
   const getUserTags = (req: Request) => {
     const id = getSessionId(req);
     return id === undefined || !req.login ? [] : pageUserTags.tagsFor(id, req.login);
@@ -111,7 +113,8 @@ export function createParts(
     requireAllowedHost: createHostCheck(publicOrigin, config.allowedHosts),
     ...createCsrfProtection(publicOrigin, corsOrigins),
     ...createSecurityHeaders(config),
-    texts: inSequence(languageTexts, createVisitorLocals(getSessionId)),
+    texts: inSequence(languageTexts, createVisitorLocals({ getSessionId, flash })),
+    flash,
     ...{ measureRequests, measureAs, measureFrontEnd, english },
   };
 }

@@ -189,17 +189,18 @@ describe('errors of the provider', () => {
 
   test('every failure page leads back to where the login would have led', async () => {
     await start();
-    for (const error of ['access_denied', 'invalid_request', 'unauthorized_client'])
+    for (const error of ['invalid_request', 'unauthorized_client'])
       expect((await returnWith({ error })).text).toContain('href="/auth/login?return_to=%2F%3Fdeep"');
   });
 
   test('a declined step-up does not say that the user is signed out', async () => {
     await start();
     await world.signIn(browser);
-    const page = await returnWith({ error: 'access_denied' }, '/auth/login?scope=read:data');
-    expect(page.status).toBe(403);
-    expect(page.text).toContain('You are still signed in');
+    const { headers } = await returnWith({ error: 'access_denied' }, '/auth/login?scope=read:data');
+    const page = await browser.step(headers.location!);
+    expect(page.text).toMatch(/role="status"><p>You didn&#39;t give Latchkey permission for: read:data/);
     expect(page.text).toMatch(/<a class="button" href="[^"]*\/profile">Continue/);
+    expect((await browser.step(headers.location!)).headers.location).toBe(`${world.origin}/profile`);
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
   });
 

@@ -53,7 +53,7 @@ describe.each(['memory', 'redis'] as const)('from sign-in to sign-out with the %
 
     const refreshed = await browser.submit(profile, {}, { action: '/auth/refresh' });
     expect(refreshed.url).toBe(`${world.origin}/profile`);
-    const flash = /class="flash"[^>]*>Your access was renewed\./; // the page also contains this text for its script
+    const flash = /class="flash"[^>]*><p>Your access was renewed\./; // the page also contains this text for its script
     expect(refreshed.text).toMatch(flash);
     expect((await browser.go('/profile')).text).not.toMatch(flash);
     expect(world.grants.filter((each) => each === 'refresh_token')).toHaveLength(1);
@@ -264,13 +264,14 @@ describe('signing in', () => {
     ).toBe(200);
   });
 
-  test('declining consent shows an error page and does not sign the user in', async () => {
+  test('declining consent leads to the sign-in page, which says so once, and does not sign the user in', async () => {
     const browser = world.browser();
     let page = await browser.go('/auth/login');
     page = await browser.submit(page, { login: 'bob', password: 'x' }, { action: '/login' });
     page = await browser.submit(page, { decision: 'deny' }, { action: '/consent' });
-    expect(page.url).toMatch(/\/auth\/callback\?error=access_denied/);
-    expect(page.text).toContain('The sign-in was not completed');
+    expect(page.url).toBe(`${world.origin}/auth/sign-in?return_to=%2Fprofile`);
+    expect(page.text).toContain('The sign-in was cancelled');
+    expect((await browser.go(page.url)).text).not.toContain('The sign-in was cancelled');
     expect(page.text).toContain('href="/auth/login?return_to=%2Fprofile"');
     expect((await browser.fetch('/auth/session')).json()).toEqual({ authenticated: false });
     expect(await browser.sessionCookie()).toBeUndefined();

@@ -218,7 +218,11 @@ describe('OAUTH2_LOGOUT_HINT', () => {
 
   test('none says nothing about the user', async () => {
     await start();
-    expect(Object.keys(await parametersOf()).sort()).toEqual(['client_id', 'post_logout_redirect_uri']);
+    expect(Object.keys(await parametersOf()).sort()).toEqual([
+      'client_id',
+      'post_logout_redirect_uri',
+      'state',
+    ]);
   });
 
   test('logout_hint sends the sub', async () => {

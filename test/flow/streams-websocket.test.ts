@@ -141,6 +141,7 @@ beforeEach(async () => {
       getUserTags: () => [],
       getSessionId: () => undefined,
       audit: silentAudit,
+      flash: { set() {} },
       english: (key) => key,
       preparePage: (_req, _res, next) => next(),
     }),

@@ -26,7 +26,9 @@ describe('behind a TLS-terminating proxy', () => {
     );
     expect(setCookies.some((each: string) => each.startsWith('__Host-Http-latchkey='))).toBe(true);
     for (const each of setCookies) {
-      expect(each).toMatch(/^__Host-Http-latchkey(-login)?=.*; Path=\/; .*HttpOnly; Secure; SameSite=Lax$/);
+      expect(each).toMatch(
+        /^__Host-Http-latchkey(-login|-flash)?=.*; Path=\/; .*HttpOnly; Secure; SameSite=Lax$/,
+      );
       expect(each).not.toMatch(/domain=/i);
     }
     expect((await browser.fetch('/api/profile')).status).toBe(200);

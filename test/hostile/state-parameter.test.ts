@@ -307,11 +307,10 @@ describe('the callback', () => {
     await expectRejection(real.browser, `${query({ state, iss })}&${search(real)}`);
   });
 
-  test('shows our own error page when the user denies consent', async () => {
+  test('leads to a page of ours, at an address without the state, when the user denies consent', async () => {
     const { browser, state, iss } = await reachCallback();
-    const page = await expectRejection(browser, query({ error: 'access_denied', state, iss }), 403);
-    expect(page.text).toContain('The sign-in was not completed');
-    expect(page.text).toContain('href="/auth/login?return_to=%2Fprofile"');
+    const { headers } = await browser.step(query({ error: 'access_denied', state, iss }));
+    expect(headers.location).toBe(`${world.origin}/auth/sign-in?return_to=%2Fprofile`);
   });
 
   const payloads = [

@@ -44,7 +44,13 @@ test('an unset variable has its documented default', () => {
     authRateLimit: 600,
     provider: { clientAuth: 'client_secret_basic', scopes: ['read:profile', 'read:data', 'write:data'] },
     session: {
-      cookie: { name: 'latchkey-3000', loginName: 'latchkey-3000-login', secure: false, sameSite: 'lax' },
+      cookie: {
+        name: 'latchkey-3000',
+        loginName: 'latchkey-3000-login',
+        flashName: 'latchkey-3000-flash',
+        secure: false,
+        sameSite: 'lax',
+      },
       idleSeconds: 86_400,
       absoluteSeconds: 604_800,
     },
@@ -62,6 +68,7 @@ test('with https, cookies are Secure and have the prefix __Host-Http-', () => {
   expect(loadConfig({ ...valid, ...https }).session.cookie).toEqual({
     name: '__Host-Http-latchkey',
     loginName: '__Host-Http-latchkey-login',
+    flashName: '__Host-Http-latchkey-flash',
     secure: true,
     sameSite: 'lax',
   });

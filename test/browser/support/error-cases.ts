@@ -30,7 +30,7 @@ async function failLogin(page: Page, world: PagesWorld, status: number, error?: 
 const loginErrors: readonly PageCase[] = [
   {
     name: 'declined',
-    status: 403,
+    status: 200,
     user: 'none',
     async open(page) {
       await page.goto('/auth/login');
@@ -63,7 +63,7 @@ const loginErrors: readonly PageCase[] = [
   },
   {
     name: 'step-up-denied',
-    status: 403,
+    status: 200,
     user: 'none',
     async open(page) {
       await signIn(page);
