@@ -10,7 +10,7 @@ import { createHostGuards } from './host-guards.ts';
 import { bodyWasRead, createHostTrust, enterFromHost, wasBodyRead } from './host-request.ts';
 import { isRedisClient, logTo, readOptions } from './options.ts';
 import { createOwnErrors } from './own-errors.ts';
-import { type MountedRequest, ownerOf } from './own-paths.ts';
+import { isWithoutBasePath, type MountedRequest, ownerOf } from './own-paths.ts';
 import { createUserFetch } from './user-fetch.ts';
 
 /**
@@ -50,12 +50,24 @@ export function createLatchkey(options: LatchkeyOptions = {}): Latchkey {
     app.handler(req, res);
   }
 
+  let hasWarned = false;
+  function warnIfWithoutBasePath(req: MountedRequest): void {
+    if (hasWarned || !isWithoutBasePath(req, basePath)) return;
+    hasWarned = true;
+    deps.log.warn(
+      { basePath, path: req.url?.replace(/\?.*$/s, '') },
+      'a request outside the base path was left to the app; if a proxy removes the base path, let it pass the path on unchanged',
+    );
+  }
+
   function router(message: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void {
     const owner = ownerOf(message as MountedRequest, basePath);
     const [req, res] = [message as Request, response as Response];
     if (owner !== 'elsewhere') {
-      if (owner === 'host') next();
-      else respond(req, res);
+      if (owner === 'host') {
+        warnIfWithoutBasePath(message as MountedRequest);
+        next();
+      } else respond(req, res);
       return;
     }
     const cause = new Error(

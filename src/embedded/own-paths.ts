@@ -26,6 +26,12 @@ export function ownerOf({ baseUrl = '', url = '' }: MountedRequest, basePath: st
   return isOwn(url) && !isMountedInOtherCase ? 'elsewhere' : 'host';
 }
 
+/** True for a path that is left to the host, but looks as if a proxy had removed the base path from it. */
+export function isWithoutBasePath({ baseUrl = '', url = '' }: MountedRequest, basePath: string): boolean {
+  const [path = ''] = (baseUrl + url).split(/[?#]/, 1);
+  return basePath !== '' && (path === paths.login || path === paths.signIn);
+}
+
 function isOwn(url: string): boolean {
   const [path = ''] = url.split(/[?#]/, 1);
   return ownPaths.some((each) => path === each || path.startsWith(`${each}/`));

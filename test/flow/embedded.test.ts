@@ -221,8 +221,8 @@ test('it is mounted where the redirect URI says, and says so when it is not', as
   expect(await (await get(`/portal/auth/sign-in?${orders}`)).text()).toBe('orders'); // signed in already
 });
 
-test('a router above the base path leaves the paths of the host alone', async () => {
-  const { origin, signIn } = await startHostApp(
+test('a router above the base path leaves the paths of the host alone, and warns once of a proxy that removes the base path', async () => {
+  const { origin, signIn, lines } = await startHostApp(
     (app, latchkey) => {
       app.use(latchkey.router);
       app.get('/api/of-the-host', (_req, res) => void res.send('of the host'));
@@ -231,6 +231,12 @@ test('a router above the base path leaves the paths of the host alone', async ()
     '/portal',
   );
   expect(await (await fetch(`${origin}/api/of-the-host`)).text()).toBe('of the host');
+  expect(lines.filter(({ level }) => level === 'warn')).toEqual([]);
+  for (const path of ['/auth/login?return_to=/', '/auth/sign-in'])
+    expect((await fetch(origin + path)).status).toBe(404);
+  const message = expect.stringContaining('if a proxy removes the base path');
+  const fields = { basePath: '/portal', path: '/auth/login' };
+  expect(lines.filter(({ level }) => level === 'warn')).toEqual([{ level: 'warn', message, fields }]);
   const own = await fetch(`${origin}/portal/api/profile`, { headers: { Cookie: await signIn() } });
   expect(await own.json()).toMatchObject({ sub: 'test-user' });
 });
