@@ -14,6 +14,19 @@ export interface ItemStore {
 }
 
 const maxItems = 20;
+const maxTitleLength = 200;
+const expected = 'Send an item as JSON, such as {"title": "Water the roses"}.';
+
+/** What is wrong with `body` as a new item, and what is expected; `undefined` if nothing is. */
+export function findItemProblem(contentType: string | undefined, body: unknown): string | undefined {
+  if (!contentType?.startsWith('application/json'))
+    return `The content type is ${contentType ?? 'missing'}, not application/json. ${expected}`;
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    return `The body is not a JSON object. ${expected}`;
+  const title: unknown = Reflect.get(body, 'title');
+  if (typeof title !== 'string' || title.trim() === '') return `The item has no title. ${expected}`;
+  return title.length > maxTitleLength ? `The title is longer than ${maxTitleLength} characters.` : undefined;
+}
 
 function createItem(members: object): Item {
   return { ...members, id: randomUUID(), created_at: new Date().toISOString() };

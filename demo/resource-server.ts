@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:http';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import { getUser, requireUser } from './bearer-auth.ts';
 import { createIntrospection, IntrospectionError, type IntrospectionSettings } from './introspection.ts';
-import { createItemStore } from './items.ts';
+import { createItemStore, findItemProblem } from './items.ts';
 import { closeServer, listen, localAddress } from './server.ts';
 
 export interface DemoResourceServerOptions extends IntrospectionSettings {
@@ -26,7 +26,14 @@ function errorHandler(error: unknown, _req: Request, res: Response, _next: NextF
     return;
   }
   const status = error instanceof Error && 'status' in error ? Number(error.status) : 500;
-  res.status(status).json({ error: status < 500 ? 'invalid_request' : 'server_error' });
+  if (status >= 500) res.status(status).json({ error: 'server_error' });
+  else {
+    const message =
+      error instanceof SyntaxError
+        ? 'The body is not valid JSON.'
+        : String(error instanceof Error ? error.message : error);
+    res.status(status).json({ error: 'invalid_request', message });
+  }
 }
 
 /** Starts an API with a profile and a list of items per user. It introspects the token of every request. */
@@ -52,10 +59,9 @@ export async function startDemoResourceServer(
     res.json({ items: items.list(getUser(res)) });
   });
   app.post('/api/user/data', requireUser(introspection, 'write:data'), express.json(), (req, res) => {
-    const members: unknown = req.body;
-    if (typeof members !== 'object' || members === null || Array.isArray(members))
-      res.status(400).json({ error: 'invalid_request' });
-    else res.status(201).json(items.add(getUser(res), members));
+    const problem = findItemProblem(req.headers['content-type'], req.body);
+    if (problem !== undefined) res.status(400).json({ error: 'invalid_request', message: problem });
+    else res.status(201).json(items.add(getUser(res), req.body));
   });
   app.use((_req, res) => {
     res.status(404).json({ error: 'not_found' });
