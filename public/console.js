@@ -1,9 +1,10 @@
+import { restoreInput, saveInputAtLogin } from './console-input.js';
+import { convertBody, readCall, showBodyFields } from './console-request.js';
 import { formatDuration, formatNumber, readTexts } from './format.js';
 import { ApiError } from './latchkey.js';
-import { checkSession, handleApiError, latchkeyUrl, sessionHeaders } from './session-watch.js';
+import { checkSession, handleApiError, latchkeyUrl } from './session-watch.js';
 
 const maxShownCharacters = 100_000;
-const timeoutMs = 60_000;
 const isTextType = /^$|^text\/(?!event-stream)|json|xml|javascript|urlencoded/;
 
 /** Makes the forms of the API console call the API from this page and show the response here, without a navigation. */
@@ -18,6 +19,20 @@ export function enhanceConsole(section) {
   const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '');
   let isBusy = false;
   for (const field of section.querySelectorAll('[data-request-headers]')) field.hidden = false;
+  for (const choice of section.querySelectorAll('input[name="type"]')) {
+    choice.parentElement.hidden = false;
+    if (choice.matches('[data-example]')) choice.checked = true;
+  }
+  restoreInput(section);
+  for (const form of section.querySelectorAll('form')) showBodyFields(form);
+  saveInputAtLogin(section);
+
+  section.addEventListener('change', ({ target }) => {
+    if (target.name !== 'type') return;
+    clearProblem(target.form);
+    convertBody(target.form);
+    showBodyFields(target.form);
+  });
 
   section.addEventListener('submit', async (event) => {
     const form = event.target;
@@ -41,14 +56,15 @@ export function enhanceConsole(section) {
   });
 
   /** Shows the problem below its field, which gets the focus. */
-  function showProblem(form, { problem, field: name }) {
+  function showProblem(form, { problem, field: name, ...values }) {
     const message = form.querySelector('[data-problem]');
     const field = form.elements.namedItem(name);
     field.closest('.field').after(message);
     field.setAttribute('aria-describedby', message.id);
     field.ariaInvalid = 'true';
-    message.textContent = fill(texts[problem], { name: name.replace('path.', '') });
+    message.textContent = fill(texts[problem], values);
     field.focus();
+    if (values.offset !== undefined) field.setSelectionRange(values.offset, values.offset);
   }
 
   function clearProblem(form) {
@@ -64,7 +80,7 @@ export function enhanceConsole(section) {
     part('sign-in').hidden = true;
     const startedAt = performance.now();
     try {
-      const response = await fetch(url, { ...init, signal: AbortSignal.timeout(timeoutMs) });
+      const response = await fetch(url, init);
       const ms = Math.round(performance.now() - startedAt);
       const { status, statusText } = response;
       put('heading', fill(texts.result, { status, text: statusText, ms }));
@@ -90,9 +106,9 @@ export function enhanceConsole(section) {
     const text = texts[kind] ?? texts[ofStatus[status] ?? (status < 500 ? 'refused' : 'failed')];
     const time = formatDuration((error.retryAfterSeconds ?? 1) * 1000);
     put('explanation', fill(text, { scope: error.scope, time }));
-    const link = part('sign-in');
+    const link = part('sign-in').querySelector('a');
     const url = error.loginUrl ?? error.body?.request_again_url;
-    link.hidden = !url;
+    part('sign-in').hidden = !url;
     if (!url) return;
     link.href = url;
     link.textContent = error.scope ? fill(texts.grant, error) : texts.sign_in;
@@ -126,45 +142,4 @@ async function readText({ body }) {
   }
   reader?.cancel();
   return { text: text.slice(0, maxShownCharacters), isComplete: !reader };
-}
-
-/** The `fetch` arguments that a form of the console describes, or the problem and the field that has it. */
-function readCall(form) {
-  const value = (name) => form.elements.namedItem(name)?.value.trim() ?? '';
-  const [method, pattern] = value('row').split(' ');
-  let field;
-  const path = pattern.replace(/([:*])(\w+)/g, (_, kind, name) => {
-    const segments = kind === '*' ? value(`path.${name}`).split('/') : [value(`path.${name}`)];
-    if (!segments.join('') || segments.some((each) => /^\.{1,2}$/.test(each))) field ??= `path.${name}`;
-    return segments.map(encodeURIComponent).join('/');
-  });
-  if (field) return { problem: 'parameter', field };
-  const query = new URLSearchParams(value('query')).toString();
-  const entered = readHeaders(value('headers'));
-  if (!entered) return { problem: 'header', field: 'headers' };
-  const headers = { accept: 'application/json, */*;q=0.5', ...entered, ...sessionHeaders };
-  const init = { method, headers };
-  const text = value('body');
-  if (text && value('type') === 'form') init.body = new URLSearchParams(text.replace(/\r?\n/g, '&'));
-  else if (text) {
-    try {
-      JSON.parse(text);
-    } catch {
-      return { problem: 'json', field: 'body' };
-    }
-    headers['content-type'] ??= 'application/json';
-    init.body = text;
-  }
-  return { url: `${latchkeyUrl}/api${path}${query && `?${query}`}`, init };
-}
-
-/** The headers in lines of `name: value`, names in lower case; `undefined` if a line is not one. */
-function readHeaders(text) {
-  const headers = {};
-  for (const line of text.split(/\r?\n/).filter((each) => each.trim())) {
-    const [, name, value] = /^\s*([\w!#$%&'*+.^`|~-]+)\s*:\s*([\t\x20-\x7e]*)$/.exec(line) ?? [];
-    if (!name) return undefined;
-    headers[name.toLowerCase()] = value;
-  }
-  return headers;
 }

@@ -1,5 +1,6 @@
 // Progressive enhancement: without this file every page still works with plain links and forms.
 import { enhanceConsole } from './console.js';
+import { forgetInputOfOthers } from './console-input.js';
 import { formatInstant } from './format.js';
 import { preventDoubleSubmit } from './prevent-double-submit.js';
 import { watchSession } from './session-watch.js';
@@ -10,4 +11,5 @@ for (const time of document.querySelectorAll('time[data-local]'))
 for (const panel of document.querySelectorAll('[data-token-panel]')) enhanceTokenPanel(panel);
 for (const section of document.querySelectorAll('[data-console]')) enhanceConsole(section);
 watchSession();
+forgetInputOfOthers();
 preventDoubleSubmit();

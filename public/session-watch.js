@@ -1,7 +1,7 @@
 // Shows a notice on an open page when its session has ended, or when a different user has signed in.
 
 const noticeArea = document.querySelector('[data-session-notice]');
-const pageUserTag = document.querySelector('meta[name="latchkey-session"]')?.content;
+export const pageUserTag = document.querySelector('meta[name="latchkey-session"]')?.content;
 const isSignedIn = noticeArea !== null;
 const channel = new BroadcastChannel('latchkey');
 /** The public origin and the base path, from the address of this file: it is at /auth/assets below them. */

@@ -26,10 +26,11 @@ import { createBackchannelLogoutRoutes } from './routes/backchannel-logout.ts';
 import { createMount } from './routes/base-path.ts';
 import { createCallbackRoutes } from './routes/callback.ts';
 import { createCodePages } from './routes/code-pages.ts';
-import { createConsoleRoutes } from './routes/console.ts';
+import { createDeveloperRoutes } from './routes/developer/developer-page.ts';
 import { createHealthRoutes } from './routes/health.ts';
 import { createLoginRoutes } from './routes/login.ts';
 import { createPageRoutes } from './routes/pages.ts';
+import { createProfileRoutes } from './routes/profile.ts';
 import { createSessionRoutes } from './routes/session.ts';
 import { createUserSessionRoutes } from './routes/user-sessions.ts';
 import { createFormSaver } from './saved-forms/save-form.ts';
@@ -132,10 +133,10 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   // 13. The sign-in page, login, callback, and the endpoints of the session.
   handler.use(createSignInPage(parts), createLoginRoutes(parts), createCallbackRoutes(parts));
   handler.use(createSessionRoutes(parts), createUserSessionRoutes(parts), createSignedOutPage(parts));
-  // 14. The API console and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
-  handler.use(createConsoleRoutes(parts, api, saveForm), createSavedFormRoutes(parts, api));
+  // 14. The page for developers and saved forms. After the CSRF check, because they pass rewritten requests to `api`.
+  handler.use(createDeveloperRoutes(parts, api, saveForm), createSavedFormRoutes(parts, api));
   // 15. The pages: those of a fork first, so that they can replace others.
-  handler.use(createCodePages(pages, parts), createPageRoutes(parts));
+  handler.use(createCodePages(pages, parts), createPageRoutes(parts), createProfileRoutes(parts));
   // 16. 404. After every route.
   handler.use(notFound);
   // 17. Looks up why a session has ended, for the error response. After every handler that may fail for that.

@@ -12,6 +12,9 @@ export const paths = {
   signIn: '/auth/sign-in',
   signedOut: '/auth/signed-out',
   savedForms: '/auth/resume',
+  /** The page for developers. */
+  developer: '/auth/developer',
+  /** Sends the forms of the page for developers. */
   console: '/auth/console',
   /** The files of `public/`. */
   assets: '/auth/assets',

@@ -14,6 +14,7 @@ import {
 } from './fields.ts';
 import { readFrontEndSettings } from './front-end/fields.ts';
 import { readLimits } from './limit-fields.ts';
+import { readPageSettings } from './pages/fields.ts';
 import { applyPreset, type DeviationName, defaultRouteTable, presets } from './presets.ts';
 import { readBasePath } from './reading/base-path.ts';
 import { ConfigError } from './reading/config-error.ts';
@@ -175,6 +176,7 @@ function buildConfig(values: Values, { routes, notices, host }: BuildParts) {
       providerLogoUrl: values.OAUTH2_PROVIDER_LOGO_URL.replace(/^\//, `${basePath}/`),
     },
     viewsFolder: values.VIEWS_DIR,
+    pages: readPageSettings(values),
     frontEnd: readFrontEndSettings(values),
     landingPath: readFrontEndSettings(values) ? paths.home : paths.profile, // of a login without an address
     provider: {

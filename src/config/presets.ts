@@ -1,9 +1,13 @@
+import type { RequestExample } from './reading/request-example.ts';
+
 /** A row of the route table (`API_ROUTES_FILE`). */
 interface PresetRoute {
   readonly path: string;
   /** Relative to OAUTH2_API_BASE_URL. */
   readonly target: string;
-  readonly methods: Readonly<Record<string, { readonly allOf?: readonly string[] }>>;
+  readonly methods: Readonly<
+    Record<string, { readonly allOf?: readonly string[]; readonly example?: RequestExample }>
+  >;
   readonly token: 'user' | 'app';
   readonly query?: readonly string[];
   readonly headers?: Readonly<Record<string, string>>;
@@ -39,11 +43,16 @@ export const presets = {
       {
         path: '/search',
         target: '/v1/search',
-        methods: { GET: {} },
+        methods: { GET: { example: { query: 'q=roses&type=track&limit=5' } } },
         token: 'app',
         query: ['q', 'type', 'limit', 'offset', 'market', 'include_external'],
       },
-      { path: '/artists/:id', target: '/v1/artists/:id', methods: { GET: {} }, token: 'app' },
+      {
+        path: '/artists/:id',
+        target: '/v1/artists/:id',
+        methods: { GET: { example: { parameters: { id: '0OdUWJ0sBjDrqHygGUXeCF' } } } },
+        token: 'app',
+      },
     ],
   },
   github: {
@@ -107,7 +116,10 @@ export const defaultRouteTable = {
     {
       path: '/data',
       target: '/api/user/data',
-      methods: { GET: { allOf: ['read:data'] }, POST: { allOf: ['write:data'] } },
+      methods: {
+        GET: { allOf: ['read:data'] },
+        POST: { allOf: ['write:data'], example: { body: { title: 'Water the roses' } } },
+      },
     },
   ],
 };

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { claimName } from '../claims/conditions.ts';
-import { findPrototypeNames, findSpoofableIdentities, namesOfClaimRule } from './reading/claim-checks.ts';
+import { findPrototypeNames, findSpoofableIdentities } from './reading/claim-checks.ts';
 import type { JsonPath } from './reading/json-text.ts';
-import { type Method, type MethodRule, methodNames, methodRule } from './reading/method-rule.ts';
+import { type Method, type MethodRule, methodRules, namesOfMethods } from './reading/method-rule.ts';
 import { findDuplicates, findRowProblems } from './reading/route-checks.ts';
 import { describeIssues, formatProblem } from './reading/route-problems.ts';
 import { parseTarget } from './reading/route-target.ts';
@@ -96,10 +96,7 @@ const row = z.strictObject({
     .describe(
       'Path relative to OAUTH2_API_BASE_URL, or an absolute URL; may use the parameters of path, also with a suffix (:id.json), and may have a query',
     ),
-  methods: z
-    .partialRecord(z.enum(methodNames), methodRule)
-    .refine((methods) => Object.keys(methods).length > 0, 'must name at least one method')
-    .describe('The methods to forward; GET includes HEAD'),
+  methods: methodRules,
   token: z
     .enum(['user', 'app', 'user-or-app', 'none'])
     .default(routeDefaults.token)
@@ -243,7 +240,6 @@ function namesAt(path: JsonPath): readonly string[] {
   const member = path[2];
   if (path.length === 0) return Object.keys(table.shape);
   if (path.length === 2) return Object.keys(row.shape);
-  if (path[4] === 'claims') return namesOfClaimRule(path);
-  if (member === 'methods') return path.length === 3 ? methodNames : Object.keys(methodRule.shape);
+  if (member === 'methods') return namesOfMethods(path);
   return member === 'rateLimit' ? Object.keys(rateLimit.shape) : [];
 }

@@ -4,8 +4,8 @@ const maxLength = 2048;
 
 /** Our own endpoints, most of which would start the next login right after this one, or end the session. */
 const ownEndpoints = /^\/+auth(\/|$)/i;
-/** The pages among them to which a login may lead: saved forms. */
-const ownPages = new RegExp(`^${paths.savedForms}/[\\w-]+$`);
+/** The pages among them to which a login may lead: saved forms, and the page for developers. */
+const ownPages = new RegExp(`^(${paths.savedForms}/[\\w-]+|${paths.developer})$`);
 
 /**
  * `requested` as an absolute URL if it is safe: below `publicUrl` (our origin and base path) or on one of `returnOrigins`, 2,048

@@ -18,11 +18,15 @@ export interface TokenPanel {
 /** Never shown as missing: many providers grant these without listing them. */
 const protocolScopes = new Set(['openid', 'offline_access']);
 
-/** The token panel of a login, with every scope that was granted, that Latchkey requests or that a route requires. */
+/**
+ * The token panel of a login, with every scope that was granted, that Latchkey requests or that a route requires.
+ * @param returnPath the page to which the browser returns after a scope was requested
+ */
 export function describeTokens(
   { tokens, requested, signedInAt }: TokenRecord,
   { provider, routes, basePath }: Pick<Config, 'provider' | 'routes' | 'basePath'>,
   now: number,
+  returnPath: string = paths.profile,
 ): TokenPanel {
   const { scope, tokenType, issuedAt, expiresAt } = tokens;
   const relevantScopes = [...provider.scopes, ...(requested?.scope ?? []), ...routes.flatMap(listUserScopes)];
@@ -33,7 +37,7 @@ export function describeTokens(
     tokenType,
     scopes: [
       ...scope.map((name) => ({ name })),
-      ...[...missing].map((name) => ({ name, grantUrl: createGrantUrl(name, basePath) })),
+      ...[...missing].map((name) => ({ name, grantUrl: createGrantUrl(name, basePath, returnPath) })),
     ],
     issuedAt,
     isRefreshed: issuedAt > signedInAt,
@@ -47,6 +51,6 @@ export function describeTokens(
   };
 }
 
-function createGrantUrl(scope: string, basePath: string): string {
-  return `${basePath}${paths.login}?${new URLSearchParams({ scope, return_to: basePath + paths.profile })}`;
+function createGrantUrl(scope: string, basePath: string, returnPath: string): string {
+  return `${basePath}${paths.login}?${new URLSearchParams({ scope, return_to: basePath + returnPath })}`;
 }

@@ -1,6 +1,7 @@
 import { json, type RequestHandler } from 'express';
 import type { Condition } from '../claims/conditions.ts';
 import { checkOwnRoutes, nameOwnRoute, OwnRoutesError } from '../config/reading/own-route-checks.ts';
+import type { RequestExample } from '../config/reading/request-example.ts';
 import {
   type Method,
   type ResourceServer,
@@ -21,6 +22,8 @@ export interface CodeRoute extends Pick<RowMembers, 'rateLimit' | 'saveForms' | 
   readonly path: RouteTableRow['path'];
   /** The handlers of each method, which run in this order. `GET` includes `HEAD`. */
   readonly methods: Readonly<Partial<Record<Method, readonly RequestHandler[]>>>;
+  /** Requests with which developers can try the methods. */
+  readonly examples?: Readonly<Partial<Record<Method, RequestExample>>>;
 }
 
 /** Where `forwardTo` sends a request, and how. */
@@ -104,14 +107,18 @@ export function readCodeRoutes(
   const readJson = limitBody(json({ limit: '256kb', inflate: false }));
   const parts = { ...guards, requireScope, requireAnyScope, readJson, forwardTo };
   const routes = defineRoutes(parts).flatMap((route): OwnRoute[] => {
-    const { methods, ...members } = route;
+    const { methods, examples = {}, ...members } = route;
     const named = Object.keys(methods) as readonly Method[];
-    const noScopes = { methods: Object.fromEntries(named.map((each) => [each, {}])) };
+    const noScopes = {
+      methods: Object.fromEntries(named.map((each) => [each, { example: examples[each] }])),
+    };
     const forwarded = named.flatMap((each) =>
       (methods[each] ?? []).flatMap((handler) => optionsOf.get(handler) ?? []),
     );
     for (const each of named)
       if (!methods[each]?.length) problems.add(`${nameOwnRoute(route.path)}: methods.${each} has no handler`);
+    for (const each of Object.keys(examples))
+      if (!(each in methods)) problems.add(`${nameOwnRoute(route.path)}: examples.${each} is not in methods`);
     const own = {
       ...members,
       ...noScopes,

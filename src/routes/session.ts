@@ -52,7 +52,8 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
     const login = await tokens.peek(id);
     const key = outcome instanceof AppError ? 'refresh_postponed' : 'refreshed';
     if (login) flash.set(res, { messages: [{ key }], userTag: pageUserTags.tagFor(id, login) });
-    res.redirect(303, publicUrl + paths.profile);
+    const isFromDeveloperPage = req.headers.referer === publicUrl + paths.developer;
+    res.redirect(303, publicUrl + (isFromDeveloperPage ? paths.developer : paths.profile));
   }
 
   async function logout(req: Request, res: Response): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, raw } from 'express';
-import { AppError } from '../errors.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
 import { isFormSubmission } from '../middleware/fetch-metadata.ts';
 import { paths } from '../paths.ts';
 import type { Sessions } from '../session/session.ts';
@@ -17,6 +17,12 @@ declare global {
   }
 }
 
+/** After these errors the user can send the form once they have signed in, or granted a permission. */
+const savedAfter: ReadonlySet<ErrorCode> = new Set([
+  'login_required',
+  'insufficient_scope',
+  'insufficient_user_authentication',
+]);
 const savableTypes = ['application/x-www-form-urlencoded', 'application/json'];
 /** The largest form that is saved, or buffered so that it can be sent again. */
 export const maxFormBytes = 256 * 1024;
@@ -35,8 +41,8 @@ interface FormSaverParts {
 }
 
 /**
- * Error middleware that saves a form whose request failed with `login_required` because its session has expired lately,
- * and sets `req.resumePath`. Only the user of that session can send it. Mount it after the routes that receive the forms.
+ * Error middleware that saves a form whose request failed because its session has expired lately, or because its login does
+ * not suffice for the route, and sets `req.resumePath`. Only the user of that session can send it. Mount it after the routes that receive the forms.
  * It always passes the error on.
  */
 export function createFormSaver(parts: FormSaverParts): ErrorRequestHandler {
@@ -61,7 +67,7 @@ export function createFormSaver(parts: FormSaverParts): ErrorRequestHandler {
   }
 
   return async function saveForm(error: unknown, req, res, next) {
-    if (error instanceof AppError && error.code === 'login_required')
+    if (error instanceof AppError && savedAfter.has(error.code))
       await trySave(req, res).catch((failure) =>
         req.log.warn(
           { err: failure },

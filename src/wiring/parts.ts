@@ -93,7 +93,11 @@ export function createParts(
     ...claimGuards,
     ...{
       ownRoutes,
-      consoleRows: listConsoleRows([...ownRoutes.map(({ server }) => server), ...config.routes]),
+      // Whose token a route in code sends, only its handlers know.
+      consoleRows: listConsoleRows([
+        ...ownRoutes.map(({ server: { token: _, ...server } }) => server),
+        ...config.routes,
+      ]),
     },
     closeWithSession: createStreamGuard(streams),
     ...{

@@ -18,7 +18,17 @@ beforeAll(async () => {
       OAUTH2_SCOPES: 'openid profile read:profile',
       API_ROUTES_FILE: writeRoutesFile([
         { path: '/data', target: '/data', methods: { GET: {}, HEAD: {}, POST: {} } },
-        { path: '/data/:id/:part', target: '/data/:id/:part', methods: { PUT: {} } },
+        {
+          path: '/data/:id/:part',
+          target: '/data/:id/:part',
+          methods: { PUT: { example: { parameters: { id: 'a' }, body: { n: 1, s: 'x' } } } },
+        },
+        {
+          path: '/files',
+          target: '/files',
+          methods: { POST: { allOf: ['write:data'], example: { file: true } } },
+        },
+        { path: '/open', target: '/open', methods: { GET: {} }, token: 'none' },
         { path: '/secret', target: '/secret', methods: { GET: { allOf: ['write:data'] } } },
         { path: '/few', target: '/few', methods: { GET: {} }, rateLimit: { limit: 1, windowSeconds: 60 } },
         { path: '/talk', target: '/talk', methods: { GET: {} }, webSocket: true },
@@ -34,8 +44,7 @@ beforeEach(async () => {
   recorder.respondWith(undefined);
   visitor = await visit(world, { viewport: { width: 320, height: 640 } });
   page = await visitor.openTab();
-  await signIn(page);
-  await page.waitForLoadState();
+  await signIn(page, 'alice', '/auth/developer');
   recorder.requests.length = 0;
 });
 
@@ -89,7 +98,7 @@ test('a body is sent as JSON or as a form, with the parameters in the path', asy
     .locator('summary')
     .first()
     .click();
-  await getConsole().getByRole('radio', { name: 'Form' }).first().check();
+  await getConsole().getByRole('radio', { name: 'Form', exact: true }).first().check();
   await call('POST /data', { 'or one field per line': 'a=1\nb=ä' });
   await getHeading().filter({ hasText: '201 Created' }).waitFor();
   const sent = recorder.requests.map(async ({ method, target, headers, body }) => {
@@ -114,7 +123,7 @@ test('the console shows which request headers were not forwarded to the API', as
 
 test('invalid input is reported at once: nothing is sent, and the input stays', async () => {
   await call('POST /data', { 'or one field per line': '{"title": ' });
-  await getConsole().getByRole('alert').getByText("This isn't valid JSON").waitFor();
+  await getConsole().getByText("This isn't valid JSON. The mistake is in line 1, at character 11.").waitFor();
   expect(await page.evaluate('document.activeElement.value')).toBe('{"title": ');
   await call('PUT /data/:id/:part', { id: '..', part: 'x' });
   await getConsole().getByRole('alert').getByText('Enter a value for “id”').waitFor();
@@ -156,7 +165,7 @@ test('a missing permission can be granted from the response', async () => {
   await getConsole().getByText("access you haven't granted: write:data").waitFor();
   await getConsole().getByRole('link', { name: 'Grant write:data' }).click();
   await page.getByRole('button', { name: 'Allow' }).click();
-  await page.waitForURL('/profile');
+  await page.waitForURL('/auth/developer');
   await page.waitForLoadState();
   await call('GET /secret');
   await getHeading().filter({ hasText: '200 OK' }).waitFor();
@@ -195,34 +204,122 @@ test('a long response is cut off, and for a binary response only the type is sho
 });
 
 test('the console offers neither WebSocket routes nor HEAD', async () => {
-  expect(await getConsole().locator('form').count()).toBe(5);
+  expect(await getConsole().locator('form').count()).toBe(7);
   expect(await getConsole().getByText('/api/talk').count()).toBe(0);
 });
 
-test("without JavaScript, the forms show the API's response", async () => {
+test('choosing another kind of body rewrites it, and text of the wrong kind is not sent', async () => {
+  const row = getConsole().getByRole('group').filter({ hasText: 'PUT /api/data' });
+  await row.locator('summary').first().click();
+  const content = row.getByRole('textbox', { name: 'or one field per line' });
+  const example = await content.inputValue();
+  expect([await row.getByRole('textbox', { name: 'id' }).inputValue(), JSON.parse(example)]).toEqual([
+    'a',
+    { n: 1, s: 'x' },
+  ]);
+  await row.getByRole('radio', { name: 'Form', exact: true }).check();
+  expect(await content.inputValue()).toBe('n=1\ns=x');
+  await row.getByRole('radio', { name: 'JSON' }).check();
+  expect(await content.inputValue()).toBe(example); // the number is a number again
+  await row.getByRole('radio', { name: 'Form', exact: true }).check();
+  await call('PUT /data/:id/:part', { part: 'b', 'or one field per line': '{"a": {}}' });
+  await row.getByRole('alert').getByText("Line 1 isn't a form field").waitFor();
+  expect(recorder.requests).toEqual([]);
+});
+
+test('a row says whose token it sends, and shows nothing of that for the token of the user', async () => {
+  const noteOf = (path: string) =>
+    getConsole().getByRole('group').filter({ hasText: path }).getByText('Sent ').allTextContents();
+  expect([await noteOf('GET /api/open'), await noteOf('GET /api/secret')]).toEqual([
+    ['Sent without a token.'],
+    [],
+  ]);
+});
+
+const file = { name: 'rose.bin', mimeType: 'application/x-rose', buffer: Buffer.from('a rose') };
+
+test('what was entered is there again after a step-up, and files are sent alone or in a form', async () => {
+  visitor.expectStatus(403);
+  const row = getConsole().getByRole('group').filter({ hasText: 'POST /api/files' });
+  await call('POST /files', { Query: 'a=1' });
+  await row.getByRole('alert').getByText('Choose a file').waitFor();
+  await row.getByLabel('File', { exact: true }).last().setInputFiles(file);
+  await row.getByRole('radio', { name: 'File in a form' }).check();
+  await row.getByRole('textbox', { name: 'Name of the form field' }).fill('flower');
+  await call('POST /files', { 'Request headers': 'prefer: return=minimal' });
+  await getConsole().getByRole('link', { name: 'Grant write:data' }).click();
+  await page.getByRole('button', { name: 'Allow' }).click();
+  await page.waitForURL('/auth/developer');
+  await page.waitForLoadState();
+  expect(await row.getAttribute('open')).toBe('');
+  expect(await row.getByLabel('Query').inputValue()).toBe('a=1');
+  expect(await row.getByLabel('Request headers').inputValue()).toBe('prefer: return=minimal');
+  expect(await page.evaluate("sessionStorage.getItem('latchkey-console')")).toBeNull();
+  await row.locator('input[type=file]').first().setInputFiles(file); // no page may choose a file
+  await call('POST /files');
+  await getHeading().filter({ hasText: '201 Created' }).waitFor();
+  await row.getByRole('radio', { name: 'File', exact: true }).check();
+  const answered = page.waitForResponse(/api\/files/);
+  await call('POST /files');
+  await answered;
+  const [form, alone] = await Promise.all(recorder.requests.map(async ({ body }) => (await body).text));
+  expect(form).toMatch(
+    /name="flower"; filename="rose.bin"\r\nContent-Type: application\/x-rose\r\n\r\na rose/,
+  );
+  expect(alone).toBe('a rose');
+});
+
+test('nothing that a user has entered is shown to the next user of the same tab', async () => {
+  visitor.expectStatus(403);
+  await call('GET /secret', { Query: 'mine=1' });
+  await getConsole().getByRole('link', { name: 'Grant write:data' }).click();
+  await page.getByRole('button', { name: 'Allow' }).waitFor();
+  await page.context().clearCookies();
+  const bob = await visitor.openTab(); // becomes the user of this browser
+  await signIn(bob, 'bob');
+  await page.goto('/auth/developer');
+  expect(await page.evaluate("sessionStorage.getItem('latchkey-console')")).toBeNull();
+  expect(await getConsole().getByLabel('Query').first().inputValue()).toBe('');
+  expect(await page.content()).not.toContain('mine=1');
+});
+
+test('without JavaScript, the responses are in new tabs, so that the page and its input stay', async () => {
   const plain = await visit(world, { javaScriptEnabled: false });
   const tab = await plain.openTab();
-  await signIn(tab);
+  await signIn(tab, 'alice', '/auth/developer');
   const headers = getConsole(tab).getByLabel('Request headers').first();
   expect(await headers.isVisible()).toBe(false); // a form cannot send them
-  await call('GET /data', { Query: 'x=1' }, tab);
-  await tab.waitForURL('/api/data?x=1');
-  await tab.goBack({ waitUntil: 'commit' });
-  await call('POST /data', { 'or one field per line': '{"title":"Paint"}' }, tab);
-  await tab.getByText('{"recorded":true}').waitFor();
+  const callInNewTab = async (row: string, fields: Readonly<Record<string, string>>) => {
+    const opened = plain.context.waitForEvent('page');
+    await call(row, fields, tab);
+    return opened;
+  };
+  const first = await callInNewTab('GET /data', { Query: 'x=1' });
+  await first.waitForURL('/api/data?x=1');
+  await first.close();
+  const second = await callInNewTab('POST /data', { 'or one field per line': '{"title":"Paint"}' });
+  await second.getByText('{"recorded":true}').waitFor();
   expect(await recorder.requests.at(-1)?.body).toMatchObject({ text: '{"title":"Paint"}' });
-  await tab.goBack({ waitUntil: 'commit' });
+  expect(await getConsole(tab).getByLabel('Query').first().inputValue()).toBe('x=1');
+  const upload = getConsole(tab).locator('details[open] noscript form');
+  await upload.locator('input').setInputFiles(file);
+  const third = plain.context.waitForEvent('page');
+  await upload.getByRole('button', { name: 'Send a file:' }).click();
+  await (await third).getByText('{"recorded":true}').waitFor();
+  expect((await recorder.requests.at(-1)?.body)?.text).toContain('a rose');
 });
 
 test('without JavaScript, invalid input leads to a page that shows the form again with all the input kept', async () => {
   visitor.expectStatus(400);
   const row = getConsole().getByRole('group').filter({ hasText: 'PUT /api/data' });
   await row.locator('summary').first().click();
+  await row.getByRole('textbox', { name: 'id' }).fill('');
   await row.getByRole('textbox', { name: 'part' }).fill('c "d"');
-  await row.getByRole('radio', { name: 'Form' }).check();
+  await row.getByRole('radio', { name: 'Form', exact: true }).check();
   await row.getByRole('textbox', { name: 'or one field per line' }).fill('a=<b>');
   const form = 'document.querySelector(\'form[action^="/auth/console"]:has([name="path.id"])\')';
-  await page.evaluate(`${form}.submit()`); // fires no submit event, so the page's scripts do not see it
+  // Fires no submit event, so the page's scripts do not see it.
+  await page.evaluate(`{ const form = ${form}; form.target = ''; form.submit(); }`);
   await page.getByRole('heading', { name: 'Request not sent' }).waitFor();
   await page.getByText('Enter a value for “id”').waitFor();
   await expectAccessible(page);

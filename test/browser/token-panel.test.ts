@@ -4,42 +4,44 @@ import { visit } from '../support/chromium.ts';
 import { createWorld, type World } from '../support/world.ts';
 import { signIn, signInAtProvider } from './support/sign-in.ts';
 
-const accessTokenSeconds = 6;
+const env = { OAUTH2_SCOPES: 'openid profile read:profile read:data' };
+const validity = /valid for another \d+\s(second|minute)s?/;
 
 let world: World;
+/** Its access tokens are valid for 6 seconds only. */
+let fast: World;
 beforeAll(async () => {
-  world = await createWorld({
-    accessTokenSeconds,
-    env: { OAUTH2_SCOPES: 'openid profile read:profile read:data' },
-  });
+  world = await createWorld({ env });
+  fast = await createWorld({ env, accessTokenSeconds: 6 });
 });
 afterEach(() => world.providerFaults.set(undefined));
-afterAll(() => world.close());
+afterAll(async () => {
+  await world.close();
+  await fast.close();
+});
 
-const refreshCount = () => world.grants.filter((each) => each === 'refresh_token').length;
+const refreshCount = ({ grants } = world) => grants.filter((each) => each === 'refresh_token').length;
 const getPanel = (page: Page) => page.getByRole('region', { name: 'Your access token' });
 const getBarValue = async (page: Page) => Number(await getPanel(page).locator('meter').getAttribute('value'));
 const getIssuedAt = (page: Page) => getPanel(page).locator('time[data-issued]').getAttribute('datetime');
 
 test('the lifetime bar counts down to zero and resets when another tab causes a refresh', async () => {
-  const alice = await visit(world);
+  const alice = await visit(fast);
   const page = await alice.openTab();
-  await signIn(page);
+  await signIn(page, 'alice', '/auth/developer');
   const first = await getIssuedAt(page);
   const full = await getBarValue(page);
   expect(full).toBeGreaterThan(0);
-  await getPanel(page)
-    .getByText(/valid for another \d\sseconds?/)
-    .waitFor();
+  await getPanel(page).getByText(validity).waitFor();
   await getPanel(page).getByText('renewed the next time').waitFor();
   expect(await getBarValue(page)).toBe(0);
-  const before = refreshCount();
+  const before = refreshCount(fast);
 
   const other = await alice.openTab('/');
   await other.evaluate("fetch('/api/profile').then((response) => response.status)");
   await page.bringToFront();
   await getPanel(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
-  expect(refreshCount()).toBe(before + 1);
+  expect(refreshCount(fast)).toBe(before + 1);
   expect(await getIssuedAt(page)).not.toBe(first);
   expect(await getBarValue(page)).toBeGreaterThan(0);
 });
@@ -48,21 +50,17 @@ test("the countdown is right even if the browser's clock is a day slow", async (
   const alice = await visit(world);
   const page = await alice.openTab();
   await page.addInitScript('{ const now = Date.now; Date.now = () => now() - 86_400_000; }');
-  await signIn(page);
-  await getPanel(page)
-    .getByText(/valid for another \d\sseconds?/)
-    .waitFor();
+  await signIn(page, 'alice', '/auth/developer');
+  await getPanel(page).getByText(validity).waitFor();
   await page.getByRole('button', { name: 'Renew access' }).click();
   await getPanel(page).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
-  await getPanel(page)
-    .getByText(/valid for another \d\sseconds?/)
-    .waitFor();
+  await getPanel(page).getByText(validity).waitFor();
 });
 
 test('the button refreshes the token without a reload and keeps the focus', async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
-  await signIn(page);
+  await signIn(page, 'alice', '/auth/developer');
   await page.evaluate("document.body.dataset.stays = 'yes'");
   const before = refreshCount();
   await page.getByRole('button', { name: 'Renew access' }).click();
@@ -76,8 +74,8 @@ test('the button refreshes the token without a reload and keeps the focus', asyn
 test('a refresh in one tab is shown in the other', async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
-  await signIn(page);
-  const other = await alice.openTab('/profile');
+  await signIn(page, 'alice', '/auth/developer');
+  const other = await alice.openTab('/auth/developer');
   await page.getByRole('button', { name: 'Renew access' }).click();
   await getPanel(other).getByRole('status').filter({ hasText: 'Your access was renewed' }).waitFor();
 });
@@ -85,7 +83,7 @@ test('a refresh in one tab is shown in the other', async () => {
 test('the panel explains a failed refresh while the provider is unavailable', async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
-  await signIn(page);
+  await signIn(page, 'alice', '/auth/developer');
   world.providerFaults.set({ path: /^\/token$/, response: { status: 503 } });
   alice.expectStatus(503);
   await page.getByRole('button', { name: 'Renew access' }).click();
@@ -95,7 +93,7 @@ test('the panel explains a failed refresh while the provider is unavailable', as
 test('without JavaScript the button leads to a page that confirms the refresh', async () => {
   const alice = await visit(world, { javaScriptEnabled: false });
   const page = await alice.openTab();
-  await signIn(page);
+  await signIn(page, 'alice', '/auth/developer');
   expect(await getBarValue(page)).toBeGreaterThan(0);
   await page.getByRole('button', { name: 'Renew access' }).click();
   await page.getByText('Your access was renewed').waitFor();
@@ -110,6 +108,7 @@ test('a scope that was not granted is marked and can be granted from the panel',
   await offered.getByRole('checkbox').uncheck();
   await page.getByRole('button', { name: 'Allow' }).click();
   await page.waitForURL('/profile');
+  await page.goto('/auth/developer');
   const scope = (name: string) => getPanel(page).getByRole('listitem').filter({ hasText: name });
   for (const missing of ['read:data', 'write:data']) await scope(missing).getByText('not granted').waitFor();
   expect(await scope('read:profile').getByRole('link').count()).toBe(0);
@@ -117,11 +116,11 @@ test('a scope that was not granted is marked and can be granted from the panel',
 
   await page.getByRole('link', { name: 'Grant read:data' }).click(); // declined a moment ago
   await page.getByRole('button', { name: 'Allow' }).click();
-  await page.waitForURL('/profile');
+  await page.waitForURL('/auth/developer');
   await scope('write:data').getByText('not granted').waitFor();
   expect(await scope('read:data').getByRole('link').count()).toBe(0);
   await page.getByRole('link', { name: 'Grant write:data' }).click(); // required by a route, not requested by sign-in
   await page.getByRole('button', { name: 'Allow' }).click();
-  await page.waitForURL('/profile');
+  await page.waitForURL('/auth/developer');
   expect(await getPanel(page).getByText('not granted').count()).toBe(0);
 });

@@ -42,10 +42,10 @@ beforeEach(() => {
   recorder.respondWith(undefined);
 });
 
-/** Submits the form of the console on the profile page, as a browser without JavaScript does. */
+/** Submits the form of the console on the page for developers, as a browser without JavaScript does. */
 const submitConsole = (
   fields: Readonly<Record<string, string>>,
-  from = `${world.origin}/profile`,
+  from = `${world.origin}/auth/developer`,
   user = browser,
   query = '',
 ) =>
@@ -164,7 +164,9 @@ test("another site cannot submit the console's form", async () => {
 test('a request without the scope of its route gets 403 with a link to sign in for that scope', async () => {
   const page = await submitConsole({ row: 'PUT /data', body: '{}' });
   expect([page.status, apiRequests()]).toEqual([403, []]);
-  expect(page.text).toMatch(/\/auth\/login\?return_to=%2Fprofile&(amp;|#38;)scope=write%3Adata/);
+  expect(page.text).toMatch(
+    /\/auth\/login\?return_to=%2Fauth%2Fresume%2F[\w-]+&(amp;|#38;)scope=write%3Adata/,
+  );
 });
 
 test('the console enforces the rate limit of the route', async () => {
@@ -177,14 +179,14 @@ test('the console enforces the rate limit of the route', async () => {
 test('the console sends nothing for a user who is not signed in', async () => {
   const signedOutUser = world.browser();
   for (const row of ['POST /data', 'GET /data'])
-    expect((await submitConsole({ row }, `${world.origin}/profile`, signedOutUser)).status).toBe(401);
+    expect((await submitConsole({ row }, `${world.origin}/auth/developer`, signedOutUser)).status).toBe(401);
   expect(apiRequests()).toEqual([]);
 });
 
 test('the console rejects a form that was rendered for another user', async () => {
   const { session_mark } = (await browser.fetch('/auth/session')).json() as { session_mark: string };
   const statusWithTag = async (tag: string) =>
-    (await submitConsole({ row: 'POST /data' }, `${world.origin}/profile`, browser, `?session=${tag}`))
+    (await submitConsole({ row: 'POST /data' }, `${world.origin}/auth/developer`, browser, `?session=${tag}`))
       .status;
   expect([await statusWithTag('A'.repeat(16)), apiRequests()]).toEqual([409, []]);
   expect([await statusWithTag(session_mark), apiRequests()]).toEqual([201, ['POST /v1/data']]);
@@ -221,3 +223,44 @@ test('a form submitted after the session expired is saved, and the user can subm
 function loginLinkOf(page: Page): string {
   return /href="([^"]*\/auth\/login[^"]*)"/.exec(page.text)![1]!.replaceAll(/&(#38|amp);/g, '&');
 }
+
+test('a form that lacks a permission is saved, and the user can submit it after granting the permission', async () => {
+  const user = world.browser();
+  await world.signIn(user);
+  const rejected = await submitConsole(
+    { row: 'PUT /data', type: 'json', body: '{"title":"Paint"}' },
+    `${world.origin}/auth/developer`,
+    user,
+  );
+  expect(rejected.text).toContain('saved your form and will keep it for 30 minutes');
+  const page = await finishSignIn(user, await user.go(loginLinkOf(rejected)));
+  expect(page.url).toContain('/auth/resume/');
+  expect(page.text).toContain('PUT /api/data');
+  expect((await user.submit(page, {}, { action: '/auth/resume/' })).status).toBe(200);
+  expect(apiRequests()).toEqual(['PUT /v1/data']);
+  expect(await bodyAtApi()).toEqual({ type: 'application/json', text: '{"title":"Paint"}' });
+});
+
+test('JSON that was entered as form fields is not sent', async () => {
+  const page = await submitConsole({ row: 'POST /data', type: 'form', body: 'a=1\n{"title": "x=y"}' });
+  expect([page.status, apiRequests()]).toEqual([400, []]);
+  expect(page.text).toContain('Line 2 isn&#39;t a form field.');
+});
+
+test('a file of a browser without JavaScript is forwarded as it is, with the guards of the route', async () => {
+  const body = '--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nrose\r\n--b--\r\n';
+  const sendFile = (row: string) =>
+    browser.go(`/auth/console?${new URLSearchParams({ row })}`, {
+      method: 'POST',
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+      body,
+    });
+  await browser.go('/profile');
+  expect((await sendFile('POST /data')).status).toBe(201);
+  expect(await bodyAtApi()).toEqual({ type: 'multipart/form-data; boundary=b', text: body });
+  const statuses = [];
+  for (const row of ['GET /data', 'DELETE /things/:id', 'POST /nothing', 'POST /few'])
+    statuses.push((await sendFile(row)).status);
+  expect(statuses).toEqual([400, 400, 404, 429]);
+  expect(apiRequests()).toEqual(['POST /v1/data']);
+});

@@ -70,8 +70,9 @@ test('from the first page to sign-out, every page, form, file and redirect is be
   const page = await finishSignIn(browser, await browser.go(findLink(home, '/auth/login')));
   expect(page.url).toBe(`${world.origin}/portal/profile`);
   const refreshed = await browser.submit(page, {}, { action: '/portal/auth/refresh' });
+  expect(refreshed.text).toContain('href="/portal/auth/developer"');
   const called = await browser.submit(
-    refreshed,
+    await browser.go('/portal/auth/developer'),
     { row: 'POST /things', query: 'a=1' },
     { action: '/portal/auth/console' },
   );

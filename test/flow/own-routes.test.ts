@@ -190,7 +190,7 @@ test('a handler that fails gets the error response of Latchkey, and a line in th
 });
 
 test('routes in code are in the console, except for streams and WebSockets, and have a label in the metrics', async () => {
-  const { text } = await browser.go('/profile');
+  const { text } = await browser.go('/auth/developer');
   for (const row of ['GET /orders/summary', 'GET /my/:id', 'PUT /my/:id', 'POST /notes'])
     expect(text).toContain(`value="${row}"`);
   for (const path of ['/ticks', '/socket']) expect(text).not.toContain(`value="GET ${path}"`);

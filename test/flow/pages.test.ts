@@ -184,7 +184,7 @@ test('the profile page shows values in a readable form, and no value becomes mar
   }
 });
 
-test('without scopes and routes that can be called, the profile page says "none" and has no API console', async () => {
+test('without scopes and routes that can be called, the page for developers says "none" and has no API console', async () => {
   const routes = [{ path: '/live', target: '/live', methods: { GET: {} }, webSocket: true }];
   const world = await createWorld({
     env: { OAUTH2_SCOPES: 'openid', API_ROUTES_FILE: writeRoutesFile(routes) },
@@ -198,7 +198,7 @@ test('without scopes and routes that can be called, the profile page says "none"
   try {
     const browser = world.browser();
     await world.signIn(browser);
-    const { text } = await browser.step('/profile');
+    const { text } = await browser.step('/auth/developer');
     expect(text).toMatch(/Permissions<\/dt><dd>\s*none/);
     expect(text).not.toContain('class="scopes"');
     expect(text).not.toContain('Try the API');

@@ -10,6 +10,11 @@ const options = {
   tokenRefusedStatuses: [401],
 };
 const valid = { path: '/things', target: '/v1/things', methods: { GET: {} } };
+const withExample = (example: object, method = 'PUT') => ({
+  path: '/things/:id',
+  target: '/things',
+  methods: { [method]: { example } },
+});
 const read = (...rows: readonly unknown[]) => readRouteTable({ routes: rows }, options);
 
 test('a row without optional members gets the documented defaults', () => {
@@ -114,6 +119,23 @@ describe('problems of a route table', () => {
     [{ ...valid, methods: { GET: { allOf: ['a b'] } } }, 'routes[0].methods.GET.allOf[0] must be one scope'],
     [{ ...valid, methods: { GET: { scope: ['a'] } } }, 'routes[0].methods.GET'],
     [{ ...valid, methods: ['GET'] }, 'routes[0].methods'],
+    [withExample({ title: 'x' }), 'routes[0].methods.PUT.example.title is not known'],
+    [withExample({ query: '?a=1' }), 'routes[0].methods.PUT.example.query must be a query string without ?'],
+    [
+      withExample({ parameters: { idd: '1' } }),
+      'routes[0].methods.PUT.example.parameters.idd is not a parameter',
+    ],
+    [
+      withExample({ parameters: { id: '..' } }),
+      'routes[0].methods.PUT.example.parameters.id must have a value',
+    ],
+    [withExample({ headers: { 'a b': '' } }), 'routes[0].methods.PUT.example.headers'],
+    [
+      withExample({ file: 'f', form: {} }),
+      'routes[0].methods.PUT.example can have only one of form and file',
+    ],
+    [withExample({ file: '' }), 'routes[0].methods.PUT.example.file must be true, or the name of a field'],
+    [withExample({ body: 1 }, 'GET'), 'routes[0].methods.GET.example.body cannot be used with GET'],
     [{ ...valid, token: 'mine' }, 'routes[0].token'],
     [{ ...valid, token: 'app', methods: { GET: { anyOf: ['a'] } } }, 'routes[0].methods cannot use anyOf'],
     [{ ...valid, tokenRefusedStatuses: [500] }, 'routes[0].tokenRefusedStatuses[0]'],

@@ -35,4 +35,22 @@ export const pageFields = {
       'A folder whose templates, texts and assets replace those of Latchkey, file by file. docs/theming.md explains it.',
     unset: "Latchkey's own pages",
   },
+  DEVELOPER_PAGE: {
+    type: type.flag.optional(),
+    example: 'true',
+    meaning: `true: signed-in users have a page for developers at ${paths.developer}, with the state of their access token and a form for every route under /api. The profile page links to it. false: there is no such page.`,
+    unset: 'true, unless NODE_ENV is production',
+  },
 } as const satisfies Record<string, Field>;
+
+interface PageValues {
+  readonly DEVELOPER_PAGE?: boolean | undefined;
+  readonly NODE_ENV: string;
+}
+
+/** Which pages there are, and what they show. */
+export function readPageSettings(values: PageValues) {
+  return {
+    hasDeveloperPage: values.DEVELOPER_PAGE ?? values.NODE_ENV !== 'production',
+  };
+}

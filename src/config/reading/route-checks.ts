@@ -1,4 +1,5 @@
 import { findClaimProblems } from './claim-checks.ts';
+import { findExampleProblems, type RequestExample } from './request-example.ts';
 import type { RouteProblem } from './route-problems.ts';
 import { parseTarget, type TargetOptions } from './route-target.ts';
 
@@ -7,7 +8,16 @@ interface RouteRow {
   readonly path?: string | undefined;
   readonly target?: string | undefined;
   readonly methods?:
-    | Readonly<Record<string, { readonly anyOf: readonly string[]; readonly claims?: object | undefined }>>
+    | Readonly<
+        Record<
+          string,
+          {
+            readonly anyOf: readonly string[];
+            readonly claims?: object | undefined;
+            readonly example?: RequestExample | undefined;
+          }
+        >
+      >
     | undefined;
   readonly token?: string | undefined;
   readonly webSocket?: boolean | undefined;
@@ -60,6 +70,8 @@ export function findRowProblems(
   if (each.webSocket && methods && !methods.GET) report('webSocket', 'requires GET in methods');
   for (const [member, message] of [...findHeaderProblems(each), ...findClaimProblems(each)])
     report(member, message);
+  for (const [at, message] of findExampleProblems(each))
+    problems.push({ path: ['routes', index, ...at], message });
   if (each.target !== undefined)
     for (const message of parseTarget(each.target, { ...options, path: each.path }).problems)
       report('target', message);

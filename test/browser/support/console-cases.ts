@@ -20,17 +20,17 @@ async function openWithScopes(page: Page, world: PagesWorld, scope: readonly str
     const { requested: _, ...rest } = record;
     return { ...rest, tokens: { ...record.tokens, scope } };
   });
-  await page.reload();
-  await page.waitForLoadState();
+  await page.goto('/auth/developer');
 }
 
 export const consoleCases: readonly PageCase[] = [
+  { name: 'developer', status: 200, user: 'alice', open: (page) => page.goto('/auth/developer') },
   {
     name: 'console-with-a-response',
     status: 200,
     user: 'alice',
     async open(page, _world, t) {
-      await page.goto('/profile');
+      await page.goto('/auth/developer');
       await openRow(page, 'GET /data');
       await send(page, 'GET /data', t);
       await page.getByText('Paint the roses red').waitFor();
@@ -42,7 +42,7 @@ export const consoleCases: readonly PageCase[] = [
     user: 'none',
     routes: 'many',
     async open(page, _world, t) {
-      await signIn(page);
+      await signIn(page, 'alice', '/auth/developer');
       await openRow(page, 'POST /data');
       const row = page.locator('details.call[open]');
       await row.getByLabel(t('console.request_headers')).fill('X-Request-Purpose: try\nX-Other: yes');
@@ -58,7 +58,7 @@ export const consoleCases: readonly PageCase[] = [
     user: 'none',
     routes: 'many',
     async open(page, _world, t) {
-      await signIn(page);
+      await signIn(page, 'alice', '/auth/developer');
       await openRow(page, longRow);
       const row = page.locator('details.call[open]');
       await row.getByRole('textbox', { name: 'year' }).fill('1865');
@@ -92,7 +92,7 @@ export const consoleCases: readonly PageCase[] = [
     routes: 'many',
     async open(page, world, t) {
       world.setFaults({ exceededLimit: 'POST /small' });
-      await signIn(page);
+      await signIn(page, 'alice', '/auth/developer');
       await openRow(page, 'POST /small');
       await send(page, 'POST /small', t);
       await page.getByRole('heading', { level: 3, name: /^429 / }).waitFor();
@@ -104,7 +104,7 @@ export const consoleCases: readonly PageCase[] = [
     otherStatuses: [401],
     user: 'none',
     async open(page, _world, t) {
-      await signIn(page);
+      await signIn(page, 'alice', '/auth/developer');
       await page.context().clearCookies({ name: /^latchkey-\d+$/ });
       await openRow(page, 'GET /data');
       await send(page, 'GET /data', t);
@@ -117,7 +117,7 @@ export const consoleCases: readonly PageCase[] = [
     otherStatuses: [502],
     user: 'alice',
     async open(page, world, t) {
-      await page.goto('/profile');
+      await page.goto('/auth/developer');
       world.apiFaults.set({ response: 'reset' });
       await send(page, 'GET /profile', t);
       await page.getByText(t('console.upstream_unreachable')).waitFor();
@@ -129,7 +129,7 @@ export const consoleCases: readonly PageCase[] = [
     user: 'none',
     routes: 'many',
     async open(page, _world, t) {
-      await signIn(page);
+      await signIn(page, 'alice', '/auth/developer');
       await openRow(page, longRow);
       const row = page.locator('details.call[open]');
       await row.getByRole('textbox', { name: 'year' }).fill('1865');

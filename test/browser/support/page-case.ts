@@ -19,9 +19,13 @@ export interface PageCase {
 
 export const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click();
 
-/** Submits the form that the selector finds as without JavaScript: no event, so the page's scripts do not see it. */
+/** Submits the form that the selector finds as without JavaScript, in this tab: no event, so the page's scripts do not see it. */
 export const submitPlainly = (page: Page, selector: string) =>
-  page.evaluate(`document.querySelector(${JSON.stringify(selector)}).submit()`);
+  page.evaluate(`{
+    const form = document.querySelector(${JSON.stringify(selector)});
+    form.target = '';
+    form.submit();
+  }`);
 
 /** The id of the session of this tab. */
 export async function sessionIdOf(page: Page, { origin }: Pick<PagesWorld, 'origin'>): Promise<string> {

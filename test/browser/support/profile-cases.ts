@@ -11,8 +11,9 @@ export const profileCases: readonly PageCase[] = [
     user: 'alice',
     async open(page, _world, t) {
       await page.goto('/profile');
+      await page.getByText(t('profile.technical')).click();
       await press(page, t('panel.renew'));
-      await page.getByRole('status').waitFor();
+      await page.getByText(t('panel.renewed')).waitFor();
     },
   },
   {

@@ -13,17 +13,17 @@ export async function decide(page: Page, decision: 'allow' | 'deny' | 'cancel'):
 }
 
 /**
- * Signs the user in and opens the profile. The forms of the provider are sent with the cookies of this browser but without
+ * Signs the user in and opens the profile, or the page at `path`. The forms of the provider are sent with the cookies of this browser but without
  * opening a page, which is faster; the tests of signing in use the pages.
  */
-export async function signIn(page: Page, user = 'alice'): Promise<void> {
+export async function signIn(page: Page, user = 'alice', path = '/profile'): Promise<void> {
   let response = await page.request.get('/auth/login');
   response = await submitForm(page, response, { login: user, password: 'any' });
   if (new URL(response.url()).pathname.startsWith('/interaction/'))
     response = await submitForm(page, response, { decision: 'allow' });
   if (!response.ok()) throw new Error(`${user} cannot sign in: ${response.status()} at ${response.url()}`);
-  await page.goto('/profile');
-  await waitForProfile(page, user);
+  await page.goto(path);
+  if (path === '/profile') await waitForProfile(page, user);
 }
 
 /** Signs the user in through the provider's pages, from the start of a login to the profile. */
