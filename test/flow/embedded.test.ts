@@ -337,6 +337,8 @@ test('addresses in the responses of an API become those of routes of the host', 
       shop.post('/orders', own.forwardTo('/v2/orders'));
       shop.put('/orders/:id/cancel', own.forwardTo('/v2/orders/:id/cancel'));
       app.use('/shop/:name', shop);
+      app.all('/files/*rest', own.requireToken);
+      app.use('/files', own.forwardTo('/v2/files'));
       app.get('/jobs/:id', own.requireToken, own.forwardTo({ target: '/v2/jobs/:id', path: '/jobs/:id' }));
     },
     {},
@@ -355,6 +357,7 @@ test('addresses in the responses of an API become those of routes of the host', 
   );
   expect(await locationOf('POST', '/shop/a/orders', '/v2/jobs/9')).toBe('/jobs/9');
   expect(await locationOf('GET', '/jobs/9', '/v2/jobs/10')).toBe('/jobs/10');
+  expect(await locationOf('POST', '/files/upload', '/v2/files/7')).toBe('/files/7'); // mounted by `use`, after a route
   expect(await locationOf('GET', '/jobs/9', '/api/user/profile')).toBe('/portal/api/profile');
   for (const address of ['/elsewhere', 'https://other.example/v2/jobs/9', '//other.example/v2/jobs/9'])
     expect(await locationOf('GET', '/jobs/9', address)).toBe(address);
