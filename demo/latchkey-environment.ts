@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { ClientCredentials } from './provider-configuration.ts';
+import { createScopeLabels } from './texts.ts';
 
 export interface LatchkeyEnvironmentOptions {
   readonly inherited: NodeJS.ProcessEnv;
@@ -40,6 +41,7 @@ export function createLatchkeyEnvironment(options: LatchkeyEnvironmentOptions): 
     OAUTH2_SCOPES: 'openid profile email read:profile read:data write:data',
     OAUTH2_API_BASE_URL: options.apiUrl,
     OAUTH2_PROVIDER_NAME: 'Demo ID',
+    OAUTH2_SCOPE_LABELS: createScopeLabels(),
     SESSION_SECRET: randomBytes(32).toString('hex'),
   };
 }

@@ -167,3 +167,14 @@ export function chooseTexts(req: Pick<IncomingMessage, 'headers'>): Texts {
   const lang = new Negotiator(req).language([...languages.keys()]);
   return languages.get(lang ?? english.lang) ?? english;
 }
+
+/** OAUTH2_SCOPE_LABELS for the scopes of the demo API, in every language. */
+export function createScopeLabels(): string {
+  const capitalize = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+  const names = Object.keys(english.scopes).filter((name) => name.includes(':'));
+  const labels = names.map((name) => [
+    name,
+    Object.fromEntries([...languages].map(([lang, { scopes }]) => [lang, capitalize(scopes[name] ?? name)])),
+  ]);
+  return JSON.stringify(Object.fromEntries(labels));
+}

@@ -29,6 +29,7 @@ export function enhanceTokenPanel(panel) {
     if (!bar || document.hidden) return;
     const leftMs = Math.max(0, end - performance.now());
     bar.value = leftMs;
+    bar.hidden = leftMs === 0;
     part('validity').textContent =
       leftMs > 0 ? texts.valid_for.replace('{time}', formatDuration(leftMs)) : texts.expired;
     if (leftMs > 0) timer = setTimeout(tick, 1_000);

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'dotenv';
 import { SetupError } from '../ports.ts';
+import { createScopeLabels } from '../texts.ts';
 import type { Options } from './options.ts';
 
 export type Variables = Readonly<Record<string, string>>;
@@ -112,7 +113,10 @@ export function createOverrides(
     overrides.OAUTH2_CLIENT_ID = demo.clientId;
     overrides.OAUTH2_CLIENT_SECRET = demo.clientSecret;
     setDefault('OAUTH2_PROVIDER_NAME', 'Demo ID');
-    if (settings.usesDemoApi) overrides.OAUTH2_API_BASE_URL = demo.apiUrl;
+    if (settings.usesDemoApi) {
+      overrides.OAUTH2_API_BASE_URL = demo.apiUrl;
+      setDefault('OAUTH2_SCOPE_LABELS', createScopeLabels());
+    }
     setDefault('OAUTH2_SCOPES', [...defaultScopes, ...(settings.usesDemoApi ? demoApiScopes : [])].join(' '));
   }
   if (options.scopes.length > 0) {

@@ -30,6 +30,7 @@ export const presets = {
   spotify: {
     variables: {
       OAUTH2_PROVIDER_NAME: 'Spotify',
+      OAUTH2_ACCOUNT_URL: 'https://www.spotify.com/account/',
       OAUTH2_AUTHORIZATION_URL: 'https://accounts.spotify.com/authorize',
       OAUTH2_TOKEN_URL: 'https://accounts.spotify.com/api/token',
       OAUTH2_USERINFO_URL: 'https://api.spotify.com/v1/me',
@@ -58,6 +59,7 @@ export const presets = {
   github: {
     variables: {
       OAUTH2_PROVIDER_NAME: 'GitHub',
+      OAUTH2_ACCOUNT_URL: 'https://github.com/settings/profile',
       OAUTH2_AUTHORIZATION_URL: 'https://github.com/login/oauth/authorize',
       OAUTH2_TOKEN_URL: 'https://github.com/login/oauth/access_token',
       OAUTH2_USERINFO_URL: 'https://api.github.com/user',
@@ -75,6 +77,7 @@ export const presets = {
   google: {
     variables: {
       OAUTH2_PROVIDER_NAME: 'Google',
+      OAUTH2_ACCOUNT_URL: 'https://myaccount.google.com/',
       OAUTH2_ISSUER: 'https://accounts.google.com',
       OAUTH2_CLIENT_AUTH: 'client_secret_post',
       OAUTH2_SCOPES: 'openid email profile',

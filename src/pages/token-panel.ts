@@ -6,8 +6,12 @@ import type { TokenRecord } from '../tokens/token-store.ts';
 /** The content of the token panel. Instants are epoch milliseconds. */
 export interface TokenPanel {
   readonly tokenType: string;
-  /** Granted and missing scopes. A missing one can be requested at `grantUrl`. */
-  readonly scopes: readonly { readonly name: string; readonly grantUrl?: string }[];
+  /** Granted and missing scopes. A missing one can be requested at `grantUrl`; `wasRequested`: a login has done so already. */
+  readonly scopes: readonly {
+    readonly name: string;
+    readonly grantUrl?: string;
+    readonly wasRequested?: boolean;
+  }[];
   readonly issuedAt: number;
   /** True when the access token was issued by a refresh, false when by the login. */
   readonly isRefreshed: boolean;
@@ -29,7 +33,8 @@ export function describeTokens(
   returnPath: string = paths.profile,
 ): TokenPanel {
   const { scope, tokenType, issuedAt, expiresAt } = tokens;
-  const relevantScopes = [...provider.scopes, ...(requested?.scope ?? []), ...routes.flatMap(listUserScopes)];
+  const requestedScopes = new Set([...provider.scopes, ...(requested?.scope ?? [])]);
+  const relevantScopes = [...requestedScopes, ...routes.flatMap(listUserScopes)];
   const missing = new Set(
     relevantScopes.filter((each) => !scope.includes(each) && !protocolScopes.has(each)),
   );
@@ -37,7 +42,11 @@ export function describeTokens(
     tokenType,
     scopes: [
       ...scope.map((name) => ({ name })),
-      ...[...missing].map((name) => ({ name, grantUrl: createGrantUrl(name, basePath, returnPath) })),
+      ...[...missing].map((name) => ({
+        name,
+        grantUrl: createGrantUrl(name, basePath, returnPath),
+        wasRequested: requestedScopes.has(name),
+      })),
     ],
     issuedAt,
     isRefreshed: issuedAt > signedInAt,

@@ -8,6 +8,7 @@ import type { SessionTags } from '../crypto/session-tag.ts';
 import type { SignInRedirect } from '../login/sign-in-redirect.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { toDisplayFields } from '../pages/display-fields.ts';
+import { describePermissions } from '../pages/permissions.ts';
 import { listSessionRows, type SessionRows } from '../pages/session-rows.ts';
 import { describeTokens } from '../pages/token-panel.ts';
 import { paths } from '../paths.ts';
@@ -35,8 +36,8 @@ interface ProfileParts {
   readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
 }
 
-/** Shown above the list of fields. */
-const headingFields = new Set(['name', 'email', 'picture']);
+/** Shown above the list of fields, or among the technical details. */
+const otherFields = new Set(['name', 'email', 'picture', 'sub']);
 /** More than the fields of any profile; what is longer is an error of the API. */
 const maxProfileBytes = 1_048_576;
 
@@ -45,6 +46,7 @@ export function createProfileRoutes(parts: ProfileParts): RequestHandler {
   const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now } = parts;
   const { basePath } = config;
   const { redirectToSignIn } = parts;
+  const { scopeLabels, accountUrl, hasDeveloperPage } = config.pages;
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
@@ -64,7 +66,7 @@ export function createProfileRoutes(parts: ProfileParts): RequestHandler {
     const pageUserTag = pageUserTags.tagFor(id, login);
     const name = user.name ?? (typeof apiProfile?.name === 'string' ? apiProfile.name : undefined);
     const shown = selectClaims(claimsOf(login), config.access.sessionClaims);
-    const fields = toDisplayFields({ ...shown, ...apiProfile }).filter(({ key }) => !headingFields.has(key));
+    const fields = toDisplayFields({ ...shown, ...apiProfile }).filter(({ key }) => !otherFields.has(key));
     const isProfileLoaded = apiProfile !== undefined;
     const panel = describeTokens(login, config, now());
     res.render('profile', {
@@ -76,7 +78,9 @@ export function createProfileRoutes(parts: ProfileParts): RequestHandler {
       panel,
       sessionEndsAt,
       sessionRows,
-      hasDeveloperPage: config.pages.hasDeveloperPage,
+      permissions: describePermissions(panel, scopeLabels, res.locals.lang),
+      accountUrl,
+      hasDeveloperPage,
     });
   }
 

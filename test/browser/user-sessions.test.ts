@@ -14,7 +14,8 @@ afterAll(() => world.close());
 const agent = {
   userAgent: 'Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0',
 } as const;
-const sessionsOf = (page: Page) => page.getByRole('region', { name: /Your sessions|Ihre Sitzungen/ });
+const sessionsOf = (page: Page) =>
+  page.getByRole('region', { name: /Where you're signed in|Wo Sie angemeldet sind/ });
 /** Simulates the user coming back to the window. */
 async function focusWindow(page: Page): Promise<void> {
   await page.waitForLoadState();

@@ -851,6 +851,33 @@ test('no secret is ever printed, either in a reported problem or in a loaded con
   expect(config.provider.clientSecrets[0]?.reveal()).toBe(secret);
 });
 
+test('labels of scopes are an object of texts, or of texts by language', () => {
+  const labels = (text: string) => loadConfig({ ...valid, OAUTH2_SCOPE_LABELS: text }).pages.scopeLabels;
+  const good = { 'a:b': 'See a', 'https://x.example/y': { de: 'Y sehen', 'pt-BR': 'Ver y' } };
+  expect(labels(JSON.stringify(good))).toEqual(good);
+  expect(labels('')).toEqual({});
+  const bad = [
+    '{',
+    '[]',
+    '7',
+    '{"a b": "x"}',
+    '{"a": ""}',
+    '{"a": 1}',
+    '{"a": {}}',
+    '{"a": {"german": ["x"]}}',
+  ];
+  for (const each of [...bad, `{"a": "${'x'.repeat(201)}"}`, '{"a": "1", "a": "2"}'])
+    expect(() => labels(each)).toThrow(/OAUTH2_SCOPE_LABELS (is not JSON|must be a JSON object)/);
+  expect(() => labels('{"orders": 1}')).toThrow('(see "orders")');
+});
+
+test.each([
+  ['javascript:alert(1)', 'must be a URL'],
+  ['http://id.example.com/account', 'must begin with https://'],
+])('the address of the account page cannot be %s', (url, message) => {
+  expect(() => loadConfig({ ...valid, OAUTH2_ACCOUNT_URL: url })).toThrow(message);
+});
+
 test('.env.example lists exactly the variables of the schema', () => {
   const example = readFileSync(new URL('../../.env.example', import.meta.url), 'utf8');
   expect([...example.matchAll(/^([A-Z0-9_]+)=/gm)].map(([, name]) => name)).toEqual([...variables]);
