@@ -46,8 +46,10 @@ export function openViewFolders(builtIn: BuiltIn, replacing: string | undefined)
   if (names.some((name) => name.startsWith('texts/')))
     for (const [lang, added] of readTexts(join(replacing, 'texts'), report)) {
       checkTexts(`texts/${lang}.json`, added, english, report);
-      texts.set(lang, new Map([...(texts.get(lang) ?? english), ...added]));
+      texts.set(lang, new Map([...(texts.get(lang) ?? []), ...added]));
     }
+  const complete = texts.get(defaultLanguage)!;
+  for (const [lang, each] of texts) texts.set(lang, new Map([...complete, ...each]));
   if (problems.length > 0)
     throw new ConfigError(
       problems.map((message) => ({ variable: 'VIEWS_DIR', message })),

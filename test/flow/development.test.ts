@@ -97,8 +97,8 @@ test('npm run dev restarts after changes of texts, code, settings and routes, an
 
   // A new file.
   const english = read(join(folder, 'views/texts/en.json'));
-  await change('views/texts/fr.json', () => setGreeting('Un nouveau texte')(english));
-  expect(await home('fr')).toContain('Un nouveau texte');
+  await change('views/texts/it.json', () => setGreeting('Un nuovo testo')(english));
+  expect(await home('it')).toContain('Un nuovo testo');
   expect((await browser.fetch('/api/profile')).status).toBe(200);
 
   // Code that does not compile: the old process goes on, and the next change repairs it.
