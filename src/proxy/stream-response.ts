@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeader } from 'node:http';
 import type { Response } from 'express';
 import { onResponseClosed } from '../response-closed.ts';
 import { toReasonCode } from '../session/session-end-reason.ts';
@@ -27,7 +28,7 @@ export function streamResponse(
   let tail = '\n\n';
   // nginx would collect the events until its buffers are full or the response ends.
   const { 'x-accel-buffering': _, ...others } = headers;
-  const sent = buildHeaders({ statusCode, headers: others }, res);
+  const sent = forbidTransformation(buildHeaders({ statusCode, headers: others }, res));
   res.writeHead(statusCode, [...sent, 'x-accel-buffering', 'no']);
   // The first event may come much later. `flushHeaders` would encode the headers as UTF-8, which they are already.
   res.write('', 'latin1');
@@ -42,6 +43,13 @@ export function streamResponse(
     setTimeout(() => res.destroy(), closeTimeoutMs).unref(); // a client that does not read cannot delay the end
   });
   onResponseClosed(res, unregister);
+}
+
+/** Whoever compresses the response would collect what is sent: `compression()` of an app around Latchkey, some proxies and CDNs. */
+function forbidTransformation(sent: OutgoingHttpHeader[]): OutgoingHttpHeader[] {
+  const index = sent.findIndex((each, at) => at % 2 === 0 && String(each).toLowerCase() === 'cache-control');
+  if (index < 0) return [...sent, 'cache-control', 'no-transform'];
+  return sent.with(index + 1, `${sent[index + 1]}, no-transform`);
 }
 
 /** The last event of a stream, in the words of the error that the next request gets. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import compression from 'compression';
 import express from 'express';
 import session from 'express-session';
 import request from 'supertest';
@@ -413,4 +414,34 @@ test('of two instances in one app, each responds to its own errors', async () =>
     error: 'login_required',
     login_url: expect.stringContaining(`${origin}/portal/auth/login`),
   });
+});
+
+test('events and streams pass at once through compression() of the host', async () => {
+  const { origin, signIn, api } = await startHostApp((app, own) => {
+    app.use(compression({ threshold: 0 }));
+    app.use(own.router);
+    app.get('/events', own.requireToken, own.forwardTo('/events'));
+    app.get('/lines', own.requireToken, own.forwardTo({ target: '/lines', stream: true }));
+    app.get('/text', own.requireToken, own.forwardTo('/v2/text'));
+  });
+  const continued: (() => void)[] = [];
+  for (const [path, type] of [
+    ['/events', 'text/event-stream'],
+    ['/lines', 'text/plain'],
+  ])
+    api.handlers.set(path!, (_req, res) => {
+      res.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'public' });
+      res.write('data: 1\n\n');
+      continued.push(() => res.end('data: 2\n\n'));
+    });
+  const headers = { Cookie: await signIn(), 'Accept-Encoding': 'gzip' };
+  for (const path of ['/events', '/lines']) {
+    const response = await fetch(origin + path, { headers });
+    const reader = response.body!.getReader();
+    expect(Buffer.from((await reader.read()).value!).toString()).toBe('data: 1\n\n');
+    continued.shift()!();
+    expect(response.headers.get('cache-control')).toBe('no-store, no-transform');
+    await reader.cancel();
+  }
+  expect((await fetch(`${origin}/text`, { headers })).headers.get('content-encoding')).toBe('gzip');
 });

@@ -34,8 +34,11 @@ export async function startApi(provider: TestProviderHandle) {
   const requests: string[] = [];
   /** The next responses to requests with a token are redirects to these. */
   const locations: string[] = [];
+  /** Responds to requests for a path instead. */
+  const handlers = new Map<string, express.RequestHandler>();
   const app = express();
   app.get('/moved', (_req, res) => res.redirect(307, String(app.locals.movedTo)));
+  app.use((req, res, next) => (handlers.get(req.path) ?? ((_req, _res, pass) => pass()))(req, res, next));
   app.use(async (req, res) => {
     const token = req.headers.authorization?.replace('Bearer ', '') ?? '';
     requests.push(`${req.method} ${req.url} ${token === '' ? 'no token' : 'token'}`);
@@ -48,7 +51,7 @@ export async function startApi(provider: TestProviderHandle) {
     res.json({ ...found, method: req.method, url: req.url, body: Buffer.concat(chunks).toString() });
   });
   const server = createServer(app);
-  return { url: await listen(server), requests, locations, app, server };
+  return { url: await listen(server), requests, locations, handlers, app, server };
 }
 
 /** An app with Latchkey in it, which `define` mounts, on a free port, with a provider and an API. */
