@@ -1,8 +1,9 @@
-// Shows a notice on an open page when its session has ended, or when a different user has signed in.
+// Hides an open page when its session has ended, or when a different user has signed in.
+import { coverPage, hasNotice, isCovered, isPageOfUser as isSignedIn, uncoverPage } from './session-cover.js';
 
-const noticeArea = document.querySelector('[data-session-notice]');
+/** How often a visible page checks a session that may end in another browser. */
+const checkMs = 60_000;
 export const pageUserTag = document.querySelector('meta[name="latchkey-session"]')?.content;
-const isSignedIn = noticeArea !== null;
 const channel = new BroadcastChannel('latchkey');
 /** The public origin and the base path, from the address of this file: it is at /auth/assets below them. */
 export const latchkeyUrl = new URL('../..', import.meta.url).href.slice(0, -1);
@@ -12,16 +13,15 @@ export const sessionHeaders = pageUserTag ? { 'Latchkey-Session': pageUserTag } 
 
 /** Starts checking the session when the page is shown or focused, and when another tab reports a change. */
 export function watchSession() {
-  addEventListener('pageshow', (event) => {
-    if (event.persisted) location.reload(); // from the back/forward cache: the session may have changed since
-  });
   if (isSignedIn) {
     addEventListener('focus', checkSession);
     document.addEventListener('visibilitychange', () => document.hidden || checkSession());
+    setInterval(() => document.hidden || checkSession(), checkMs);
     channel.addEventListener('message', ({ data }) => {
-      if (data !== pageUserTag || shownNotice) checkSession();
+      if (data !== pageUserTag || isCovered()) checkSession();
     });
   }
+  watchHistory();
   channel.postMessage(isSignedIn ? pageUserTag : 'nobody'); // tabs of a different user check their session
   let isSigningOut = false;
   document.addEventListener('submit', (event) => {
@@ -31,8 +31,19 @@ export function watchSession() {
   addEventListener('pagehide', () => isSigningOut && channel.postMessage('nobody'));
 }
 
+/** A page from the back/forward cache shows nothing of its user until it is known who is signed in now. */
+function watchHistory() {
+  addEventListener('pagehide', ({ persisted }) => persisted && isSignedIn && coverPage('checking'));
+  addEventListener('pageshow', async ({ persisted }) => {
+    if (!persisted) return;
+    if (!isSignedIn) return location.reload();
+    for (const each of document.querySelectorAll('.flash')) each.remove(); // shown once
+    if (!(await checkSession())) coverPage('unknown');
+  });
+}
+
 let pendingCheck;
-/** Fetches the state of the session and applies it; concurrent callers share one request. */
+/** Fetches the state of the session and applies it; concurrent callers share one request. Resolves to whether it is known. */
 export function checkSession() {
   pendingCheck ??= fetchSession().finally(() => {
     pendingCheck = undefined;
@@ -45,18 +56,25 @@ async function fetchSession() {
     headers: { accept: 'application/json' },
   }).catch(() => undefined);
   // Any other response leaves the state unknown, which does not mean that the session has ended.
-  if (response?.ok) applySession(await response.json());
+  const session = response?.ok ? await response.json().catch(() => undefined) : undefined;
+  if (session) applySession(session);
+  return session !== undefined;
 }
 
-/** Shows or removes the notice, and passes a session of the same user on as the event `session`. */
+/** Hides the page or shows it again, and passes a session of the same user on as the event `session`. */
 export function applySession(session) {
   const { authenticated, session_mark: currentTag, reason } = session;
-  if (!authenticated) showNotice(hasNotice(reason) ? reason : 'ended');
-  else if (pageUserTag && currentTag && currentTag !== pageUserTag) showNotice('other');
+  if (!authenticated) coverPage(hasNotice(reason) ? reason : 'ended', signInUrl());
+  else if (currentTag !== pageUserTag) coverPage('other');
   else {
-    showNotice(undefined);
+    uncoverPage();
     document.dispatchEvent(new CustomEvent('session', { detail: session }));
   }
+}
+
+function signInUrl() {
+  const returnTo = new URLSearchParams({ return_to: location.pathname + location.search });
+  return `${latchkeyUrl}/auth/login?${returnTo}`;
 }
 
 /** Makes the other tabs check the session, after this one has changed it. */
@@ -66,26 +84,8 @@ export function notifyOtherTabs() {
 
 /** Takes the error code of a failed call, which may be the first sign that the session ended or changed. */
 export function handleApiError(code) {
-  if (code === 'session_changed') showNotice('other');
+  if (code === 'session_changed') coverPage('other');
   else if (code === 'login_required') checkSession();
   else return;
   notifyOtherTabs();
-}
-
-/** A reason is one of `/auth/session`; a newer server may send one that this page does not know. */
-const hasNotice = (reason) => /^ended_by_[a-z]+$/.test(reason) && findNotice(reason) !== null;
-const findNotice = (kind) => document.querySelector(`[data-notice="${kind}"]`);
-
-let shownNotice;
-function showNotice(kind) {
-  if (shownNotice === kind || shownNotice === 'other') return; // a page of a different user stays unusable
-  shownNotice = kind;
-  noticeArea.replaceChildren();
-  if (kind === undefined) return;
-  noticeArea.append(findNotice(kind).content.cloneNode(true));
-  const returnTo = new URLSearchParams({ return_to: location.pathname + location.search });
-  for (const link of noticeArea.querySelectorAll('a[href]'))
-    if (link.href.startsWith(`${latchkeyUrl}/auth/login`))
-      link.href = `${latchkeyUrl}/auth/login?${returnTo}`;
-  if (kind === 'other') for (const button of document.querySelectorAll('form button')) button.disabled = true;
 }

@@ -33,16 +33,32 @@ async function signOut(page: Page): Promise<void> {
   await page.waitForURL((url) => url.origin !== world.origin || url.pathname === '/');
 }
 
-test('signing out in one tab shows a notice in the others, with a link that leads back to the same page', async () => {
+/** Types into a field of the page, as a user of a fork's page does. */
+async function type(page: Page, text: string): Promise<void> {
+  await page.waitForLoadState();
+  await page.evaluate("document.querySelector('main').append(document.createElement('textarea'))");
+  await page.locator('textarea').last().fill(text);
+}
+const typedText = (page: Page) => page.evaluate<string>("document.querySelector('main > textarea').value");
+/** What somebody at the screen, a screen reader or a printer gets. */
+const visibleText = async (page: Page) =>
+  `${await page.title()} ${await page.evaluate('document.body.innerText')}`;
+
+test('after a sign-out in another tab, nothing of the user is left on the screen, and one link leads back', async () => {
   const alice = await visit(world);
   const one = await alice.openTab();
   await signIn(one);
   const other = await alice.openTab('/profile?here=1');
-  await other.getByLabel('Query').first().fill('typed=1');
+  await waitForProfile(other);
+  expect(await visibleText(other)).toContain('Alice');
   await signOut(one);
   await signedOutNotice(other).waitFor();
-  expect(await other.getByLabel('Query').first().inputValue()).toBe('typed=1');
+  expect(await visibleText(other)).not.toMatch(/alice|profile/i);
+  expect(await other.getByRole('main').count()).toBe(1);
+  expect(await other.evaluate('document.activeElement.textContent')).toBe("You've been signed out");
+  expect(await other.title()).toBe("You've been signed out · Latchkey");
   await expectAccessible(other);
+  expect(await other.getByRole('main').getByRole('link').count()).toBe(1);
 
   await other.getByRole('link', { name: 'Sign in again' }).click();
   await other.getByRole('button', { name: 'Allow' }).click(); // still signed in at the provider, but without consent
@@ -50,18 +66,50 @@ test('signing out in one tab shows a notice in the others, with a link that lead
   expect(other.url()).toBe(`${world.origin}/profile?here=1`);
 });
 
-test('signing in in a new tab from the notice keeps what the user entered on the page', async () => {
+test('what the user has typed is hidden, and there again once they have signed in in a new tab', async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
   await signIn(page);
-  await page.getByLabel('Query').first().fill('typed=1');
+  await type(page, 'a secret diary');
   await alice.context.clearCookies({ name: /^latchkey-\d+$/ });
   await focusWindow(page);
+  await signedOutNotice(page).waitFor();
+  expect(await page.locator('textarea').isVisible()).toBe(false);
   const opened = alice.context.waitForEvent('page');
-  await page.getByRole('link', { name: 'Use a new tab' }).click();
+  await page.getByRole('link', { name: 'Sign in again in a new tab' }).click();
   await waitForProfile(await opened); // still signed in at the provider
-  await signedOutNotice(page).waitFor({ state: 'hidden' });
-  expect(await page.getByLabel('Query').first().inputValue()).toBe('typed=1');
+  await page.locator('textarea').waitFor({ state: 'visible' });
+  expect([await typedText(page), await page.title()]).toEqual(['a secret diary', 'Your profile · Latchkey']);
+  expect(await page.evaluate('document.activeElement.tagName')).toBe('TEXTAREA');
+});
+
+test('a page from the back/forward cache shows its user only when they are signed in', async () => {
+  const alice = await visit(world);
+  const page = await alice.openTab();
+  await signIn(page);
+  await type(page, 'typed');
+  const transition = (type: string) =>
+    page.evaluate(`dispatchEvent(new PageTransitionEvent('${type}', { persisted: true }))`);
+  const frozen = async () => {
+    await transition('pagehide');
+    expect(await visibleText(page)).not.toContain('alice');
+  };
+  await frozen();
+  await transition('pageshow');
+  await page.locator('textarea').waitFor({ state: 'visible' });
+  expect(await typedText(page)).toBe('typed');
+  await frozen();
+  step.name = 'get';
+  alice.expectStatus(503);
+  await transition('pageshow');
+  await page.getByRole('alert').filter({ hasText: "can't tell whether you're still signed in" }).waitFor();
+  step.name = undefined;
+  await focusWindow(page);
+  await page.locator('textarea').waitFor({ state: 'visible' });
+  await frozen();
+  await alice.context.clearCookies({ name: /^latchkey-\d+$/ });
+  await transition('pageshow');
+  await signedOutNotice(page).waitFor();
 });
 
 test('the page notices that its session has ended when the user comes back to the window', async () => {
@@ -76,7 +124,7 @@ test('the page notices that its session has ended when the user comes back to th
 test('the next API call shows that the session has ended, and the other tabs show it too', async () => {
   const alice = await visit(world);
   const page = await alice.openTab();
-  await signIn(page);
+  await signIn(page, 'alice', '/auth/developer');
   const other = await alice.openTab('/profile');
   await alice.context.clearCookies({ name: /^latchkey-\d+$/ });
   alice.expectStatus(401);
@@ -117,6 +165,7 @@ test('after a different user signs in, a tab of the previous user offers only a 
   const visitor = await visit(world);
   const page = await visitor.openTab();
   await signIn(page);
+  await type(page, 'for Bob to read?');
   const other = await visitor.openTab(`${world.provider.issuer}/session/end`);
   await other.getByRole('button').first().click();
   await other.goto('/auth/login');
@@ -125,7 +174,8 @@ test('after a different user signs in, a tab of the previous user offers only a 
   await waitForProfile(other, 'bob');
 
   await page.getByRole('alert').filter({ hasText: 'A different user is now signed in' }).waitFor();
-  for (const button of await page.getByRole('button').all()) expect(await button.isDisabled()).toBe(true);
+  expect(await page.content()).not.toMatch(/alice|for Bob to read/i);
+  expect(await page.getByRole('button').count()).toBe(0);
   await expectAccessible(page);
   await page.getByRole('link', { name: 'Reload' }).click();
   await waitForProfile(page, 'bob');
