@@ -3,6 +3,7 @@ import type { Config } from '../config/load.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { paths } from '../paths.ts';
 import type { FlashCookie } from '../session/flash.ts';
+import type { DescribePageUser } from '../session/page-user.ts';
 import type { PageUserTags } from '../session/page-user-tag.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import { copyLoginUrl, isStepUp, type LoginParameters } from './login-parameters.ts';
@@ -13,7 +14,8 @@ interface SignInPageParts {
   readonly config: Pick<Config, 'publicUrl' | 'basePath' | 'returnOrigins' | 'landingPath'>;
   readonly tokens: Pick<TokenManager, 'peek'>;
   readonly getSessionId: (req: Request) => string | undefined;
-  readonly pageUserTags: Pick<PageUserTags, 'tagFor' | 'tagsFor'>;
+  readonly pageUserTags: Pick<PageUserTags, 'tagsFor'>;
+  readonly describePageUser: DescribePageUser;
   readonly loginParameters: Pick<LoginParameters, 'read'>;
   readonly findSignInNotice: SignInRedirect['findSignInNotice'];
   readonly flash: Pick<FlashCookie, 'read'>;
@@ -24,7 +26,16 @@ interface SignInPageParts {
  * the provider, or what the user has refused there. A user who is signed in, and from whom nothing is requested, goes on to the return address.
  */
 export function createSignInPage(parts: SignInPageParts): RequestHandler {
-  const { config, tokens, getSessionId, pageUserTags, loginParameters, findSignInNotice, flash } = parts;
+  const {
+    config,
+    tokens,
+    getSessionId,
+    pageUserTags,
+    describePageUser,
+    loginParameters,
+    findSignInNotice,
+    flash,
+  } = parts;
   const { publicUrl, basePath, returnOrigins, landingPath } = config;
 
   /** The user who is signed in; `undefined` also when the store is unavailable. */
@@ -43,10 +54,7 @@ export function createSignInPage(parts: SignInPageParts): RequestHandler {
     if (current && !isStepUp(req.query) && !isDeclined) return res.redirect(303, returnTo);
     const granted = current?.login.tokens.scope ?? [];
     res.render('login', {
-      ...(current && {
-        user: current.login.user,
-        pageUserTag: pageUserTags.tagFor(current.id, current.login),
-      }),
+      ...(current && describePageUser(current.id, current.login)),
       notice: current ? undefined : await findSignInNotice(req),
       scopes: loginParameters.read(req.query, userTags).scope.filter((each) => !granted.includes(each)),
       continueUrl: isDeclined ? returnTo : undefined,

@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, Router } from 'express';
 import { OwnRoutesError } from '../config/reading/own-route-checks.ts';
 import type { SignInRedirect } from '../login/sign-in-redirect.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
-import type { PageUserTags } from '../session/page-user-tag.ts';
+import type { DescribePageUser } from '../session/page-user.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import type { TokenRecord } from '../tokens/token-store.ts';
 
@@ -23,7 +23,7 @@ interface PageParts {
   readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
   readonly tokens: Pick<TokenManager, 'peek' | 'current'>;
   readonly getSessionId: (req: Request) => string | undefined;
-  readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
+  readonly describePageUser: DescribePageUser;
 }
 
 /**
@@ -31,7 +31,7 @@ interface PageParts {
  * @throws OwnRoutesError a path belongs to Latchkey
  */
 export function createCodePages(pages: readonly CodePage[], parts: PageParts): RequestHandler {
-  const { tokens, getSessionId, pageUserTags, redirectToSignIn, basePath } = parts;
+  const { tokens, getSessionId, describePageUser, redirectToSignIn, basePath } = parts;
 
   /** As for the other pages, an unavailable store makes a page that needs no login look signed out. */
   async function loadLogin(req: Request, id: string, isRequired: boolean): Promise<TokenRecord | undefined> {
@@ -48,10 +48,7 @@ export function createCodePages(pages: readonly CodePage[], parts: PageParts): R
       const login = id === undefined ? undefined : await loadLogin(req, id, requiresLogin);
       if (requiresLogin && !login) return redirectToSignIn(req, res, basePath + req.originalUrl);
       if (login) req.login = login;
-      const userOfPage =
-        id !== undefined && login
-          ? { user: login.user, pageUserTag: pageUserTags.tagFor(id, login) }
-          : { isAnonymous: true };
+      const userOfPage = id !== undefined && login ? describePageUser(id, login) : { isAnonymous: true };
       res.render(view, { ...userOfPage, ...(await load?.(req)) });
     };
   }

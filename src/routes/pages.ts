@@ -2,7 +2,7 @@ import { type Request, type Response, Router } from 'express';
 import type { Config } from '../config/load.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { paths } from '../paths.ts';
-import type { PageUserTags } from '../session/page-user-tag.ts';
+import type { DescribePageUser } from '../session/page-user.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 
@@ -10,11 +10,11 @@ interface PageParts {
   readonly config: Pick<Config, 'brand'>;
   readonly tokens: Pick<TokenManager, 'peek'>;
   readonly sessions: Pick<Sessions, 'getSessionId'>;
-  readonly pageUserTags: Pick<PageUserTags, 'tagFor'>;
+  readonly describePageUser: DescribePageUser;
 }
 
 /** The home page. `/favicon.ico` leads to the logo, for browsers that show JSON. */
-export function createPageRoutes({ config, tokens, sessions, pageUserTags }: PageParts) {
+export function createPageRoutes({ config, tokens, sessions, describePageUser }: PageParts) {
   /** The user who is signed in; `undefined` also when the store is unavailable, so that public pages still work. */
   async function loadCurrentUser(req: Request) {
     const id = sessions.getSessionId(req);
@@ -23,7 +23,7 @@ export function createPageRoutes({ config, tokens, sessions, pageUserTags }: Pag
       req.log.warn({ err: error }, 'session store unavailable; rendering the page as signed out');
       return undefined;
     });
-    return login && { user: login.user, pageUserTag: pageUserTags.tagFor(id, login) };
+    return login && describePageUser(id, login);
   }
 
   async function renderHome(req: Request, res: Response): Promise<void> {

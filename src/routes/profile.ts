@@ -2,7 +2,6 @@ import { type Request, type RequestHandler, type Response, Router } from 'expres
 import type { ClaimCheck } from '../claims/claim-check.ts';
 import type { ClaimRule } from '../claims/conditions.ts';
 import { createIdentityHeaders } from '../claims/identity-headers.ts';
-import { selectClaims } from '../claims/read-claim.ts';
 import type { Config } from '../config/load.ts';
 import type { SessionTags } from '../crypto/session-tag.ts';
 import type { SignInRedirect } from '../login/sign-in-redirect.ts';
@@ -17,7 +16,7 @@ import type { StreamCounters } from '../proxy/stream-limits.ts';
 import { CallAbort } from '../proxy/upstream/call-abort.ts';
 import { identifyCaller } from '../proxy/upstream/circuit-breaker.ts';
 import { createTimeoutError } from '../proxy/upstream/errors.ts';
-import type { PageUserTags } from '../session/page-user-tag.ts';
+import type { DescribePageUser } from '../session/page-user.ts';
 import type { Sessions } from '../session/session.ts';
 import { createUserTokenSource, type TokenSource } from '../session/token-source.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
@@ -28,7 +27,7 @@ interface ProfileParts {
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly sessionTags: SessionTags;
-  readonly pageUserTags: PageUserTags;
+  readonly describePageUser: DescribePageUser;
   readonly callUpstream: CallUpstream;
   readonly reserveConnection: StreamCounters['reserveConnection'];
   readonly createCheck: (rule: ClaimRule) => ClaimCheck;
@@ -43,7 +42,7 @@ const maxProfileBytes = 1_048_576;
 
 /** The profile page: what is known about the user, what the app may do, and where they are signed in. */
 export function createProfileRoutes(parts: ProfileParts): RequestHandler {
-  const { config, tokens, sessions, pageUserTags, callUpstream, reserveConnection, now } = parts;
+  const { config, tokens, sessions, describePageUser, callUpstream, reserveConnection, now } = parts;
   const { basePath } = config;
   const { redirectToSignIn } = parts;
   const { scopeLabels, accountUrl, hasDeveloperPage } = config.pages;
@@ -62,16 +61,14 @@ export function createProfileRoutes(parts: ProfileParts): RequestHandler {
       loadSessionRows(req, id, login),
       loadApiProfile(login, createUserTokenSource(parts, id, login), req),
     ]);
-    const { user } = login;
-    const pageUserTag = pageUserTags.tagFor(id, login);
+    const pageUser = describePageUser(id, login);
+    const { user, claims } = pageUser;
     const name = user.name ?? (typeof apiProfile?.name === 'string' ? apiProfile.name : undefined);
-    const shown = selectClaims(claimsOf(login), config.access.sessionClaims);
-    const fields = toDisplayFields({ ...shown, ...apiProfile }).filter(({ key }) => !otherFields.has(key));
+    const fields = toDisplayFields({ ...claims, ...apiProfile }).filter(({ key }) => !otherFields.has(key));
     const isProfileLoaded = apiProfile !== undefined;
     const panel = describeTokens(login, config, now());
     res.render('profile', {
-      user,
-      pageUserTag,
+      ...pageUser,
       name,
       fields,
       isProfileLoaded,

@@ -7,6 +7,7 @@ import { allowOnly } from '../middleware/http-methods.ts';
 import type { OAuthClient } from '../oauth/oauth-client.ts';
 import { paths } from '../paths.ts';
 import type { FlashCookie } from '../session/flash.ts';
+import type { DescribePageUser } from '../session/page-user.ts';
 import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts';
 import { createSameUserGuard } from '../session/require-same-user.ts';
 import type { Sessions } from '../session/session.ts';
@@ -21,12 +22,13 @@ interface SessionParts extends SignOutParts {
   readonly tokens: TokenManager;
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
+  readonly describePageUser: DescribePageUser;
   readonly flash: Pick<FlashCookie, 'set'>;
 }
 
 /** `/auth/session`, `/auth/refresh` and `/auth/logout`: describe, refresh and end the session. */
 export function createSessionRoutes(parts: SessionParts): RequestHandler {
-  const { config, oauth, tokens, sessions, pageUserTags, flash } = parts;
+  const { config, oauth, tokens, sessions, pageUserTags, describePageUser, flash } = parts;
   const { publicUrl } = config;
   const { logoutHint } = config.provider;
 
@@ -89,8 +91,7 @@ export function createSessionRoutes(parts: SessionParts): RequestHandler {
   async function confirmLogout(req: Request, res: Response): Promise<void> {
     const id = sessions.getSessionId(req);
     const record = id === undefined ? undefined : await tokens.peek(id);
-    if (id !== undefined && record)
-      res.render('logout', { user: record.user, pageUserTag: pageUserTags.tagFor(id, record) });
+    if (id !== undefined && record) res.render('logout', describePageUser(id, record));
     else res.redirect(303, publicUrl + paths.signedOut);
   }
 

@@ -5,7 +5,7 @@ import type { SignInRedirect } from '../login/sign-in-redirect.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
 import { removePageHeaders, rewriteRequest } from '../middleware/rewrite-request.ts';
 import { paths } from '../paths.ts';
-import type { PageUserTags } from '../session/page-user-tag.ts';
+import type { DescribePageUser } from '../session/page-user.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import { createFormPreview, previewUrl } from './form-preview.ts';
@@ -15,7 +15,7 @@ interface SavedFormParts {
   readonly config: Pick<Config, 'publicUrl' | 'basePath'>;
   readonly tokens: Pick<TokenManager, 'current'>;
   readonly sessions: Pick<Sessions, 'getSessionId' | 'ids'>;
-  readonly pageUserTags: PageUserTags;
+  readonly describePageUser: DescribePageUser;
   readonly savedForms: SavedForms;
   readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
 }
@@ -34,7 +34,7 @@ const outcomeUnknownCodes: ReadonlySet<ErrorCode> = new Set([
  * @param api handles the request of the form like one from the browser: same guards, scopes and limits
  */
 export function createSavedFormRoutes(
-  { config, tokens, sessions, pageUserTags, savedForms, redirectToSignIn }: SavedFormParts,
+  { config, tokens, sessions, describePageUser, savedForms, redirectToSignIn }: SavedFormParts,
   api: RequestHandler,
 ): RequestHandler {
   const resumePathOf = (id: string) => `${config.basePath}${paths.savedForms}/${id}`;
@@ -48,7 +48,7 @@ export function createSavedFormRoutes(
       const sessionId = sessions.getSessionId(req);
       const login = sessionId === undefined ? undefined : await tokens.current(sessionId);
       if (sessionId === undefined || !login) return redirectToSignIn(req, res, resumePathOf(id));
-      Object.assign(res.locals, { user: login.user, pageUserTag: pageUserTags.tagFor(sessionId, login) });
+      Object.assign(res.locals, describePageUser(sessionId, login));
       const form = idFormat.test(id) ? await savedForms.peek(id) : undefined;
       if (form && sessions.ids.isOwner(form.sessionId, login.user.sub)) await handler(form, req, res, next);
       else sendNotFound(res);

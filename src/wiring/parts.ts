@@ -21,6 +21,7 @@ import { createForwarder, createStreamGuard } from '../proxy/forward-to.ts';
 import { createOpenStreams } from '../proxy/open-streams.ts';
 import { type CodeRoutes, listTargets, readCodeRoutes } from '../routes/code-routes.ts';
 import { createFlashCookie } from '../session/flash.ts';
+import { createPageUser } from '../session/page-user.ts';
 import { createPageUserTags } from '../session/page-user-tag.ts';
 import { createClaimGuards } from '../session/require-claim.ts';
 import { createTokenGuards } from '../session/require-token.ts';
@@ -88,7 +89,14 @@ export function createParts(
       landingPath: config.landingPath,
       routes: config.routes,
     },
-    ...{ sessions, getSessionId, pageUserTags, getUserTags, sessionTags: createSessionTags(session) },
+    ...{
+      sessions,
+      getSessionId,
+      pageUserTags,
+      describePageUser: createPageUser(pageUserTags, config.access.sessionClaims),
+      getUserTags,
+      sessionTags: createSessionTags(session),
+    },
     ...tokenGuards,
     ...claimGuards,
     ...{

@@ -91,6 +91,28 @@ test('a template that fails is replaced by the built-in one, also on error pages
   }
 });
 
+test('a template knows the user, the claims and the session', async () => {
+  const folder = writeFolder({
+    'home.ejs':
+      '<%= JSON.stringify([locals.user, locals.claims, locals.session?.scopes, locals.pageUserTag]) %>',
+    'logout.ejs': '<%= claims.name %> since <%= format.instant(session.signedInAt) %>',
+  });
+  const world = await createWorld({
+    env: { VIEWS_DIR: folder, OAUTH2_SCOPES: 'openid profile', OAUTH2_SESSION_CLAIMS: 'sub name' },
+  });
+  try {
+    const browser = world.browser();
+    expect((await browser.go('/')).text).toBe('[null,null,null,null]');
+    await world.signIn(browser);
+    const { text } = await browser.go('/');
+    expect(text).toContain('{&#34;sub&#34;:&#34;alice&#34;,&#34;name&#34;:&#34;Alice Liddell&#34;}');
+    expect(text).toContain('[&#34;openid&#34;,&#34;profile&#34;]');
+    expect((await browser.go('/auth/logout')).text).toMatch(/^Alice Liddell since .*\d{4}/);
+  } finally {
+    await world.close();
+  }
+});
+
 test('partials of the folder are used by built-in templates, and built-in partials by those of the folder', async () => {
   const folder = writeFolder({
     'partials/bottom.ejs': '<%- include("imprint") %></main></body></html>',

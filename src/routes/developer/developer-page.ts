@@ -4,6 +4,7 @@ import type { SignInRedirect } from '../../login/sign-in-redirect.ts';
 import { allowOnly } from '../../middleware/http-methods.ts';
 import { describeTokens } from '../../pages/token-panel.ts';
 import { paths } from '../../paths.ts';
+import type { DescribePageUser } from '../../session/page-user.ts';
 import type { PageUserTags } from '../../session/page-user-tag.ts';
 import type { Sessions } from '../../session/session.ts';
 import type { TokenManager } from '../../tokens/token-manager.ts';
@@ -14,6 +15,7 @@ interface DeveloperParts extends ConsoleParts {
   readonly tokens: Pick<TokenManager, 'peek' | 'current' | 'endsAt'>;
   readonly sessions: Sessions;
   readonly pageUserTags: PageUserTags;
+  readonly describePageUser: DescribePageUser;
   readonly now: () => number;
   readonly redirectToSignIn: SignInRedirect['redirectToSignIn'];
 }
@@ -24,7 +26,7 @@ export function createDeveloperRoutes(
   api: RequestHandler,
   saveForm: ErrorRequestHandler,
 ): RequestHandler {
-  const { config, tokens, sessions, pageUserTags, consoleRows, now, redirectToSignIn } = parts;
+  const { config, tokens, sessions, describePageUser, consoleRows, now, redirectToSignIn } = parts;
   const router = Router({ caseSensitive: true });
   if (!config.pages.hasDeveloperPage) return router;
 
@@ -33,8 +35,7 @@ export function createDeveloperRoutes(
     const login = id === undefined ? undefined : await tokens.current(id);
     if (id === undefined || !login) return redirectToSignIn(req, res, config.basePath + req.originalUrl);
     res.render('developer', {
-      user: login.user,
-      pageUserTag: pageUserTags.tagFor(id, login),
+      ...describePageUser(id, login),
       panel: describeTokens(login, config, now(), paths.developer),
       sessionEndsAt: await tokens.endsAt(id),
       consoleRows,
