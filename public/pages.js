@@ -10,6 +10,8 @@ for (const time of document.querySelectorAll('time[data-local]'))
   time.textContent = formatInstant(Date.parse(time.dateTime), time.dataset.local);
 for (const panel of document.querySelectorAll('[data-token-panel]')) enhanceTokenPanel(panel);
 for (const section of document.querySelectorAll('[data-console]')) enhanceConsole(section);
+const address = document.querySelector('meta[name="latchkey-address"]')?.content;
+if (address) history.replaceState(null, '', address); // a reload would not help, and the address holds parameters of the provider
 watchSession();
 forgetInputOfOthers();
 preventDoubleSubmit();

@@ -139,8 +139,12 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
         status: error.status,
         textKey,
         alreadyRequested: error.alreadyRequested,
+        scopes: error.code === 'insufficient_scope' ? (error.scope ?? []) : [],
         loginUrl,
         signInUrl: signInUrlFor(error),
+        cleanUrl: finalLoginErrors.has(error.code)
+          ? signInUrlFor(error).replace(paths.login, paths.signIn)
+          : undefined,
         continueUrl: error.isSignedIn ? error.returnTo : undefined,
         endedBy: req.endedBy,
         retryAfterSeconds: error.retryAfterSeconds,
@@ -207,6 +211,13 @@ const retryableBySignIn: ReadonlySet<ErrorCode> = new Set([
 
 /** The user is who they are, and somebody else has to let them in. */
 const refusals: ReadonlySet<ErrorCode> = new Set(['insufficient_claims', 'login_not_allowed']);
+
+/** A login that cannot be completed by reloading the page, so that its address need not keep the parameters of the provider. */
+const finalLoginErrors: ReadonlySet<ErrorCode> = new Set([
+  'invalid_state',
+  'login_failed',
+  'login_not_allowed',
+]);
 
 /** The refusals that the audit log has. A missing or ended session is none. */
 const auditedCodes: ReadonlySet<ErrorCode> = new Set<AuditReason<'request_rejected'>>([

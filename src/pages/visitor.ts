@@ -1,8 +1,10 @@
 import type { Request, RequestHandler } from 'express';
+import { findScopeLabel, type ScopeLabels } from '../config/pages/scope-labels.ts';
 import { isPrefetch } from '../middleware/fetch-metadata.ts';
 import type { FlashCookie, FlashMessage } from '../session/flash.ts';
 
 interface VisitorParts {
+  readonly scopeLabels: ScopeLabels;
   readonly getSessionId: (req: Request) => string | undefined;
   readonly flash: FlashCookie;
 }
@@ -13,11 +15,18 @@ interface VisitorParts {
  * - `isAnonymous`: true if it has no session cookie, so that nobody is signed in. Pages that have looked for the session know
  *   more.
  * - `takeFlash(pageUserTag)`: the messages for this page, which no other page will show.
+ * - `nameScope(scope)`: the permission in words, or the name of the scope. Needs the texts of the language.
  */
-export function createVisitorLocals({ getSessionId, flash }: VisitorParts): RequestHandler {
+export function createVisitorLocals({ getSessionId, flash, scopeLabels }: VisitorParts): RequestHandler {
   return function setVisitorLocals(req, res, next) {
     let taken: readonly FlashMessage[] | undefined;
     res.locals.isAnonymous = getSessionId(req) === undefined;
+    res.locals.nameScope = (scope: string): string => {
+      const { lang, has, t } = res.locals;
+      return (
+        findScopeLabel(scopeLabels, scope, lang) ?? (has(`scopes.${scope}`) ? t(`scopes.${scope}`) : scope)
+      );
+    };
     res.locals.takeFlash = (pageUserTag?: string): readonly FlashMessage[] => {
       if (taken) return taken; // a view that fails is rendered again
       const found = isPrefetch(req) ? undefined : flash.read(req);

@@ -125,7 +125,10 @@ export function createParts(
     requireAllowedHost: createHostCheck(publicOrigin, config.allowedHosts),
     ...createCsrfProtection(publicOrigin, corsOrigins),
     ...createSecurityHeaders(config),
-    texts: inSequence(languageTexts, createVisitorLocals({ getSessionId, flash })),
+    texts: inSequence(
+      languageTexts,
+      createVisitorLocals({ getSessionId, flash, scopeLabels: config.pages.scopeLabels }),
+    ),
     flash,
     ...{ measureRequests, measureAs, measureFrontEnd, english },
   };

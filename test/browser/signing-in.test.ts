@@ -34,6 +34,14 @@ test('a user who cancels at the provider comes back to an explanation and is not
   await page.getByText('The sign-in was cancelled').waitFor();
 });
 
+test('after a sign-in that has failed for good, the address bar keeps nothing of the provider', async () => {
+  const bob = await visit(world);
+  bob.expectStatus(400);
+  const page = await bob.openTab('/auth/callback?code=secret&state=forged');
+  await page.waitForURL(`${world.origin}/auth/sign-in`);
+  await page.getByRole('heading', { name: "This sign-in can't be completed" }).waitFor();
+});
+
 test('a link to a page that requires sign-in leads to that page, with its query, after signing in', async () => {
   const alice = await visit(world);
   const page = await alice.openTab('/profile?show=access&of=me%26you');
@@ -49,7 +57,7 @@ test('a missing permission is requested when it is needed, without the ones alre
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
-  await page.getByRole('link', { name: 'Grant permission' }).click();
+  await page.getByRole('link', { name: 'Allow this' }).click();
   const requested = page.getByRole('listitem').filter({ hasText: 'see your list' });
   await requested.waitFor();
   await allow(page);
@@ -67,8 +75,9 @@ test('double clicks on sign-in and refresh leave the user signed in', async () =
   await signInAtProvider(page);
   await allow(page); // once: a second form for the same consent gets an error page of the provider
   await waitForProfile(page);
+  await page.goto('/auth/developer');
   await page.getByRole('button', { name: 'Renew access' }).dblclick();
-  await waitForProfile(page);
+  await page.getByText('Your access was renewed').first().waitFor();
   expect((await alice.context.request.get('/api/profile')).status()).toBe(200);
 });
 

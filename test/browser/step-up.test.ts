@@ -16,7 +16,7 @@ test('a user who declines a permission sees an explanation instead of a redirect
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
-  await page.getByRole('link', { name: 'Grant permission' }).click();
+  await page.getByRole('link', { name: 'Allow this' }).click();
   await page.getByRole('checkbox').uncheck();
   await page.getByRole('button', { name: 'Allow' }).click();
   await waitForProfile(page);
@@ -24,7 +24,7 @@ test('a user who declines a permission sees an explanation instead of a redirect
   await page.goto('/api/data');
   await page.getByText('requested when you signed in').waitFor();
   await expectAccessible(page);
-  await page.getByRole('link', { name: 'Request again' }).click();
+  await page.getByRole('link', { name: 'Ask again' }).click();
   await page.getByRole('button', { name: 'Allow' }).click();
   await waitForProfile(page);
   await page.goto('/api/data');

@@ -214,7 +214,7 @@ describe('errors of the provider', () => {
       'without a state: unauthorized_client: Not registered',
     );
     const denied = await browser.step('/auth/callback?error=access_denied');
-    expect([denied.status, /Access not granted/.test(denied.text)]).toEqual([403, true]);
+    expect([denied.status, /You are not signed in/.test(denied.text)]).toEqual([403, true]);
   });
 
   test('an invalid callback of a stranger is one log line without a stack trace', async () => {

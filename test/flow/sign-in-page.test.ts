@@ -7,7 +7,12 @@ let browser: Browser;
 beforeAll(async () => {
   world = await createWorld({
     store: 'memory',
-    env: { OAUTH2_SCOPES: 'openid profile', APP_NAME: 'Rose Garden', SUPPORT_URL: 'https://help.example/' },
+    env: {
+      OAUTH2_SCOPES: 'openid profile',
+      OAUTH2_SCOPE_LABELS: '{"read:data":"See your documents"}',
+      APP_NAME: 'Rose Garden',
+      SUPPORT_URL: 'https://help.example/',
+    },
     own: { pages: [{ path: '/orders', view: 'home', requiresLogin: true }] },
   });
 });
@@ -100,7 +105,7 @@ test('a link on another site that requests a permission says which before the pr
   const link = '/auth/login?scope=read%3Adata%20admin%3Aall&return_to=%2F';
   const { text } = await browser.go(link, { from: 'https://evil.example/' });
   expect(text).toContain('Rose Garden is asking for more access');
-  expect(text).toContain('<li>read:data</li>');
+  expect(text).toContain('<li>See your documents</li>');
   expect(text).not.toContain('<li>admin:all');
 });
 
@@ -111,4 +116,20 @@ test('the header offers to sign in on every page that knows that nobody is signe
     expect([path, await inHeader(path)]).toEqual([path, '/auth/login']);
   await world.signIn(browser);
   for (const path of ['/', '/unknown']) expect([path, await inHeader(path)]).toEqual([path, undefined]);
+});
+
+describe('error pages', () => {
+  test('tell an id only where somebody can do something about it, with a link to whom', async () => {
+    expect((await browser.go('/unknown')).text).not.toMatch(/<code>|help\.example/);
+    const { text, headers } = await browser.go('/auth/callback?code=x&state=forged');
+    expect(text).toContain(`<code>${headers['x-request-id']}</code> <a href="https://help.example/">`);
+    expect(text).toContain('<a class="button" href="/auth/login">Sign in</a>'); // never was, so not "again"
+    expect(text).toContain('<meta name="latchkey-address" content="/auth/sign-in">');
+  });
+
+  test('name a missing permission in words', async () => {
+    await world.signIn(browser);
+    const { text } = await browser.go('/api/data', { from: `${world.origin}/` });
+    expect(text).toContain('<li>See your documents</li>');
+  });
 });

@@ -87,8 +87,8 @@ describe('a missing scope', () => {
 
     const page = await browser.step('/api/data', { method: 'POST', from: `${world.origin}/`, body: 'a=1' });
     expect(page.status).toBe(403);
-    expect(page.text).toContain('requested when you signed in, but wasn&#39;t granted');
-    await allow(browser, await browser.go(linkOn(page, 'Request again')!), ['write:data']);
+    expect(page.text).toContain('asked for this permission when you signed in, but didn&#39;t get it');
+    await allow(browser, await browser.go(linkOn(page, 'Ask again')!), ['write:data']);
     expect((await post()).status).toBe(201);
   });
 
