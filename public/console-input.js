@@ -22,7 +22,11 @@ export function saveInputAtLogin(section) {
         .map(({ name, value }) => [name, value]),
     ]);
     const open = section.querySelector('details.call[open] form')?.elements.row.value;
-    sessionStorage.setItem(key, JSON.stringify({ pageUserTag, savedAt: Date.now(), open, forms }));
+    try {
+      sessionStorage.setItem(key, JSON.stringify({ pageUserTag, savedAt: Date.now(), open, forms }));
+    } catch {
+      // It is too much to be saved.
+    }
   });
 }
 

@@ -25,10 +25,13 @@ type Route = Pick<ResourceServer, 'path' | 'methods' | 'stream' | 'webSocket'> &
 
 const bodilessMethods = new Set(['GET', 'OPTIONS']);
 
-/** Everything the console can call: no streams and WebSockets, which do not end, and no `HEAD`, which has no body to show. */
+/**
+ * Everything the console can call: no streams and WebSockets, which do not end, and no `HEAD`, which has no body to show. A route
+ * for all paths, as `latchkey dev --api` has it, is more than its streams.
+ */
 export function listConsoleRows(routes: readonly Route[]): readonly ConsoleRow[] {
   return routes
-    .filter(({ stream, webSocket }) => !stream && !webSocket)
+    .filter(({ path, stream, webSocket }) => /^\/\*/.test(path) || (!stream && !webSocket))
     .flatMap(({ path, methods, token }) =>
       Object.entries(methods)
         .filter(([method]) => method !== 'HEAD')

@@ -19,8 +19,12 @@ test('below a base path, the pages and their scripts work, from sign-in to sign-
   await page.getByRole('button', { name: 'Allow' }).click();
   await waitForProfile(page);
   expect(page.url()).toBe(`${world.url}/profile`);
+  await page.getByText('Technical details').click();
   await page.getByRole('button', { name: 'Renew access' }).click();
   await page.getByRole('status').filter({ hasText: 'Your access was renewed.' }).waitFor();
+  await page.getByRole('link', { name: 'For developers' }).click();
+  await page.waitForURL(/\/portal\/auth\/developer$/);
+  await page.waitForLoadState();
   await page.getByText('GET /api/data').click();
   await page.getByRole('button', { name: 'Send GET /data' }).click();
   await page.getByText('Paint the roses red').waitFor();
@@ -33,5 +37,7 @@ test('below a base path, the pages and their scripts work, from sign-in to sign-
     .getByRole('link', { name: /Sign in/ })
     .first();
   await link.waitFor();
-  expect(await link.getAttribute('href')).toBe(`${world.url}/auth/login?return_to=%2Fportal%2Fprofile`);
+  expect(await link.getAttribute('href')).toBe(
+    `${world.url}/auth/login?return_to=%2Fportal%2Fauth%2Fdeveloper`,
+  );
 });

@@ -29,13 +29,17 @@ describe.each([
     await waitForProfile(page);
     expect(page.url()).toBe(`${world.origin}/profile`);
 
+    await page.getByText('Technical details').click();
     await page.getByRole('button', { name: 'Renew access' }).click();
     await page.getByRole('status').filter({ hasText: 'Your access was renewed.' }).waitFor();
     expect(world.grants.filter((each) => each === 'refresh_token')).toHaveLength(1);
 
+    await page.goto('/auth/developer');
     await page.getByText('GET /api/data').click();
+    const opensTab = 'javaScriptEnabled' in browser;
+    const opened = opensTab ? alice.context.waitForEvent('page') : undefined;
     await page.getByRole('button', { name: 'Send GET /data' }).click();
-    await page.getByText('Paint the roses red').waitFor();
+    await ((await opened) ?? page).getByText('Paint the roses red').waitFor();
     await page.goto('/profile');
 
     const cookies = await alice.context.cookies(world.origin);

@@ -241,6 +241,19 @@ test('a form that lacks a permission is saved, and the user can submit it after 
   expect(await bodyAtApi()).toEqual({ type: 'application/json', text: '{"title":"Paint"}' });
 });
 
+test('a form for which the API requires a newer login is saved too, as the API has refused it', async () => {
+  recorder.respondWith((req, res) => {
+    req.resume();
+    res.writeHead(401, {
+      'www-authenticate': 'Bearer error="insufficient_user_authentication", max_age="0"',
+    });
+    res.end();
+  });
+  const rejected = await submitConsole({ row: 'POST /data', type: 'json', body: '{"n":1}' });
+  expect(rejected.status).toBe(401);
+  expect(rejected.text).toMatch(/\/auth\/login\?return_to=%2Fauth%2Fresume%2F/);
+});
+
 test('JSON that was entered as form fields is not sent', async () => {
   const page = await submitConsole({ row: 'POST /data', type: 'form', body: 'a=1\n{"title": "x=y"}' });
   expect([page.status, apiRequests()]).toEqual([400, []]);

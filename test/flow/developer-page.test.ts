@@ -12,6 +12,7 @@ const routes = [
     token: 'app',
   },
   { path: '/live', target: '/live', methods: { GET: {} }, stream: true },
+  { path: '/*all', target: '/*all', methods: { PATCH: {} }, stream: true, webSocket: false },
 ];
 
 describe('with the page for developers', () => {
@@ -37,6 +38,7 @@ describe('with the page for developers', () => {
     expect(text.match(/Sent with the app&#39;s token, not yours/g)).toHaveLength(1);
     expect(text).toContain('DEVELOPER_PAGE=false');
     expect(text).not.toContain('/api/live');
+    expect(text).toContain('value="PATCH /*all"');
   });
 
   test('a user who is not signed in is led to the provider and back', async () => {
