@@ -19,6 +19,8 @@ describe('the language of a page', () => {
   test.each([
     ['de-AT,de;q=0.9,en;q=0.8', 'de', 'Anmelden'],
     ['nl,de;q=0.5,en;q=0.4', 'de', 'Anmelden'],
+    ['fr-CA', 'fr', 'Se connecter'],
+    ['es-MX,es;q=0.9', 'es', 'Iniciar sesión'],
     ['en-GB', 'en', 'Sign in'],
     ['nl', 'en', 'Sign in'],
     ['de;q=0', 'en', 'Sign in'],

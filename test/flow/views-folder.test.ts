@@ -53,6 +53,9 @@ describe('the example', () => {
     expect(home.text).toContain('Field Notes tells you what to sow, prune and water');
     expect(home.text).toContain('/auth/assets/garden.css');
     expect((await get('/', 'de')).text).toContain('Dicke Bohnen unter Glas säen');
+    const inFrench = await get('/', 'fr'); // the folder has no French texts
+    expect(inFrench.text).toContain('Sow broad beans under glass');
+    expect(inFrench.text).toContain('<html lang="fr">');
     const signIn = await get('/auth/sign-in');
     expect(signIn.text).toContain('/auth/assets/garden.css');
     expect(signIn.text).toContain('Your password stays with');
