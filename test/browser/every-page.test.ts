@@ -10,7 +10,7 @@ const maxBytes = 100_000;
 const measureLayout = `({
   title: document.title,
   lang: document.documentElement.lang,
-  headings: document.querySelectorAll('h1').length,
+  headings: [...document.querySelectorAll('h1')].filter((each) => each.checkVisibility()).length,
   overflowsBy: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 })`;
 

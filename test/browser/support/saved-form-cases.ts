@@ -73,7 +73,7 @@ export const savedFormCases: readonly PageCase[] = [
     otherStatuses: [401],
     user: 'none',
     async open(page, world, t) {
-      await signIn(page);
+      await signIn(page, 'alice', '/auth/developer');
       await page.getByText('POST /api/data').click();
       const body = JSON.stringify({
         title: 'Paint the roses red',
