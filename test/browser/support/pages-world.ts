@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { Request, RequestHandler, Response } from 'express';
+import { createScopeLabels } from '../../../demo/texts.ts';
 import { createI18n } from '../../../src/pages/i18n.ts';
 import { openViewFolders } from '../../../src/pages/view-folders.ts';
 import type { TokenStore } from '../../../src/tokens/token-store.ts';
@@ -55,6 +56,7 @@ export async function createPagesWorld(routes: 'default' | 'many' = 'default'): 
     env: {
       OAUTH2_SCOPES: 'openid profile email read:profile read:data write:data',
       OAUTH2_PROVIDER_NAME: providerName,
+      OAUTH2_SCOPE_LABELS: createScopeLabels(),
       AUTH_RATE_LIMIT: '600',
       ...(routes === 'many' && { API_ROUTES_FILE: writeRoutesFile(manyRoutes) }),
     },
