@@ -337,7 +337,8 @@ describe.each(['memory', 'redis'] as const)(
       const unknown = await browser.step(`/auth/resume/${'A'.repeat(43)}`);
       expect([asBob.status, unknown.status]).toEqual([404, 404]);
       expect(asBob.text).toContain('There is no saved form here');
-      expect(asBob.text).toBe(unknown.text);
+      const again = await browser.step(resumePath(signInPage)); // the first page after a login has a message
+      expect(again.text).toBe(unknown.text);
       const post = (path: string) => browser.step(path, { method: 'POST', from: world.origin });
       expect((await post(resumePath(signInPage))).status).toBe(404);
       expect((await post(`${resumePath(signInPage)}/discard`)).status).toBe(404);
@@ -405,7 +406,7 @@ describe.each(['memory', 'redis'] as const)(
       const signInPage = await send(`a=${'x'.repeat(length)}`);
       if (!isSaved) return expectNotSaved(signInPage);
       const page = await signInFrom(signInPage);
-      expect(page.text.length).toBeLessThan(5_000); // the page shows only the beginning
+      expect(page.text.length).toBeLessThan(8_000); // the page shows only the beginning
       expect((await browser.submit(page, {}, { action: '/auth/resume/' })).status).toBe(201);
       expect((await recorder.requests[0]!.body).bytes).toBe(262_144);
     });

@@ -127,7 +127,7 @@ describe('a response that is sent before the request body was read', () => {
     ['404 of an asset', 'POST /auth/assets/nothing.css', undefined, 404],
     ['405', 'PATCH /api/up', undefined, 405],
     ['204 of OPTIONS', 'OPTIONS /api/up', undefined, 204],
-    ['303 to the sign-in page', 'GET /profile', [], 303],
+    ['303 to the provider', 'GET /profile', ['Accept: text/html'], 303],
     ['200 of a page', 'GET /auth/signed-out', [], 200],
     ['200 of /healthz', 'GET /healthz', [], 200],
     ['405 for a body of a GET request', 'GET /api/public', [], 405],
