@@ -181,15 +181,12 @@ test('a 429 response shows when to retry', async () => {
     .waitFor();
 });
 
-test('the console explains that the session has ended, and the input stays', async () => {
+test('when the session has ended, a call hides the page, and the input stays', async () => {
   visitor.expectStatus(401);
   await visitor.context.clearCookies({ name: /^latchkey-\d+$/ });
   await call('POST /data', { 'or one field per line': '{"title":"Paint"}' });
-  await getConsole().getByText('Your session has ended').waitFor();
   await page.getByRole('alert').filter({ hasText: "You've been signed out" }).waitFor();
-  expect(await getConsole().getByLabel('or one field per line').first().inputValue()).toBe(
-    '{"title":"Paint"}',
-  );
+  expect(await page.locator('textarea[name=body]').first().inputValue()).toBe('{"title":"Paint"}');
 });
 
 test('a long response is cut off, and for a binary response only the type is shown', async () => {
