@@ -8,7 +8,7 @@ import { failAtStep } from '../../support/fail-at-step.ts';
 import { writeRoutesFile } from '../../support/routes-file.ts';
 import { createWorld, type World } from '../../support/world.ts';
 
-const providerName = 'Garden House';
+const providerName = 'Demo ID';
 
 export interface PagesFaults {
   /** The store cannot be read (`unavailable`), or reading it fails for a reason that nobody has thought of (`broken`). */
