@@ -35,7 +35,7 @@ export class Browser {
     const setCookies = response.headers['set-cookie'] ?? [];
     if (!this.expectsChanges) {
       const details = { at: Date.now(), browser: this.name, via: instance.name, path };
-      if (setCookies.length > 0) incidents.push({ kind: 'cookie', ...details });
+      if (!setCookies.every(isMessage)) incidents.push({ kind: 'cookie', ...details });
       if (response.status === 401)
         incidents.push({ kind: app.isLoggedOut(response) ? 'logout' : 'api-401', ...details });
     }
@@ -143,6 +143,11 @@ export class Browser {
 
 function formatCookies(cookies) {
   return [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+}
+
+/** The cookie with messages for the next page, which is not part of a session. */
+function isMessage(setCookie) {
+  return /^[^=]*latchkey[^=]*-flash/.test(setCookie);
 }
 
 function clearsCookie(setCookie) {
