@@ -22,7 +22,7 @@ test('a user who declines a permission sees an explanation instead of a redirect
   await waitForProfile(page);
 
   await page.goto('/api/data');
-  await page.getByText('asked for this permission when you signed in').waitFor();
+  await page.getByText('allowed when Latchkey asked for it before').waitFor();
   await expectAccessible(page);
   await page.getByRole('link', { name: 'Ask again' }).click();
   await page.getByRole('button', { name: 'Allow' }).click();

@@ -127,7 +127,7 @@ test('during SHUTDOWN_DELAY_SECONDS, new and old connections get responses, each
       ['/auth/assets/style.css', 200],
     ] as const),
     ...([
-      ['/profile', 303],
+      ['/profile', 401],
       ['/unknown', 404],
       ['/readyz', 503],
     ] as const),

@@ -87,7 +87,7 @@ describe('a missing scope', () => {
 
     const page = await browser.step('/api/data', { method: 'POST', from: `${world.origin}/`, body: 'a=1' });
     expect(page.status).toBe(403);
-    expect(page.text).toContain('asked for this permission when you signed in, but didn&#39;t get it');
+    expect(page.text).toContain('This wasn&#39;t allowed when Latchkey asked for it before');
     await allow(browser, await browser.go(linkOn(page, 'Ask again')!), ['write:data']);
     expect((await post()).status).toBe(201);
   });

@@ -19,7 +19,7 @@ describe('behind a TLS-terminating proxy', () => {
     const page = await world.signIn(browser);
     expect((await browser.loginCookie())?.split('.')[0]).toBe(loginCookie ?? 'none');
     expect(page.url).toBe(`${publicOrigin}/profile`);
-    expect(page.text).toContain('alice');
+    expect(page.text).toContain('Alice Liddell');
     expect(page.headers['strict-transport-security']).toContain('max-age=');
     const setCookies = browser.exchanges.flatMap(({ url, response: got }) =>
       url.startsWith(publicOrigin) ? (JSON.parse(got.split('\n')[1]!)['set-cookie'] ?? []) : [],
@@ -69,7 +69,7 @@ describe('behind a TLS-terminating proxy', () => {
     ['nothing about the scheme', {}],
   ])('a user signs in when the proxy sends %s', async (_what, headers) => {
     const browser = browserBehind({ host: 'app.example.test', ...headers });
-    expect((await world.signIn(browser)).text).toContain('alice');
+    expect((await world.signIn(browser)).text).toContain('Alice Liddell');
   });
 
   test.each([

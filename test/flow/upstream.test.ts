@@ -71,7 +71,7 @@ describe('an access token that the API rejects', () => {
 
   test('a request with a streamed body gets 401 token_renewed, and succeeds when the client sends it again', async () => {
     await revoke(world, world.issued.access[0]!);
-    const body = JSON.stringify({ title: 'x'.repeat(70_000) });
+    const body = JSON.stringify({ title: 'Long', note: 'x'.repeat(70_000) });
     const send = () => browser.fetch('/api/data', { method: 'POST', headers: json, body });
     const rejected = await send();
     expect(rejected.status).toBe(401);
