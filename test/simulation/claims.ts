@@ -135,7 +135,7 @@ export class Claims {
     for (const other of this.#history.sessions.values())
       if (
         (other.grant === grant || other.id === replaces) &&
-        (other.signOutRequestedAt ?? Number.NEGATIVE_INFINITY) > startedAt - 2_000
+        (other.signOutRequestedLastAt ?? Number.NEGATIVE_INFINITY) > startedAt - 2_000
       )
         return 'its user signed out in another tab meanwhile';
     // Two tabs signed in as different users at the same moment, and one of them revoked the tokens that both replaced.

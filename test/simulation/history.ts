@@ -14,6 +14,8 @@ export interface Session {
   endRequestedAt: number | undefined;
   /** Its user has clicked "Sign out". */
   signOutRequestedAt: number | undefined;
+  /** When they clicked it last: a sign-out that failed is tried again. */
+  signOutRequestedLastAt: number | undefined;
   signOutCount: number;
   /** Latchkey has confirmed the sign-out. */
   signedOutAt: number | undefined;

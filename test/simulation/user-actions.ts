@@ -136,6 +136,7 @@ export function createUserActions(world: World): (action: Action) => void {
         endRequestedAt: undefined,
         signOutCount: 0,
         signOutRequestedAt: undefined,
+        signOutRequestedLastAt: undefined,
         signedOutAt: undefined,
         replacedBy: undefined,
         replaces: old?.id,
@@ -159,6 +160,7 @@ export function createUserActions(world: World): (action: Action) => void {
     if (await consumedStates.isCancelled(binding, beganAt)) {
       session.endRequestedAt ??= time.nowMs;
       session.signOutRequestedAt ??= time.nowMs;
+      session.signOutRequestedLastAt = time.nowMs;
       await tokens.end(id);
       history.note(`${process.name} login of ${user}: signed out meanwhile`);
       return;
@@ -174,6 +176,7 @@ export function createUserActions(world: World): (action: Action) => void {
     for (let each: Session | undefined = session; each; each = successorOf(each)) {
       each.endRequestedAt ??= time.nowMs;
       each.signOutRequestedAt ??= time.nowMs;
+      each.signOutRequestedLastAt = time.nowMs;
       each.signOutCount += 1;
     }
     // The browser goes on to the provider, which ends the user's session there: the next login makes another grant.
