@@ -9,13 +9,18 @@ function isUnused(grant, attempts, tokensByValue) {
   );
 }
 
-/** The entry of the process's history (`kill` or `pause`) that fell within this grant; undefined when there is none. */
+/**
+ * The entry of the process's history (`kill` or `pause`) that fell within this grant; undefined when there is none. A
+ * process that was paused has as much time to write after its pause, so a kill in this time explains the loss too.
+ */
 function findDisturbance(grant, instances) {
   const { history } = instances.find(({ name }) => name === grant.via);
   const from = grant.at - 10;
-  const to = (grant.respondedAt ?? grant.lostAt ?? grant.at) + maxWriteMs;
-  const during = (act) => history.find((each) => each.act === act && each.at >= from && each.at <= to);
-  return during('kill') ?? during('pause') ?? findPauseAt(grant.at, history);
+  const until = (to) => (act) => history.find((each) => each.act === act && each.at >= from && each.at <= to);
+  const during = until((grant.respondedAt ?? grant.lostAt ?? grant.at) + maxWriteMs);
+  const pause = during('pause') ?? findPauseAt(grant.at, history);
+  const resume = pause && history.find(({ act, at }) => act === 'resume' && at >= pause.at);
+  return during('kill') ?? (resume && until(resume.at + maxWriteMs)('kill')) ?? pause;
 }
 
 /** The pause during which the process's request reached the provider. */
