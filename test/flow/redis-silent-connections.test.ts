@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Secret } from '../../src/crypto/secret.ts';
 import { createLogger } from '../../src/logger.ts';
 import { connectRedis, type RedisConnection } from '../../src/stores/redis/connection.ts';
@@ -84,6 +85,29 @@ describe.each([
     await waitFor(() => received.includes(id));
     events.close();
   });
+});
+
+test('a stall of the process costs neither the command in flight nor the connection', async () => {
+  const topology = await startSingle();
+  // Not through the relay, which stalls too.
+  const { port } = topology.admin.options;
+  const redis = connectRedis({ url: new Secret(`redis://127.0.0.1:${port}`) }, log);
+  await once(redis, 'ready');
+  let closed = 0;
+  redis.on('close', () => {
+    closed += 1;
+  });
+  for (const stallMs of [1_000, 3_000]) {
+    const reply = redis.get('key');
+    await new Promise(setImmediate); // the command is sent now
+    const end = performance.now() + stallMs;
+    while (performance.now() < end);
+    expect(await reply).toBeNull();
+  }
+  await delay(1_500); // the heartbeats that follow
+  expect(closed).toBe(0);
+  redis.disconnect();
+  await topology.close();
 });
 
 test('a sentinel that accepts connections but never responds does not keep Latchkey from asking the next one', async () => {

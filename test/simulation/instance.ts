@@ -79,7 +79,8 @@ export class Instance implements Owner {
     const log = this.#createLog();
     const config = loadConfig(modules, secretList, this.#parts);
     const { secrets, registration } = config.session;
-    const timing = modules.connection.connectionTiming;
+    const { connectionTiming } = modules.connection;
+    const timing = { ...connectionTiming, socketTimeout: modules.liveness.silenceTimeoutMs };
     const client = new SimulatedRedis(network, this, timing, () =>
       this.#parts.confirmWait() ? waitReplicas : 0,
     );

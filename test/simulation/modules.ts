@@ -7,6 +7,7 @@ export interface Modules {
   readonly compressedText: typeof import('../../src/stores/compressed-text.ts');
   readonly oauthClient: typeof import('../../src/oauth/oauth-client.ts');
   readonly connection: typeof import('../../src/stores/redis/connection.ts');
+  readonly liveness: typeof import('../../src/stores/redis/client/liveness.ts');
   readonly cachedTokenStore: typeof import('../../src/stores/cached-token-store.ts');
   readonly keys: typeof import('../../src/stores/redis/keys.ts');
   readonly tokenStore: typeof import('../../src/stores/redis/token-store.ts');
@@ -30,6 +31,7 @@ export async function loadModules(directory: string): Promise<Modules> {
     compressedText: await load('stores/compressed-text'),
     oauthClient: await load('oauth/oauth-client'),
     connection: await load('stores/redis/connection'),
+    liveness: await load('stores/redis/client/liveness'),
     cachedTokenStore: await load('stores/cached-token-store'),
     keys: await load('stores/redis/keys'),
     tokenStore: await load('stores/redis/token-store'),

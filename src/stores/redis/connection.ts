@@ -7,6 +7,7 @@ import type { Logger } from '../../logger.ts';
 import { elapsedMs } from '../../time/elapsed.ts';
 import { type ClientBehavior, createClient, type SentinelCredentials } from './client/create-client.ts';
 import { describeClient, duplicateClient } from './client/duplicate-client.ts';
+import { watchLiveness } from './client/liveness.ts';
 import { isCluster, type RedisConnection } from './client/redis-connection.ts';
 import { createConnectionLog, reportConnections } from './connection-log.ts';
 
@@ -27,13 +28,6 @@ const connectTimeoutMs = 1_000;
 /** A command may first wait for the pipeline before it, and both must fail within two seconds. */
 const commandTimeoutMs = 800;
 const maxReconnectDelayMs = 500;
-/**
- * A connection that owes a reply for this long is replaced: its peer may be gone without closing it. A lease that was
- * confirmed (six seconds) outlasts the loss: heartbeat, this time, and the reconnect.
- */
-const silenceTimeoutMs = 2_000;
-/** How often a connection is used at least, so that its loss is noticed before a user needs it. */
-const heartbeatIntervalMs = 1_000;
 /** How long a connection that is being closed may take to send what is left. */
 const disconnectTimeoutMs = 200;
 /** How often the nodes of a cluster are read, and how long the first one that is asked may hang. */
@@ -48,7 +42,6 @@ const reconnectDelayMs = (attempt: number) => Math.min(50 * attempt, maxReconnec
 export const connectionTiming = {
   connectTimeout: connectTimeoutMs,
   commandTimeout: commandTimeoutMs,
-  socketTimeout: silenceTimeoutMs,
   disconnectTimeout: disconnectTimeoutMs,
   /** The longest pause between two looks whether Redis has loaded its data. */
   maxLoadingRetryTime: maxReconnectDelayMs,
@@ -104,17 +97,8 @@ export function connectRedis({ url, sentinel = {}, client }: RedisSource, log: L
   redis.on('error', ({ command }: Error & { readonly command?: { readonly name: string } }) => {
     if (command?.name === 'select' && !isCluster(redis)) redis.disconnect(true);
   });
-  startHeartbeat(redis);
+  watchLiveness(redis);
   return redis;
-}
-
-/** Uses each connection once a second; ioredis replaces one that does not reply. Stops when `redis` is closed. */
-function startHeartbeat(redis: RedisConnection): void {
-  const timer = setInterval(() => {
-    const connections = isCluster(redis) ? redis.nodes() : [redis];
-    for (const each of connections) if (each.status === 'ready') each.ping().catch(() => undefined);
-  }, heartbeatIntervalMs).unref();
-  redis.once('end', () => clearInterval(timer));
 }
 
 /**

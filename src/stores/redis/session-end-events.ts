@@ -6,6 +6,7 @@ import { elapsedMs } from '../../time/elapsed.ts';
 import type { SessionEndEvents } from '../../tokens/session-end-events.ts';
 import { type EndedBy, endedByValues } from '../../tokens/token-store.ts';
 import type { RecordChanges } from '../cached-token-store.ts';
+import { watchLiveness } from './client/liveness.ts';
 import { isCluster } from './client/redis-connection.ts';
 import type { RedisConnection } from './connection.ts';
 import { describeFailure, isPermissionError } from './connection-log.ts';
@@ -43,12 +44,12 @@ export function createRedisSessionEndEvents(
   /** Calls `onSubscribed` when the subscription is active, and settles when the connection is lost. */
   async function subscribeUntilDisconnected(onSubscribed: () => void): Promise<void> {
     subscriber = createSubscriber(redis);
+    watchLiveness(subscriber);
     const disconnected = once(subscriber, 'end');
     disconnected.catch(() => undefined); // `once` rejects on an error, which may come before it is awaited
     subscriber.on('error', () => undefined); // the failure it causes is handled below
     subscriber.on('message', (_channel, message: string) => receive(message));
     const current = subscriber;
-    // A connection that only receives would not notice that its peer is gone; one that owes a reply is closed.
     const confirmTimer = setInterval(() => confirm(current), confirmIntervalMs);
     try {
       await subscriber.subscribe(channel);
