@@ -8,26 +8,31 @@ import type { TokenManager } from '../tokens/token-manager.ts';
 
 interface PageParts {
   readonly config: Pick<Config, 'brand'>;
-  readonly tokens: Pick<TokenManager, 'peek'>;
+  readonly tokens: Pick<TokenManager, 'peek' | 'endedBy'>;
   readonly sessions: Pick<Sessions, 'getSessionId'>;
   readonly describePageUser: DescribePageUser;
 }
 
 /** The home page. `/favicon.ico` leads to the logo, for browsers that show JSON. */
 export function createPageRoutes({ config, tokens, sessions, describePageUser }: PageParts) {
-  /** The user who is signed in; `undefined` also when the store is unavailable, so that public pages still work. */
-  async function loadCurrentUser(req: Request) {
+  /**
+   * The user who is signed in, or `endedBy`: who ended their session from elsewhere. Neither while the store is
+   * unavailable, so that public pages still work.
+   */
+  async function describeVisitor(req: Request) {
     const id = sessions.getSessionId(req);
-    if (id === undefined) return undefined;
-    const login = await tokens.peek(id).catch((error) => {
+    if (id === undefined) return {};
+    try {
+      const login = await tokens.peek(id);
+      return login ? describePageUser(id, login) : { endedBy: await tokens.endedBy(id) };
+    } catch (error) {
       req.log.warn({ err: error }, 'session store unavailable; rendering the page as signed out');
-      return undefined;
-    });
-    return login && describePageUser(id, login);
+      return {};
+    }
   }
 
   async function renderHome(req: Request, res: Response): Promise<void> {
-    res.render('home', await loadCurrentUser(req));
+    res.render('home', await describeVisitor(req));
   }
 
   const router = Router({ caseSensitive: true });

@@ -90,6 +90,17 @@ test('who ended the session comes before everything else', async () => {
   expect(text).toContain('href="https://help.example/"');
 });
 
+test('the home page says who ended the session, until the user signs in again', async () => {
+  const notice = /role="status">An administrator of Rose Garden signed you out\. <a href="https:\/\/help/;
+  await world.signIn(browser);
+  expect((await browser.go('/')).text).not.toMatch(notice);
+  await world.latchkey.tokens.endAllOf({ sub: 'alice' }, 'administrator');
+  expect((await browser.go('/')).text).toMatch(notice);
+  expect((await browser.go('/')).text).toMatch(notice);
+  await world.signIn(browser);
+  expect((await browser.go('/')).text).not.toMatch(notice);
+});
+
 test('a provider that refuses at once leads to a page, not in a circle', async () => {
   const login = await browser.step('/auth/login?return_to=%2Fprofile');
   const state = new URL(login.headers.location!).searchParams.get('state')!;
