@@ -38,7 +38,7 @@ test('a user signs out another browser, whose open tab says why and leads back t
   const row = sessionsOf(mine).getByRole('listitem').filter({ hasText: 'Firefox on Linux' });
   await expect(row.getByRole('button', { name: 'Sign out Firefox on Linux' }).count()).resolves.toBe(1);
   await row.getByRole('button', { name: 'Sign out' }).click();
-  await mine.getByRole('status').filter({ hasText: 'The other browser is now signed out.' }).waitFor();
+  await mine.getByRole('status').filter({ hasText: 'That browser is now signed out.' }).waitFor();
 
   await focusWindow(other);
   await other

@@ -148,8 +148,8 @@ test('without JavaScript, the forms of the profile page end another session, and
     one.go(action, { method: 'POST', from: `${world.origin}/profile`, body: '' });
   const after = await submit(formsOf(profile)[0]!);
   expect([after.status, after.url]).toEqual([200, `${world.origin}/profile`]);
-  expect(after.text).toContain('The other browser is now signed out.');
-  expect((await submit(formsOf(profile)[0]!)).text).toContain('The other browser was already signed out.');
+  expect(after.text).toContain('That browser is now signed out.');
+  expect((await submit(formsOf(profile)[0]!)).text).toContain('That browser was already signed out.');
   expect((await submit(formsOf(profile).at(-1)!)).text).toContain(
     'You&#39;re now signed out everywhere else.',
   );

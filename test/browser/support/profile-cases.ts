@@ -11,7 +11,7 @@ export const profileCases: readonly PageCase[] = [
     user: 'alice',
     async open(page, _world, t) {
       await page.goto('/profile');
-      await page.getByText(t('profile.technical')).click();
+      await page.getByText(t('common.technical')).click();
       await press(page, t('panel.renew'));
       await page.getByText(t('panel.renewed')).waitFor();
     },
