@@ -36,8 +36,8 @@ import { createUserSessionRoutes } from './routes/user-sessions.ts';
 import { createFormSaver } from './saved-forms/save-form.ts';
 import { createSavedFormRoutes } from './saved-forms/saved-form-routes.ts';
 import type { MessageClasses } from './server/message-classes.ts';
-import { createSessionEndReason } from './session/session-end-reason.ts';
 import { createSignedOutPage } from './session/signed-out-page.ts';
+import { createVisitorOfError } from './session/visitor-of-error.ts';
 import type { TokenManager } from './tokens/token-manager.ts';
 import { createExpressApp } from './wiring/express-app.ts';
 import { createParts, type Parts } from './wiring/parts.ts';
@@ -139,9 +139,9 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
   handler.use(createCodePages(pages, parts), createPageRoutes(parts), createProfileRoutes(parts));
   // 16. 404. After every route.
   handler.use(notFound);
-  // 17. Looks up why a session has ended, for the error response. After every handler that may fail for that.
-  const findSessionEndReason = createSessionEndReason(parts);
-  handler.use(findSessionEndReason);
+  // 17. Looks up who is signed in, or why a session has ended, for the error response. After every handler.
+  const findVisitorOfError = createVisitorOfError(parts);
+  handler.use(findVisitorOfError);
   // 18. Turns errors into responses. Last, so that it handles the errors of all the others.
   const respondToError = createErrorResponse({ ...parts, preparePage });
   handler.use(respondToError);
@@ -156,7 +156,7 @@ export function createApp(config: Config, deps: Deps, added: Partial<typeof own>
       Object.setPrototypeOf(res, handler.response);
       Object.assign(req, { res });
       const done = () => res.destroy();
-      findSessionEndReason(error, req, res, (found) => respondToError(found, req, res, done));
+      findVisitorOfError(error, req, res, (found) => respondToError(found, req, res, done));
     },
     messageClasses,
     tokens,

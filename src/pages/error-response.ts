@@ -10,7 +10,7 @@ import { isFormSubmission, isNavigation } from '../middleware/fetch-metadata.ts'
 import { OAuthError } from '../oauth/oauth-error.ts';
 import { paths } from '../paths.ts';
 import type { FlashCookie } from '../session/flash.ts';
-import { toReasonCode } from '../session/session-end-reason.ts';
+import { toReasonCode } from '../session/visitor-of-error.ts';
 import type { Translate } from './i18n.ts';
 
 /** Ends every request that no route has handled: `not_found`. */

@@ -2,6 +2,7 @@ import type { Request, RequestHandler } from 'express';
 import { findScopeLabel, type ScopeLabels } from '../config/pages/scope-labels.ts';
 import { isPrefetch } from '../middleware/fetch-metadata.ts';
 import type { FlashCookie, FlashMessage } from '../session/flash.ts';
+import type { Device } from './device-name.ts';
 
 interface VisitorParts {
   readonly scopeLabels: ScopeLabels;
@@ -16,6 +17,7 @@ interface VisitorParts {
  *   more.
  * - `takeFlash(pageUserTag)`: the messages for this page, which no other page will show.
  * - `nameScope(scope)`: the permission in words, or the name of the scope. Needs the texts of the language.
+ * - `nameDevice(device)`: a browser and its system in words. Needs the texts of the language.
  */
 export function createVisitorLocals({ getSessionId, flash, scopeLabels }: VisitorParts): RequestHandler {
   return function setVisitorLocals(req, res, next) {
@@ -26,6 +28,11 @@ export function createVisitorLocals({ getSessionId, flash, scopeLabels }: Visito
       return (
         findScopeLabel(scopeLabels, scope, lang) ?? (has(`scopes.${scope}`) ? t(`scopes.${scope}`) : scope)
       );
+    };
+    res.locals.nameDevice = ({ browser, os }: Device): string => {
+      const { t } = res.locals;
+      const name = browser ?? t('sessions.unknown_browser');
+      return os ? t('sessions.on', { browser: name, os }) : name;
     };
     res.locals.takeFlash = (pageUserTag?: string): readonly FlashMessage[] => {
       if (taken) return taken; // a view that fails is rendered again

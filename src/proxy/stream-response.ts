@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeader } from 'node:http';
 import type { Response } from 'express';
 import { onResponseClosed } from '../response-closed.ts';
-import { toReasonCode } from '../session/session-end-reason.ts';
+import { toReasonCode } from '../session/visitor-of-error.ts';
 import type { EndedBy } from '../tokens/token-store.ts';
 import type { RegisterStream } from './open-streams.ts';
 import { type BrowserHeadersBuilder, buildBrowserHeaders } from './response-headers.ts';

@@ -45,7 +45,7 @@ export function createProfileRoutes(parts: ProfileParts): RequestHandler {
   const { config, tokens, sessions, describePageUser, callUpstream, reserveConnection, now } = parts;
   const { basePath } = config;
   const { redirectToSignIn } = parts;
-  const { scopeLabels, accountUrl, hasDeveloperPage } = config.pages;
+  const { scopeLabels, hasDeveloperPage } = config.pages;
   const profileRoute = config.routes.find(
     ({ path, methods, token }) => path === '/profile' && methods.GET && token === 'user',
   );
@@ -76,7 +76,6 @@ export function createProfileRoutes(parts: ProfileParts): RequestHandler {
       sessionEndsAt,
       sessionRows,
       permissions: describePermissions(panel, scopeLabels, res.locals.lang),
-      accountUrl,
       hasDeveloperPage,
     });
   }

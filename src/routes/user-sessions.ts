@@ -4,9 +4,10 @@ import type { SessionTags } from '../crypto/session-tag.ts';
 import { AppError } from '../errors.ts';
 import { isNavigation } from '../middleware/fetch-metadata.ts';
 import { allowOnly } from '../middleware/http-methods.ts';
+import { describeDevice } from '../pages/device-name.ts';
 import { listSessionRows, type SessionRow, subjectOf } from '../pages/session-rows.ts';
 import { paths } from '../paths.ts';
-import type { FlashCookie, FlashKey } from '../session/flash.ts';
+import type { FlashCookie, FlashMessage } from '../session/flash.ts';
 import { type PageUserTags, readTagFromQuery } from '../session/page-user-tag.ts';
 import type { Sessions } from '../session/session.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
@@ -50,8 +51,8 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
     return found.find((each) => sessionTags.isTagOf(tag, each.id))?.id;
   }
 
-  function showNext(res: Response, { id, login }: CurrentSession, key: FlashKey): void {
-    flash.set(res, { messages: [{ key }], userTag: pageUserTags.tagFor(id, login) });
+  function showNext(res: Response, { id, login }: CurrentSession, message: FlashMessage): void {
+    flash.set(res, { messages: [message], userTag: pageUserTags.tagFor(id, login) });
   }
 
   async function list(req: Request, res: Response): Promise<void> {
@@ -82,7 +83,8 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
       return res.redirect(303, config.publicUrl + paths.signedOut);
     }
     const ended = id === undefined ? undefined : await tokens.endBy(id, 'user', current.id);
-    showNext(res, current, ended ? 'session_ended' : 'session_had_ended');
+    const device = ended && describeDevice(ended.userAgent);
+    showNext(res, current, device ? { key: 'session_ended', device } : { key: 'session_had_ended' });
     res.redirect(303, config.publicUrl + paths.profile);
   }
 
@@ -95,7 +97,7 @@ export function createUserSessionRoutes(parts: UserSessionParts): RequestHandler
       res.json({ ended });
       return;
     }
-    showNext(res, current, ended > 0 ? 'other_sessions_ended' : 'no_other_sessions');
+    showNext(res, current, { key: ended > 0 ? 'other_sessions_ended' : 'no_other_sessions' });
     res.redirect(303, config.publicUrl + paths.profile);
   }
 

@@ -31,6 +31,8 @@ export interface FlashMessage {
   readonly key: FlashKey;
   /** The permissions that it is about. */
   readonly scopes?: readonly string[];
+  /** The browser that it is about, by its usual names. */
+  readonly device?: { readonly browser?: string; readonly os?: string };
 }
 
 /**

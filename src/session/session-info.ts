@@ -4,7 +4,7 @@ import { isExpired } from '../oauth/token-set.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
 import { claimsOf } from '../tokens/token-store.ts';
 import type { PageUserTags } from './page-user-tag.ts';
-import { toReasonCode } from './session-end-reason.ts';
+import { toReasonCode } from './visitor-of-error.ts';
 
 interface SessionInfoParts {
   readonly tokens: Pick<TokenManager, 'peek' | 'endsAt' | 'endedBy'>;

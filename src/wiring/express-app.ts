@@ -23,6 +23,7 @@ export function createExpressApp(config: Config, views: readonly string[], log: 
   handler.set('view engine', 'ejs').set('views', views).set('view cache', config.production);
   handler.locals.base = config.basePath;
   handler.locals.supportUrl = config.access.supportUrl;
+  handler.locals.accountUrl = config.pages.accountUrl;
   handler.locals.appName = config.brand.name;
   handler.locals.appTagline = config.brand.tagline;
   handler.locals.providerLogo = config.brand.providerLogoUrl;

@@ -14,8 +14,10 @@ const viewSources = readdirSync(views, { recursive: true, encoding: 'utf8' })
   .map((file) => readFileSync(join(views, file), 'utf8'))
   .join('\n');
 
-/** The text keys in the views: `t('home.title')`, and t(`error.${code}.title`) as a pattern. */
-const used = [...viewSources.matchAll(/\b(?:t|has)\((['`])(.*?)\1/g)].map(([, , key]) => key!);
+const helpers = readFileSync(new URL('../../src/pages/visitor.ts', import.meta.url), 'utf8');
+
+/** The text keys in the views and their helpers: `t('home.title')`, and t(`error.${code}.title`) as a pattern. */
+const used = [...(viewSources + helpers).matchAll(/\b(?:t|has)\((['`])(.*?)\1/g)].map(([, , key]) => key!);
 const patterns = used.map(
   (key) => new RegExp(`^${key.replaceAll('.', '\\.').replace(/\$\{.*?\}/g, '[^.]+')}$`),
 );
@@ -41,6 +43,11 @@ test.each(languages)(
 test('views use only text keys that exist', () => {
   expect(used.length).toBeGreaterThan(50);
   expect(patterns.filter((pattern) => ![...english.keys()].some((key) => pattern.test(key)))).toEqual([]);
+});
+
+test('in French, no line begins with a punctuation mark', () => {
+  const french = languages.find(([file]) => file === 'fr.json')![1];
+  expect([...french.values()].filter((text) => /\w [;:!?»]|« /.test(text))).toEqual([]);
 });
 
 test('every text is used by a view', () => {

@@ -49,7 +49,7 @@ test('while the session store is unavailable, the home page is served and the us
     alice.expectStatus(503);
     await page.reload();
     await page.getByRole('heading', { name: 'Temporarily unavailable' }).waitFor();
-    await page.getByRole('link', { name: 'Back to home' }).click();
+    await page.getByRole('link', { name: 'Go to the home page' }).click();
     await page.getByRole('link', { name: /Sign in with/ }).waitFor();
     world.setFaults({});
     await page.goBack();

@@ -173,7 +173,7 @@ test('after a different user signs in, a tab of the previous user offers only a 
   await other.getByRole('button', { name: 'Allow' }).click();
   await waitForProfile(other, 'bob');
 
-  await page.getByRole('alert').filter({ hasText: 'A different user is now signed in' }).waitFor();
+  await page.getByRole('alert').filter({ hasText: 'Another account is now signed in' }).waitFor();
   expect(await page.content()).not.toMatch(/alice|for Bob to read/i);
   expect(await page.getByRole('button').count()).toBe(0);
   await expectAccessible(page);

@@ -39,7 +39,7 @@ test('after a sign-in that has failed for good, the address bar keeps nothing of
   bob.expectStatus(400);
   const page = await bob.openTab('/auth/callback?code=secret&state=forged');
   await page.waitForURL(`${world.origin}/auth/sign-in`);
-  await page.getByRole('heading', { name: "This sign-in can't be completed" }).waitFor();
+  await page.getByRole('heading', { name: 'Please start again' }).waitFor();
 });
 
 test('a link to a page that requires sign-in leads to that page, with its query, after signing in', async () => {
@@ -57,7 +57,7 @@ test('a missing permission is requested when it is needed, without the ones alre
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
-  await page.getByRole('link', { name: 'Allow this' }).click();
+  await page.getByRole('link', { name: /^Continue with/ }).click();
   const requested = page.getByRole('listitem').filter({ hasText: 'see your list' });
   await requested.waitFor();
   await allow(page);

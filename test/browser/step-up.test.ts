@@ -16,15 +16,15 @@ test('a user who declines a permission sees an explanation instead of a redirect
   await signIn(page);
   alice.expectStatus(403);
   await page.goto('/api/data');
-  await page.getByRole('link', { name: 'Allow this' }).click();
+  await page.getByRole('link', { name: /^Continue with/ }).click();
   await page.getByRole('checkbox').uncheck();
   await page.getByRole('button', { name: 'Allow' }).click();
   await waitForProfile(page);
 
   await page.goto('/api/data');
-  await page.getByText('allowed when Latchkey asked for it before').waitFor();
+  await page.getByText("You haven't allowed this so far").waitFor();
   await expectAccessible(page);
-  await page.getByRole('link', { name: 'Ask again' }).click();
+  await page.getByRole('link', { name: /^Continue with/ }).click();
   await page.getByRole('button', { name: 'Allow' }).click();
   await waitForProfile(page);
   await page.goto('/api/data');

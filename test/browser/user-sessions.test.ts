@@ -38,12 +38,12 @@ test('a user signs out another browser, whose open tab says why and leads back t
   const row = sessionsOf(mine).getByRole('listitem').filter({ hasText: 'Firefox on Linux' });
   await expect(row.getByRole('button', { name: 'Sign out Firefox on Linux' }).count()).resolves.toBe(1);
   await row.getByRole('button', { name: 'Sign out' }).click();
-  await mine.getByRole('status').filter({ hasText: 'That browser is now signed out.' }).waitFor();
+  await mine.getByRole('status').filter({ hasText: 'Firefox on Linux is now signed out.' }).waitFor();
 
   await focusWindow(other);
   await other
     .getByRole('alert')
-    .filter({ hasText: 'You were signed out here from another browser.' })
+    .filter({ hasText: 'This browser was signed out from another one.' })
     .waitFor();
   await expectAccessible(other);
   await other.getByRole('link', { name: 'Sign in again' }).click();
@@ -58,7 +58,10 @@ test('a user signs out everywhere else; a reload in another browser explains it 
   await mine.getByRole('status').filter({ hasText: 'signed out everywhere else' }).waitFor();
   expect(await sessionsOf(mine).getByRole('listitem').count()).toBe(1);
   await other.reload();
-  await other.getByRole('status').filter({ hasText: 'signed out here from another browser' }).waitFor();
+  await other
+    .getByRole('status')
+    .filter({ hasText: 'This browser was signed out from another one' })
+    .waitFor();
   await expectAccessible(other);
 });
 
@@ -72,9 +75,9 @@ test('without JavaScript, and in German, the same forms sign out one other brows
   const page = await visitor.openTab('/profile');
   await sessionsOf(page).getByText('Dieser Browser').waitFor();
   await sessionsOf(page).getByRole('button', { name: 'Firefox unter Linux abmelden' }).click();
-  await page.getByText('Der andere Browser ist jetzt abgemeldet.').waitFor();
+  await page.getByText('Firefox unter Linux ist jetzt abgemeldet.').waitFor();
   await focusWindow(other);
-  await other.getByRole('alert').filter({ hasText: 'You were signed out here' }).waitFor();
+  await other.getByRole('alert').filter({ hasText: 'This browser was signed out' }).waitFor();
 
   await sessionsOf(page).getByRole('button', { name: 'Überall sonst abmelden' }).click();
   await page.getByText('Sie sind jetzt überall sonst abgemeldet.').waitFor();
@@ -82,10 +85,10 @@ test('without JavaScript, and in German, the same forms sign out one other brows
   await focusWindow(third);
   await third
     .getByRole('alert')
-    .filter({ hasText: 'Sie wurden hier von einem anderen Browser aus abgemeldet.' })
+    .filter({ hasText: 'Dieser Browser wurde von einem anderen aus abgemeldet.' })
     .waitFor();
   await third.reload();
-  await third.getByRole('status').filter({ hasText: 'von einem anderen Browser aus abgemeldet' }).waitFor();
+  await third.getByRole('status').filter({ hasText: 'von einem anderen aus abgemeldet' }).waitFor();
 });
 
 test('the buttons of two sessions in browsers of the same name have different descriptions: when each was used', async () => {
@@ -105,7 +108,7 @@ test('the buttons of two sessions in browsers of the same name have different de
 test.each([
   ['administrator', 'An administrator of'],
   ['provider', 'You were signed out by'],
-  ['limit', 'too many other devices'],
+  ['limit', 'too many other browsers'],
 ] as const)('a tab whose session was ended by %s says so', async (by, text) => {
   const alice = await visit(world);
   const page = await alice.openTab();
@@ -117,7 +120,7 @@ test.each([
 
   alice.expectStatus(401);
   await page.goto('/api/data');
-  await page.getByRole('heading', { name: 'Please sign in' }).waitFor();
+  await page.getByRole('heading', { name: "You've been signed out" }).waitFor();
   await page.getByText(text).waitFor();
   await expectAccessible(page);
 });

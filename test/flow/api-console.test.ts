@@ -211,7 +211,7 @@ test('a form submitted after the session expired is saved, and the user can subm
     body: '{"title":"Paint"}',
   });
   expect(rejected.status).toBe(401);
-  expect(rejected.text).toContain('saved your form and will keep it for 30 minutes');
+  expect(rejected.text).toContain('saved your form for 30 minutes');
   expect(apiRequests()).toEqual([]);
   const page = await finishSignIn(browser, await browser.go(loginLinkOf(rejected)));
   expect(page.text).toContain('POST /api/data?list=2');
@@ -232,7 +232,7 @@ test('a form that lacks a permission is saved, and the user can submit it after 
     `${world.origin}/auth/developer`,
     user,
   );
-  expect(rejected.text).toContain('saved your form and will keep it for 30 minutes');
+  expect(rejected.text).toContain('saved your form for 30 minutes');
   const page = await finishSignIn(user, await user.go(loginLinkOf(rejected)));
   expect(page.url).toContain('/auth/resume/');
   expect(page.text).toContain('PUT /api/data');

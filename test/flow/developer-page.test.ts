@@ -59,7 +59,7 @@ describe('with the page for developers', () => {
       headers: { referer: page.url },
     });
     expect(after.url).toBe(`${world.origin}/auth/developer`);
-    expect(after.text).toContain('Your access was renewed.</p>');
+    expect(after.text).toContain('Your access was renewed. Nothing else has changed.</p>');
   });
 });
 

@@ -78,7 +78,7 @@ describe('signing out', () => {
     const xsrf = /name="xsrf" value="([^"]*)"/.exec(atProvider.text)![1]!;
     const page = await browser.submit(atProvider, { logout: 'yes', xsrf }, { action: '/session/end' });
     expect(page.url).toBe(`${world.origin}/auth/signed-out`);
-    expect(page.text).toContain('out of Rose Garden in every tab');
+    expect(page.text).toContain('out of Rose Garden in this browser');
     expect(page.text).not.toMatch(/share this computer/);
   });
 

@@ -44,7 +44,7 @@ describe('the language of a page', () => {
       [
         '/api/profile',
         'Bitte melden Sie sich an',
-        "You aren't signed in, or your session has expired. Please sign in to continue.",
+        "You aren't signed in, or not any more. Please sign in to continue.",
       ],
     ] as const;
     for (const [path, heading, message] of cases) {

@@ -244,7 +244,7 @@ describe.each(['memory', 'redis'] as const)(
       await world.clock.advance(week);
       const signInPage = await send();
       expect(signInPage.status).toBe(401);
-      expect(signInPage.text).toContain('saved your form and will keep it for 30 minutes');
+      expect(signInPage.text).toContain('saved your form for 30 minutes');
       expect(signInPage.headers['set-cookie']).toBeUndefined();
       expect(resumePath(signInPage)).toMatch(/^\/auth\/resume\/[\w-]{43}$/);
 

@@ -91,7 +91,7 @@ test('who ended the session comes before everything else', async () => {
 });
 
 test('the home page says who ended the session, until the user signs in again', async () => {
-  const notice = /role="status">An administrator of Rose Garden signed you out\. <a href="https:\/\/help/;
+  const notice = /role="status">An administrator of Rose Garden signed you out\.[^<]*<a href="https:\/\/help/;
   await world.signIn(browser);
   expect((await browser.go('/')).text).not.toMatch(notice);
   await world.latchkey.tokens.endAllOf({ sub: 'alice' }, 'administrator');
@@ -130,6 +130,20 @@ test('the header offers to sign in on every page that knows that nobody is signe
 });
 
 describe('error pages', () => {
+  const account = /class="profile-link" href="\/profile"/;
+
+  test('show who is signed in, with the way out', async () => {
+    await world.signIn(browser);
+    for (const path of ['/unknown', '/api/unknown', '/auth/callback?code=x&state=forged']) {
+      const { text } = await browser.go(path);
+      expect(text).toMatch(account);
+      expect(text).toMatch(/<form method="post" action="\/auth\/logout\?session=[^"]+"/);
+      expect(text).not.toMatch(/class="sign-in-link"/);
+    }
+    await loseSession();
+    expect((await browser.go('/unknown')).text).not.toMatch(account);
+  });
+
   test('tell an id only where somebody can do something about it, with a link to whom', async () => {
     expect((await browser.go('/unknown')).text).not.toMatch(/<code>|help\.example/);
     const { text, headers } = await browser.go('/auth/callback?code=x&state=forged');

@@ -87,8 +87,8 @@ describe('a missing scope', () => {
 
     const page = await browser.step('/api/data', { method: 'POST', from: `${world.origin}/`, body: 'a=1' });
     expect(page.status).toBe(403);
-    expect(page.text).toContain('This wasn&#39;t allowed when Latchkey asked for it before');
-    await allow(browser, await browser.go(linkOn(page, 'Ask again')!), ['write:data']);
+    expect(page.text).toContain('You haven&#39;t allowed this so far');
+    await allow(browser, await browser.go(linkOn(page, 'Continue with [^<]*')!), ['write:data']);
     expect((await post()).status).toBe(201);
   });
 
