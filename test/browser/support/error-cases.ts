@@ -140,7 +140,7 @@ const sessionErrors: readonly PageCase[] = [
       await signIn(page);
       rejectTokens(world, 'error="insufficient_user_authentication", max_age="0"');
       await page.goto('/api/profile');
-      await page.getByRole('link', { name: t('common.sign_in_again') }).click();
+      await page.getByRole('link', { name: t('login.step_up_button', { provider: 'Demo ID' }) }).click();
       await signInAtProvider(page);
       await page.waitForURL(`${world.origin}/**`);
       await page.goto('/api/profile');

@@ -62,10 +62,10 @@ export const sessionCases: readonly PageCase[] = [
     name: 'profile-after-ending-a-session',
     status: 200,
     user: 'none',
-    async open(page, world, t) {
+    async open(page, world) {
       await openWithOtherSessions(page, world, Object.values(otherBrowsers));
       await page.getByRole('button', { name: 'Safari' }).click();
-      await page.getByText(t('flash.session_ended')).waitFor();
+      await page.getByRole('status').filter({ hasText: 'Safari' }).waitFor();
     },
   },
   {
