@@ -2,7 +2,7 @@
 import { coverPage, hasNotice, isCovered, isPageOfUser as isSignedIn, uncoverPage } from './session-cover.js';
 
 /** How often a visible page checks a session that may end in another browser. */
-const checkMs = 60_000;
+const checkMs = 10_000;
 export const pageUserTag = document.querySelector('meta[name="latchkey-session"]')?.content;
 const channel = new BroadcastChannel('latchkey');
 /** The public origin and the base path, from the address of this file: it is at /auth/assets below them. */
