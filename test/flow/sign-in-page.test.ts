@@ -1,9 +1,12 @@
+import { storeUnavailable } from '../../src/errors.ts';
 import type { Browser } from '../support/browser.ts';
 import { cookieNames } from '../support/browser.ts';
 import { createWorld, type World } from '../support/world.ts';
 
 let world: World;
 let browser: Browser;
+let reads = 0;
+let isStoreLost = false;
 beforeAll(async () => {
   world = await createWorld({
     store: 'memory',
@@ -13,11 +16,22 @@ beforeAll(async () => {
       APP_NAME: 'Rose Garden',
       SUPPORT_URL: 'https://help.example/',
     },
+    wrap: ({ tokenStore }) => {
+      const lose = () => Promise.reject(storeUnavailable(new Error('lost')));
+      const get: typeof tokenStore.get = (...args) => {
+        reads += 1;
+        return isStoreLost ? lose() : tokenStore.get(...args);
+      };
+      const endReason: typeof tokenStore.endReason = (id) =>
+        isStoreLost ? lose() : tokenStore.endReason(id);
+      return { tokenStore: { ...tokenStore, get, endReason } };
+    },
     own: { pages: [{ path: '/orders', view: 'home', requiresLogin: true }] },
   });
 });
 afterAll(() => world.close());
 beforeEach(() => {
+  isStoreLost = false;
   browser = world.browser();
 });
 
@@ -82,6 +96,13 @@ test('a session whose record is lost right after the login does not send the bro
   expect((await browser.go('/orders')).url).toContain('/auth/sign-in?');
 });
 
+test('the sign-in page needs no store', async () => {
+  await world.signIn(browser);
+  isStoreLost = true;
+  const { status, text } = await browser.step('/auth/sign-in?return_to=%2Forders');
+  expect([status, text]).toEqual([200, expect.stringContaining('href="/auth/login?return_to=%2Forders"')]);
+});
+
 test('who ended the session comes before everything else', async () => {
   await world.signIn(browser);
   await world.latchkey.tokens.endAllOf({ sub: 'alice' }, 'administrator');
@@ -142,6 +163,21 @@ describe('error pages', () => {
     }
     await loseSession();
     expect((await browser.go('/unknown')).text).not.toMatch(account);
+  });
+
+  test('read the session once, for a script not at all, and after a failed read not again', async () => {
+    await world.signIn(browser);
+    const readsFor = async (path: string, headers = {}) => {
+      const before = reads;
+      const { status } = await browser.step(path, { headers });
+      return [status, reads - before];
+    };
+    expect(await readsFor('/unknown')).toEqual([404, 1]);
+    expect(await readsFor('/api/data')).toEqual([403, 1]);
+    expect(await readsFor('/unknown', { 'sec-fetch-mode': 'cors' })).toEqual([404, 0]);
+    isStoreLost = true;
+    expect(await readsFor('/profile')).toEqual([503, 1]);
+    expect(await readsFor('/unknown')).toEqual([404, 1]);
   });
 
   test('tell an id only where somebody can do something about it, with a link to whom', async () => {
