@@ -79,13 +79,13 @@ export class Instance implements Owner {
     const log = this.#createLog();
     const config = loadConfig(modules, secretList, this.#parts);
     const { secrets, registration } = config.session;
-    const { connectionTiming } = modules.connection;
-    const timing = { ...connectionTiming, socketTimeout: modules.liveness.silenceTimeoutMs };
+    const timing = modules.connection.connectionTiming;
     const client = new SimulatedRedis(network, this, timing, () =>
       this.#parts.confirmWait() ? waitReplicas : 0,
     );
     this.redis = client;
     const redis = client as unknown as RedisConnection;
+    modules.liveness.watchLiveness(redis);
     const fetch = provider.fetchFor(this);
     const oauth: OAuthClient = modules.oauthClient.createOAuthClient(
       config.provider,

@@ -15,7 +15,6 @@ interface Waiting {
 export interface ClientOptions {
   readonly connectTimeout: number;
   readonly commandTimeout: number;
-  readonly socketTimeout: number;
   readonly retryStrategy: (attempt: number) => number | null;
 }
 
@@ -25,14 +24,13 @@ export interface ClientOptions {
  */
 export class SimulatedRedis extends EventEmitter {
   status: 'connecting' | 'ready' | 'reconnecting' | 'end' = 'connecting';
+  /** Of the connection: what `watchLiveness` listens to, and what it closes. */
+  stream = new EventEmitter();
   readonly #owner: Owner;
   readonly #waiting = new Map<number, Waiting>();
   #connection: Connection | undefined;
   #attempts = 0;
   #commandNumber = 0;
-  /** Commands without a reply on this connection, including those that have timed out. */
-  readonly #unanswered = new Set<number>();
-  #cancelSocketTimeout: (() => void) | undefined;
 
   constructor(
     private readonly network: RedisNetwork,
@@ -50,12 +48,14 @@ export class SimulatedRedis extends EventEmitter {
     if (this.status === 'end') return;
     const events = {
       onReply: (number: number, reply: Reply | Error) => {
-        this.#unanswered.delete(number);
-        this.#watchSilence(true);
+        this.stream.emit('data');
         this.#settle(number, reply);
       },
       onBreak: () => this.#onBreak(),
-      onMessage: (channel: string, message: string) => this.emit('message', channel, message),
+      onMessage: (channel: string, message: string) => {
+        this.stream.emit('data');
+        this.emit('message', channel, message);
+      },
     };
     this.network.connect(
       this.#owner,
@@ -70,31 +70,15 @@ export class SimulatedRedis extends EventEmitter {
     else if (!connection) this.#reconnect();
     else {
       this.#connection = connection;
+      this.stream = Object.assign(new EventEmitter(), { destroy: () => connection.closeByClient() });
       this.#attempts = 0;
       this.status = 'ready';
       this.emit('ready');
     }
   }
 
-  /** Gives a connection up that owes a reply and has delivered nothing for the length of `socketTimeout`. */
-  #watchSilence(hasReceived: boolean): void {
-    if (this.#cancelSocketTimeout && !hasReceived) return;
-    this.#cancelSocketTimeout?.();
-    this.#cancelSocketTimeout = undefined;
-    if (this.#unanswered.size === 0) return;
-    this.#cancelSocketTimeout = this.network.time.schedule(
-      this.options.socketTimeout,
-      () => this.#connection?.closeByClient(),
-      this.#owner,
-      true,
-    );
-  }
-
   #onBreak(): void {
     this.#connection = undefined;
-    this.#unanswered.clear();
-    this.#cancelSocketTimeout?.();
-    this.#cancelSocketTimeout = undefined;
     for (const number of [...this.#waiting.keys()]) this.#settle(number, new Error('Connection is closed.'));
     if (this.status !== 'end') this.#reconnect();
   }
@@ -141,8 +125,6 @@ export class SimulatedRedis extends EventEmitter {
       this.#waiting.set(number, { resolve, reject, isBuffer, cancelTimeout });
       const encode = (argument: Argument) =>
         Buffer.isBuffer(argument) ? argument : Buffer.from(String(argument));
-      this.#unanswered.add(number);
-      this.#watchSilence(false);
       connection.send(
         number,
         commands.map((command) => command.map(encode)),

@@ -4,14 +4,11 @@ import { isCluster, type RedisConnection } from './redis-connection.ts';
 
 /** How often a connection is used at least, so that its loss is noticed before a user needs it. */
 const heartbeatMs = 500;
-/** After so many heartbeats in a row to which nothing was received, the connection is replaced. */
-const maxUnanswered = 4;
-
 /**
- * The longest time in which the loss of a connection goes unnoticed: its peer may be gone without closing it. A lease
- * that was confirmed (six seconds) outlasts this time and the reconnect.
+ * After so many heartbeats in a row to which nothing was received, the connection is replaced: its peer may be gone without
+ * closing it. A lease that was confirmed (six seconds) outlasts the loss: these heartbeats, one more, and the reconnect.
  */
-export const silenceTimeoutMs = heartbeatMs * (maxUnanswered + 1);
+const maxUnanswered = 4;
 
 /**
  * Makes a stall of this process (a busy event loop, a throttled container, a suspended machine) count neither as a
