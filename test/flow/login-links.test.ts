@@ -1,4 +1,4 @@
-import type { Browser } from '../support/browser.ts';
+import { type Browser, cookieNames } from '../support/browser.ts';
 import { createWorld, finishSignIn, type World } from '../support/world.ts';
 
 let world: World;
@@ -45,6 +45,12 @@ describe('what a link may request', () => {
 
     test('the login_url that Latchkey issued requests them', async () => {
       expect(await scopeSentBy(await reachLoginUrl())).toContain('orders:write');
+    });
+
+    test('the sign-in page says so when another site links to it', async () => {
+      const url = await reachLoginUrl();
+      const { text } = await browser.go(url, { from: elsewhere });
+      expect(text).toContain('<li>orders:write</li>');
     });
 
     test.each([
@@ -202,6 +208,16 @@ describe('errors of the provider', () => {
     expect(page.text).toMatch(/<a class="button" href="[^"]*\/profile">Continue/);
     expect((await browser.step(headers.location!)).headers.location).toBe(`${world.origin}/profile`);
     expect((await browser.fetch('/auth/session')).json()).toMatchObject({ authenticated: true });
+  });
+
+  test('a declined step-up is not told to whom it does not concern', async () => {
+    await start();
+    await world.signIn(browser);
+    const { headers } = await returnWith({ error: 'access_denied' }, '/auth/login?scope=read:data');
+    await browser.jar.store.removeCookie('localhost', '/', cookieNames(world.origin).session);
+    const { text } = await browser.step(headers.location!);
+    expect(text).not.toContain('>Continue');
+    expect(text).toContain('href="/auth/login?return_to=%2Fprofile"');
   });
 
   test('an error without a state is logged with its code, and the page does not say that anything has expired', async () => {

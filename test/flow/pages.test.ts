@@ -90,6 +90,21 @@ describe('the signed-out page', () => {
       expect((await world.browser().step(path)).status).toBe(404); // they belong to the front end
   });
 
+  test('the addresses of pages accept only GET and HEAD', async () => {
+    const browser = world.browser();
+    for (const path of [
+      '/',
+      '/favicon.ico',
+      '/profile',
+      '/auth/sign-in',
+      '/auth/signed-out',
+      '/auth/developer',
+    ]) {
+      const { status, headers } = await browser.step(path, { method: 'POST', from: `${world.origin}/` });
+      expect([path, status, headers.allow]).toEqual([path, 405, 'GET, HEAD']);
+    }
+  });
+
   test('the signed-out page is shown only to signed-out users', async () => {
     const browser = world.browser();
     expect((await browser.go('/auth/signed-out')).text).toContain('You are signed out');
