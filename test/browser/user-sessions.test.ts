@@ -43,7 +43,7 @@ test('a user signs out another browser, whose open tab says why and leads back t
   // Nobody touches it.
   await other
     .getByRole('alert')
-    .filter({ hasText: 'This browser was signed out from another one.' })
+    .filter({ hasText: 'Someone signed you out here from another browser.' })
     .waitFor();
   await expectAccessible(other);
   await other.getByRole('link', { name: 'Sign in again' }).click();
@@ -58,10 +58,7 @@ test('a user signs out everywhere else; a reload in another browser explains it 
   await mine.getByRole('status').filter({ hasText: 'signed out everywhere else' }).waitFor();
   expect(await sessionsOf(mine).getByRole('listitem').count()).toBe(1);
   await other.reload();
-  await other
-    .getByRole('status')
-    .filter({ hasText: 'This browser was signed out from another one' })
-    .waitFor();
+  await other.getByRole('status').filter({ hasText: 'Someone signed you out here' }).waitFor();
   await expectAccessible(other);
 });
 
@@ -77,7 +74,7 @@ test('without JavaScript, and in German, the same forms sign out one other brows
   await sessionsOf(page).getByRole('button', { name: 'Firefox unter Linux abmelden' }).click();
   await page.getByText('Firefox unter Linux ist jetzt abgemeldet.').waitFor();
   await focusWindow(other);
-  await other.getByRole('alert').filter({ hasText: 'This browser was signed out' }).waitFor();
+  await other.getByRole('alert').filter({ hasText: 'Someone signed you out here' }).waitFor();
 
   await sessionsOf(page).getByRole('button', { name: 'Überall sonst abmelden' }).click();
   await page.getByText('Sie sind jetzt überall sonst abgemeldet.').waitFor();
@@ -85,10 +82,10 @@ test('without JavaScript, and in German, the same forms sign out one other brows
   await focusWindow(third);
   await third
     .getByRole('alert')
-    .filter({ hasText: 'Dieser Browser wurde von einem anderen aus abgemeldet.' })
+    .filter({ hasText: 'Jemand hat Sie hier von einem anderen Browser aus abgemeldet.' })
     .waitFor();
   await third.reload();
-  await third.getByRole('status').filter({ hasText: 'von einem anderen aus abgemeldet' }).waitFor();
+  await third.getByRole('status').filter({ hasText: 'Jemand hat Sie hier' }).waitFor();
 });
 
 test('the buttons of two sessions in browsers of the same name have different descriptions: when each was used', async () => {

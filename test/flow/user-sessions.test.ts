@@ -92,7 +92,9 @@ describe.each(['memory', 'redis'] as const)('sessions of one user in several bro
     expect((await list(one)).sessions).toHaveLength(1);
     await world.latchkey.drain();
     for (const each of tokens) expect(await world.isActive(each)).toBe(false);
-    expect((await other.go('/auth/sign-in')).text).toContain('This browser was signed out from another one.');
+    expect((await other.go('/auth/sign-in')).text).toContain(
+      'Someone signed you out here from another browser.',
+    );
   });
 
   test('signing out everywhere else ends all but this one, of this user only', async () => {
