@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { type Recorder, startRecorder } from '../hostile/support/recorder.ts';
 import type { Browser, Page } from '../support/browser.ts';
 import { writeRoutesFile } from '../support/routes-file.ts';
@@ -150,7 +151,15 @@ test('? and # in a path parameter are percent-encoded', async () => {
 });
 
 test('the error page names the missing parameter and keeps the rest of the input', async () => {
-  const page = await submitConsole({ row: 'GET /things/:id', query: 'x="1"' });
+  const { session_mark } = (await browser.fetch('/auth/session')).json() as { session_mark: string };
+  const query = `?session=${session_mark}`;
+  const page = await submitConsole(
+    { row: 'GET /things/:id', query: 'x="1"' },
+    `${world.origin}/auth/developer`,
+    browser,
+    query,
+  );
+  expect(page.text).toContain(`action="/auth/console${query}"`); // still the form of this user
   expect(page.text).toContain('Enter a value for “id”.');
   expect(page.text).toContain('value="x=&#34;1&#34;"');
 });
@@ -185,10 +194,10 @@ test('the console sends nothing for a user who is not signed in', async () => {
 
 test('the console rejects a form that was rendered for another user', async () => {
   const { session_mark } = (await browser.fetch('/auth/session')).json() as { session_mark: string };
-  const statusWithTag = async (tag: string) =>
-    (await submitConsole({ row: 'POST /data' }, `${world.origin}/auth/developer`, browser, `?session=${tag}`))
-      .status;
-  expect([await statusWithTag('A'.repeat(16)), apiRequests()]).toEqual([409, []]);
+  const statusWithTag = async (tag: string, row = 'POST /data') =>
+    (await submitConsole({ row }, `${world.origin}/auth/developer`, browser, `?session=${tag}`)).status;
+  for (const row of ['POST /data', 'GET /data']) expect(await statusWithTag('A'.repeat(16), row)).toBe(409);
+  expect(apiRequests()).toEqual([]);
   expect([await statusWithTag(session_mark), apiRequests()]).toEqual([201, ['POST /v1/data']]);
 });
 
@@ -200,6 +209,20 @@ test('the console accepts only POST', async () => {
 test('the console rejects a body over 256 KB', async () => {
   const page = await submitConsole({ row: 'POST /data', type: 'form', body: 'x'.repeat(300_000) });
   expect([page.status, apiRequests()]).toEqual([413, []]);
+});
+
+test('the console rejects a compressed body', async () => {
+  const response = await fetch(`${world.origin}/auth/console`, {
+    method: 'POST',
+    headers: {
+      cookie: await browser.jar.getCookieString(world.origin),
+      'sec-fetch-site': 'same-origin',
+      'content-type': 'application/x-www-form-urlencoded',
+      'content-encoding': 'gzip',
+    },
+    body: gzipSync('row=POST+%2Fdata'),
+  });
+  expect([response.status, apiRequests()]).toEqual([400, []]);
 });
 
 test('a form submitted after the session expired is saved, and the user can submit it after signing in', async () => {
@@ -272,8 +295,14 @@ test('a file of a browser without JavaScript is forwarded as it is, with the gua
   expect((await sendFile('POST /data')).status).toBe(201);
   expect(await bodyAtApi()).toEqual({ type: 'multipart/form-data; boundary=b', text: body });
   const statuses = [];
-  for (const row of ['GET /data', 'DELETE /things/:id', 'POST /nothing', 'POST /few'])
+  for (const row of ['GET /data', 'OPTIONS /data', 'DELETE /things/:id', 'POST /nothing', 'POST /few'])
     statuses.push((await sendFile(row)).status);
-  expect(statuses).toEqual([400, 400, 404, 429]);
+  expect(statuses).toEqual([400, 400, 400, 404, 429]);
   expect(apiRequests()).toEqual(['POST /v1/data']);
+});
+
+test('a form of a session that ended long ago is not even read', async () => {
+  await world.clock.advance(10 * week);
+  const large = 'x'.repeat(300_000);
+  expect((await submitConsole({ row: 'POST /data', type: 'form', body: large })).status).toBe(401);
 });
