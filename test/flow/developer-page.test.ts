@@ -42,8 +42,8 @@ describe('with the page for developers', () => {
   });
 
   test('a user who is not signed in is led to the provider and back', async () => {
-    const { headers } = await world.browser().step('/auth/developer');
-    expect(headers.location).toBe(`${world.origin}/auth/login?return_to=%2Fauth%2Fdeveloper`);
+    const { headers } = await world.browser().step('/auth/developer?a=1');
+    expect(headers.location).toBe(`${world.origin}/auth/login?return_to=%2Fauth%2Fdeveloper%3Fa%3D1`);
     const back = await world.signIn(world.browser(), 'alice', '/auth/login?return_to=/auth/developer');
     expect([back.status, back.url]).toEqual([200, `${world.origin}/auth/developer`]);
   });
