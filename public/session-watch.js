@@ -16,7 +16,7 @@ export function watchSession() {
   if (isSignedIn) {
     addEventListener('focus', checkSession);
     document.addEventListener('visibilitychange', () => document.hidden || checkSession());
-    setInterval(() => document.hidden || checkSession(), checkMs);
+    setInterval(() => document.hidden || isCovered() || checkSession(), checkMs);
     channel.addEventListener('message', ({ data }) => {
       if (data !== pageUserTag || isCovered()) checkSession();
     });
@@ -72,8 +72,10 @@ export function applySession(session) {
   }
 }
 
+/** Back to this page, or from the page of a failed request to where `latchkey-return` says. */
 function signInUrl() {
-  const returnTo = new URLSearchParams({ return_to: location.pathname + location.search });
+  const after = document.querySelector('meta[name="latchkey-return"]')?.content;
+  const returnTo = new URLSearchParams({ return_to: after ?? location.pathname + location.search });
   return `${latchkeyUrl}/auth/login?${returnTo}`;
 }
 

@@ -117,7 +117,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
       req.log.warn({ code: error.code, reason: describeReason(error.cause) }, 'request rejected');
     if (isAudited(error.code)) audit.record('request_rejected', { reason: error.code, ...aboutSession(req) });
     if (res.headersSent) {
-      res.destroy(); // a truncated response must not look complete
+      if (!res.writableEnded) res.destroy(); // a truncated response must not look complete
       return;
     }
 

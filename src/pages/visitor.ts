@@ -21,6 +21,7 @@ interface VisitorParts {
  */
 export function createVisitorLocals({ getSessionId, flash, scopeLabels }: VisitorParts): RequestHandler {
   return function setVisitorLocals(req, res, next) {
+    let taken: readonly FlashMessage[] | undefined;
     res.locals.isAnonymous = getSessionId(req) === undefined;
     res.locals.nameScope = (scope: string): string => {
       const { lang, has, t } = res.locals;
@@ -34,10 +35,12 @@ export function createVisitorLocals({ getSessionId, flash, scopeLabels }: Visito
       return os ? t('sessions.on', { browser: name, os }) : name;
     };
     res.locals.takeFlash = (pageUserTag?: string): readonly FlashMessage[] => {
+      if (taken) return taken; // a view that fails is rendered again
       const found = isPrefetch(req) ? undefined : flash.read(req);
       if (!found || found.userTag !== pageUserTag) return [];
       flash.clear(res);
-      return found.messages;
+      taken = found.messages;
+      return taken;
     };
     next();
   };

@@ -109,6 +109,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     loginAudit.succeeded(attempt, newId, grant);
     // The old session is replaced last, so that it survives every failure before this line (decision 10).
     const endedBy = oldId === undefined ? undefined : await endReplaced(req, oldId, newId, grant.user);
+    delete req.login;
     // After the replacement: a sign-out that comes later than this check finds the new session through the old one.
     const wasSignedOut = await wasCancelled(transaction, req.log, grant.identity);
     const wasEnded = endedBy !== undefined && endedBy !== 'limit' && isSameUser(old, grant.user);

@@ -1,8 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ErrorRequestHandler, Request, Response } from 'express';
 import { AppError, type ErrorCode } from '../errors.ts';
 import { isNavigation } from '../middleware/fetch-metadata.ts';
 import type { TokenManager } from '../tokens/token-manager.ts';
-import type { EndedBy } from '../tokens/token-store.ts';
+import type { EndedBy, TokenRecord } from '../tokens/token-store.ts';
 import type { DescribePageUser } from './page-user.ts';
 
 declare global {
@@ -16,6 +17,13 @@ declare global {
 
 /** A reason why a session has ended, as JSON has it: `ended_by_administrator`. */
 export const toReasonCode = (by: EndedBy) => `ended_by_${by}` as const;
+
+/** Errors whose response must not cost the store anything: it has just failed, or the requests are too many. */
+const unread: ReadonlySet<ErrorCode | undefined> = new Set<ErrorCode>([
+  'temporarily_unavailable',
+  'too_many_requests',
+]);
+const maxPeekMs = 300;
 
 interface VisitorOfErrorParts {
   readonly tokens: Pick<TokenManager, 'endedBy' | 'peek'>;
@@ -33,13 +41,18 @@ export function createVisitorOfError(parts: VisitorOfErrorParts): ErrorRequestHa
 
   async function find(code: ErrorCode | undefined, id: string, req: Request, res: Response): Promise<void> {
     if (code === 'login_required') {
+      Object.assign(res.locals, { user: undefined, pageUserTag: undefined }); // the page may have had one until then
       const endedBy = await tokens.endedBy(id);
       if (endedBy) req.endedBy = endedBy;
     } else if (isNavigation(req)) {
-      const isStoreSuspect = code === 'temporarily_unavailable'; // the response must not wait for it again
-      const login = req.login ?? (isStoreSuspect ? undefined : await tokens.peek(id));
+      const login = req.login ?? (unread.has(code) ? undefined : await peekBriefly(id));
       if (login) Object.assign(res.locals, describePageUser(id, login));
     }
+  }
+
+  /** The page matters more than its header. */
+  function peekBriefly(id: string): Promise<TokenRecord | undefined> {
+    return Promise.race([tokens.peek(id), delay(maxPeekMs, undefined, { ref: false })]);
   }
 
   return async function findVisitorOfError(error: unknown, req, res, next) {

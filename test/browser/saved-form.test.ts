@@ -43,7 +43,7 @@ test('a user whose session expired while typing signs in, sees the saved form an
   await page.getByRole('heading', { name: 'Submit your form?' }).waitFor();
   await page.getByText('Paint the roses <b>red</b>', { exact: true }).waitFor();
   await page.getByText('(empty)').waitFor();
-  await page.getByText('This preview may be shortened').waitFor();
+  await page.getByText('This is a preview').waitFor();
   await page.setViewportSize({ width: 320, height: 640 });
   expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
   await expectAccessible(page);

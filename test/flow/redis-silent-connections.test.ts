@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
 import { Secret } from '../../src/crypto/secret.ts';
 import { createLogger } from '../../src/logger.ts';
 import { connectRedis, type RedisConnection } from '../../src/stores/redis/connection.ts';
@@ -108,6 +109,13 @@ test('a stall of the process costs neither the command in flight nor the connect
   expect(closed).toBe(0);
   redis.disconnect();
   await topology.close();
+});
+
+test('a client like that of the app around Latchkey does not bring its own time-out for silence', () => {
+  const host = new Redis({ lazyConnect: true, socketTimeout: 50 });
+  const redis = connectRedis({ client: host }, log);
+  expect(redis.options).not.toHaveProperty('socketTimeout', 50);
+  redis.disconnect();
 });
 
 test('a sentinel that accepts connections but never responds does not keep Latchkey from asking the next one', async () => {

@@ -168,8 +168,12 @@ describe('error pages', () => {
       expect(text).toMatch(/<form method="post" action="\/auth\/logout\?session=[^"]+"/);
       expect(text).not.toMatch(/class="sign-in-link"/);
     }
+    const refused = await browser.go('/auth/callback?error=access_denied');
+    expect(refused.text).toMatch(account);
+    expect(refused.text).toContain('you&#39;re still signed in');
     await loseSession();
     expect((await browser.go('/unknown')).text).not.toMatch(account);
+    expect((await browser.go('/auth/callback?error=access_denied')).text).toContain('You are not signed in');
   });
 
   test('read the session once, for a script not at all, and after a failed read not again', async () => {

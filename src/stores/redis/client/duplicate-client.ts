@@ -3,7 +3,7 @@ import type { RedisTarget } from '../../../config/redis-url.ts';
 import type { ClientBehavior } from './create-client.ts';
 import { isCluster, type RedisConnection } from './redis-connection.ts';
 
-/** Settings of a client with which our commands would mean something else, or go to a replica. */
+/** Settings of a client with which our commands would mean something else, or go to a replica, or a stall of this process would cost the connection. */
 const neutral = {
   keyPrefix: '',
   scripts: undefined,
@@ -15,6 +15,7 @@ const neutral = {
   autoResendUnfulfilledCommands: true,
   autoPipeliningIgnoredCommands: [],
   role: 'master',
+  socketTimeout: undefined,
 } as const satisfies RedisOptions;
 
 /**

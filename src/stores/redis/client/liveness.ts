@@ -48,10 +48,13 @@ export function watchLiveness(redis: RedisConnection): void {
 function rejectAfterReading(client: Pick<Cluster, 'sendCommand'>): void {
   const send = client.sendCommand;
   client.sendCommand = function sendCommand(command, ...where) {
-    const { reject } = command;
+    const { promise, reject } = command;
     command.reject = (error) => {
-      if (error.message === 'Command timed out') setImmediate(reject, error);
-      else reject(error);
+      if (error.message !== 'Command timed out') return reject(error);
+      // A cluster pipeline sends a command again, with another promise, if the reply that was read redirects it.
+      setImmediate(() => {
+        if (command.promise === promise) reject(error);
+      });
     };
     return send.call(client, command, ...where);
   };
