@@ -85,10 +85,7 @@ export function createCallbackRoutes(parts: CallbackParts): RequestHandler {
     if (transaction && (await isCancelled(transaction))) return redirectToSignedOut();
     const { code, error } = req.query;
     if (!error && typeof code !== 'string')
-      throw createLoginFailure(
-        loginRequest,
-        'the authorization response has neither a code nor an error, or several',
-      );
+      throw createLoginFailure(loginRequest, 'the response has neither an error nor exactly one code');
     const isFirst =
       transaction !== undefined && (code === undefined || (await consumedStates.consume(transaction.nonce)));
     if (!isFirst) return handleUnusableLogin(req, res, login, attempt);
