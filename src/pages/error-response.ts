@@ -124,7 +124,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
     if (error.code === 'access_denied' && error.returnTo !== undefined && isNavigation(req))
       return redirectAfterRefusal(error, error.returnTo, req, res);
     const loginUrl = loginUrlFor(error, req);
-    const textKey = textKeyFor(error);
+    const textKey = textKeyFor(error, error.isSignedIn || res.locals.user !== undefined);
     res.status(error.status).set('Cache-Control', 'no-store').vary('Cookie');
     res.set('Latchkey-Error', error.code); // a script cannot take the response for one of the API, which never has it
     if (error.retryAfterSeconds !== undefined) res.set('Retry-After', String(error.retryAfterSeconds));
@@ -178,7 +178,7 @@ export function createErrorResponse(parts: ErrorResponseParts): ErrorRequestHand
 }
 
 /** A provider outage, a rejected client and a declined step-up have their own texts. */
-function textKeyFor({ code, status, cause, isSignedIn }: AppError): string {
+function textKeyFor({ code, status, cause }: AppError, isSignedIn: boolean): string {
   if (status === 503 && cause instanceof OAuthError)
     return cause.kind === 'client_misconfigured' ? 'provider_rejects_app' : 'provider_unavailable';
   return code === 'access_denied' && isSignedIn ? 'step_up_denied' : code;
