@@ -39,7 +39,7 @@ test('after a sign-in that has failed for good, the address bar keeps nothing of
   bob.expectStatus(400);
   const page = await bob.openTab('/auth/callback?code=secret&state=forged');
   await page.waitForURL(`${world.origin}/auth/sign-in`);
-  await page.getByRole('heading', { name: "This sign-in didn't work" }).waitFor();
+  await page.getByRole('heading', { name: "Signing in didn't work" }).waitFor();
 });
 
 test('a link to a page that requires sign-in leads to that page, with its query, after signing in', async () => {

@@ -142,7 +142,7 @@ describe('the return URL of a login', () => {
       if (danger !== undefined) dangers.push({ payload, danger, location: page.headers.location });
     }
     expect(dangers).toEqual([]);
-  });
+  }, 60_000);
 
   test('stays on our own origin when the sign-in page redirects a signed-in user', async () => {
     const browser = world.browser();
